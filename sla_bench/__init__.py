@@ -1,0 +1,1 @@
+"""How much does self-supervised label augmentation (SLA) gain over a baseline?"""

@@ -1,0 +1,145 @@
+"""What every data set becomes, and what a data set has to tell about itself. Needs numpy, never torch."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from sla_bench.errors import UserError
+
+Split = Literal["train", "val", "test"]
+By = Literal["classes", "images"]
+
+
+@dataclass(frozen=True)
+class LabeledImages:
+    """Images with their labels, whatever the format on disk was.
+
+    Args:
+        images: uint8 (N, H, W, 3), array or memory map; grey images repeat their channel.
+        labels: int64 (N,), values 0..C-1, every class at least once.
+        class_names: C names; `class_names[k]` belongs to label k.
+        grey: the three channels are equal.
+
+    Raises:
+        UserError: shapes, types or labels are not as described.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    grey: bool = False
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[3] != 3 or self.images.dtype != np.uint8:
+            raise UserError(f"images must be uint8 (N, H, W, 3), got {self.images.dtype} {self.images.shape}")
+        if self.labels.shape != (len(self.images),) or self.labels.dtype != np.int64:
+            raise UserError(
+                f"labels must be int64 ({len(self.images)},), got {self.labels.dtype} {self.labels.shape}"
+            )
+        found = np.unique(self.labels)
+        if not np.array_equal(found, np.arange(len(self.class_names))):
+            raise UserError(
+                f"labels must use each of 0..{len(self.class_names) - 1}; found {len(found)} values "
+                f"from {found.min() if len(found) else '-'} to {found.max() if len(found) else '-'}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes C."""
+        return len(self.class_names)
+
+    @cached_property
+    def class_counts(self) -> np.ndarray:
+        """Images of each class, int64 (C,)."""
+        return np.bincount(self.labels, minlength=self.num_classes)
+
+    @cached_property
+    def checksum(self) -> str:
+        """First 16 hex digits of the SHA-256 over class names, labels and pixels; it identifies the data."""
+        digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
+        digest.update(np.ascontiguousarray(self.labels))
+        for start in range(0, len(self.images), 4096):
+            digest.update(np.ascontiguousarray(self.images[start : start + 4096]))
+        return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class ImageProperties:
+    """How the images of a data set are normalised and augmented in training.
+
+    Args:
+        size: height = width in pixels.
+        mean: per channel, in units of 0..1.
+        std: per channel, in units of 0..1.
+        crop_padding: pixels of zero padding before the random crop; 0 means no crop.
+        flip: a horizontal flip keeps the class.
+        jitter: strength of brightness, contrast and saturation jitter; 0 means none.
+        grey: the images have one channel, repeated.
+    """
+
+    size: int
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    crop_padding: int = 4
+    flip: bool = True
+    jitter: float = 0.0
+    grey: bool = False
+
+
+@dataclass(frozen=True)
+class Dataset(ABC):
+    """One data set: what it is, where its files come from, and how they become `LabeledImages`.
+
+    Args:
+        name: as in the registry.
+        properties: size, normalisation and augmentation.
+        origin: what to get from where into which folder, one sentence, for the error of missing files.
+        classes: number of classes per split with disjoint classes (`by="classes"`); empty if unknown
+            before the files are read.
+    """
+
+    name: str
+    properties: ImageProperties
+    origin: str
+    classes: Mapping[Split, int] = field(default_factory=dict)
+
+    @abstractmethod
+    def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
+        """Read one split.
+
+        Args:
+            split: "train", "val" or "test".
+            by: "classes": splits have disjoint classes (few-shot); "images": same classes in each split.
+            data_root: the folder below which files lie as their makers name them.
+            split_seed: chooses the split where the data set has no fixed one; ignored elsewhere.
+
+        Raises:
+            UserError: files are missing, damaged or altered, or the data set has no such split.
+        """
+
+    def prepare(self, data_root: Path, source: Path | None = None) -> list[Path]:
+        """Convert or render once what later loads need; returns the files that were made or found."""
+        del source
+        for split in self.classes:
+            self.load(split, "classes", data_root)
+        return []
+
+    def files(self, data_root: Path) -> list[Path]:
+        """The files of this data set that exist below `data_root`, in the layout that `load` would use."""
+        del data_root
+        return []
+
+    def missing(self, data_root: Path) -> UserError:
+        """The error for files that are not there."""
+        return UserError(f"{self.name}: no files found below {data_root}; {self.origin}")

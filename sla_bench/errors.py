@@ -1,0 +1,32 @@
+"""What the user can mend is said in one line; everything else is a bug and shows its traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something that the user can mend: wrong option, missing or damaged file, data that cannot serve.
+
+    The message says what was wrong, where, and what would be right, in one line. The command line prints it
+    without a traceback and leaves with exit code 2.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known name is meant: `"did you mean 'sla'?"`, or the list of all where none is near."""
+    known = list(known)
+    matches = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
+    if matches:
+        original = next(k for k in known if k.lower() == matches[0])
+        return f"did you mean {original!r}?"
+    return f"known: {', '.join(known)}"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is in no registry, with the nearest right one."""
+    return UserError(f"unknown {kind} {name!r}; {nearest(name, known)}")

@@ -1,0 +1,1 @@
+"""Executes what is not yet recorded, and keeps the records."""

@@ -1,0 +1,1 @@
+"""Few-shot heads: support embeddings and query embeddings become logits."""

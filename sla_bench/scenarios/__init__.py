@@ -1,0 +1,1 @@
+"""The places where the pieces meet: one file per scenario."""
