@@ -1,1 +1,53 @@
-"""How much does self-supervised label augmentation (SLA) gain over a baseline?"""
+"""How much does self-supervised label augmentation (SLA) gain over a baseline?
+
+The public names load what they need when they are first used; importing the package imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sla_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from sla_bench.datasets.named import load_dataset
+    from sla_bench.episodes import EpisodeSampler
+    from sla_bench.label_augmentation import SLA, aggregate, joint_labels
+    from sla_bench.pieces import get_learner, get_transform
+    from sla_bench.statistics import paired_relative_gain
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "load_dataset": "sla_bench.datasets.named",
+    "EpisodeSampler": "sla_bench.episodes",
+    "SLA": "sla_bench.label_augmentation",
+    "aggregate": "sla_bench.label_augmentation",
+    "joint_labels": "sla_bench.label_augmentation",
+    "get_learner": "sla_bench.pieces",
+    "get_transform": "sla_bench.pieces",
+    "paired_relative_gain": "sla_bench.statistics",
+}
+
+__all__ = [
+    "SLA",
+    "EpisodeSampler",
+    "UserError",
+    "aggregate",
+    "get_learner",
+    "get_transform",
+    "joint_labels",
+    "load_dataset",
+    "paired_relative_gain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

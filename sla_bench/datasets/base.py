@@ -68,9 +68,9 @@ class LabeledImages:
     def checksum(self) -> str:
         """First 16 hex digits of the SHA-256 over class names, labels and pixels; it identifies the data."""
         digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
-        digest.update(np.ascontiguousarray(self.labels))
+        digest.update(np.ascontiguousarray(self.labels).data)
         for start in range(0, len(self.images), 4096):
-            digest.update(np.ascontiguousarray(self.images[start : start + 4096]))
+            digest.update(np.ascontiguousarray(self.images[start : start + 4096]).data)
         return digest.hexdigest()[:16]
 
 
@@ -114,6 +114,11 @@ class Dataset(ABC):
     origin: str
     classes: Mapping[Split, int] = field(default_factory=dict)
 
+    @property
+    def split_depends_on_seed(self) -> bool:
+        """`split_seed` chooses the classes of a split; most data sets have fixed ones."""
+        return False
+
     @abstractmethod
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split.
@@ -139,6 +144,10 @@ class Dataset(ABC):
         """The files of this data set that exist below `data_root`, in the layout that `load` would use."""
         del data_root
         return []
+
+    def verify(self, data_root: Path) -> list[tuple[Path, str]]:
+        """Compare files with known checksums: (path, "ok", "unknown" or "bad") for each that exists."""
+        return [(path, "unknown") for path in self.files(data_root)]
 
     def missing(self, data_root: Path) -> UserError:
         """The error for files that are not there."""

@@ -1,0 +1,98 @@
+"""What every backbone is: images in, flat features out, with random numbers of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from sla_bench.errors import UserError
+
+HALVINGS = 4
+
+
+class Backbone(nn.Module, ABC):
+    """Embeds images: float (B, 3, H, W) -> (B, num_features).
+
+    The random numbers of dropout come from `generator`, never from torch's global one. A training loop
+    seeds it (`seed_dropout`), calls `advance` after each optimiser step, and saves `generator.get_state()`
+    beside the `state_dict` so that a resumed run draws what the interrupted one would have drawn.
+
+    Args:
+        num_features: D, the length of one feature vector.
+    """
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self._dropout_seed = 0
+        self._generator: torch.Generator | None = None
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images.
+
+        Args:
+            images: normalised float (B, 3, H, W); channels_last is the fast memory format.
+
+        Returns:
+            Features (B, D), in the order channel, row, column whatever the memory format.
+        """
+
+    def advance(self, steps: int = 1) -> None:
+        """Count `steps` optimiser steps; schedules inside the backbone follow this count alone."""
+        del steps
+
+    def seed_dropout(self, seed: int) -> None:
+        """Start the random numbers of dropout afresh from `seed`."""
+        self._dropout_seed = seed
+        self._generator = None
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Source of dropout's random numbers, on the device of the weights (moving them starts it afresh)."""
+        device = next(self.parameters()).device
+        if self._generator is None or self._generator.device != device:
+            self._generator = torch.Generator(device).manual_seed(self._dropout_seed)
+        return self._generator
+
+
+def conv_bn(in_channels: int, out_channels: int, kernel_size: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """A convolution that keeps the image's size and has no bias, and its batch normalisation.
+
+    Their weights are not drawn yet: `initialize` does it for the whole backbone.
+    """
+    conv = nn.utils.skip_init(
+        nn.Conv2d, in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False
+    )
+    return conv, nn.BatchNorm2d(out_channels)
+
+
+def initialize(backbone: Backbone, generator: torch.Generator | None) -> None:
+    """Draw each convolution's weights from N(0, 2 / (k^2 out_channels)), He et al. 2015, in "fan out" mode.
+
+    This is how MetaOptNet's code (Lee et al. 2019) starts both of its networks: its ResNet-12 asks for the
+    gain of a leaky ReLU without giving the slope, which makes it the gain of a ReLU.
+
+    Args:
+        backbone: its batch normalisation is left at torch's start, weight 1 and bias 0.
+        generator: source of the random numbers; None means torch's global generator, as for any `nn.Module`.
+    """
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+
+
+def size_after_pooling(image_size: int, halvings: int = HALVINGS) -> int:
+    """Height of the feature map after `halvings` times 2x2 max pooling, odd last rows dropped.
+
+    Raises:
+        UserError: nothing would be left after all four.
+    """
+    if image_size < 2**HALVINGS:
+        raise UserError(
+            f"images of {image_size} px are too small for this backbone, which halves them {HALVINGS} times: "
+            f"at least {2**HALVINGS} px"
+        )
+    return image_size >> halvings

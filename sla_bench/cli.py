@@ -1,0 +1,332 @@
+"""The command line: options straight from the config models, errors in one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.console import Console
+
+from sla_bench.config import as_user_error
+from sla_bench.datasets.named import default_data_root
+from sla_bench.errors import UserError
+from sla_bench.grid import FewShotOptions
+
+app = App(
+    name="sla-bench",
+    help="How much does self-supervised label augmentation (SLA) gain over a baseline?",
+    version_flags=["--version"],
+    default_parameter=Parameter(
+        negative=(),
+        show_default=lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value,
+    ),
+)
+run_app = App(
+    name="run", help="Train, evaluate and show the table; what is recorded already is not done again."
+)
+datasets_app = App(name="datasets", help="What data sets there are, what is on disk, how to get the rest.")
+app.command(run_app)
+app.command(datasets_app)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+class Folders(BaseModel):
+    """Where things lie."""
+
+    model_config = ConfigDict(frozen=True)
+    data_root: Path = Field(
+        default_factory=default_data_root,
+        description="data files; default: $SLA_BENCH_DATA or datasets/",
+    )
+    out: Path = Field(Path("results"), description="records, leaderboard, plots")
+
+
+class Execution(Folders):
+    """How the runs are executed; it changes no result."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    workers: int | None = Field(None, ge=1, description="runs at a time; default: cores // threads")
+    dry_run: bool = Field(False, description="only list the runs and which are recorded")
+
+
+Settings = Annotated[list[str] | None, Parameter(name="--set", help="key=value: any field of the config")]
+Options = Annotated[FewShotOptions, Parameter(name="*")]
+NO_OPTIONS = FewShotOptions()
+NO_EXECUTION = Execution()
+NO_FOLDERS = Folders()
+
+
+@run_app.command
+def fewshot(
+    *,
+    options: Options = NO_OPTIONS,
+    execution: Annotated[Execution, Parameter(name="*")] = NO_EXECUTION,
+    controls: bool = False,
+    set_: Settings = None,
+) -> int:
+    """Few-shot learning: train on episodes of some classes, test on unseen ones.
+
+    Parameters
+    ----------
+    controls: bool
+        Add the controls to the methods: is it SLA, or more of something?
+    """
+    from sla_bench.grid import span
+
+    values: dict[str, Any] = options.model_dump()
+    if controls:
+        values["method"] = [*values["method"], "controls"]
+    return _run(span(values, set_ or []), "fewshot", execution, hint=not controls)
+
+
+@app.command
+def evaluate(
+    run_id: str,
+    *,
+    execution: Annotated[Execution, Parameter(name="*")] = NO_EXECUTION,
+    ways: int | None = None,
+    shots: int | None = None,
+    queries: int | None = None,
+    episodes: int | None = None,
+    test_seed: int | None = None,
+    set_: Settings = None,
+) -> int:
+    """Evaluate a finished training again, in any setting; nothing is trained.
+
+    Parameters
+    ----------
+    run_id: str
+        Name of a folder in results/<scenario>/runs/ (its beginning is enough).
+    ways: int
+        Ways of a test episode.
+    shots: int
+        Support images per class.
+    queries: int
+        Query images per class.
+    episodes: int
+        Test episodes.
+    test_seed: int
+        Chooses the test episodes.
+    """
+    from sla_bench.grid import evaluation_of
+    from sla_bench.harness.store import Store
+
+    store = Store(execution.out, "fewshot")
+    found = [r for r in store.records() if r.run_id.startswith(run_id)]
+    if len(found) != 1:
+        many = "several runs begin" if found else "no finished run begins"
+        raise UserError(f"{many} with {run_id!r} in {store.folder / 'runs'}")
+    changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
+    task = evaluation_of(found[0].config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
+    return _run([task], "fewshot", execution, hint=False, retrain=found[0].run_id)
+
+
+def _run(
+    tasks: Sequence[Any], scenario: str, execution: Execution, hint: bool, retrain: str | None = None
+) -> int:
+    from sla_bench.harness.jobs import make_jobs
+    from sla_bench.harness.store import Store
+
+    store = Store(execution.out, scenario)
+    jobs = make_jobs(tasks, execution.data_root, execution.out, execution.device)
+    if retrain is not None and jobs[0].run_id != retrain:
+        raise UserError(f"run {retrain} was trained on other data than {execution.data_root} holds")
+    if execution.dry_run:
+        from sla_bench.reporting.terminal import label
+
+        for job in jobs:
+            state = (
+                "recorded" if job.is_recorded() else "to evaluate" if store.has_run(job.run_id) else "to run"
+            )
+            print(f"{job.run_id}  {state:11}  {label(job.run)}")  # noqa: T201
+        return 0
+    code = _execute(jobs, store, execution)
+    _report(store, [j.run_id for j in jobs], hint)
+    return code
+
+
+def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
+    from sla_bench.harness.files import write_text
+    from sla_bench.harness.workers import execute
+    from sla_bench.reporting.files import rows_of_runs
+    from sla_bench.reporting.leaderboard import BASELINE, leaderboard
+    from sla_bench.reporting.terminal import Board, print_table
+
+    open_jobs = [j for j in jobs if not j.is_recorded()]
+    if len(open_jobs) < len(jobs):
+        print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")  # noqa: T201
+    if not open_jobs:
+        return 0
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = execution.workers or max(1, cores // open_jobs[0].run.threads)
+    write_text(store.folder / ".writable", "")
+    (store.folder / ".writable").unlink(missing_ok=True)
+    failures = []
+    shown = False
+    with Board(len(open_jobs)) as board:
+        for news in execute(open_jobs, workers):
+            board.show(news)
+            if news.kind == "failed":
+                failures.append(news)
+                if news.log:
+                    path = store.folder / "logs" / f"{news.job.run_id}.log"
+                    write_text(path, news.log)
+                    board.console.print(f"its log: {path}", soft_wrap=True, highlight=False)
+            if news.kind == "done" and not shown and news.job.run.method == BASELINE and len(open_jobs) > 1:
+                shown = True
+                print_table(rows_of_runs(leaderboard(store.records()), [news.job.run_id]))
+    return max((n.exit_code for n in failures), default=0)
+
+
+def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
+    from sla_bench.reporting.files import rows_of_runs, write_leaderboard, write_plots
+    from sla_bench.reporting.terminal import print_table
+
+    table = write_leaderboard(store)
+    print_table(rows_of_runs(table, run_ids))
+    paths = write_plots(store, table)
+    if hint:
+        print("Is it SLA, or more images, views and ways? The same command with --controls says.")  # noqa: T201
+    for folder in store.damaged():
+        print(f"passed over, can't be read: {folder}", file=sys.stderr)  # noqa: T201
+    names = ", ".join(
+        ["leaderboard.csv", "leaderboard.md", *sorted(p.name for p in paths if p.suffix == ".png")]
+    )
+    print(f"{store.folder}/: {names}")  # noqa: T201
+
+
+@app.command
+def leaderboard(*, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+    """Build the tables again from the records, and print them."""
+    from sla_bench.harness.store import Store
+    from sla_bench.reporting.files import write_leaderboard
+    from sla_bench.reporting.terminal import print_table
+
+    print_table(write_leaderboard(Store(folders.out, "fewshot")))
+    return 0
+
+
+@app.command
+def plot(*, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+    """Draw the plots again from the records."""
+    from sla_bench.harness.store import Store
+    from sla_bench.reporting.files import write_leaderboard, write_plots
+
+    store = Store(folders.out, "fewshot")
+    paths = write_plots(store, write_leaderboard(store))
+    for path in paths:
+        print(path)  # noqa: T201
+    if not paths:
+        raise UserError(f"no finished runs in {store.folder}; python -m sla_bench run fewshot makes some")
+    return 0
+
+
+@datasets_app.default
+def list_datasets(*, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+    """List the data sets and whether their files are there."""
+    from sla_bench.datasets.overview import overview
+
+    Console(soft_wrap=True, highlight=False).print(overview(folders.data_root))
+    return 0
+
+
+@datasets_app.command
+def info(
+    name: str,
+    *,
+    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+    sheet: Path | None = None,
+) -> int:
+    """Say what a data set is, what is on disk, and how to get it.
+
+    Parameters
+    ----------
+    name: str
+        Data set.
+    sheet: Path
+        Write a contact sheet of the training images to this PNG file.
+    """
+    from sla_bench.datasets.overview import describe, write_sheet
+
+    Console(soft_wrap=True, highlight=False).print(describe(name, folders.data_root), markup=False)
+    if sheet is not None:
+        write_sheet(name, folders.data_root, sheet)
+        print(sheet)  # noqa: T201
+    return 0
+
+
+@datasets_app.command
+def prepare(
+    name: str,
+    *,
+    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+    source: Path | None = None,
+) -> int:
+    """Render, convert or download once what runs need.
+
+    Parameters
+    ----------
+    name: str
+        Data set.
+    source: Path
+        Where its files lie, if not below the data root.
+    """
+    from sla_bench.datasets.named import dataset_named
+
+    for path in dataset_named(name).prepare(folders.data_root, source):
+        print(path)  # noqa: T201
+    return 0
+
+
+@datasets_app.command
+def verify(name: str, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+    """Compare the files on disk with what they should be.
+
+    Parameters
+    ----------
+    name: str
+        Data set.
+    """
+    from sla_bench.datasets.overview import verify as verify_files
+
+    for line in verify_files(name, folders.data_root):
+        print(line)  # noqa: T201
+    return 0
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code: 0, 1 (a bug), 2 (to be mended), 130 or 143."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        result = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        return int(result or 0)
+    except CycloptsError as error:
+        cause = error.__cause__
+        return _say(str(as_user_error(cause) if isinstance(cause, ValidationError) else error), 2)
+    except ValidationError as error:
+        return _say(str(as_user_error(error)), 2)
+    except UserError as error:
+        return _say(str(error), 2)
+    except KeyboardInterrupt:
+        return _say("interrupted; finished runs are kept, the same command goes on", 130)
+    except Terminated:
+        return _say("terminated; finished runs are kept, the same command goes on", 143)
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _say(message: str, code: int) -> int:
+    print("sla-bench: " + " ".join(message.split()), file=sys.stderr)  # noqa: T201
+    return code

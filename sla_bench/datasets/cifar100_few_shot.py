@@ -1,0 +1,192 @@
+"""FC100 and CIFAR-FS: CIFAR-100's classes split for few-shot learning, 600 images each, 32 x 32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sla_bench.datasets import cifar100
+from sla_bench.datasets.array_files import npz_images, npz_vector, read_category_pickle
+from sla_bench.datasets.base import ImageProperties, Split
+from sla_bench.datasets.class_lists import (
+    SPLITS,
+    check_classes,
+    cifar100_names,
+    cifar_fs_labels,
+    fc100_labels,
+)
+from sla_bench.datasets.download import download
+from sla_bench.datasets.image_files import decoded_blocks, list_folders, list_images
+from sla_bench.datasets.layouts import Layout, LayoutDataset
+from sla_bench.datasets.sources import Promise, SplitSource, relabel, selected_blocks
+from sla_bench.errors import UserError
+
+_PROMISE = Promise(size=32, per_class=600)
+_LabelsOf = Callable[[Split], tuple[int, ...]]
+
+# Mean and deviation of the training images as in MetaOptNet's loaders.
+_PROPERTIES = ImageProperties(
+    size=32,
+    mean=(129.37731888 / 255, 124.10583864 / 255, 112.47758569 / 255),
+    std=(68.20947949 / 255, 65.43124043 / 255, 70.45866994 / 255),
+    crop_padding=4,
+    flip=True,
+    jitter=0.4,
+)
+
+
+def _cifar100_files(base: Path, split: Split) -> list[Path]:
+    del split  # every split takes its classes from both files
+    return [base / "train", base / "test"]
+
+
+def _read_cifar100(labels_of: _LabelsOf, base: Path, split: Split) -> SplitSource:
+    parts = [cifar100.read_part(base, part) for part in ("train", "test")]
+    wanted = labels_of(split)
+    taken = [(images, labels, np.flatnonzero(np.isin(labels, wanted))) for images, labels in parts]
+    labels, values = relabel(np.concatenate([labels[index] for _, labels, index in taken]))
+    names = tuple(cifar100_names().fine[value] for value in values)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for images, _, index in taken:
+            yield from selected_blocks(images, index)()
+
+    return SplitSource((len(labels), 32, 32, 3), labels, names, blocks)
+
+
+def _cifar100_layout(labels_of: _LabelsOf) -> Layout:
+    return Layout(
+        name=f"CIFAR-100's own files {cifar100.FOLDER}/{{train,test,meta}}",
+        folders=(cifar100.FOLDER,),
+        files=_cifar100_files,
+        read=partial(_read_cifar100, labels_of),
+        verify=cifar100.verify,
+    )
+
+
+def _pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
+    known = {split: labels_of(split) for split in SPLITS}
+
+    def file(base: Path, split: Split) -> Path:
+        return base / f"{stem}_{split}.pickle"
+
+    def read(base: Path, split: Split) -> SplitSource:
+        siblings = {other: file(base, other) for other in SPLITS}
+        return read_category_pickle(siblings[split], siblings, split, _PROMISE, known, cifar100_names().fine)
+
+    return Layout(
+        name=f"MetaOptNet's {folder}/{stem}_{{train,val,test}}.pickle",
+        folders=(folder,),
+        files=lambda base, split: [file(base, split)],
+        read=read,
+    )
+
+
+def _read_npz(base: Path, split: Split) -> SplitSource:
+    path = base / f"few-shot-{split}.npz"
+    shape, blocks = npz_images(path, "features")
+    labels, values = relabel(npz_vector(path, "targets"))
+    check_classes(frozenset(values), split, {other: fc100_labels(other) for other in SPLITS}, str(path))
+    names = tuple(cifar100_names().fine[value] for value in values)
+    _PROMISE.check(shape, labels, names, str(path))
+    return SplitSource(shape, labels, names, blocks)
+
+
+_NPZ = Layout(
+    name="TADAM's FC100/few-shot-{train,val,test}.npz",
+    folders=("FC100",),
+    files=lambda base, split: [base / f"few-shot-{split}.npz"],
+    read=_read_npz,
+)
+
+
+def _class_folders(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    return [folder / name for name in names]
+
+
+def _read_folders(folders: list[Path], where: str) -> SplitSource:
+    listed = [list_images(folder) for folder in folders]
+    empty = [folder for folder, images in zip(folders, listed, strict=True) if not images]
+    if empty:
+        raise UserError(f"{empty[0]} has no images")
+    paths = [path for images in listed for path in images]
+    labels = np.repeat(np.arange(len(folders)), [len(images) for images in listed]).astype(np.int64)
+    names = tuple(folder.name for folder in folders)
+    shape = (len(paths), 32, 32, 3)
+    _PROMISE.check(shape, labels, names, where)
+    return SplitSource(shape, labels, names, decoded_blocks(paths, 32, "stretch", lambda i: str(paths[i])))
+
+
+def _cifar_fs_names(split: Split) -> tuple[str, ...]:
+    return tuple(cifar100_names().fine[label] for label in cifar_fs_labels(split))
+
+
+def _read_r2d2(base: Path, split: Split) -> SplitSource:
+    listing = base / "splits" / "bertinetto" / f"{split}.txt"
+    if listing.exists():
+        try:
+            lines = frozenset(listing.read_text(encoding="utf-8").split())
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {listing}: {error}") from None
+        check_classes(lines, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(listing))
+    return _read_folders(_class_folders(base / "data", _cifar_fs_names(split)), str(base / "data"))
+
+
+def _read_processed(base: Path, split: Split) -> SplitSource:
+    folders = list_folders(base / split)
+    found = frozenset(folder.name for folder in folders)
+    check_classes(found, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(base / split))
+    return _read_folders(folders, str(base / split))
+
+
+_R2D2 = Layout(
+    name="R2D2's cifar100/data/CLASS/*.png with cifar100/splits/bertinetto/{train,val,test}.txt",
+    folders=("cifar100", "CIFAR-FS/cifar100", "cifarfs/cifar100"),
+    files=lambda base, split: _class_folders(base / "data", _cifar_fs_names(split)),
+    read=_read_r2d2,
+    decoded=True,
+)
+_PROCESSED = Layout(
+    name="learn2learn's cifarfs/processed/{train,val,test}/CLASS/*.png",
+    folders=("cifarfs/processed",),
+    files=lambda base, split: _class_folders(base / split, _cifar_fs_names(split)),
+    read=_read_processed,
+    decoded=True,
+)
+
+
+def _fetch_cifar100(data_root: Path) -> None:
+    download("CIFAR100", data_root, cifar100.URL, cifar100.FOLDER)
+
+
+_ORIGIN = f"unpack {cifar100.URL} there, or let `datasets prepare` download it"
+
+FC100 = LayoutDataset(
+    name="fc100",
+    properties=_PROPERTIES,
+    origin=_ORIGIN,
+    classes={"train": 60, "val": 20, "test": 20},
+    layouts=(_cifar100_layout(fc100_labels), _pickle_layout("FC100", "FC100", fc100_labels), _NPZ),
+    other_images="CIFAR-100 itself has the same classes in train and test",
+    fetch=_fetch_cifar100,
+)
+"""FC100 (Oreshkin et al. 2018): 60, 20 and 20 classes, no superclass in two splits."""
+
+CIFAR_FS = LayoutDataset(
+    name="cifar_fs",
+    properties=_PROPERTIES,
+    origin=_ORIGIN,
+    classes={"train": 64, "val": 16, "test": 20},
+    layouts=(
+        _cifar100_layout(cifar_fs_labels),
+        _pickle_layout("CIFAR-FS", "CIFAR_FS", cifar_fs_labels),
+        _R2D2,
+        _PROCESSED,
+    ),
+    other_images="CIFAR-100 itself has the same classes in train and test",
+    fetch=_fetch_cifar100,
+)
+"""CIFAR-FS (Bertinetto et al. 2019): 64, 16 and 20 classes split at random."""

@@ -1,0 +1,166 @@
+"""A user's own images: `folder:PATH` with `PATH/CLASS/*`, or with `PATH/{train,val,test}/CLASS/*`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from sla_bench.datasets import layouts
+from sla_bench.datasets.base import By, Dataset, ImageProperties, LabeledImages, Split
+from sla_bench.datasets.folder_splits import (
+    SPLITS_FILE,
+    FolderListing,
+    is_divided,
+    list_folder,
+    split_listing,
+)
+from sla_bench.datasets.image_files import decoded_blocks
+from sla_bench.datasets.memory_map import map_path, open_map, verify_map, write_map
+from sla_bench.datasets.progress import terminal_progress
+from sla_bench.datasets.sources import SplitSource, relabel, selected_blocks
+from sla_bench.errors import UserError
+
+DEFAULT_SIZE = 84
+_DECODING = 1  # counts up when the same file would become other pixels
+_ALL = "all"
+_WITH_SIZE = re.compile(r"(.+):(\d+)")
+
+
+@dataclass(frozen=True, init=False)
+class Folder(Dataset):
+    """Images in one folder per class, of any size and kind.
+
+    Images are scaled once so that the shorter side fits, cut to the central square, and kept as a memory map
+    below `DATA_ROOT/prepared/`; when a file is added, removed or changed they are read again.
+
+    Which images belong to which split:
+    - by classes: `PATH/splits.csv` with the columns `class,split` (it may leave classes out); else
+      `PATH/{train,val,test}/CLASS/` if their classes are disjoint; else the classes are split at random by
+      `split_seed`, 64/16/20 of 100.
+    - by images: `PATH/{train,val,test}/CLASS/` if it is there; else the images of each class are split
+      70/10/20 at random by `split_seed`.
+
+    Args:
+        path: the folder; `PATH:32` for images of 32 x 32 pixels (`folder:PATH:32` on the command line).
+        size: height = width in pixels; default 84, or what the path says.
+
+    Raises:
+        UserError: the size is not between 8 and 1024.
+    """
+
+    path: Path = field(default=Path())
+
+    def __init__(self, path: str | Path, size: int | None = None) -> None:
+        text = str(path)
+        match = _WITH_SIZE.fullmatch(text)
+        if match and not Path(text).exists():
+            path, size = match[1], size or int(match[2])
+        size = DEFAULT_SIZE if size is None else size
+        if not 8 <= size <= 1024:
+            raise UserError(f"folder:{text}: images must be 8 to 1024 pixels wide, not {size}")
+        super().__init__(
+            name=f"folder:{text}",
+            properties=ImageProperties(
+                size=size, crop_padding=max(4, round(size * 8 / 84)), flip=True, jitter=0.4
+            ),
+            origin="it must contain one folder of images per class",
+        )
+        object.__setattr__(self, "path", Path(path).expanduser())
+
+    @property
+    def split_depends_on_seed(self) -> bool:
+        """True where neither `splits.csv` nor folders train, val and test decide."""
+        return not is_divided(self.path) and not (self.path / SPLITS_FILE).exists()
+
+    def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
+        """Read one split; see `Dataset.load`."""
+        listing = list_folder(self.path)
+        index, classes = split_listing(listing, split, by, split_seed)
+        prepared = self._prepared(listing, data_root)
+        labels, values = relabel(classes)
+        names = tuple(listing.class_names[value] for value in values)
+        if len(index) == len(listing.images) and np.array_equal(index, np.arange(len(index))):
+            return LabeledImages(prepared.images, labels, names, grey=prepared.grey)
+        source = SplitSource(
+            (len(index), *prepared.images.shape[1:]),
+            labels,
+            names,
+            selected_blocks(prepared.images, index),
+        )
+        if source.num_bytes > layouts.DIRECT_LIMIT:
+            return self._large_part(source, index, listing, data_root)
+        images = source.read().images
+        return LabeledImages(images, labels, names, grey=prepared.grey)
+
+    def prepare(self, data_root: Path, source: Path | None = None) -> list[Path]:
+        """Read, resize and keep all images.
+
+        Returns:
+            The memory map.
+
+        Raises:
+            UserError: as `load`; also if `source` is given (the path is part of the name).
+        """
+        if source is not None:
+            raise UserError(f"{self.name} names its own folder and takes no source")
+        listing = list_folder(self.path)
+        self._prepared(listing, data_root)
+        return [map_path(self._folder(listing, data_root), _ALL)]
+
+    def files(self, data_root: Path) -> list[Path]:
+        """The folders of the classes."""
+        del data_root
+        if not self.path.is_dir():
+            return []
+        images = (self.path / image for image in list_folder(self.path).images)
+        return list(dict.fromkeys(image.parent for image in images))
+
+    def verify(self, data_root: Path) -> list[tuple[Path, str]]:
+        """Compare the memory maps with the checksums taken when they were made; images have none."""
+        folder = self._folder(list_folder(self.path), data_root)
+        maps = sorted(path.stem for path in folder.glob("*.json"))
+        return [(map_path(folder, name), verify_map(folder, name)) for name in maps]
+
+    def _folder(self, listing: FolderListing, data_root: Path) -> Path:
+        key = f"{_DECODING} {self.properties.size} {listing.fingerprint} {self.path.resolve()}"
+        return data_root / "prepared" / f"folder-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+    def _prepared(self, listing: FolderListing, data_root: Path) -> LabeledImages:
+        folder = self._folder(listing, data_root)
+        found = open_map(folder, _ALL)
+        if found is not None:
+            return found
+        paths, size = [self.path / image for image in listing.images], self.properties.size
+        source = SplitSource(
+            (len(paths), size, size, 3),
+            listing.labels,
+            listing.class_names,
+            decoded_blocks(paths, size, "crop", lambda position: str(paths[position])),
+        )
+        self._write(folder, _ALL, source, listing)
+        return open_map(folder, _ALL) or source.read()
+
+    def _large_part(
+        self, source: SplitSource, index: np.ndarray, listing: FolderListing, data_root: Path
+    ) -> LabeledImages:
+        folder = self._folder(listing, data_root)
+        name = f"part-{hashlib.sha256(index.tobytes()).hexdigest()[:16]}"
+        if open_map(folder, name) is None:
+            self._write(folder, name, source, listing)
+        return open_map(folder, name) or source.read()
+
+    def _write(self, folder: Path, name: str, source: SplitSource, listing: FolderListing) -> None:
+        with terminal_progress(f"reading {source.shape[0]:,} images of {self.path}") as progress:
+            write_map(
+                folder,
+                name,
+                source,
+                layout="folder",
+                origin=self.path,
+                fingerprint=listing.fingerprint,
+                progress=progress,
+            )

@@ -1,0 +1,189 @@
+"""A data set of rendered glyphs: from a definition to `LabeledImages` per split."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from sla_bench.datasets import glyph_backgrounds, glyph_rendering, glyph_shapes
+from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
+from sla_bench.datasets.glyph_backgrounds import IMAGE_SIDE
+from sla_bench.datasets.glyph_classes import ClassList
+from sla_bench.datasets.glyph_rendering import DEFAULT, Difficulty
+from sla_bench.datasets.rendered_cache import RenderedCache
+from sla_bench.errors import UserError, unknown
+
+_BLOCK = 100
+_BACKGROUND_STREAM, _IMAGE_STREAM, _TURN_STREAM = range(3)
+
+
+@dataclass(frozen=True)
+class GlyphDataset(Dataset):
+    """A data set of rendered characters.
+
+    Splits by classes hold whole superclasses (12, 4 and 4), with all images of their classes. Splits by
+    images hold all classes: "test" the second number of `images_per_class`, "val" a tenth of the first and
+    "train" the rest of it. All images of a class are drawn independently, so any of them are a random sample.
+
+    Args:
+        characters: the classes of each split.
+        difficulty: what varies from image to image.
+        folded: the shapes are ornaments made of the characters.
+        turned: each finished image is turned by a random multiple of 90 degrees.
+        images_per_class: for training and for testing.
+        seed: of all randomness.
+
+    Raises:
+        UserError: fewer than 2 training images or 1 test image per class.
+    """
+
+    characters: ClassList = field(default_factory=dict)
+    difficulty: Difficulty = DEFAULT
+    folded: bool = False
+    turned: bool = False
+    images_per_class: tuple[int, int] = (500, 100)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        train, test = self.images_per_class
+        if train < 2 or test < 1:
+            raise UserError(
+                f"{self.name} needs at least 2 training images and 1 test image per class, "
+                f"got {train} and {test}"
+            )
+
+    def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
+        """Read one split; renders all images first where they are not cached below `data_root/prepared`.
+
+        Split by classes, the images are a memory map; by images, an array in memory.
+        """
+        del split_seed  # the splits are fixed
+        if split not in get_args(Split):
+            raise unknown("split", split, get_args(Split))
+        if by not in get_args(By):
+            raise unknown("kind of split", by, get_args(By))
+        cache = self._cache(data_root)
+        if by == "classes":
+            images = cache.open(split, self._render)
+            names = self._class_names(split)
+        else:
+            parts = [self._select(cache.open(part, self._render), split) for part in self.characters]
+            images = np.concatenate(parts).reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 3)
+            names = tuple(name for part in self.characters for name in self._class_names(part))
+        labels = np.repeat(np.arange(len(names), dtype=np.int64), len(images) // len(names))
+        return LabeledImages(images, labels, names)
+
+    def prepare(self, data_root: Path, source: Path | None = None) -> list[Path]:
+        """Render all images unless they are there."""
+        if source is not None:
+            raise UserError(f"{self.name} is rendered, not read from files: leave out --source")
+        super().prepare(data_root)
+        return self.files(data_root)
+
+    def files(self, data_root: Path) -> list[Path]:
+        """The description and the parts that exist."""
+        return self._cache(data_root).files()
+
+    def reduced(self, train: int, test: int) -> GlyphDataset:
+        """The same data set with fewer images of each class; they are other draws, not a subset.
+
+        Args:
+            train: training images per class.
+            test: test images per class.
+        """
+        return replace(self, images_per_class=(train, test))
+
+    def definition(self) -> dict[str, Any]:
+        """All that determines the pixels, as JSON values."""
+        return {
+            "seed": self.seed,
+            "images_per_class": list(self.images_per_class),
+            "classes": {
+                split: [f"{c.name} U+{ord(c.character):04X} {c.quarter_turns}" for c in classes]
+                for split, classes in self.characters.items()
+            },
+            "difficulty": asdict(self.difficulty),
+            "folded": self.folded,
+            "turned": self.turned,
+            "program": _program_digest(),
+            "versions": library_versions(),
+        }
+
+    def _cache(self, data_root: Path) -> RenderedCache:
+        pixels = (IMAGE_SIDE, IMAGE_SIDE, 3)
+        shapes: dict[str, tuple[int, ...]] = {
+            split: (len(classes) * sum(self.images_per_class), *pixels)
+            for split, classes in self.characters.items()
+        }
+        return RenderedCache(data_root / "prepared", self.name, self.definition(), shapes)
+
+    def _class_names(self, split: Split) -> tuple[str, ...]:
+        return tuple(glyph.name for glyph in self.characters[split])
+
+    def _select(self, images: np.ndarray, split: Split) -> np.ndarray:
+        train, test = self.images_per_class
+        held_out = max(1, train // 10)
+        wanted = {
+            "train": slice(0, train - held_out),
+            "val": slice(train - held_out, train),
+            "test": slice(train, train + test),
+        }[split]
+        return images.reshape(-1, train + test, *images.shape[1:])[:, wanted]
+
+    def _render(self, part: str) -> Iterator[np.ndarray]:
+        split = cast("Split", part)
+        shapes = glyph_shapes.shapes_of(self.characters[split], self.folded)
+        backgrounds = glyph_backgrounds.draw_backgrounds(
+            np.random.default_rng([self.seed, _BACKGROUND_STREAM])
+        )
+        splits = list(self.characters)
+        first = sum(len(self.characters[earlier]) for earlier in splits[: splits.index(split)])
+        count = sum(self.images_per_class)
+        for index, shape in enumerate(shapes, start=first):
+            for block, start in enumerate(range(0, count, _BLOCK)):
+                rng = np.random.default_rng([self.seed, _IMAGE_STREAM, index, block])
+                size = min(_BLOCK, count - start)
+                images = glyph_rendering.render(shape, size, self.difficulty, backgrounds, rng)
+                if self.turned:
+                    turn_rng = np.random.default_rng([self.seed, _TURN_STREAM, index, block])
+                    images = turn_each(images, turn_rng.integers(4, size=size))
+                yield images
+
+
+def turn_each(images: np.ndarray, quarter_turns: np.ndarray) -> np.ndarray:
+    """Turn every image by its own number of quarter turns, counter-clockwise.
+
+    Args:
+        images: (n, S, S, 3).
+        quarter_turns: (n,), values 0..3.
+    """
+    turned = np.empty_like(images)
+    for k in range(4):
+        chosen = quarter_turns == k
+        turned[chosen] = np.rot90(images[chosen], k, axes=(1, 2))
+    return turned
+
+
+def library_versions() -> dict[str, str | None]:
+    """Versions of the libraries on which the pixels depend; matplotlib brings the fonts."""
+    from PIL import features
+
+    return {
+        "matplotlib": version("matplotlib"),
+        "Pillow": version("Pillow"),
+        "FreeType": features.version("freetype2"),
+        "numpy": np.__version__,
+    }
+
+
+def _program_digest() -> str:
+    modules = (glyph_shapes, glyph_backgrounds, glyph_rendering, sys.modules[__name__])
+    return hashlib.sha256("".join(map(inspect.getsource, modules)).encode()).hexdigest()[:12]

@@ -1,0 +1,47 @@
+"""From a name on the command line to a data set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
+from sla_bench.registry import DATASETS
+
+
+def default_data_root() -> Path:
+    """The folder of the data files: $SLA_BENCH_DATA, or `datasets/`."""
+    return Path(os.environ.get("SLA_BENCH_DATA", "datasets"))
+
+
+def dataset_named(name: str) -> Dataset:
+    """Return the data set; `folder:PATH` is built from its path.
+
+    Raises:
+        UserError: unknown name, or a folder without a path.
+    """
+    piece = DATASETS.load(name)
+    argument = name.partition(":")[2]
+    return piece(argument) if argument else piece
+
+
+def load_dataset(
+    name: str, split: Split, by: By = "classes", data_root: Path | str | None = None, split_seed: int = 0
+) -> LabeledImages:
+    """Read one split of a data set.
+
+    Args:
+        name: as in `python -m sla_bench datasets`.
+        split: "train", "val" or "test".
+        by: "classes": splits have disjoint classes (few-shot); "images": the same classes in each split.
+        data_root: folder of the data files; None means $SLA_BENCH_DATA or `datasets/`.
+        split_seed: chooses the split where the data set has no fixed one.
+
+    Returns:
+        uint8 images (N, H, W, 3), int64 labels (N,), class names.
+
+    Raises:
+        UserError: unknown name, or files that are missing, damaged or altered.
+    """
+    root = default_data_root() if data_root is None else Path(data_root)
+    return dataset_named(name).load(split, by, root, split_seed)

@@ -1,0 +1,100 @@
+"""What `datasets` says: which data sets exist, what is on disk, how to get the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from sla_bench.datasets.base import Dataset
+from sla_bench.datasets.named import dataset_named
+from sla_bench.errors import UserError
+from sla_bench.registry import DATASETS
+
+
+def overview(data_root: Path) -> Table:
+    """One row per data set: name, what it is, classes per split, whether its files are there."""
+    table = Table("data set", "what", "train/val/test classes", f"files below {data_root}")
+    for name, entry in DATASETS.items():
+        if name == "folder":
+            table.add_row("folder:PATH", entry.summary, "", "")
+            continue
+        dataset = dataset_named(name)
+        table.add_row(name, entry.summary, _classes(dataset), _state(dataset, data_root))
+    return table
+
+
+def describe(name: str, data_root: Path) -> str:
+    """The data set's facts, one a line.
+
+    Raises:
+        UserError: unknown name.
+    """
+    dataset = dataset_named(name)
+    properties = dataset.properties
+    steps = [f"crop with {properties.crop_padding} px of padding"] if properties.crop_padding else []
+    steps += [f"colour jitter {properties.jitter}"] if properties.jitter else []
+    steps += ["horizontal flip"] if properties.flip else []
+    lines = [
+        f"{name}: {DATASETS[name].summary}",
+        f"images:        {properties.size} x {properties.size} px{', grey' if properties.grey else ''}",
+        f"classes:       {_classes(dataset) or 'known once the files are read'} (train/val/test)",
+        f"augmentation:  {', '.join(steps) or 'none'}",
+        f"how to get it: {dataset.origin}",
+        f"files:         {_state(dataset, data_root)}",
+        *(f"  {path}" for path in dataset.files(data_root)),
+    ]
+    return "\n".join(lines)
+
+
+def write_sheet(name: str, data_root: Path, path: Path) -> None:
+    """Write a contact sheet of the training images.
+
+    Raises:
+        UserError: files are missing, or the picture can't be written.
+    """
+    from sla_bench.datasets.contact_sheet import contact_sheet
+
+    dataset = dataset_named(name)
+    contact_sheet(dataset.load("train", "classes", data_root), path)
+
+
+def verify(name: str, data_root: Path) -> list[str]:
+    """Read every split and compare files with their known checksums; one line per finding.
+
+    Raises:
+        UserError: a file is missing, damaged, or not what it should be.
+    """
+    dataset = dataset_named(name)
+    lines = [f"{state:8} {path}" for path, state in dataset.verify(data_root)]
+    bad = [line for line in lines if line.startswith("bad")]
+    if bad:
+        raise UserError(f"{name}: {len(bad)} damaged or altered: {'; '.join(line[9:] for line in bad)}")
+    for split in dataset.classes or ("train", "val", "test"):
+        images = dataset.load(split, "classes", data_root)
+        counts = np.unique(images.class_counts)
+        per_class = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+        lines.append(
+            f"ok       {split}: {len(images):,} images, {images.num_classes} classes of {per_class}, "
+            f"checksum {images.checksum}"
+        )
+    return lines
+
+
+def _classes(dataset: Dataset) -> str:
+    return "/".join(str(n) for n in dataset.classes.values())
+
+
+def _state(dataset: Dataset, data_root: Path) -> str:
+    return (
+        "there"
+        if dataset.files(data_root)
+        else "rendered when first used"
+        if _renders(dataset)
+        else "missing"
+    )
+
+
+def _renders(dataset: Dataset) -> bool:
+    return dataset.name.startswith("glyphs")

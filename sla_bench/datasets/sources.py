@@ -1,0 +1,149 @@
+"""One split as it lies on disk, told apart from where it goes: labels at once, pixels block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sla_bench.datasets.base import LabeledImages
+from sla_bench.errors import UserError
+
+BLOCK = 512
+"""Images per block: 11 MB at 84 x 84."""
+
+
+@dataclass(frozen=True)
+class SplitSource:
+    """A split before its pixels are read.
+
+    Args:
+        shape: (N, H, W, 3).
+        labels: int64 (N,), values 0..C-1, every class at least once.
+        class_names: C names.
+        blocks: returns an iterator over uint8 arrays (n, H, W, 3) that together are the N images in order.
+    """
+
+    shape: tuple[int, int, int, int]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    blocks: Callable[[], Iterator[np.ndarray]]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all pixels in memory."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def read(self) -> LabeledImages:
+        """All images in memory, writable."""
+        images = np.empty(self.shape, np.uint8)
+        start = 0
+        for block in self.blocks():
+            images[start : start + len(block)] = block
+            start += len(block)
+        return LabeledImages(images, self.labels, self.class_names)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What the makers of a data set promise, and what is therefore checked in every file.
+
+    A file may be a smaller version of the published one (some images of every class). Lost, doubled or
+    foreign images are found nevertheless, because they break these rules.
+
+    Args:
+        size: height = width in pixels.
+        per_class: images of each class, the same for all classes; smaller versions must keep them equal, too.
+            None: the classes are of unequal size.
+    """
+
+    size: int
+    per_class: int | None = None
+
+    def check(self, shape: tuple[int, ...], labels: np.ndarray, names: Sequence[str], where: str) -> None:
+        """Compare a split with the promise.
+
+        Args:
+            shape: of the images, (N, H, W, 3).
+            labels: int64 (N,), 0..C-1.
+            names: C class names.
+            where: file or folder, for the message.
+
+        Raises:
+            UserError: images of another shape, another number of labels than images, classes of unequal size
+                or larger than published.
+        """
+        if len(shape) != 4 or shape[1:] != (self.size, self.size, 3):
+            raise UserError(
+                f"{where} must hold images of shape (N, {self.size}, {self.size}, 3), found {tuple(shape)}"
+            )
+        if shape[0] != len(labels):
+            raise UserError(f"{where} is damaged: {shape[0]} images but {len(labels)} labels")
+        if self.per_class is None:
+            return
+        counts = np.bincount(labels, minlength=len(names))
+        few, many = int(counts.argmin()), int(counts.argmax())
+        if counts[few] != counts[many]:
+            raise UserError(
+                f"{where} is damaged: every class has the same number of images ({self.per_class} as "
+                f"published), but {names[few]!r} has {counts[few]} and {names[many]!r} has {counts[many]}"
+            )
+        if counts[many] > self.per_class:
+            raise UserError(
+                f"{where} has {counts[many]} images of each class, more than the {self.per_class} published"
+            )
+
+
+def relabel(raw: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+    """Labels 0..C-1 (int64) in the order of the sorted raw values, and those values."""
+    values, labels = np.unique(raw, return_inverse=True)
+    return labels.reshape(-1).astype(np.int64), values.tolist()
+
+
+def array_blocks(images: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
+    """Blocks of an array that is in memory."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(images), BLOCK):
+            yield images[start : start + BLOCK]
+
+    return blocks
+
+
+def selected_blocks(images: np.ndarray, index: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
+    """Blocks of the images at `index`, in its order."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(index), BLOCK):
+            yield images[index[start : start + BLOCK]]
+
+    return blocks
+
+
+def as_int_vector(value: Any, where: str) -> np.ndarray:
+    """A list or array of whole numbers as int64 (N,).
+
+    Raises:
+        UserError: anything else.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.empty(())
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
+        raise UserError(f"{where}: labels must be a list of whole numbers")
+    return array.astype(np.int64)
+
+
+def as_images(value: Any, where: str) -> np.ndarray:
+    """An array of images as it is, uint8 (N, H, W, 3).
+
+    Raises:
+        UserError: anything else.
+    """
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 4 or value.shape[3] != 3:
+        found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise UserError(f"{where}: images must be an array of uint8 (N, H, W, 3), found {found}")
+    return value

@@ -1,0 +1,148 @@
+"""From tasks to jobs: what identifies a run, what is recorded already, and the work on one job."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sla_bench.config import EvalConfig, RunConfig
+from sla_bench.datasets.base import Split
+from sla_bench.datasets.named import dataset_named
+from sla_bench.errors import UserError
+from sla_bench.grid import Task
+from sla_bench.harness.store import Store
+from sla_bench.registry import SCENARIOS
+
+if TYPE_CHECKING:
+    from sla_bench.training import Progress
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training with the evaluations that are wanted of it, and where everything lies.
+
+    Args:
+        run_id: hash of config, protocol version and training data.
+        run: the training.
+        evaluations: eval_id (hash of config, protocol version and test data) -> the evaluation.
+        data_hash: of the test data.
+        data_root: where the data lie.
+        out: the results folder.
+        device: "auto", "cpu", "cuda", ...
+    """
+
+    run_id: str
+    run: RunConfig
+    evaluations: dict[str, EvalConfig]
+    data_hash: str
+    data_root: Path
+    out: Path
+    device: str
+
+    @property
+    def store(self) -> Store:
+        """The records of the job's scenario."""
+        return Store(self.out, self.run.scenario)
+
+    def is_recorded(self) -> bool:
+        """Nothing is left to do."""
+        return self.store.has_run(self.run_id) and not self.open_evaluations()
+
+    def open_evaluations(self) -> dict[str, EvalConfig]:
+        """The evaluations that are not recorded yet."""
+        return {e: c for e, c in self.evaluations.items() if not self.store.has_evaluation(self.run_id, e)}
+
+
+class Fingerprints:
+    """Hashes of data splits, each computed once."""
+
+    def __init__(self, data_root: Path) -> None:
+        self.data_root = data_root
+        self._known: dict[tuple[str, Split, int], str] = {}
+
+    def of(self, dataset: str, split: Split, split_seed: int) -> str:
+        """Return the hash of one split.
+
+        Raises:
+            UserError: the files are missing or damaged.
+        """
+        key = (dataset, split, split_seed if dataset_named(dataset).split_depends_on_seed else 0)
+        if key not in self._known:
+            images = dataset_named(dataset).load(split, "classes", self.data_root, split_seed=split_seed)
+            self._known[key] = images.checksum
+        return self._known[key]
+
+
+def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str) -> list[Job]:
+    """Read the data's hashes and name every run.
+
+    Raises:
+        UserError: data files are missing or damaged.
+    """
+    prints = Fingerprints(data_root)
+    jobs = []
+    for task in tasks:
+        name, seed = task.run.dataset, task.run.seed
+        training_data = hashlib.sha256(
+            (prints.of(name, "train", seed) + prints.of(name, "val", seed)).encode()
+        ).hexdigest()[:16]
+        test_data = prints.of(name, "test", seed)
+        evaluations = {e.digest(data=test_data): e for e in task.evaluations}
+        run_id = task.run.digest(data=training_data)
+        jobs.append(Job(run_id, task.run, evaluations, test_data, data_root, out, device))
+    return jobs
+
+
+def perform(job: Job, progress: Progress) -> None:
+    """Train unless recorded, then add the missing evaluations.
+
+    Raises:
+        UserError: anything that the user can mend.
+    """
+    import torch
+    from safetensors.torch import load_file, save
+
+    from sla_bench.harness.environment import describe
+
+    torch.set_num_threads(job.run.threads)
+    device = pick_device(job.device)
+    scenario, store = SCENARIOS.load(job.run.scenario), job.store
+    if store.has_run(job.run_id):
+        state = load_file(store.run_folder(job.run_id) / "model.safetensors")
+    else:
+        training = scenario.run(job.run, job.data_root, device, progress)
+        state = training.state
+        environment = describe(job.run.threads, str(device))
+        store.write_run(
+            job.run_id,
+            job.run,
+            save({name: value.contiguous() for name, value in state.items()}),
+            training.history,
+            environment,
+            training.summary,
+        )
+    for eval_id, evaluation in job.open_evaluations().items():
+        result = scenario.evaluate(job.run, evaluation, state, job.data_root, device, progress)
+        store.write_evaluation(job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash)
+
+
+def pick_device(name: str):  # type: ignore[no-untyped-def]
+    """Return the torch device; "auto" takes a GPU where there is one.
+
+    Raises:
+        UserError: no such device, or it is not there.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"--device {name!r}: write auto, cpu, cuda or cuda:0") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"--device {name}: no GPU is available here; use --device cpu")
+    return device

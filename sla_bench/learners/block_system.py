@@ -1,0 +1,129 @@
+"""The linear system that every step of the Crammer-Singer solver comes down to.
+
+Shapes: B problems, k classes, n support points, p the largest number of free variables of one class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Relative error at which refinement stops.
+REFINED = 1e-13
+# The smallest normal number in double precision.
+TINY = torch.finfo(torch.float64).tiny
+
+
+@dataclass(frozen=True)
+class BlockFactor:
+    """Factors of one block system for B problems; see `factorise`.
+
+    Args:
+        free: bool (B, k, n), the variables that the system is about.
+        inverse: (B, k, p, p), inverse of the Hessian on the free points of each class, zero where padded.
+        points: int64 (B, k, p), which point each of those rows is.
+        schur: (B, n, n), Cholesky factor of the sum over classes of the inverses, spread over all points.
+        ok: bool (B,), every Cholesky factor exists.
+    """
+
+    free: Tensor
+    inverse: Tensor
+    points: Tensor
+    schur: Tensor
+    ok: Tensor
+
+    def select(self, rows: Tensor) -> BlockFactor:
+        """Keep the problems `rows` (int64 indices)."""
+        return BlockFactor(
+            self.free[rows], self.inverse[rows], self.points[rows], self.schur[rows], self.ok[rows]
+        )
+
+    def _apply(self, right: Tensor) -> Tensor:
+        """Multiply each class's inverse with its free part of `right` (B, k, n)."""
+        part = self.inverse @ right.gather(2, self.points).unsqueeze(-1)
+        return torch.zeros_like(right).scatter_add_(2, self.points, part.squeeze(-1))
+
+    def solve(self, right: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+        """Solve for x (B, k, n), zero where not free, and the multiplier (B, n).
+
+        On the free variables `H x_m + multiplier = right_m`, and `sum_m x_m = total`.
+        """
+        x = self._apply(right)
+        multiplier = torch.cholesky_solve((x.sum(1) - total).unsqueeze(-1), self.schur).squeeze(-1)
+        return x - self._apply(multiplier.unsqueeze(1).expand_as(right)), multiplier
+
+
+def factorise(hessian: Tensor, free: Tensor, shift: Tensor | None = None) -> BlockFactor:
+    """Factor `[H_m + diag(shift_m), 1; 1', 0]` restricted to the free variables.
+
+    All classes share the Hessian block, and the constraints `sum_m x_m = total` couple classes point by
+    point. Eliminating the classes first leaves one n x n matrix, the sum of the inverse blocks, so nothing
+    larger than n x n is factored, and of each block only the free points.
+
+    Args:
+        hessian: (B, n, n), symmetric positive definite.
+        free: bool (B, k, n); each point is free in at least one class.
+        shift: (B, k, n), non-negative, added to the diagonal; none means 0.
+    """
+    batch, ways, size = free.shape
+    width = int(free.sum(2).max())
+    points = torch.argsort(free.logical_not().to(torch.uint8), dim=2, stable=True)[:, :, :width]
+    used = free.gather(2, points)
+    pairs = (points.unsqueeze(3) * size + points.unsqueeze(2)).reshape(batch, -1)
+    block = hessian.reshape(batch, -1).gather(1, pairs).view(batch, ways, width, width)
+    mask = used.to(hessian.dtype)
+    block.mul_(mask.unsqueeze(3)).mul_(mask.unsqueeze(2))
+    diagonal = block.diagonal(dim1=2, dim2=3)
+    diagonal += 1 - mask
+    if shift is not None:
+        diagonal += shift.gather(2, points) * mask
+    # LAPACK wants columns, and the transpose of a symmetric matrix is there already.
+    lower, failed = torch.linalg.cholesky_ex(block.mT)
+    if bool(failed.any()):
+        # `ok` reports it; an inverse of what is left would raise for the whole batch.
+        broken = (failed != 0).view(batch, ways, 1, 1)
+        lower = torch.where(broken, torch.eye(width, dtype=lower.dtype, device=lower.device), lower)
+    inverse = torch.cholesky_inverse(lower)
+    inverse.diagonal(dim1=2, dim2=3).sub_(1 - mask)
+    total = hessian.new_zeros(batch, size * size).scatter_add_(1, pairs, inverse.reshape(batch, -1))
+    schur, failed_schur = torch.linalg.cholesky_ex(total.view(batch, size, size))
+    ok = (failed == 0).all(1) & (failed_schur == 0)
+    return BlockFactor(free, inverse, points, schur, ok)
+
+
+def solve_refined(
+    hessian: Tensor, factor: BlockFactor, right: Tensor, total: Tensor, scale: Tensor, max_rounds: int = 6
+) -> tuple[Tensor, Tensor]:
+    """`BlockFactor.solve` followed by iterative refinement, so that explicit inverses cost no digits.
+
+    Args:
+        hessian: (B, n, n).
+        factor: of `factorise` without shift.
+        right: (B, k, n); only its free part counts.
+        total: (B, n).
+        scale: (B,), what errors are measured against.
+        max_rounds: solves at most; it stops earlier where the error is at 1e-13 or halves no more.
+
+    Returns:
+        x (B, k, n), zero where not free, and the multiplier (B, n).
+    """
+    x, multiplier = factor.solve(right * factor.free, total)
+    before = torch.full_like(scale, torch.inf)
+    for _ in range(max_rounds - 1):
+        error = (right - x @ hessian - multiplier.unsqueeze(1)) * factor.free
+        missing = total - x.sum(1)
+        size = torch.maximum(
+            error.abs().amax((1, 2)) / scale,
+            missing.abs().amax(1) / x.abs().amax((1, 2)).clamp_min(TINY),
+        )
+        going_on = (size > REFINED) & (size < before / 2)
+        if not bool(going_on.any()):
+            break
+        step, multiplier_step = factor.solve(error, missing)
+        # A problem that has come to rest must not depend on the others in its batch.
+        x = torch.where(going_on.view(-1, 1, 1), x + step, x)
+        multiplier = torch.where(going_on.view(-1, 1), multiplier + multiplier_step, multiplier)
+        before = size
+    return x, multiplier

@@ -1,0 +1,30 @@
+"""Data augmentation: every view carries the image's label."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sla_bench.objectives.base import (
+    EpisodeFeatures,
+    Head,
+    SingleObjective,
+    accuracy,
+    pooled_logits,
+    smoothed_cross_entropy,
+)
+
+
+class DataAugmentation(SingleObjective):
+    """N ways, all M views of supports and queries under the label of their image (M*K supports per class)."""
+
+    row = "DA"
+    trains_on_views = True
+
+    def loss(
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+    ) -> tuple[Tensor, Tensor]:
+        """mean_j CE(u(z_j), y); see the base class."""
+        del view_head
+        logits = pooled_logits(features, head)
+        labels = features.query_labels[..., None].expand(logits.shape[:-1])
+        return smoothed_cross_entropy(logits, labels, label_smoothing), accuracy(logits, labels)

@@ -1,0 +1,16 @@
+"""Control: an ensemble as expensive at test as SLA's aggregation."""
+
+from __future__ import annotations
+
+from sla_bench.objectives.baseline import Baseline
+from sla_bench.transforms import Transform
+
+
+class Ensemble(Baseline):
+    """M baselines of disjoint seeds, their logits averaged: M times the training and M times the test."""
+
+    row = "ens-M"
+
+    def __init__(self, transform: Transform) -> None:
+        self.members = transform.num_views
+        super().__init__(transform)

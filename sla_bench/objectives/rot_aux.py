@@ -1,0 +1,45 @@
+"""Auxiliary self-supervision: the baseline's loss, and the view is a second task."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sla_bench.errors import UserError
+from sla_bench.objectives.base import EpisodeFeatures, Head, view_loss
+from sla_bench.objectives.baseline import Baseline
+from sla_bench.transforms import Transform
+
+
+class AuxiliaryRotation(Baseline):
+    """The episode's loss on upright images; telling the view is learned beside it, without forced invariance.
+
+    Gidaris et al. 2019, arXiv 1906.05186.
+
+    Args:
+        transform: the label augmentation.
+        weight: beta, of the second task.
+
+    Raises:
+        UserError: the weight is not positive.
+    """
+
+    row = "rot-aux"
+    trains_on_views = True
+
+    def __init__(self, transform: Transform, weight: float = 1.0) -> None:
+        super().__init__(transform)
+        if not weight > 0:
+            raise UserError(f"rot-aux: weight must be positive, got {weight}")
+        self.weight = weight
+
+    def view_head(self, num_features: int) -> nn.Module:
+        """A linear layer (..., D) -> (..., M)."""
+        return nn.Linear(num_features, self.num_views)
+
+    def loss(
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+    ) -> tuple[Tensor, Tensor]:
+        """CE(u(z_1), y) + beta mean_j CE(v(z_j), j); see the base class."""
+        assert view_head is not None
+        loss, accuracy = super().loss(features, head, label_smoothing, None)
+        return loss + self.weight * view_loss(features, view_head), accuracy

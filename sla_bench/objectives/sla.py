@@ -1,0 +1,79 @@
+"""Self-supervised label augmentation: one task over the joint labels (class, view)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sla_bench.errors import unknown
+from sla_bench.label_augmentation import aggregate, joint_labels, single
+from sla_bench.objectives.base import (
+    EpisodeFeatures,
+    EpisodeObjective,
+    Head,
+    Passes,
+    accuracy,
+    joint_logits,
+    per_view_logits,
+    smoothed_cross_entropy,
+)
+from sla_bench.transforms import Transform
+
+JOINT_SCOPES = ("all", "view")
+
+
+class SLA(EpisodeObjective):
+    """An N-way K-shot episode becomes N*M-way K-shot; every view of every query is a training example.
+
+    Lee, Hwang and Shin, ICML 2020, arXiv 1910.05872. Its few-shot code was never published; this follows its
+    classification code. `SLA+plain` reads the trained backbone with an ordinary N-way head on upright images.
+
+    Args:
+        transform: the label augmentation.
+        joint_scope: "all": softmax over all N*M columns; "view": over the N columns of the query's own view.
+
+    Raises:
+        UserError: unknown scope.
+    """
+
+    trains_on_views = True
+    selection_row = "SLA+AG"
+
+    def __init__(self, transform: Transform, joint_scope: str = "all") -> None:
+        super().__init__(transform)
+        if joint_scope not in JOINT_SCOPES:
+            raise unknown("joint_scope", str(joint_scope), JOINT_SCOPES)
+        self.joint_scope = joint_scope
+        views = self.num_views
+        self.rows = {
+            "SLA+AG": Passes(views, views),
+            "SLA+SI": Passes(views, 1),
+            "SLA+plain": Passes(1, 1),
+            "SLA+plain+TTA": Passes(views, views),
+        }
+
+    def loss(
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+    ) -> tuple[Tensor, Tensor]:
+        """mean_j CE(w(z_j), (y, j)); see the base class."""
+        del view_head
+        logits = joint_logits(features, head)
+        episodes, queries, views, ways, _ = logits.shape
+        if self.joint_scope == "view":
+            own = logits.diagonal(dim1=2, dim2=4).transpose(2, 3)
+            labels = features.query_labels[..., None].expand(own.shape[:-1])
+            return smoothed_cross_entropy(own, labels, label_smoothing), accuracy(own, labels)
+        joint = joint_labels(features.query_labels.flatten(), views).view(episodes, queries, views)
+        flat = logits.reshape(episodes, queries, views, ways * views)
+        return smoothed_cross_entropy(flat, joint, label_smoothing), accuracy(flat, joint)
+
+    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
+        """SLA+AG, SLA+SI of one joint head; plain and plain+TTA of ordinary heads; see the base class."""
+        joint = joint_logits(features, head)
+        plain = per_view_logits(features, head)
+        shape = (*joint.shape[:2], features.ways)
+        return {
+            "SLA+AG": aggregate(joint.flatten(0, 1)).view(shape),
+            "SLA+SI": single(joint.flatten(0, 1)).view(shape),
+            "SLA+plain": plain[:, :, 0],
+            "SLA+plain+TTA": plain.mean(2),
+        }

@@ -1,0 +1,30 @@
+"""Control: as many views as SLA, but no negatives across views."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sla_bench.objectives.base import (
+    EpisodeFeatures,
+    Head,
+    SingleObjective,
+    accuracy,
+    per_view_logits,
+    smoothed_cross_entropy,
+)
+
+
+class Views(SingleObjective):
+    """An N-way head fitted on support view j and queried with view j, for each j."""
+
+    row = "views"
+    trains_on_views = True
+
+    def loss(
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+    ) -> tuple[Tensor, Tensor]:
+        """mean_j CE(u_j(z_j), y); see the base class."""
+        del view_head
+        logits = per_view_logits(features, head)
+        labels = features.query_labels[..., None].expand(logits.shape[:-1])
+        return smoothed_cross_entropy(logits, labels, label_smoothing), accuracy(logits, labels)

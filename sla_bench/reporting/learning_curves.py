@@ -1,0 +1,105 @@
+"""Learning curves: validation accuracy where it was measured, training accuracy smoothed."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from sla_bench.reporting import style
+
+_QUANTITIES = {"val_accuracy": "validation", "train_accuracy": "training task, smoothed"}
+_PLOT_HEIGHT = 1.55
+_TOP, _BOTTOM, _LEFT = 0.25, 0.42, 0.42
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+
+
+def learning_curves_figure(histories: pd.DataFrame) -> Figure:
+    """Accuracy against images through the backbone (column `images`), or steps where that is not known.
+
+    One line of panels per learner: validation accuracy, its points joined, and training accuracy as a
+    running mean over 10 % of the records. One line per run, one colour per method, named at its end. Under
+    SLA the training task has more ways, so training curves of different methods are not comparable.
+
+    Args:
+        histories: as `sla_bench.reporting.plots.plot_learning_curves`, with at least one accuracy.
+    """
+    horizontal = "images" if "images" in histories and histories["images"].notna().all() else "step"
+    quantities = [q for q in _QUANTITIES if histories[q].notna().any()]
+    histories = histories.assign(line=_line_names(histories))
+    names = sorted(histories["line"].unique(), key=lambda name: style.method_colour(name) == style.GREY)
+    looks = dict(zip(names, itertools.cycle(itertools.product(_DASHES, style.COLOURS)), strict=False))
+    right = 0.12 + style.CHARACTER_INCHES * max(map(len, names))
+    learners = list(histories["learner"].unique())
+
+    width, height = style.COLUMN_INCHES * len(quantities), _TOP + _PLOT_HEIGHT + _BOTTOM
+    total = height * len(learners)
+    with style.styled():
+        figure = style.new_figure(width, total)
+        for line, learner in enumerate(learners):
+            runs = histories[histories["learner"] == learner]
+            for column, quantity in enumerate(quantities):
+                axes = figure.add_axes(
+                    (
+                        (column * style.COLUMN_INCHES + _LEFT) / width,
+                        (total - (line + 1) * height + _BOTTOM) / total,
+                        (style.COLUMN_INCHES - _LEFT - right) / width,
+                        _PLOT_HEIGHT / total,
+                    )
+                )
+                axes.set_title(f"{learner}, {_QUANTITIES[quantity]}", loc="left")
+                ends = _draw_runs(axes, runs, horizontal, quantity, looks)
+                axes.set_xlabel("Images through the backbone" if horizontal == "images" else "Training steps")
+                if column == 0:
+                    axes.set_ylabel("Accuracy in %")
+                _name_lines(axes, ends, looks)
+    return figure
+
+
+def _line_names(histories: pd.DataFrame) -> pd.Series:
+    """The method where it tells the runs of a learner and seed apart, else the label of the run."""
+    runs = histories.groupby(["learner", "method", "seed"])["label"].nunique()
+    return histories["method" if runs.max() == 1 else "label"].astype(str)
+
+
+def _draw_runs(axes: Axes, runs: pd.DataFrame, horizontal: str, quantity: str, looks: dict) -> dict:
+    """Draw each run; return the mean height at which the runs of each line end."""
+    ends: dict[str, list[float]] = {}
+    for (line, _), run in runs.groupby(["line", "label"], sort=False):
+        known = run[run[quantity].notna()].sort_values(horizontal)
+        if known.empty:
+            continue
+        values = 100 * known[quantity]
+        if quantity == "train_accuracy":
+            values = values.rolling(max(1, len(values) // 10), center=True, min_periods=1).mean()
+        name = str(line)
+        dashes, colour = looks[name]
+        marker = "o" if quantity == "val_accuracy" else ""
+        axes.plot(known[horizontal], values, ls=dashes, color=colour, lw=0.9, marker=marker, ms=2)
+        ends.setdefault(name, []).append(float(values.iloc[-1]))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return {name: float(np.mean(values)) for name, values in ends.items()}
+
+
+def _name_lines(axes: Axes, ends: dict, looks: dict) -> None:
+    low, high = axes.get_ylim()
+    per_point = (high - low) / (_PLOT_HEIGHT * 72)
+    places = style.spread_apart(list(ends.values()), gap=1.15 * style.FONT_POINTS * per_point)
+    for (name, end), place in zip(ends.items(), places, strict=True):
+        axes.annotate(
+            name,
+            (1, end),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, (place - end) / per_point),
+            textcoords="offset points",
+            va="center",
+            color=looks[name][1],
+        )

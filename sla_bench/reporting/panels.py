@@ -1,0 +1,215 @@
+"""Dot-and-whisker figures: a grid of panels, in each one row per method, its figures at the right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sla_bench.reporting import style
+
+# a panel is split by these only where one of its methods would otherwise have several rows
+_SPLITS = (
+    "scenario",
+    "metric",
+    "backbone",
+    "budget",
+    "train_shots",
+    "selection",
+    "precision",
+    "sampler",
+    "protocol",
+)
+_LABEL_CHARACTERS = 25
+_ROW, _LINE, _TICKS, _GAP = 0.165, 0.125, 0.2, 0.12
+_POINTS_PER_INCH = 72
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What one panel shows.
+
+    Args:
+        key: value of each grouping column.
+        title: the key in words.
+        labels: one per row.
+        values: (rows, 3) value, low, high; NaN where there is no interval.
+        hollow: (rows,) True for intervals of one trained model.
+    """
+
+    key: dict[str, str]
+    title: str
+    labels: list[str]
+    values: np.ndarray
+    hollow: np.ndarray
+
+    @property
+    def heading(self) -> str:
+        """Title, and below it the reference where the panel has one."""
+        reference = self.key.get("reference")
+        return self.title if reference is None else f"{self.title}\nagainst {reference}"
+
+
+def group_panels(
+    rows: pd.DataFrame, keys: Sequence[str], columns: Sequence[str], methods: Sequence[str]
+) -> list[Panel]:
+    """Split leaderboard rows into panels, in the order of the rows.
+
+    Args:
+        rows: rows of the leaderboard, each with a value.
+        keys: columns that make a panel; the title names all but the reference.
+        columns: value, low, high.
+        methods: in the order in which every panel shows them.
+    """
+    rows = rows.reset_index(drop=True)
+    identity = [*keys, "method"]
+    several = rows.groupby(identity, dropna=False, sort=False).nunique(dropna=False).max()
+    splits = [*keys, *(c for c in _SPLITS if c not in keys and several.get(c, 1) > 1)]
+    identity = [*splits, "method"]
+    within = ["transform"] if "transform" in rows and _ambiguous(rows, identity, "transform") else []
+    rows = rows.drop_duplicates([*identity, *within])
+    rank = {method: place for place, method in enumerate(methods)}
+    rows = rows.sort_values("method", key=lambda column: column.map(rank), kind="stable")
+
+    panels = {}
+    for _, group in rows.groupby(splits, dropna=False, sort=False):
+        key = {column: _text(group[column].iloc[0]) for column in splits}
+        named = [
+            word if column in keys else f"{column.replace('_', ' ')} {word}"
+            for column, word in key.items()
+            if column != "reference" and word
+        ]
+        panels[group.index.min()] = Panel(
+            key=key,
+            title=", ".join(named),
+            labels=[
+                ", ".join(filter(None, map(_text, words)))
+                for words in group[["method", *within]].itertuples(index=False)
+            ],
+            values=group[list(columns)].to_numpy(dtype=np.float64),
+            hollow=(group["interval_kind"] == "test-only").to_numpy(),
+        )
+    return [panels[first] for first in sorted(panels)]
+
+
+def panel_figure(
+    panels: Sequence[Panel],
+    limits: Sequence[tuple[float, float]],
+    decorate: Callable[[Axes, Panel], None],
+    numbers: Callable[[float, float, float], str],
+    axis_label: str,
+    caption: str,
+    foot: float = 0.0,
+) -> Figure:
+    """Draw panels in one to three columns of 3.5 inches; more panels make the figure taller.
+
+    Args:
+        panels: what to draw.
+        limits: of the horizontal axis, one pair per panel; whiskers beyond them end in an arrow head.
+        decorate: draws what is special, such as a zero line, on the axes of a panel.
+        numbers: text at the right of a row, from value, low and high.
+        axis_label: of the horizontal axes.
+        caption: text below the panels.
+        foot: free space below the last row of a panel, in rows.
+    """
+    columns = 1 if len(panels) <= 3 else 2 if len(panels) <= 12 else 3
+    width = columns * style.COLUMN_INCHES
+    texts = [[numbers(*row) for row in panel.values.tolist()] for panel in panels]
+    labels = [[style.wrap(label, _LABEL_CHARACTERS) for label in panel.labels] for panel in panels]
+    headings = [style.wrap(panel.heading, int(style.COLUMN_INCHES / style.BOLD_INCHES)) for panel in panels]
+    row_height = _ROW + _LINE * max(label.count("\n") for names in labels for label in names)
+    right = 0.14 + style.CHARACTER_INCHES * max(len(text) for column in texts for text in column)
+    left = 0.12 + style.CHARACTER_INCHES * max(
+        len(line) for names in labels for label in names for line in label.split("\n")
+    )
+    top = 0.06 + _LINE * (1 + max(heading.count("\n") for heading in headings))
+    caption = style.wrap(caption, int((width - 0.1) / style.PROSE_INCHES))
+    bottom = _LINE * (2 + caption.count("\n")) + 0.06
+
+    grid = [range(i, min(i + columns, len(panels))) for i in range(0, len(panels), columns)]
+    heights = [row_height * (foot + max(len(panels[i].labels) for i in line)) for line in grid]
+    total = sum(heights) + len(grid) * (top + _TICKS + _GAP) + bottom
+    figure = style.new_figure(width, total)
+    y = total
+    for line, height in zip(grid, heights, strict=True):
+        y -= top + height
+        for column, i in enumerate(line):
+            own = row_height * (foot + len(panels[i].labels))
+            x = column * style.COLUMN_INCHES + left
+            axes = figure.add_axes(
+                (
+                    x / width,
+                    (y + height - own) / total,
+                    (style.COLUMN_INCHES - left - right) / width,
+                    own / total,
+                )
+            )
+            axes.set_xlim(*limits[i])
+            axes.set_ylim(len(labels[i]) - 0.5 + foot, -0.5)
+            _draw_rows(axes, panels[i], labels[i], texts[i])
+            _head(axes, headings[i], left)
+            decorate(axes, panels[i])
+            if i + columns >= len(panels):
+                axes.set_xlabel(axis_label, labelpad=2)
+        y -= _TICKS + _GAP
+    figure.text(0.05 / width, 0.05 / total, caption, va="bottom", ha="left", color=style.GREY)
+    return figure
+
+
+def _draw_rows(axes: Axes, panel: Panel, labels: Sequence[str], texts: Sequence[str]) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x", color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    left, right = axes.get_xlim()
+    for row, (label, (value, low, high)) in enumerate(zip(panel.labels, panel.values, strict=True)):
+        colour = style.method_colour(label)
+        if not np.isnan(low):
+            axes.hlines(row, max(low, left), min(high, right), color=colour, linewidth=1.1)
+            for end, cut, arrow in ((left, low < left, "<"), (right, high > right, ">")):
+                if cut:
+                    axes.plot(end, row, arrow, color=colour, markersize=3, clip_on=False)
+        face = "white" if panel.hollow[row] else colour
+        axes.plot(value, row, "o", color=colour, markerfacecolor=face, markersize=3.4, clip_on=False)
+        axes.annotate(
+            texts[row],
+            (1, row),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center_baseline",
+            color=colour,
+        )
+
+
+def _head(axes: Axes, heading: str, left: float) -> None:
+    """Title in bold, the line of the reference below it in normal weight, at the column's left edge."""
+    lines = heading.split("\n")
+    for above, line in enumerate(reversed(lines)):
+        axes.annotate(
+            line,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(-(left - 0.05) * _POINTS_PER_INCH, 2 + above * _LINE * _POINTS_PER_INCH),
+            textcoords="offset points",
+            va="bottom",
+            fontweight="normal" if line.startswith("against ") else "bold",
+        )
+
+
+def _ambiguous(rows: pd.DataFrame, identity: Sequence[str], column: str) -> bool:
+    counts = rows.groupby(list(identity), dropna=False, sort=False)[column].nunique(dropna=False)
+    return bool(counts.max() > 1)
+
+
+def _text(value: str | float | None) -> str:
+    if pd.isna(value):
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)

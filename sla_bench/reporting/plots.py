@@ -1,0 +1,213 @@
+"""Figures of gains and accuracies from the leaderboard, and of learning curves: PNG and SVG.
+
+`*_figure` turn a table into a figure, `plot_*` write it. Nothing here touches pyplot or other global state.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sla_bench.errors import UserError
+from sla_bench.reporting import style
+from sla_bench.reporting.learning_curves import learning_curves_figure
+from sla_bench.reporting.panels import Panel, group_panels, panel_figure
+
+_KEYS = ["dataset", "setting", "learner"]
+_GAIN = ["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]
+_ACCURACY = ["value", "ci95_low", "ci95_high"]
+_TEST_ONLY = (
+    "Hollow: one trained model per method; the interval covers test sampling only, "
+    "seed variation is not in it."
+)
+
+
+def plot_gains(leaderboard: pd.DataFrame, path_stem: Path | str) -> list[Path]:
+    """Write the figure of `gains_figure` as PNG and SVG.
+
+    Args:
+        leaderboard: long form, values in %, one row per (method, reference); empty gain where they are one.
+        path_stem: path without ending.
+
+    Returns:
+        The files written; none where no row has a gain.
+
+    Raises:
+        UserError: a column is missing.
+        OSError: the files cannot be written; earlier ones are then as they were.
+    """
+    _require(leaderboard, [*_KEYS, "method", "reference", "interval_kind", *_GAIN])
+    if leaderboard[_GAIN[0]].notna().any():
+        return style.save(gains_figure(leaderboard), path_stem)
+    return []
+
+
+def plot_accuracies(leaderboard: pd.DataFrame, path_stem: Path | str) -> list[Path]:
+    """Write the figure of `accuracies_figure` as PNG and SVG.
+
+    Args:
+        leaderboard: long form, values in %; a method's rows against several references are drawn once.
+        path_stem: path without ending.
+
+    Returns:
+        The files written; none where no row has a value.
+
+    Raises:
+        UserError: a column is missing.
+        OSError: the files cannot be written; earlier ones are then as they were.
+    """
+    _require(leaderboard, [*_KEYS, "method", "interval_kind", *_ACCURACY])
+    if leaderboard[_ACCURACY[0]].notna().any():
+        return style.save(accuracies_figure(leaderboard), path_stem)
+    return []
+
+
+def plot_learning_curves(histories: pd.DataFrame, path_stem: Path | str) -> list[Path]:
+    """Write the figure of `learning_curves_figure` as PNG and SVG.
+
+    Args:
+        histories: one row per recorded step of each run, accuracies as fractions 0..1; columns label,
+            learner, method, seed, step, train_accuracy, val_accuracy (NaN where not evaluated) and, if
+            known, images (through the backbone so far).
+        path_stem: path without ending.
+
+    Returns:
+        The files written; none where no accuracy was recorded.
+
+    Raises:
+        UserError: a column is missing.
+        OSError: the files cannot be written; earlier ones are then as they were.
+    """
+    _require(histories, ["label", "learner", "method", "seed", "step", "train_accuracy", "val_accuracy"])
+    if histories[["train_accuracy", "val_accuracy"]].notna().any(axis=None):
+        return style.save(learning_curves_figure(histories), path_stem)
+    return []
+
+
+def gains_figure(leaderboard: pd.DataFrame) -> Figure:
+    """Relative gains in % with 95 % intervals, one panel per (dataset, setting, learner, reference).
+
+    All panels share one axis. An interval that would flatten the others is cut, with an arrow head; its
+    figures stand beside it. Rows of one trained model (`test-only`) have a hollow marker.
+
+    Args:
+        leaderboard: at least one row with a gain.
+    """
+    rows = leaderboard[leaderboard[_GAIN[0]].notna()]
+    limits = _gain_limits(rows[_GAIN].to_numpy(dtype=np.float64))
+    cut = (rows[_GAIN[1]] < limits[0]).any() or (rows[_GAIN[2]] > limits[1]).any()
+    notes = ["Arrow head: the interval goes on."] if cut else []
+
+    def decorate(axes: Axes, panel: Panel) -> None:
+        del panel
+        axes.axvline(0, color="black", linewidth=0.8, zorder=1)
+
+    def numbers(value: float, low: float, high: float) -> str:
+        text = f"{value:+.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
+        return text.replace("-", "\N{MINUS SIGN}")
+
+    with style.styled():
+        panels = group_panels(rows, [*_KEYS, "reference"], _GAIN, list(leaderboard["method"].unique()))
+        return panel_figure(
+            panels,
+            [limits] * len(panels),
+            decorate,
+            numbers,
+            "Relative gain in %",
+            _caption(rows, "Dot: relative gain in mean accuracy, line: its 95 % interval", notes),
+        )
+
+
+def accuracies_figure(leaderboard: pd.DataFrame) -> Figure:
+    """Accuracy of each method with its 95 % interval, one panel per (dataset, setting, learner).
+
+    Panels of one setting share their axis. Where the setting names ways, a dashed line is at 100/ways %.
+
+    Args:
+        leaderboard: at least one row with a value.
+    """
+    rows = leaderboard[leaderboard[_ACCURACY[0]].notna()]
+    panels = group_panels(rows, _KEYS, _ACCURACY, list(leaderboard["method"].unique()))
+    limits = []
+    for panel in panels:
+        alike = [p.values.ravel() for p in panels if p.key["setting"] == panel.key["setting"]]
+        chance = chance_level(panel.key["setting"])
+        limits.append(_padded(np.concatenate([*alike, [np.nan if chance is None else chance]])))
+
+    def decorate(axes: Axes, panel: Panel) -> None:
+        chance = chance_level(panel.key["setting"])
+        if chance is None:
+            return
+        axes.axvline(chance, color=style.GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+        axes.annotate(
+            "chance",
+            (chance, 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(2, 2),
+            textcoords="offset points",
+            color=style.GREY,
+        )
+
+    def numbers(value: float, low: float, high: float) -> str:
+        return f"{value:.1f}" + ("" if np.isnan(low) else f" ± {(high - low) / 2:.1f}")
+
+    with style.styled():
+        return panel_figure(
+            panels,
+            limits,
+            decorate,
+            numbers,
+            f"{_metric_name(rows)} in %",
+            _caption(rows, "Dot: mean, line: its 95 % interval", []),
+            foot=0.65,
+        )
+
+
+def chance_level(setting: str) -> float | None:
+    """Accuracy in % of guessing in a setting such as "5-way 1-shot"; None where it names no ways."""
+    found = re.search(r"\b([1-9]\d*)-way\b", setting)
+    return 100 / int(found[1]) if found else None
+
+
+def _gain_limits(values: np.ndarray) -> tuple[float, float]:
+    """Hold all gains, zero, and intervals as far as the span of the gains beyond them."""
+    gains = np.append(values[:, 0], 0.0)
+    reach = max(np.ptp(gains), 1.0)
+    low, high = gains.min() - reach, gains.max() + reach
+    return _padded(np.append(np.clip(values[:, 1:], low, high), gains))
+
+
+def _padded(values: np.ndarray) -> tuple[float, float]:
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = 0.05 * max(high - low, 1.0)
+    return low - margin, high + margin
+
+
+def _metric_name(rows: pd.DataFrame) -> str:
+    names = rows["metric"].dropna().unique() if "metric" in rows else ["accuracy"]
+    return str(names[0]).replace("_", " ").capitalize() if len(names) == 1 else "Value"
+
+
+def _caption(rows: pd.DataFrame, marks: str, notes: Sequence[str]) -> str:
+    hollow = rows["interval_kind"] == "test-only"
+    sentences = [f"{marks}.", "Blue: self-supervised label augmentation.", *notes]
+    if "seeds" in rows and not hollow.all():
+        least, most = int(rows["seeds"][~hollow].min()), int(rows["seeds"][~hollow].max())
+        sentences.append(f"{least} seeds." if least == most else f"{least} to {most} seeds.")
+    if "budget" in rows and rows["budget"].nunique() == 1:
+        sentences.append(f"Budget: {rows['budget'].dropna().iloc[0]}.")
+    if hollow.any():
+        sentences.append(_TEST_ONLY)
+    return " ".join(sentences)
+
+
+def _require(table: pd.DataFrame, columns: Sequence[str]) -> None:
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise UserError(f"the table to plot lacks the columns {', '.join(missing)}")

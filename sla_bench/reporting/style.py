@@ -1,0 +1,137 @@
+"""The look of all figures, and how they reach the disk: same input, same bytes, never half a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart with any common colour blindness; their yellow is too light for lines
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+BLUE = COLOURS[0]
+GREY = "#555555"
+COLUMN_INCHES = 3.5
+FONT_POINTS = 7.0
+# mean width of a character at that size: of names (upper estimate), of names in bold, of sentences
+CHARACTER_INCHES, BOLD_INCHES, PROSE_INCHES = 0.058, 0.068, 0.054
+_PNG_DPI = 220
+_BACKEND_KEYS = {"backend", "backend_fallback", "interactive", "toolbar", "webagg.open_in_browser"}
+_STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": FONT_POINTS,
+    "axes.titlesize": FONT_POINTS,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": FONT_POINTS,
+    "xtick.labelsize": FONT_POINTS,
+    "ytick.labelsize": FONT_POINTS,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.width": 0.6,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.1,
+    "text.parse_math": False,  # names with $ or _ are names, not formulas
+    "axes.unicode_minus": True,
+    "svg.hashsalt": "sla-bench",
+    "svg.fonttype": "path",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Matplotlib's own defaults and our style inside the block, whatever a user's matplotlibrc says."""
+    settings: dict[Any, Any] = {k: v for k, v in mpl.rcParamsDefault.items() if k not in _BACKEND_KEYS}
+    with mpl.rc_context(settings | _STYLE):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of that size in inches that no global state knows of."""
+    figure = Figure(figsize=(width, height), facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path_stem: Path | str) -> list[Path]:
+    """Write `path_stem` + .png and .svg; each replaces its predecessor only when it is complete.
+
+    Args:
+        figure: what to draw.
+        path_stem: path without ending; a dot inside the name is kept. The folder is made.
+
+    Returns:
+        The two files.
+
+    Raises:
+        OSError: folder not writable or disk full; earlier files are then as they were.
+    """
+    stem = Path(path_stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    with styled():
+        for ending, options in (
+            ("png", {"dpi": _PNG_DPI, "metadata": {"Software": None}}),
+            ("svg", {"metadata": {"Date": None, "Creator": "sla-bench"}}),
+        ):
+            path = stem.with_name(f"{stem.name}.{ending}")
+            handle, temporary = tempfile.mkstemp(
+                dir=stem.parent, prefix=f".{stem.name}.", suffix=f".{ending}"
+            )
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    figure.savefig(file, format=ending, **options)
+                Path(temporary).chmod(0o644)
+                Path(temporary).replace(path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+            written.append(path)
+    return written
+
+
+def spread_apart(positions: Sequence[float], gap: float) -> np.ndarray:
+    """Move labels apart as little as needed: least squares under a least gap, order kept.
+
+    Args:
+        positions: (n,) where the labels would like to be.
+        gap: least distance between neighbours.
+
+    Returns:
+        (n,) where they go.
+    """
+    wanted = np.asarray(positions, dtype=np.float64)
+    order = np.argsort(wanted, kind="stable")
+    steps = gap * np.arange(len(wanted))
+    # with the gaps taken out this is isotonic regression: pool neighbours that violate the order
+    blocks: list[tuple[float, int]] = []
+    for value in wanted[order] - steps:
+        mean, size = float(value), 1
+        while blocks and blocks[-1][0] > mean:
+            before, count = blocks.pop()
+            mean, size = (before * count + mean * size) / (count + size), count + size
+        blocks.append((mean, size))
+    placed = np.empty(len(wanted))
+    placed[order] = np.repeat([m for m, _ in blocks], [n for _, n in blocks]) + steps
+    return placed
+
+
+def wrap(text: str, characters: int) -> str:
+    """Break each line of `text` into lines of at most so many characters."""
+    return "\n".join("\n".join(textwrap.wrap(line, characters) or [""]) for line in text.split("\n"))
+
+
+def method_colour(label: str) -> str:
+    """Blue for self-supervised label augmentation, grey for baselines and controls."""
+    return BLUE if label.lower().startswith("sla") else GREY

@@ -1,0 +1,118 @@
+"""What a run shows on the terminal: progress, then the table."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sla_bench.config import RunConfig
+from sla_bench.harness.workers import News
+from sla_bench.reporting.files import HEADINGS, TEST_ONLY, cells_of
+
+_PLAIN_INTERVAL = 15.0
+_HIDDEN = {"seeds", "p (Holm)", "published", "against"}
+
+
+def label(run: RunConfig) -> str:
+    """Name a run in a few words."""
+    views = f" {run.transform}" if run.transform not in (None, "rotation") else ""
+    return f"{run.dataset} {run.learner} {run.train_shots}-shot {run.method}{views} seed {run.seed}"
+
+
+class Board:
+    """Shows what the workers are doing: bars on a terminal, plain lines elsewhere.
+
+    Args:
+        total: number of runs to do.
+        console: where to; stderr by default, so that a table can be piped.
+    """
+
+    def __init__(self, total: int, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self.total, self.finished = total, 0
+        self._bars: dict[str, TaskID] = {}
+        self._lines: dict[str, float] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[phase]} {task.completed}/{task.total} {task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+
+    def __enter__(self) -> Board:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    def show(self, news: News) -> None:
+        """Take news of a job."""
+        key, name = news.job.run_id, label(news.job.run)
+        if news.kind == "started":
+            self._bars[key] = self._progress.add_task(name, total=None, phase="starting", note="")
+            self._lines[key] = time.monotonic()
+        elif news.kind == "progress":
+            self._progress.update(
+                self._bars[key], completed=news.done, total=news.total, phase=news.phase, note=news.note
+            )
+            now = time.monotonic()
+            if not self.console.is_terminal and now - self._lines[key] >= _PLAIN_INTERVAL:
+                self._lines[key] = now
+                self._say(f"{name}: {news.phase} {news.done}/{news.total} {news.note}")
+        else:
+            self._progress.remove_task(self._bars.pop(key))
+            if news.kind == "done":
+                self.finished += 1
+                self._say(f"{name}: done ({self.finished} of {self.total})")
+            else:
+                self._say(f"{name}: FAILED: {news.note}")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
+    """Print leaderboard rows, one block per data set, backbone, budget, setting and learner."""
+    console = console or Console(width=None if sys.stdout.isatty() else 140)
+    if table.empty:
+        console.print("no finished runs")
+        return
+    shown = [h for h in HEADINGS if h not in _HIDDEN or _worth_showing(h, table)]
+    keys = ["dataset", "backbone", "budget", "setting", "learner"]
+    skip = {"setting", "learner"}
+    for names, part in table.groupby(keys, sort=False):
+        dataset, backbone, budget, _, learner = names
+        setting = cells_of(part.iloc[0])[0]
+        block = Table(
+            title=f"{dataset}, {setting}, {learner}, {backbone}, budget {budget}, "
+            f"{part['episodes'].iloc[0]:,} test episodes",
+            title_justify="left",
+            title_style="bold",
+        )
+        columns = [h for h in shown if h not in skip]
+        for heading in columns:
+            block.add_column(heading, justify="left" if heading in ("method", "against") else "right")
+        for _, row in part.iterrows():
+            texts = dict(zip(HEADINGS, cells_of(row), strict=True))
+            block.add_row(*(texts[h] for h in columns))
+        console.print(block)
+    if table["seeds"].min() == 1:
+        console.print(TEST_ONLY, highlight=False)
+
+
+def _worth_showing(heading: str, table: pd.DataFrame) -> bool:
+    column = {"seeds": "seeds", "p (Holm)": "p_holm", "published": "published", "against": "reference"}[
+        heading
+    ]
+    if heading == "seeds":
+        return bool(table[column].max() > 1)
+    return bool(table[column].notna().any())

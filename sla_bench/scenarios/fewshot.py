@@ -1,0 +1,364 @@
+"""Few-shot learning: train on episodes of some classes, test on episodes of others."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sla_bench.augment import ImageBatches
+from sla_bench.backbones.base import Backbone
+from sla_bench.config import EvalConfig, RunConfig
+from sla_bench.datasets.base import Dataset, LabeledImages, Split
+from sla_bench.datasets.named import dataset_named
+from sla_bench.embedding import embed, episode_chunks
+from sla_bench.episodes import EpisodeSampler, FlatEpisodes, disjoint_episodes, test_episodes
+from sla_bench.metrics import class_jackknife, few_shot_metrics
+from sla_bench.objectives.base import EpisodeFeatures, EpisodeObjective
+from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
+from sla_bench.seeds import derive_seed, torch_seeded
+from sla_bench.training import Progress, TrainingResult, autocast, silent, train
+from sla_bench.transforms import Transform
+
+VALIDATION_QUERIES = 15
+ANY_TRANSFORM = "rotation"
+"""Stands in where a training has no views (config.transform is None) and so does not depend on it."""
+
+
+class EpisodicModel(nn.Module):
+    """A backbone with a few-shot head and, for objectives that ask for it, a classifier of the view."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module, view_head: nn.Module | None) -> None:
+        super().__init__()
+        self.backbone, self.head, self.view_head = backbone, head, view_head
+
+
+@dataclass
+class Training:
+    """Result of `run`.
+
+    Args:
+        state: state dict of all members, keys `members.<k>.<name>`.
+        history: rows of all members, with the column `member`.
+        summary: train_images (through the backbone, forward and backward), train_seconds, parameters,
+            best_step and val_accuracy of each member.
+    """
+
+    state: dict[str, Tensor]
+    history: list[dict[str, float]]
+    summary: dict[str, Any]
+
+
+@dataclass
+class Evaluation:
+    """Result of `evaluate`: metrics per row, and arrays from which each figure can be computed again."""
+
+    metrics: dict[str, dict[str, Any]]
+    samples: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def build_objective(config: RunConfig, transform: str) -> EpisodeObjective:
+    """Build the config's objective over the views of `transform`.
+
+    Raises:
+        UserError: an option of the method has a wrong value.
+    """
+    return METHODS.load(config.method)(TRANSFORMS.load(transform), **config.method_options)
+
+
+def build_model(config: RunConfig, dataset: Dataset, objective: EpisodeObjective, seed: int) -> EpisodicModel:
+    """Build a model; its initial weights depend on `seed`, backbone and head, and not on the objective.
+
+    Raises:
+        UserError: an option of the backbone or the learner has a wrong value, or the images are too small.
+    """
+    with torch_seeded(derive_seed(seed, "initial weights")):
+        backbone: Backbone = BACKBONES.load(config.backbone)(
+            dataset.properties.size, **config.backbone_options
+        )
+        head = LEARNERS.load(config.learner)(**config.learner_options)
+        view_head = objective.view_head(backbone.num_features)
+    backbone.seed_dropout(derive_seed(seed, "dropout"))
+    return EpisodicModel(backbone, head, view_head)
+
+
+def load_images(config: RunConfig, split: Split, data_root: Path) -> LabeledImages:
+    """Read one split with the classes that the config's seed gives it (fixed ones for most data sets)."""
+    return dataset_named(config.dataset).load(split, "classes", data_root, split_seed=config.seed)
+
+
+def first_images(labels: np.ndarray, per_class: int | None) -> np.ndarray:
+    """Return the positions of the first `per_class` images of each class, ascending; None means all."""
+    if per_class is None:
+        return np.arange(len(labels))
+    order = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return np.sort(order[rank < per_class])
+
+
+class EpisodeReader:
+    """A set of images and fixed episodes on it; reads models on them, each image embedded once per view.
+
+    Args:
+        images: the images.
+        dataset: gives their normalisation.
+        per_class: only the first so many images of each class; None means all.
+        device: where to compute.
+    """
+
+    def __init__(
+        self, images: LabeledImages, dataset: Dataset, per_class: int | None, device: torch.device
+    ) -> None:
+        self.index = torch.from_numpy(first_images(images.labels, per_class))
+        self.labels = torch.from_numpy(images.labels)[self.index]
+        self.batches = ImageBatches(images, dataset.properties, device=device)
+        self.device = device
+
+    def embeddings(
+        self, model: EpisodicModel, transform: Transform | None, precision: str, progress: Progress = silent
+    ) -> Tensor:
+        """Embed every image in all views of the transformation, or (None) as it is: (N, M, D)."""
+        return embed(
+            model.backbone,
+            self.batches,
+            self.index,
+            transform,
+            precision=precision,
+            device=self.device,
+            progress=lambda done, total: progress("embedding", done, total),
+        )
+
+    def hits(
+        self,
+        models: list[EpisodicModel],
+        embeddings: list[Tensor],
+        objective: EpisodeObjective,
+        episodes: FlatEpisodes,
+        rows: list[str],
+        progress: Progress = silent,
+    ) -> dict[str, Tensor]:
+        """Count the correct queries of each way: row -> int64 (T, W); logits are averaged over the models."""
+        ways = episodes.classes.shape[1]
+        counted = {row: torch.zeros(episodes.classes.shape, dtype=torch.int64) for row in rows}
+        parts = zip(*(episode_chunks(e, episodes.support, episodes.query) for e in embeddings), strict=True)
+        with torch.no_grad():
+            for chunks in parts:
+                which = chunks[0].episodes
+                labels = episodes.query_labels[which].to(self.device)
+                read = [
+                    objective.read(
+                        EpisodeFeatures(
+                            chunk.support,
+                            episodes.support_labels[which].to(self.device),
+                            chunk.query,
+                            labels,
+                            ways,
+                        ),
+                        model.head,
+                    )
+                    for model, chunk in zip(models, chunks, strict=True)
+                ]
+                for row in rows:
+                    logits = torch.stack([r[row] for r in read]).mean(0)
+                    correct = (logits.argmax(-1) == labels).long()
+                    counted[row][which] = (
+                        torch.zeros_like(labels[:, :ways]).scatter_add_(1, labels, correct).cpu()
+                    )
+                progress("testing", which.stop, len(episodes.classes))
+        return counted
+
+
+def run(config: RunConfig, data_root: Path, device: torch.device, progress: Progress = silent) -> Training:
+    """Train the members of a run and return their weights at the best validation accuracy.
+
+    Args:
+        config: the training.
+        data_root: where the data lie.
+        device: where to compute.
+        progress: told each step.
+
+    Raises:
+        UserError: the data can't serve the setting, an option is wrong, or the loss is not finite.
+    """
+    dataset = dataset_named(config.dataset)
+    objective = build_objective(config, config.transform or ANY_TRANSFORM)
+    images = load_images(config, "train", data_root)
+    labels, batches = images.labels, ImageBatches(images, dataset.properties, device=device)
+    validation = EpisodeReader(
+        load_images(config, "val", data_root), dataset, config.validation_images, device
+    )
+    state: dict[str, Tensor] = {}
+    history: list[dict[str, float]] = []
+    trainings: list[TrainingResult] = []
+    for member in range(objective.members):
+        seed = config.seed if member == 0 else derive_seed(config.seed, "member", member)
+        model = build_model(config, dataset, objective, seed).to(device)
+        result = _train_member(config, objective, model, labels, batches, validation, seed, progress)
+        state |= {f"members.{member}.{name}": value.cpu() for name, value in result.state.items()}
+        history += [{"member": member, **row} for row in result.history]
+        trainings.append(result)
+    parameters = sum(p.numel() for p in model.parameters()) * objective.members
+    per_class = (config.train_shots + config.train_queries) * config.batch_episodes
+    factor = objective.num_views if METHODS[config.method].way_factor else 1
+    views = objective.copies * (objective.num_views if objective.trains_on_views else 1)
+    steps = config.steps * objective.step_factor * objective.members
+    summary = {
+        "train_images": steps * config.train_ways * factor * per_class * views,
+        "train_seconds": sum(t.seconds for t in trainings),
+        "parameters": parameters,
+        "best_step": [t.best_step for t in trainings],
+        "val_accuracy": [max(r["val_accuracy"] for r in t.history) for t in trainings],
+    }
+    return Training(state, history, summary)
+
+
+def _train_member(
+    config: RunConfig,
+    objective: EpisodeObjective,
+    model: EpisodicModel,
+    labels: np.ndarray,
+    batches: ImageBatches,
+    validation: EpisodeReader,
+    seed: int,
+    progress: Progress,
+) -> TrainingResult:
+    method, views = METHODS[config.method], objective.num_views
+    sampler = EpisodeSampler(
+        labels,
+        ways=config.train_ways * (views if method.way_factor else 1),
+        shots=config.train_shots,
+        queries=config.train_queries,
+        seed=derive_seed(seed, "training episodes"),
+        views=views if method.pools_views else 1,
+    )
+    generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
+    device = validation.device
+
+    def features_of(index: Tensor, view_of_way: Tensor) -> Tensor:
+        shape = index.shape
+        index = index.flatten().repeat_interleave(objective.copies)
+        batch = batches.augmented(index, generator)
+        if method.pools_views:
+            batch = objective.transform.apply(batch, view_of_way.flatten().to(device))
+        if objective.trains_on_views:
+            batch = objective.transform.views(batch).flatten(0, 1)
+        with autocast(config.precision, device):
+            features = model.backbone(batch.contiguous(memory_format=torch.channels_last))
+        return features.float().view(*shape, -1, features.shape[-1])
+
+    def batch_loss() -> tuple[Tensor, Tensor]:
+        episodes = sampler.sample(config.batch_episodes).flatten(generator)
+        features = EpisodeFeatures(
+            features_of(episodes.support, episodes.support_views),
+            episodes.support_labels.to(device),
+            features_of(episodes.query, episodes.query_views),
+            episodes.query_labels.to(device),
+            ways=episodes.classes.shape[1],
+        )
+        return objective.loss(features, model.head, config.label_smoothing, model.view_head)
+
+    episodes = test_episodes(
+        validation.labels,
+        ways=config.train_ways,
+        shots=config.val_shots,
+        queries=VALIDATION_QUERIES,
+        count=config.validation_episodes,
+        seed=derive_seed("validation"),
+    )
+
+    row = objective.selection_row
+    reads_views = objective.rows[row].support > objective.members
+
+    def validate() -> float:
+        transform = objective.transform if reads_views else None
+        embeddings = validation.embeddings(model, transform, config.precision)
+        hits = validation.hits([model], [embeddings], objective, episodes, [row])[row]
+        return float(hits.double().mean()) / VALIDATION_QUERIES
+
+    model.to(memory_format=torch.channels_last)
+    return train(
+        model,
+        batch_loss,
+        validate,
+        config,
+        step_factor=objective.step_factor,
+        after_step=model.backbone.advance,
+        progress=progress,
+    )
+
+
+def evaluate(
+    config: RunConfig,
+    evaluation: EvalConfig,
+    state: dict[str, Tensor],
+    data_root: Path,
+    device: torch.device,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Read a trained model on the test episodes.
+
+    Samples: `classes` (T, W) and `hits/<row>` (T, W), the correct queries of each way, for
+    max(episodes, jackknife_episodes) episodes; `open_classes`, `open_hits/<row>` for the tasks with disjoint
+    images. The first `episodes` episodes give the accuracy.
+
+    Args:
+        config: the training that the weights come from.
+        evaluation: the test.
+        state: as `Training.state`.
+        data_root: where the data lie.
+        device: where to compute.
+        progress: told each batch.
+
+    Raises:
+        UserError: the test classes can't serve the setting.
+    """
+    dataset = dataset_named(config.dataset)
+    objective = build_objective(config, evaluation.transform)
+    reader = EpisodeReader(
+        load_images(config, "test", data_root), dataset, evaluation.images_per_class, device
+    )
+    setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
+    count = max(evaluation.episodes, evaluation.jackknife_episodes)
+    closed = test_episodes(
+        reader.labels, **setting, count=count, seed=derive_seed("test", evaluation.test_seed)
+    )
+    open_tasks = disjoint_episodes(
+        reader.labels, **setting, seed=derive_seed("open test", evaluation.test_seed)
+    )
+    models, embeddings = [], []
+    for member in range(objective.members):
+        model = build_model(config, dataset, objective, config.seed).to(device).eval()
+        prefix = f"members.{member}."
+        model.load_state_dict({n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)})
+        models.append(model)
+        embeddings.append(reader.embeddings(model, objective.transform, config.precision, progress))
+    rows = list(objective.rows)
+    started = time.perf_counter()
+    hits = reader.hits(models, embeddings, objective, closed, rows, progress)
+    open_hits = reader.hits(models, embeddings, objective, open_tasks, rows)
+    seconds = time.perf_counter() - started
+    samples = {"classes": closed.classes.numpy().astype(np.int16)}
+    samples["open_classes"] = open_tasks.classes.numpy().astype(np.int16)
+    metrics = {}
+    for row in rows:
+        samples[f"hits/{row}"] = hits[row].numpy().astype(np.uint8)
+        samples[f"open_hits/{row}"] = open_hits[row].numpy().astype(np.uint8)
+        metrics[row] = {
+            **few_shot_metrics(
+                samples[f"hits/{row}"][: evaluation.episodes],
+                samples["classes"][: evaluation.episodes],
+                evaluation.queries,
+                open_hits=samples[f"open_hits/{row}"],
+            ),
+            "jackknife_se": class_jackknife(samples[f"hits/{row}"], samples["classes"], evaluation.queries),
+            "support_passes": objective.rows[row].support,
+            "query_passes": objective.rows[row].query,
+            "head_seconds": seconds,
+        }
+    return Evaluation(metrics, samples)

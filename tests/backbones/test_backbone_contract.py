@@ -1,0 +1,48 @@
+import inspect
+import pickle
+
+import pytest
+import torch
+
+from sla_bench.backbones.base import Backbone
+from sla_bench.registry import BACKBONES
+
+
+@pytest.fixture(params=sorted(BACKBONES))
+def backbone(request):
+    return BACKBONES.load(request.param)(32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", sorted(BACKBONES))
+def test_options_are_keywords(name):
+    size, *options = inspect.signature(BACKBONES.load(name)).parameters.values()
+    assert size.name == "image_size"
+    assert all(option.kind is inspect.Parameter.KEYWORD_ONLY for option in options)
+
+
+def test_every_backbone_embeds_and_trains(backbone):
+    assert isinstance(backbone, Backbone)
+    backbone.train()
+    features = backbone(torch.randn(4, 3, 32, 32))
+    assert features.shape == (4, backbone.num_features)
+    features.square().sum().backward()
+    backbone.advance()
+    assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in backbone.parameters())
+
+
+def test_generator_restarts_from_its_seed(backbone):
+    backbone.seed_dropout(7)
+    first = torch.rand(3, generator=backbone.generator)
+    assert backbone.generator is backbone.generator
+    backbone.seed_dropout(7)
+    assert torch.equal(torch.rand(3, generator=backbone.generator), first)
+    backbone.seed_dropout(8)
+    assert not torch.equal(torch.rand(3, generator=backbone.generator), first)
+
+
+def test_backbone_with_its_generator_goes_to_another_process(backbone):
+    torch.rand(3, generator=backbone.generator)
+    copy = pickle.loads(pickle.dumps(backbone))
+    assert torch.equal(copy.generator.get_state(), backbone.generator.get_state())
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(copy.eval()(images), backbone.eval()(images))

@@ -1,0 +1,101 @@
+import errno
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+from made_up_records import write_records
+
+from sla_bench.errors import UserError
+from sla_bench.harness.files import write_atomically, write_text
+from sla_bench.harness.store import Store
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    store, ids = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6}, seeds=(0, 1))
+    records = list(store.records())
+    assert sorted(r.run_id for r in records) == sorted(ids)
+    record = next(r for r in records if r.config.method == "sla")
+    assert record.done["train_images"] == 750
+    assert list(record.history["val_accuracy"]) == [0.4]
+    (evaluation,) = record.evaluations
+    assert evaluation.config.episodes == 60
+    assert evaluation.samples["hits/SLA+AG"].shape == (60, 5)
+    assert store.has_run(record.run_id)
+
+
+def test_an_unfinished_run_is_not_there(tmp_path):
+    store, ids = write_records(tmp_path, {"baseline": 0.5})
+    (store.run_folder(ids[0]) / "done.json").unlink()
+    assert not store.has_run(ids[0])
+    assert list(store.records()) == []
+    assert store.damaged() == []
+
+
+def test_a_damaged_record_is_named_and_passed_over(tmp_path):
+    store, ids = write_records(tmp_path, {"baseline": 0.5}, seeds=(0, 1))
+    (store.run_folder(ids[0]) / "config.json").write_text("{")
+    assert [r.run_id for r in store.records()] == [ids[1]]
+    assert store.damaged() == [store.run_folder(ids[0])]
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "file.json"
+    write_text(path, "before")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sla_bench.harness.files.os.fsync", full)
+    with pytest.raises(UserError, match=r"disk is full: could not write .*file\.json"):
+        write_text(path, "after")
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_while_writing_a_record_loses_nothing_finished(tmp_path, monkeypatch):
+    store, ids = write_records(tmp_path, {"baseline": 0.5})
+    calls = []
+
+    def full_at_the_third(descriptor):
+        calls.append(descriptor)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sla_bench.harness.files.os.fsync", full_at_the_third)
+    with pytest.raises(UserError, match="disk is full"):
+        write_records(tmp_path, {"SLA+AG": 0.6})
+    monkeypatch.undo()
+    assert [r.run_id for r in store.records()] == ids
+    assert not list(tmp_path.rglob(".*.??????*"))
+
+
+def test_files_have_the_permissions_of_ordinary_files(tmp_path):
+    write_atomically(tmp_path / "a" / "b", lambda file: file.write(b"x"))
+    mask = os.umask(0)
+    os.umask(mask)
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o666 & ~mask
+
+
+def test_no_permission_is_said_in_one_line(tmp_path, monkeypatch):
+    def refused(*args, **kwargs):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("sla_bench.harness.files.tempfile.mkstemp", refused)
+    with pytest.raises(UserError, match=r"no permission to write .*--out"):
+        write_text(tmp_path / "x", "y")
+
+
+def test_records_need_no_unpickling(tmp_path):
+    store, ids = write_records(tmp_path, {"baseline": 0.5})
+    record = next(store.records())
+    path = record.evaluations[0].folder / "samples.npz"
+    np.savez(path, classes=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        _ = record.evaluations[0].samples
+    assert json.loads((store.run_folder(ids[0]) / "config.json").read_text())["method"] == "baseline"
+
+
+def test_a_store_of_nothing_is_empty(tmp_path):
+    assert list(Store(tmp_path, "fewshot").records()) == []

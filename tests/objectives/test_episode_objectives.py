@@ -1,0 +1,171 @@
+import math
+
+import pytest
+import torch
+
+from sla_bench.errors import UserError
+from sla_bench.learners.protonet import ProtoNet
+from sla_bench.learners.ridge import RidgeHead
+from sla_bench.objectives.base import EpisodeFeatures, smoothed_cross_entropy, view_loss
+from sla_bench.registry import METHODS, TRANSFORMS
+
+E, W, K, Q, M, D = 3, 4, 2, 3, 4, 8
+ROTATION = TRANSFORMS.load("rotation")
+FEW_SHOT = [n for n, e in METHODS.items() if "fewshot" not in e.refused]
+
+
+@pytest.fixture
+def features():
+    g = torch.Generator().manual_seed(0)
+    support_labels = torch.arange(W).repeat_interleave(K).expand(E, -1)
+    query_labels = torch.stack([torch.randperm(W * Q, generator=g) % W for _ in range(E)])
+    return EpisodeFeatures(
+        torch.randn(E, W * K, M, D, generator=g, dtype=torch.float64),
+        support_labels,
+        torch.randn(E, W * Q, M, D, generator=g, dtype=torch.float64),
+        query_labels,
+        W,
+    )
+
+
+def objective(name, **options):
+    return METHODS.load(name)(ROTATION, **options)
+
+
+@pytest.mark.parametrize("name", FEW_SHOT)
+def test_each_objective_reads_its_rows_and_trains(name, features):
+    piece, head = objective(name), RidgeHead().double()
+    view_head = piece.view_head(D)
+    features.support.requires_grad_()
+    loss, accuracy = piece.loss(features, head, 0.1, view_head)
+    loss.backward()
+    assert features.support.grad.abs().sum() > 0
+    assert 0 <= accuracy <= 1
+    logits = piece.read(features, head)
+    assert list(logits) == list(piece.rows)
+    assert piece.selection_row in piece.rows
+    assert all(v.shape == (E, W * Q, W) for v in logits.values())
+
+
+def test_sla_of_prototypes_is_plain_at_test(features):
+    read = objective("sla").read(features, ProtoNet().double())
+    torch.testing.assert_close(read["SLA+SI"], read["SLA+plain"], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(read["SLA+AG"], read["SLA+plain+TTA"], rtol=1e-12, atol=1e-12)
+
+
+def test_sla_of_ridge_differs_from_plain(features):
+    read = objective("sla").read(features, RidgeHead().double())
+    assert (read["SLA+AG"] - read["SLA+plain+TTA"]).abs().max() > 1e-4
+
+
+def naive_joint_logits(features, head):
+    """The official layout, one image at a time: row (query, view), column class * M + transformation."""
+    support, labels = [], []
+    for s in range(W * K):
+        for j in range(M):
+            support.append(features.support[:, s, j])
+            labels.append(features.support_labels[:, s] * M + j)
+    rows = [features.query[:, q, j] for q in range(W * Q) for j in range(M)]
+    return head(torch.stack(support, 1), torch.stack(labels, 1), torch.stack(rows, 1), W * M)
+
+
+def test_sla_is_the_official_layout(features):
+    head = RidgeHead(regularization=3.0).double()
+    flat = naive_joint_logits(features, head)
+    rows = flat.view(E, W * Q, M, W * M)
+    expected = sum(rows[:, :, j, j::M] for j in range(M)) / M
+    read = objective("sla").read(features, head)
+    torch.testing.assert_close(read["SLA+AG"], expected)
+    torch.testing.assert_close(read["SLA+SI"], rows[:, :, 0, 0::M])
+    joint = (features.query_labels[..., None] * M + torch.arange(M)).reshape(-1)
+    log_p = flat.reshape(-1, W * M).log_softmax(-1)
+    loss, _ = objective("sla").loss(features, head, 0.0, None)
+    torch.testing.assert_close(loss, -log_p.gather(1, joint[:, None]).mean())
+
+
+def test_joint_scope_view_only_compares_within_the_view(features):
+    head = RidgeHead().double()
+    rows = naive_joint_logits(features, head).view(E, W * Q, M, W * M)
+    own = torch.stack([rows[:, :, j, j::M] for j in range(M)], 2)
+    target = features.query_labels[..., None].expand(E, W * Q, M)
+    expected = -own.log_softmax(-1).gather(-1, target[..., None]).mean()
+    loss, _ = objective("sla", joint_scope="view").loss(features, head, 0.0, None)
+    torch.testing.assert_close(loss, expected)
+    with pytest.raises(UserError, match="did you mean 'view'"):
+        objective("sla", joint_scope="views")
+
+
+def test_da_pools_all_views_under_the_images_label(features):
+    head = ProtoNet().double()
+    prototypes = torch.stack(
+        [
+            torch.stack([features.support[e][features.support_labels[e] == w].mean((0, 1)) for w in range(W)])
+            for e in range(E)
+        ]
+    )
+    distance = (features.query[:, :, :, None] - prototypes[:, None, None]).square().sum(-1)
+    log_p = (-distance / D).log_softmax(-1)
+    target = features.query_labels[..., None].expand(E, W * Q, M)
+    loss, _ = objective("da").loss(features, head, 0.0, None)
+    torch.testing.assert_close(loss, -log_p.gather(-1, target[..., None]).mean())
+    repeated, _ = objective("baseline-repM").loss(features, head, 0.0, None)
+    torch.testing.assert_close(repeated, loss)
+
+
+def test_second_tasks_add_the_view_loss(features):
+    head = ProtoNet().double()
+    torch.manual_seed(0)
+    for name, base, weight in (("mt", "da", 1.0), ("rot-aux", "baseline", 1.0)):
+        piece = objective(name)
+        view_head = piece.view_head(D)
+        assert sum(p.numel() for p in view_head.parameters()) == D * M + M
+        loss, _ = piece.loss(features, head, 0.0, view_head)
+        alone, _ = objective(base).loss(features, head, 0.0, None)
+        torch.testing.assert_close(loss, alone + weight * view_loss(features, view_head))
+    piece = objective("rot-aux", weight=0.25)
+    loss, _ = piece.loss(features, head, 0.0, view_head)
+    torch.testing.assert_close(loss, alone + 0.25 * view_loss(features, view_head))
+    with pytest.raises(UserError, match="positive"):
+        objective("rot-aux", weight=0)
+
+
+def test_view_loss_is_the_cross_entropy_of_the_view(features):
+    head = torch.nn.Linear(D, M)
+    every = torch.cat([features.support, features.query], 1).float()
+    expected = -torch.stack([head(every[:, :, j]).log_softmax(-1)[..., j] for j in range(M)]).mean()
+    torch.testing.assert_close(view_loss(features, head), expected)
+
+
+def test_views_has_no_negatives_across_views(features):
+    head = RidgeHead().double()
+    losses = []
+    for j in range(M):
+        logits = head(features.support[:, :, j], features.support_labels, features.query[:, :, j], W)
+        losses.append(
+            torch.nn.functional.cross_entropy(logits.flatten(0, 1), features.query_labels.flatten())
+        )
+    loss, _ = objective("views").loss(features, head, 0.0, None)
+    torch.testing.assert_close(loss, torch.stack(losses).mean())
+
+
+def test_label_smoothing_leaves_the_label_one_minus_eps():
+    logits, labels, eps = torch.tensor([[0.3, -1.0, 2.0]]), torch.tensor([1]), 0.1
+    log_p = logits.log_softmax(-1)[0]
+    expected = -((1 - eps) * log_p[1] + eps / 2 * (log_p[0] + log_p[2]))
+    torch.testing.assert_close(smoothed_cross_entropy(logits, labels, eps), expected)
+    assert math.isclose(smoothed_cross_entropy(logits, labels, 0.0).item(), -log_p[1].item(), rel_tol=1e-6)
+
+
+def test_costs_that_the_table_shows():
+    rows = {name: {r: (p.support, p.query) for r, p in objective(name).rows.items()} for name in FEW_SHOT}
+    assert rows["baseline"] == {"baseline": (1, 1), "baseline+TTA": (4, 4)}
+    assert rows["sla"] == {
+        "SLA+AG": (4, 4),
+        "SLA+SI": (4, 1),
+        "SLA+plain": (1, 1),
+        "SLA+plain+TTA": (4, 4),
+    }
+    assert rows["ens-M"]["ens-M"] == (4, 4)
+    assert objective("ens-M").members == 4
+    assert objective("baseline-xM").step_factor == 4
+    assert objective("baseline-repM").copies == 4

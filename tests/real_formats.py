@@ -1,0 +1,299 @@
+"""Small files in the formats in which the real data sets are handed around, with random pixels.
+
+Needs numpy and Pillow only. Each function writes below `root` what the makers' archive unpacks there, and
+returns what a reader must find: `{split: (images uint8 (N, H, W, 3), class name of each image)}` in the order
+of the files. Every class is there, with fewer images than in the published files.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+Splits = dict[str, tuple[np.ndarray, list[str]]]
+SPLITS = ("train", "val", "test")
+SUPERCLASSES = {
+    "aquatic_mammals": "beaver dolphin otter seal whale",
+    "fish": "aquarium_fish flatfish ray shark trout",
+    "flowers": "orchid poppy rose sunflower tulip",
+    "food_containers": "bottle bowl can cup plate",
+    "fruit_and_vegetables": "apple mushroom orange pear sweet_pepper",
+    "household_electrical_devices": "clock keyboard lamp telephone television",
+    "household_furniture": "bed chair couch table wardrobe",
+    "insects": "bee beetle butterfly caterpillar cockroach",
+    "large_carnivores": "bear leopard lion tiger wolf",
+    "large_man-made_outdoor_things": "bridge castle house road skyscraper",
+    "large_natural_outdoor_scenes": "cloud forest mountain plain sea",
+    "large_omnivores_and_herbivores": "camel cattle chimpanzee elephant kangaroo",
+    "medium_mammals": "fox porcupine possum raccoon skunk",
+    "non-insect_invertebrates": "crab lobster snail spider worm",
+    "people": "baby boy girl man woman",
+    "reptiles": "crocodile dinosaur lizard snake turtle",
+    "small_mammals": "hamster mouse rabbit shrew squirrel",
+    "trees": "maple_tree oak_tree palm_tree pine_tree willow_tree",
+    "vehicles_1": "bicycle bus motorcycle pickup_truck train",
+    "vehicles_2": "lawn_mower rocket streetcar tank tractor",
+}
+FINE = sorted(name for names in SUPERCLASSES.values() for name in names.split())
+COARSE_OF = {name: i for i, names in enumerate(SUPERCLASSES.values()) for name in names.split()}
+FC100_HELD_OUT = {
+    "val": "large_carnivores large_omnivores_and_herbivores non-insect_invertebrates small_mammals",
+    "test": "aquatic_mammals insects medium_mammals people",
+}
+_LISTS = Path(__file__).parents[1] / "sla_bench" / "datasets" / "class_lists"
+MINI_IMAGENET = {split: json.loads((_LISTS / "mini_imagenet.json").read_text())[split] for split in SPLITS}
+CIFAR_FS = {
+    split: [
+        FINE[label] for label in json.loads((_LISTS / "cifar100.json").read_text())["cifar_fs_labels"][split]
+    ]
+    for split in SPLITS
+}
+
+
+def fc100_names(split: str) -> list[str]:
+    held_out = {
+        part: [n for superclass in names.split() for n in SUPERCLASSES[superclass].split()]
+        for part, names in FC100_HELD_OUT.items()
+    }
+    if split != "train":
+        return sorted(held_out[split])
+    return [name for name in FINE if name not in held_out["val"] + held_out["test"]]
+
+
+class _Python2Pickler(pickle._Pickler):  # type: ignore[name-defined,misc]
+    """Writes texts and bytes as Python 2 wrote its `str`."""
+
+    dispatch = pickle._Pickler.dispatch.copy()  # type: ignore[attr-defined]
+
+    def save_string(self, value: str | bytes) -> None:
+        raw = value.encode("ascii") if isinstance(value, str) else value
+        if len(raw) < 256:
+            self.write(pickle.SHORT_BINSTRING + bytes([len(raw)]) + raw)
+        else:
+            self.write(pickle.BINSTRING + struct.pack("<i", len(raw)) + raw)
+        self.memoize(value)
+
+    dispatch[str] = save_string
+    dispatch[bytes] = save_string
+
+
+def python2_pickle(value: Any) -> bytes:
+    """Protocol 2 as by Python 2 with an old numpy: byte strings, and modules by their old names."""
+    buffer = io.BytesIO()
+    _Python2Pickler(buffer, 2).dump(value)
+    return buffer.getvalue().replace(b"cnumpy._core.", b"cnumpy.core.")
+
+
+def random_images(count: int, size: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def write_cifar100(root: Path, train_per_class: int = 5, test_per_class: int = 1) -> Splits:
+    """`cifar-100-python/{train,test,meta}`: Python 2 pickles, images as rows of 3,072 bytes, shuffled."""
+    folder = root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    written: Splits = {}
+    for seed, (part, per_class) in enumerate((("train", train_per_class), ("test", test_per_class))):
+        labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(100), per_class)).tolist()
+        images = random_images(len(labels), 32, seed)
+        content = {
+            "filenames": [f"{FINE[label]}_s_{i:06d}.png" for i, label in enumerate(labels)],
+            "batch_label": f"{part}ing batch 1 of 1",
+            "fine_labels": labels,
+            "coarse_labels": [COARSE_OF[FINE[label]] for label in labels],
+            "data": np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(labels), 3072),
+        }
+        (folder / part).write_bytes(python2_pickle(content))
+        written[part] = (images, [FINE[label] for label in labels])
+    names = {"fine_label_names": FINE, "coarse_label_names": list(SUPERCLASSES)}
+    (folder / "meta").write_bytes(python2_pickle(names))
+    return written
+
+
+def write_category_pickles(root: Path, dataset: str, per_class: int = 6) -> Splits:
+    """MetaOptNet's `{data, labels}` of `fc100`, `cifar_fs` or `mini_imagenet`; labels don't restart."""
+    folder, pattern, sizes, side = {
+        "fc100": ("FC100", "FC100_{}.pickle", (60, 20, 20), 32),
+        "cifar_fs": ("CIFAR-FS", "CIFAR_FS_{}.pickle", (64, 16, 20), 32),
+        "mini_imagenet": ("miniImageNet", "miniImageNet_category_split_{}.pickle", (64, 16, 20), 84),
+    }[dataset]
+    (root / folder).mkdir(parents=True)
+    written: Splits = {}
+    first = 0
+    for seed, (split, size) in enumerate(zip(SPLITS, sizes, strict=True)):
+        labels = np.repeat(np.arange(first, first + size), per_class).tolist()
+        images = random_images(len(labels), side, seed)
+        phase = "train_phase_train" if dataset == "mini_imagenet" and split == "train" else split
+        content = {"data": images, "labels": labels}
+        (root / folder / pattern.format(phase)).write_bytes(python2_pickle(content))
+        written[split] = (images, [f"class {label}" for label in labels])
+        first += size
+    return written
+
+
+def write_tadam_npz(root: Path, per_class: int = 2) -> Splits:
+    """`FC100/few-shot-{split}.npz` with `features` and fine labels `targets`."""
+    (root / "FC100").mkdir(parents=True)
+    written: Splits = {}
+    for seed, split in enumerate(SPLITS):
+        names = np.repeat(fc100_names(split), per_class).tolist()
+        images = random_images(len(names), 32, seed)
+        targets = np.array([FINE.index(name) for name in names])
+        np.savez(root / "FC100" / f"few-shot-{split}.npz", features=images, targets=targets)
+        written[split] = (images, names)
+    return written
+
+
+def write_r2d2(root: Path, per_class: int = 1) -> Splits:
+    """`cifar100/data/CLASS/*.png` and `cifar100/splits/bertinetto/{split}.txt`."""
+    base = root / "cifar100"
+    (base / "splits" / "bertinetto").mkdir(parents=True)
+    written = _write_class_folders(dict.fromkeys(SPLITS, base / "data"), CIFAR_FS, per_class, 32)
+    for split in SPLITS:
+        text = "".join(f"{name}\n" for name in reversed(CIFAR_FS[split]))
+        (base / "splits" / "bertinetto" / f"{split}.txt").write_text(text)
+    return written
+
+
+def write_processed_cifar_fs(root: Path, per_class: int = 1) -> Splits:
+    """learn2learn's `cifarfs/processed/{split}/CLASS/*.png`."""
+    folders = {split: root / "cifarfs" / "processed" / split for split in SPLITS}
+    return _write_class_folders(folders, CIFAR_FS, per_class, 32)
+
+
+def write_mini_cache(root: Path, per_class: int = 2, val: str = "validation") -> Splits:
+    """`mini-imagenet-cache-{split}.pkl` with `image_data` and `class_dict`; classes are not in order."""
+    root.mkdir(parents=True, exist_ok=True)
+    written: Splits = {}
+    for seed, split in enumerate(SPLITS):
+        wnids = MINI_IMAGENET[split][::-1]
+        images = random_images(len(wnids) * per_class, 84, seed)
+        members = {w: list(range(i * per_class, (i + 1) * per_class)) for i, w in enumerate(wnids)}
+        name = val if split == "val" else split
+        content = {"image_data": images, "class_dict": members}
+        (root / f"mini-imagenet-cache-{name}.pkl").write_bytes(python2_pickle(content))
+        written[split] = (images, np.repeat(wnids, per_class).tolist())
+    return written
+
+
+def write_mini_csv(root: Path, style: str = "ravi", per_class: int = 1, suffix: str = "png") -> Splits:
+    """Ravi and Larochelle's lists with `images/` ("ravi"), or easy-few-shot-learning's ("easyfsl")."""
+    base = root / "miniImageNet"
+    (base / "images").mkdir(parents=True) if style == "ravi" else base.mkdir(parents=True)
+    written: Splits = {}
+    for seed, split in enumerate(SPLITS):
+        names = np.repeat(MINI_IMAGENET[split], per_class).tolist()
+        images = random_images(len(names), 84, seed)
+        rows = []
+        for i, (name, image) in enumerate(zip(names, images, strict=True)):
+            if style == "ravi":
+                rows.append((f"{name}{i:08d}.{suffix}", name))
+                path = base / "images" / rows[-1][0]
+            else:
+                rows.append((name, f"{name}_{i}.{suffix}"))
+                path = base / name / rows[-1][1]
+                path.parent.mkdir(exist_ok=True)
+            Image.fromarray(image).save(path)
+        with (base / f"{split}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("filename", "label") if style == "ravi" else ("class_name", "image_name"))
+            writer.writerows(rows)
+        written[split] = (images, names)
+    return written
+
+
+def write_tiered_npz(root: Path, per_class: int = 1) -> Splits:
+    """MetaOptNet's `tieredImageNet/{split}_images.npz`, blue first, and `{split}_labels.pkl`."""
+    written: Splits = {}
+    for split, images, labels, names in _tiered(root / "tieredImageNet", per_class):
+        np.savez_compressed(
+            root / "tieredImageNet" / f"{split}_images.npz", images=np.ascontiguousarray(images[..., ::-1])
+        )
+        content = python2_pickle({"labels": labels})
+        (root / "tieredImageNet" / f"{split}_labels.pkl").write_bytes(content)
+        written[split] = (images, [f"class {label}" for label in labels])
+        del names
+    return written
+
+
+def write_tiered_png(root: Path, per_class: int = 1) -> Splits:
+    """Ren et al.'s `tiered-imagenet/{split}_images_png.pkl`: vectors of bytes; labels with their texts."""
+    written: Splits = {}
+    for split, images, labels, names in _tiered(root / "tiered-imagenet", per_class):
+        encoded = [np.frombuffer(png(image), np.uint8)[:, None] for image in images]
+        (root / "tiered-imagenet" / f"{split}_images_png.pkl").write_bytes(pickle.dumps(encoded, 2))
+        content = {
+            "label_specific": np.array(labels),
+            "label_specific_str": names,
+            "label_general": np.array(labels) // 20,
+            "label_general_str": [f"category {i}" for i in range(max(labels) // 20 + 1)],
+        }
+        (root / "tiered-imagenet" / f"{split}_labels.pkl").write_bytes(python2_pickle(content))
+        written[split] = (images, [names[label] for label in labels])
+    return written
+
+
+def write_fashion_mnist(root: Path, train_per_class: int = 24, test_per_class: int = 4) -> Splits:
+    """`FashionMNIST/raw/*-ubyte.gz`; images are returned with their grey repeated, names as digits."""
+    folder = root / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True)
+    written: Splits = {}
+    for stem, part, per_class in (("train", "train", train_per_class), ("t10k", "test", test_per_class)):
+        labels = np.tile(np.arange(10, dtype=np.uint8), per_class)
+        grey = random_images(len(labels), 28, per_class)[..., 0]
+        write_idx(folder / f"{stem}-images-idx3-ubyte.gz", grey)
+        write_idx(folder / f"{stem}-labels-idx1-ubyte.gz", labels)
+        written[part] = (np.repeat(grey[..., None], 3, axis=3), [str(label) for label in labels])
+    return written
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    """An idx file of unsigned bytes, gzipped."""
+    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(gzip.compress(header + array.tobytes(), 1))
+
+
+def write_folder(path: Path, classes: int = 15, per_class: int = 20, size: int = 84) -> Splits:
+    """`PATH/CLASS/*.png`, already square; all images under the key "train", by class and name."""
+    folders = {"train": path}
+    names = {"train": [f"kind{i:02d}" for i in range(classes)]}
+    return _write_class_folders(folders, names, per_class, size)
+
+
+def png(image: np.ndarray) -> bytes:
+    """The image as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _write_class_folders(
+    folders: dict[str, Path], classes: dict[str, list[str]], per_class: int, size: int
+) -> Splits:
+    written: Splits = {}
+    for seed, (split, folder) in enumerate(folders.items()):
+        names = np.repeat(classes[split], per_class).tolist()
+        images = random_images(len(names), size, seed)
+        for i, (name, image) in enumerate(zip(names, images, strict=True)):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            (folder / name / f"{i:05d}.png").write_bytes(png(image))
+        written[split] = (images, names)
+    return written
+
+
+def _tiered(folder: Path, per_class: int):  # type: ignore[no-untyped-def]
+    folder.mkdir(parents=True)
+    for seed, (split, size) in enumerate(zip(SPLITS, (351, 97, 160), strict=True)):
+        labels = np.repeat(np.arange(size), per_class).tolist()
+        flat = np.random.default_rng(seed).integers(0, 256, (len(labels), 1, 1, 3), dtype=np.uint8)
+        images = np.ascontiguousarray(np.broadcast_to(flat, (len(labels), 84, 84, 3)))
+        yield split, images, labels, [f"{split} thing {i}" for i in range(size)]

@@ -1,0 +1,158 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_records import hits_of, write_records
+
+from sla_bench.errors import UserError
+from sla_bench.reporting.files import escape_formula, markdown, write_leaderboard
+from sla_bench.reporting.leaderboard import COLUMNS, leaderboard, published_figures
+from sla_bench.reporting.terminal import print_table
+from sla_bench.statistics import paired_relative_gain
+
+BOTH = {"baseline": 0.5, "baseline+TTA": 0.55, "SLA+AG": 0.6, "SLA+SI": 0.58}
+
+
+def row_of(table, method, reference="baseline"):
+    rows = table[table["method"] == method]
+    rows = rows[rows["reference"].isna()] if reference is None else rows[rows["reference"] == reference]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_gain_is_the_paired_gain_over_the_baseline(tmp_path):
+    store, _ = write_records(tmp_path, BOTH, seeds=(0, 1, 2))
+    table = leaderboard(store.records())
+    assert list(table.columns) == COLUMNS
+    base = np.stack([hits_of(0.5, seed=s).mean(1) / 15 for s in range(3)])
+    treated = np.stack([hits_of(0.6, seed=s).mean(1) / 15 for s in range(3)])
+    expected = paired_relative_gain(base, treated)
+    row = row_of(table, "SLA+AG")
+    assert row["value"] == pytest.approx(100 * treated.mean())
+    assert row["relative_gain_pct"] == pytest.approx(100 * (treated.mean() / base.mean() - 1))
+    assert row["gain_ci95_low"] == pytest.approx(100 * expected.low)
+    assert row["p_value"] == pytest.approx(expected.p_value)
+    assert row["gain_points"] == pytest.approx(100 * (treated.mean() - base.mean()))
+    assert row["error_reduction_pct"] == pytest.approx(
+        100 * (treated.mean() - base.mean()) / (1 - base.mean())
+    )
+    assert row["seeds"] == 3
+    assert len(row["run_ids"].split()) == 3
+    assert pd.isna(row_of(table, "baseline", None)["relative_gain_pct"])
+
+
+def test_holm_counts_the_contrasts_against_one_reference(tmp_path):
+    store, _ = write_records(tmp_path, BOTH, seeds=(0, 1, 2))
+    table = leaderboard(store.records())
+    against = table[table["reference"] == "baseline"]
+    smallest = against["p_value"].min()
+    assert against["p_holm"].min() == pytest.approx(min(1, smallest * len(against)))
+
+
+def test_matched_references_enter_when_they_are_recorded(tmp_path):
+    accuracies = {**BOTH, "ens-M": 0.57}
+    store, _ = write_records(tmp_path, accuracies, seeds=(0, 1))
+    table = leaderboard(store.records())
+    assert set(table[table["method"] == "SLA+AG"]["reference"]) == {"baseline", "ens-M"}
+    gain = row_of(table, "SLA+AG", "ens-M")["relative_gain_pct"]
+    assert gain == pytest.approx(
+        100 * (row_of(table, "SLA+AG")["value"] / row_of(table, "ens-M")["value"] - 1)
+    )
+
+
+def test_only_common_seeds_are_compared(tmp_path):
+    write_records(tmp_path, {"baseline": 0.5}, seeds=(0, 1))
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, seeds=(1, 2))
+    row = row_of(leaderboard(store.records()), "SLA+AG")
+    assert row["seeds"] == 1
+    assert row["interval_kind"] == "test-only"
+    assert pd.isna(row["p_value"])
+
+
+def test_a_method_without_its_baseline_has_a_row_without_gain(tmp_path):
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6})
+    assert pd.isna(row_of(leaderboard(store.records()), "SLA+AG")["relative_gain_pct"])
+
+
+def test_other_recipes_do_not_mix(tmp_path):
+    write_records(tmp_path, {"baseline": 0.5})
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, settings=("episodes=60", "learning_rate=0.1"))
+    table = leaderboard(store.records())
+    assert set(table["budget"]) == {"quick", "quick, learning_rate=0.1"}
+    assert pd.isna(row_of(table, "SLA+AG")["relative_gain_pct"])
+
+
+def test_of_two_evaluations_the_one_with_more_episodes_counts(tmp_path):
+    write_records(tmp_path, BOTH)
+    store, _ = write_records(tmp_path, BOTH, settings=("episodes=90",))
+    table = leaderboard(store.records())
+    assert set(table["episodes"]) == {90}
+
+
+def test_protocols_do_not_mix(tmp_path):
+    store, ids = write_records(tmp_path, BOTH)
+    path = next(store.run_folder(ids[0]).glob("evaluations/*/metrics.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 0}))
+    with pytest.raises(UserError, match="different protocols"):
+        leaderboard(store.records())
+
+
+def test_published_figures_stand_beside_the_same_setting_only(tmp_path):
+    options = {"dataset": ["fc100"], "backbone": ["resnet12"], "learner": ["metaoptnet-rr"]}
+    store, _ = write_records(tmp_path, BOTH, **options)
+    table = leaderboard(store.records())
+    assert row_of(table, "baseline", None)["published"] == 55.3
+    row = row_of(table, "SLA+AG")
+    assert (row["published"], row["published_status"]) == (59.2, "stated gain")
+    assert pd.isna(row_of(table, "SLA+SI")["published"])
+    write_records(tmp_path, BOTH, shots=1)
+    conv4 = leaderboard(store.records())
+    assert conv4[conv4["dataset"] == "glyphs"]["published"].isna().all()
+
+
+def test_published_figures_name_their_source_and_status():
+    table = published_figures()
+    assert table["source"].notna().all()
+    assert set(table["status"]) == {"verified", "second-hand", "recalled", "stated gain"}
+
+
+def test_csv_and_markdown_are_written_and_say_what_one_seed_means(tmp_path):
+    store, _ = write_records(tmp_path, BOTH)
+    table = write_leaderboard(store)
+    read = pd.read_csv(store.folder / "leaderboard.csv")
+    assert list(read.columns) == COLUMNS
+    assert len(read) == len(table)
+    text = (store.folder / "leaderboard.md").read_text()
+    assert "seed variation is not in it" in text
+    assert "SLA+AG" in text
+
+
+def test_cells_that_a_spreadsheet_would_run_are_escaped():
+    assert escape_formula("=cmd()") == "'=cmd()"
+    assert escape_formula("+1") == "'+1"
+    assert escape_formula("glyphs") == "glyphs"
+    assert escape_formula(-1.5) == -1.5
+
+
+def test_a_pipe_in_a_name_does_not_break_the_markdown(tmp_path):
+    store, _ = write_records(tmp_path, BOTH, dataset=["folder:a|b"])
+    lines = [line for line in markdown(leaderboard(store.records())).splitlines() if line.startswith("| ")]
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+
+
+def test_the_terminal_table_shows_every_method(tmp_path, capsys):
+    store, _ = write_records(tmp_path, BOTH)
+    print_table(leaderboard(store.records()))
+    shown = capsys.readouterr().out
+    for method in BOTH:
+        assert method in shown
+    assert "seed variation is not in it" in shown
+
+
+def test_an_empty_store_gives_an_empty_table(capsys):
+    empty = leaderboard([])
+    assert empty.empty
+    print_table(empty)
+    assert "no finished runs" in capsys.readouterr().out
+    assert "No finished runs" in markdown(empty)

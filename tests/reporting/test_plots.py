@@ -1,0 +1,374 @@
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.colors import to_hex
+from matplotlib.text import Text
+
+from sla_bench.errors import UserError
+from sla_bench.reporting import style
+from sla_bench.reporting.plots import (
+    accuracies_figure,
+    chance_level,
+    gains_figure,
+    learning_curves_figure,
+    plot_accuracies,
+    plot_gains,
+    plot_learning_curves,
+)
+
+METHODS = ("baseline", "baseline+TTA", "baseline-xM", "SLA+SI", "SLA+AG")
+
+
+def leaderboard(datasets=("glyphs",), learners=("protonet",), shots=(5, 1), references=("baseline",)):
+    rows = []
+    for dataset in datasets:
+        for shot in shots:
+            for learner in learners:
+                for reference in references:
+                    for place, method in enumerate(METHODS):
+                        gain = np.nan if method == reference else 4.0 * place - 6
+                        rows.append(
+                            {
+                                "scenario": "fewshot",
+                                "dataset": dataset,
+                                "setting": f"5-way {shot}-shot",
+                                "learner": learner,
+                                "method": method,
+                                "transform": "rotation",
+                                "budget": "quick",
+                                "seeds": 3,
+                                "metric": "accuracy",
+                                "value": 60.0 + place,
+                                "ci95_low": 59.0 + place,
+                                "ci95_high": 61.0 + place,
+                                "reference": reference,
+                                "relative_gain_pct": gain,
+                                "gain_ci95_low": gain - 2,
+                                "gain_ci95_high": gain + 2,
+                                "interval_kind": "crossed",
+                            }
+                        )
+    return pd.DataFrame(rows)
+
+
+def histories(methods=("baseline", "sla"), learners=("protonet",), seeds=2, steps=20):
+    step = np.arange(1, steps + 1)
+    runs = [
+        pd.DataFrame(
+            {
+                "label": f"{learner} {method} seed {seed}",
+                "learner": learner,
+                "method": method,
+                "seed": seed,
+                "step": step,
+                "images": step * 100,
+                "train_loss": 1 / step,
+                "train_accuracy": step / steps,
+                "val_accuracy": np.where(step % 5 == 0, step / (2 * steps), np.nan),
+            }
+        )
+        for learner in learners
+        for method in methods
+        for seed in range(seeds)
+    ]
+    return pd.concat(runs, ignore_index=True)
+
+
+def dots(axes):
+    """(value, row, face colour) of the markers of an axes."""
+    return [
+        (line.get_xdata()[0], line.get_ydata()[0], to_hex(line.get_markerfacecolor()))
+        for line in axes.lines
+        if line.get_marker() == "o"
+    ]
+
+
+def whiskers(axes):
+    return [tuple(segment[:, 0]) for collection in axes.collections for segment in collection.get_segments()]
+
+
+def words(figure):
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def row_labels(axes):
+    return [label.get_text() for label in axes.get_yticklabels()]
+
+
+def test_gains_have_one_dot_and_whisker_per_row_with_a_gain():
+    table = leaderboard(learners=("protonet", "metaoptnet-rr"))
+    figure = gains_figure(table)
+    assert len(figure.axes) == 4
+    for axes in figure.axes:
+        assert row_labels(axes) == list(METHODS[1:])
+        assert [(value, row) for value, row, _ in dots(axes)] == [(-2, 0), (2, 1), (6, 2), (10, 3)]
+        assert whiskers(axes) == [(-4, 0), (0, 4), (4, 8), (8, 12)]
+        assert axes.get_xlim() == figure.axes[0].get_xlim()
+    assert "+10.0 [8.0, 12.0]" in words(figure)
+    assert "−2.0 [−4.0, 0.0]" in words(figure)
+
+
+def test_each_reference_has_its_panel_and_methods_keep_their_order():
+    figure = gains_figure(leaderboard(shots=(5,), references=("baseline", "baseline-xM")))
+    assert [row_labels(axes) for axes in figure.axes] == [
+        list(METHODS[1:]),
+        [m for m in METHODS if m != "baseline-xM"],
+    ]
+    assert {"against baseline", "against baseline-xM"} <= set(words(figure))
+
+
+def test_one_trained_model_is_hollow_and_the_caption_says_why():
+    table = leaderboard(shots=(5,))
+    assert not any("Hollow" in text for text in words(gains_figure(table)))
+    table.loc[table["method"] == "SLA+AG", "interval_kind"] = "test-only"
+    for figure in (gains_figure(table), accuracies_figure(table)):
+        faces = {row_labels(figure.axes[0])[row]: face for _, row, face in dots(figure.axes[0])}
+        assert faces.pop("SLA+AG") == "#ffffff"
+        assert faces.pop("SLA+SI") == style.BLUE.lower()
+        assert set(faces.values()) == {style.GREY}
+        caption = next(text for text in words(figure) if "Hollow" in text)
+        assert "test sampling only, seed variation is not in it" in caption.replace("\n", " ")
+
+
+def test_a_huge_interval_is_cut_with_arrow_heads_and_its_figures_stay():
+    table = leaderboard(shots=(5,))
+    table.loc[2, ["gain_ci95_low", "gain_ci95_high"]] = [-500.0, 504.0]
+    figure = gains_figure(table)
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
+    assert high - low < 60
+    assert whiskers(axes)[1] == (low, high)
+    assert [line.get_marker() for line in axes.lines if line.get_marker() in "<>"] == ["<", ">"]
+    assert "+2.0 [−500.0, 504.0]" in words(figure)
+    assert any("Arrow head" in text for text in words(figure))
+
+
+def test_a_gain_without_interval_has_a_dot_only():
+    table = leaderboard(shots=(5,))
+    table.loc[1, ["gain_ci95_low", "gain_ci95_high"]] = np.nan
+    figure = gains_figure(table)
+    assert len(dots(figure.axes[0])) == 4
+    assert len(whiskers(figure.axes[0])) == 3
+    assert "−2.0" in words(figure)
+
+
+def test_accuracies_are_drawn_once_however_many_references():
+    figure = accuracies_figure(leaderboard(references=("baseline", "baseline-xM")))
+    assert len(figure.axes) == 2
+    for axes in figure.axes:
+        assert [value for value, _, _ in dots(axes)] == [60, 61, 62, 63, 64]
+        assert whiskers(axes)[0] == (59, 61)
+    assert "64.0 ± 1.0" in words(figure)
+
+
+def test_accuracies_show_the_chance_level_of_the_setting():
+    table = leaderboard(shots=(5,))
+    axes = accuracies_figure(table).axes[0]
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() != "o"] == [20]
+    assert axes.get_xlim()[0] < 20
+    table["setting"] = "exp ratio 100"
+    axes = accuracies_figure(table).axes[0]
+    assert [line for line in axes.lines if line.get_marker() != "o"] == []
+    assert axes.get_xlim()[0] > 50
+
+
+@pytest.mark.parametrize(
+    ("setting", "level"),
+    [("5-way 1-shot", 20), ("20-way 5-shot", 5), ("3-way 1-shot", 100 / 3), ("full", None)],
+)
+def test_chance_level(setting, level):
+    assert chance_level(setting) == (None if level is None else pytest.approx(level))
+
+
+def test_rows_that_differ_in_the_transform_are_told_apart():
+    table = leaderboard(shots=(5,))
+    more = table[table["method"] == "SLA+AG"].assign(transform="color_perm", relative_gain_pct=3.5)
+    axes = gains_figure(pd.concat([table, more])).axes[0]
+    assert row_labels(axes)[-2:] == ["SLA+AG, rotation", "SLA+AG, color_perm"]
+    assert len(dots(axes)) == 5
+
+
+def test_rows_that_differ_in_the_budget_get_panels_of_their_own():
+    table = leaderboard(shots=(5,))
+    figure = gains_figure(pd.concat([table, table.assign(budget="paper")]))
+    assert len(figure.axes) == 2
+    assert "glyphs, 5-way 5-shot, protonet, budget paper" in words(figure)
+
+
+def test_the_word_chance_is_clear_of_dots_near_chance():
+    table = leaderboard(shots=(5,)).assign(value=22.0, ci95_low=20.5, ci95_high=23.5)
+    table.loc[0, "value"] = 30.0
+    figure = accuracies_figure(table)
+    with style.styled():
+        figure.canvas.draw()
+        (axes,) = figure.axes
+        word = next(text for text in axes.texts if text.get_text() == "chance").get_window_extent()
+        bodies = [line.get_window_extent() for line in axes.lines if line.get_marker() == "o"]
+    assert not any(word.overlaps(body) for body in bodies)
+
+
+@pytest.mark.parametrize("datasets", [1, 2, 12])
+def test_text_is_readable_and_inside_and_apart_whatever_the_number_of_panels(datasets):
+    table = leaderboard(datasets=[f"data{i}" for i in range(datasets)])
+    for figure in (gains_figure(table), accuracies_figure(table)):
+        assert len(figure.axes) == 2 * datasets
+        width, _ = figure.get_size_inches()
+        assert width in (3.5, 7.0, 10.5)
+        with style.styled():
+            figure.canvas.draw()
+            shown = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
+            boxes = [t.get_window_extent() for t in shown]
+        inside = figure.bbox.padded(0.5)
+        for text, box in zip(shown, boxes, strict=True):
+            assert text.get_fontsize() >= 7
+            assert inside.contains(box.x0, box.y0), text
+            assert inside.contains(box.x1, box.y1), text
+        corners = np.array([box.extents for box in boxes])
+        across = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
+            corners[:, None, :2], corners[None, :, :2]
+        )
+        clash = np.argwhere(np.triu((across > 0.5).all(axis=2), k=1))
+        assert [(shown[a].get_text(), shown[b].get_text()) for a, b in clash] == []
+
+
+@pytest.mark.parametrize(
+    ("plot", "table"),
+    [(plot_gains, leaderboard()), (plot_accuracies, leaderboard()), (plot_learning_curves, histories())],
+)
+def test_png_and_svg_are_written_and_the_same_each_time(plot, table, tmp_path):
+    first = plot(table, tmp_path / "a" / "figure.v1")
+    second = plot(table, str(tmp_path / "b" / "figure.v1"))
+    assert [path.name for path in first] == ["figure.v1.png", "figure.v1.svg"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["figure.v1.png", "figure.v1.svg"]
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    assert first[0].read_bytes().startswith(b"\x89PNG")
+    assert ElementTree.parse(first[1]).getroot().tag.endswith("svg")
+    assert not re.search(r"<dc:date>|\d{4}-\d{2}-\d{2}T", first[1].read_text())
+
+
+def test_the_users_matplotlib_settings_do_not_matter_and_are_kept(tmp_path):
+    plain = plot_gains(leaderboard(), tmp_path / "plain")
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "black", "svg.hashsalt": "other"}):
+        changed = plot_gains(leaderboard(), tmp_path / "changed")
+        assert mpl.rcParams["font.size"] == 20
+    for one, other in zip(plain, changed, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_names_are_names_and_not_formulas(tmp_path):
+    table = leaderboard(shots=(5,)).assign(dataset="folder:/a_b/$x^{$", learner=r"my_$\head$")
+    table["method"] = table["method"] + r" $\frac{$"
+    figure = gains_figure(table)
+    assert r"SLA+AG $\frac{$" in row_labels(figure.axes[0])
+    assert len(plot_gains(table, tmp_path / "gains")) == 2
+    assert len(plot_accuracies(table, tmp_path / "accuracies")) == 2
+    odd = histories(methods=("a_b $\\frac{$", "$"), learners=("$_x^{$",))
+    assert len(plot_learning_curves(odd, tmp_path / "curves")) == 2
+
+
+def test_a_failed_write_keeps_the_earlier_file_and_leaves_no_other(tmp_path, monkeypatch):
+    before = [path.read_bytes() for path in plot_gains(leaderboard(), tmp_path / "gains")]
+
+    def full(self, file, **options):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(OSError, match="No space"):
+        plot_gains(leaderboard(shots=(1,)), tmp_path / "gains")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["gains.png", "gains.svg"]
+    assert [(tmp_path / name).read_bytes() for name in ("gains.png", "gains.svg")] == before
+
+
+def test_nothing_to_show_writes_nothing(tmp_path):
+    table = leaderboard()
+    assert plot_gains(table[table["method"] == "baseline"], tmp_path / "gains") == []
+    assert plot_accuracies(table.assign(value=np.nan), tmp_path / "accuracies") == []
+    assert plot_learning_curves(histories().iloc[:0], tmp_path / "curves") == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_columns_are_named(tmp_path):
+    with pytest.raises(UserError, match="lacks the columns reference, gain_ci95_low"):
+        plot_gains(leaderboard().drop(columns=["reference", "gain_ci95_low"]), tmp_path / "gains")
+    with pytest.raises(UserError, match="ci95_high"):
+        plot_accuracies(leaderboard().drop(columns="ci95_high"), tmp_path / "accuracies")
+    with pytest.raises(UserError, match="val_accuracy"):
+        plot_learning_curves(histories().drop(columns="val_accuracy"), tmp_path / "curves")
+
+
+def test_learning_curves_show_each_run_against_images():
+    figure = learning_curves_figure(histories(learners=("protonet", "metaoptnet-rr")))
+    assert len(figure.axes) == 4
+    validation, training = figure.axes[:2]
+    assert [len(line.get_xdata()) for line in validation.lines] == [4] * 4
+    assert list(validation.lines[0].get_xdata()) == [500, 1000, 1500, 2000]
+    assert validation.lines[0].get_ydata() == pytest.approx([12.5, 25, 37.5, 50])
+    assert [len(line.get_xdata()) for line in training.lines] == [20] * 4
+    assert validation.get_xlabel() == "Images through the backbone"
+    assert [text.get_text() for text in validation.texts] == ["baseline", "sla"]
+
+
+def test_training_accuracy_is_a_running_mean_over_a_tenth():
+    table = histories(methods=("baseline",), seeds=1, steps=30)
+    table["train_accuracy"] = np.random.default_rng(0).random(30)
+    drawn = learning_curves_figure(table).axes[1].lines[0].get_ydata()
+    noisy = 100 * table["train_accuracy"].to_numpy()
+    assert drawn[1:-1] == pytest.approx(np.convolve(noisy, np.full(3, 1 / 3), "valid"))
+    assert drawn[0] == pytest.approx(noisy[:2].mean())
+
+
+def test_learning_curves_do_not_depend_on_the_order_of_rows():
+    table = histories(methods=("sla",), seeds=1)
+    plain = learning_curves_figure(table)
+    shuffled = learning_curves_figure(table.sample(frac=1, random_state=0))
+    for one, other in zip(plain.axes, shuffled.axes, strict=True):
+        assert one.lines[0].get_xydata() == pytest.approx(other.lines[0].get_xydata())
+
+
+def test_learning_curves_do_without_images_and_without_validation():
+    table = histories().drop(columns="images").assign(val_accuracy=np.nan)
+    figure = learning_curves_figure(table)
+    assert len(figure.axes) == 1
+    assert figure.axes[0].get_xlabel() == "Training steps"
+    assert figure.axes[0].lines[0].get_xdata()[-1] == 20
+
+
+def test_runs_that_the_method_does_not_tell_apart_bear_their_labels():
+    one, other = histories(seeds=1), histories(seeds=1)
+    table = pd.concat([one.assign(label=one["label"] + " 1-shot"), other], ignore_index=True)
+    axes = learning_curves_figure(table).axes[0]
+    assert {text.get_text() for text in axes.texts} == set(table["label"])
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+    assert len(looks) == 4
+
+
+@given(st.lists(st.floats(-50, 50), max_size=12), st.floats(0.1, 20))
+def test_labels_spread_apart_keep_order_gap_and_mean(positions, gap):
+    placed = style.spread_apart(positions, gap)
+    order = np.argsort(positions, kind="stable")
+    assert (np.diff(placed[order]) >= gap - 1e-9).all()
+    if positions:
+        assert placed.mean() == pytest.approx(np.mean(positions), abs=1e-9)
+
+
+def test_labels_with_room_stay_where_they_are():
+    assert style.spread_apart([30, 10, 20], 5) == pytest.approx([30, 10, 20])
+    assert style.spread_apart([10, 10, 50], 4) == pytest.approx([8, 12, 50])
+
+
+def test_plots_import_neither_torch_nor_pyplot():
+    code = (
+        "import sys, sla_bench.statistics, sla_bench.metrics, sla_bench.reporting.plots;"
+        "sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

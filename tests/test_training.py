@@ -1,0 +1,110 @@
+import math
+from fractions import Fraction
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from sla_bench.errors import UserError
+from sla_bench.training import learning_rate_factor, train
+
+RECIPE = {
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "momentum": 0.0,
+    "nesterov": False,
+    "weight_decay": 0.0,
+    "schedule": "steps",
+    "milestones": {},
+    "steps": 4,
+    "validations": 4,
+}
+
+
+def recipe(**changes):
+    return SimpleNamespace(**{**RECIPE, **changes})
+
+
+def test_milestones_are_metaoptnets_epochs():
+    milestones = {"19/60": 0.06, "39/60": 0.012, "49/60": 0.0024}
+    factors = [learning_rate_factor("steps", milestones, Fraction(epoch - 1, 60)) for epoch in range(1, 61)]
+    assert factors == [1.0] * 19 + [0.06] * 20 + [0.012] * 10 + [0.0024] * 11
+
+
+def test_cosine_goes_from_one_to_zero():
+    assert learning_rate_factor("cosine", {}, Fraction(0)) == 1
+    assert learning_rate_factor("cosine", {}, Fraction(1, 2)) == pytest.approx(0.5)
+    assert learning_rate_factor("cosine", {}, 1 - Fraction(1, 10**9)) == pytest.approx(0, abs=1e-8)
+
+
+class Scalar(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.x = nn.Parameter(torch.tensor(1.0))
+
+
+def run(model, values=(0.5,) * 99, **changes):
+    scores = iter(values)
+    factor = changes.pop("step_factor", 1)
+    steps = []
+    result = train(
+        model,
+        lambda: (model.x**2 / 2, torch.tensor(0.25)),
+        lambda: next(scores),
+        recipe(**changes),
+        step_factor=factor,
+        after_step=lambda: steps.append(1),
+    )
+    return result, len(steps)
+
+
+def test_gradient_descent_on_a_parabola_in_closed_form():
+    model = Scalar()
+    result, steps = run(model)
+    assert steps == 4
+    assert model.x.item() == pytest.approx(0.9**4)
+    assert [row["train_loss"] for row in result.history] == pytest.approx([0.81**k / 2 for k in range(4)])
+
+
+def test_the_best_validation_is_kept_and_the_earliest_of_equals():
+    model = Scalar()
+    result, _ = run(model, values=(0.2, 0.7, 0.7, 0.1))
+    assert result.best_step == 2
+    assert result.state["x"].item() == pytest.approx(0.9**2)
+    assert model.x.item() == pytest.approx(0.9**4)
+
+
+def test_step_factor_stretches_the_schedule():
+    model = Scalar()
+    result, steps = run(model, step_factor=3, milestones={"1/2": 0.0})
+    assert steps == 12
+    assert model.x.item() == pytest.approx(0.9**6)
+    assert [row["step"] for row in result.history] == [3, 6, 9, 12]
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_rate():
+    with pytest.raises(UserError, match=r"at step 2 of 4 \(learning rate 1e\+30\)"):
+        run_with_overflow()
+
+
+def run_with_overflow():
+    model = Scalar()
+    train(
+        model,
+        lambda: ((model.x**2) ** 2, torch.tensor(0.0)),
+        lambda: 0.0,
+        recipe(learning_rate=1e30),
+    )
+
+
+def test_weight_decay_and_nesterov_reach_the_optimizer():
+    plain, decayed, nesterov = Scalar(), Scalar(), Scalar()
+    run(plain, steps=2, validations=1)
+    run(decayed, steps=2, validations=1, weight_decay=0.5)
+    run(nesterov, steps=2, validations=1, momentum=0.5, nesterov=True)
+    assert decayed.x.item() == pytest.approx(0.85**2)
+    # v1 = 1; x1 = 1 - 0.1 (1 + 0.5); v2 = 0.5 + x1; x2 = x1 - 0.1 (x1 + 0.5 v2)
+    x1 = 1 - 0.1 * 1.5
+    assert nesterov.x.item() == pytest.approx(x1 - 0.1 * (x1 + 0.5 * (0.5 + x1)))
+    assert math.isclose(plain.x.item(), 0.81, rel_tol=1e-6)
