@@ -23,6 +23,7 @@ app = App(
     name="sla-bench",
     help="How much does self-supervised label augmentation (SLA) gain over a baseline?",
     version_flags=["--version"],
+    suppress_keyboard_interrupt=False,
     default_parameter=Parameter(
         negative=(),
         show_default=lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value,

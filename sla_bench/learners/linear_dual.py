@@ -55,6 +55,8 @@ class _DualWeights(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (points,) = ctx.saved_tensors
+        # It comes as the transpose of a product, a layout for which the products below are slow.
+        grad = grad.contiguous()
         grad_alpha = torch.empty_like(ctx.alpha)
         for rows, slab in _doubles(points):
             grad_alpha[rows] = slab @ grad[rows].double().transpose(1, 2)

@@ -32,3 +32,12 @@ def make_episodes():
         return support, labels, query
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small matrices are faster on one thread, and much faster where others use the machine too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,231 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import real_formats
+from PIL import Image
+
+from sla_bench.cli import run_command_line
+
+TINY = ["steps=2", "validations=1", "validation_episodes=4", "jackknife_episodes=0"]
+
+
+def command(*arguments, data_root, out):
+    settings = [text for setting in TINY for text in ("--set", setting)]
+    common = ["--budget", "smoke", "--data-root", str(data_root), "--out", str(out), "--episodes", "10"]
+    return ["run", "fewshot", *arguments, *common, *settings]
+
+
+def in_process(*arguments, capsys):
+    code = run_command_line(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def in_shell(arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "sla_bench", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def assert_one_line(code, err, *fragments):
+    assert code == 2
+    lines = [line for line in err.splitlines() if line]
+    assert len(lines) == 1, err
+    for fragment in fragments:
+        assert fragment.lower() in lines[0].lower(), (fragment, lines[0])
+
+
+def test_help_needs_no_torch_and_names_the_options():
+    code = (
+        "import sys\nfrom sla_bench.cli import run_command_line as run\n"
+        "assert run(['--help']) == 0 and run(['run', 'fewshot', '--help']) == 0\n"
+        "assert run(['run', 'fewshot', '--learner', 'x']) == 2\n"
+        "assert run(['run', 'fewshot', '--ways', '50']) == 2\n"
+        "assert run(['leaderboard', '--out', sys.argv[1]]) == 0\n"
+        "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, os.devnull + "x"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0 or "Permission" in done.stderr or "no permission" in done.stderr, done.stderr
+    for option in ("--dataset", "--shots", "--learner", "--method", "--transform", "--seed", "--set"):
+        assert option in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["--learner", "protonett"], ["'protonet'"]),
+        (["--lerner", "protonet"], ["--learner"]),
+        (["--precision", "fp3"], ["'fp32'"]),
+        (["--shots", "five"], ["--shots", "five", "integer"]),
+        (["--ways", "21"], ["20 val classes", "--train-ways 21"]),
+        (["--train-ways", "5", "--ways", "21"], ["20 test classes", "--ways 21"]),
+        (["--method", "sla+sd"], ["no fixed set of classes"]),
+        (["--set", "lr=1"], ["no such field"]),
+        (["--dataset", "folder:nowhere"], ["nowhere"]),
+        (["--dataset", "fc100"], ["cifar-100-python", "fc100"]),
+        (["--dataset", "mini_imagenet"], ["mini"]),
+        (["--dataset", "tiered_imagenet"], ["tiered"]),
+        (["--workers", "0"], ["--workers"]),
+    ],
+)
+def test_mistakes_are_one_line(arguments, fragments, capsys, tmp_path):
+    code, _, err = in_process(*command(*arguments, data_root=tmp_path, out=tmp_path / "out"), capsys=capsys)
+    assert_one_line(code, err, *fragments)
+
+
+@pytest.mark.parametrize("arguments", [["frobnicate"], ["datasets", "info", "glyhps"], ["evaluate", "0000"]])
+def test_unknown_commands_and_names(arguments, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = in_process(*arguments, capsys=capsys)
+    assert_one_line(code, err)
+
+
+def folder_of_images(root, classes=12, per_class=24, size=20):
+    rng = np.random.default_rng(0)
+    for k in range(classes):
+        (root / f"class{k:02}").mkdir(parents=True)
+        for i in range(per_class):
+            pixels = rng.integers(0, 256, (size, size, 4 if i % 3 == 1 else 3), dtype=np.uint8)
+            image = Image.fromarray(pixels)
+            (image.convert("L") if i % 3 == 2 else image).save(root / f"class{k:02}" / f"{i}.png")
+    return root
+
+
+def test_a_folder_with_an_empty_class_or_a_broken_image(tmp_path, capsys):
+    images = folder_of_images(tmp_path / "images")
+    broken = images / "class03" / "7.png"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+    arguments = command("--dataset", f"folder:{images}:32", data_root=tmp_path, out=tmp_path / "out")
+    code, _, err = in_process(*arguments, capsys=capsys)
+    assert_one_line(code, err.splitlines()[-1], "7.png")
+    broken.write_bytes(whole)
+    (images / "zebra").mkdir()
+    code, _, err = in_process(*arguments, capsys=capsys)
+    assert_one_line(code, err.splitlines()[-1], "zebra")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_data_root_without_write_permission(tmp_path, capsys):
+    root = tmp_path / "data"
+    root.mkdir(mode=0o555)
+    code, _, err = in_process(*command(data_root=root, out=tmp_path / "out"), capsys=capsys)
+    assert_one_line(code, err, "--data-root", "permission")
+
+
+def test_a_data_root_that_is_a_file(tmp_path, capsys):
+    root = tmp_path / "data"
+    root.write_text("")
+    code, _, err = in_process(*command(data_root=root, out=tmp_path / "out"), capsys=capsys)
+    assert_one_line(code, err, str(root))
+
+
+def test_an_out_folder_that_can_not_be_written_is_found_before_training(tmp_path, capsys):
+    real_formats.write_category_pickles(tmp_path, "fc100", 20)
+    (tmp_path / "out").write_text("")
+    arguments = command("--dataset", "fc100", data_root=tmp_path, out=tmp_path / "out")
+    code, _, err = in_process(*arguments, capsys=capsys)
+    assert_one_line(code, err, "could not write", "out")
+
+
+def test_dry_run_lists_and_runs_nothing(tmp_path, capsys):
+    real_formats.write_category_pickles(tmp_path, "fc100", 20)
+    arguments = command("--dataset", "fc100", "--dry-run", data_root=tmp_path, out=tmp_path / "out")
+    code, out, _ = in_process(*arguments, capsys=capsys)
+    assert code == 0
+    assert out.count("to run") == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dataset", "write"),
+    [
+        ("fc100", lambda root: real_formats.write_cifar100(root, 20, 4)),
+        ("cifar_fs", lambda root: real_formats.write_category_pickles(root, "cifar_fs", 20)),
+        ("mini_imagenet", lambda root: real_formats.write_category_pickles(root, "mini_imagenet", 20)),
+    ],
+)
+def test_real_formats_run_end_to_end(dataset, write, tmp_path):
+    write(tmp_path)
+    arguments = command("--dataset", dataset, data_root=tmp_path, out=tmp_path / "out")
+    done = in_shell(arguments)
+    assert done.returncode == 0, done.stderr
+    assert "SLA+AG" in done.stdout
+    assert "Traceback" not in done.stderr
+    names = {p.name for p in (tmp_path / "out" / "fewshot").iterdir()}
+    assert {"leaderboard.csv", "leaderboard.md", "gains.png", "gains.svg", "accuracies.png"} <= names
+
+
+@pytest.mark.slow
+def test_a_run_is_recorded_once_and_evaluated_again(tmp_path, capsys):
+    images = folder_of_images(tmp_path / "images", classes=16)
+    arguments = command("--dataset", f"folder:{images}:32", data_root=tmp_path, out=tmp_path / "out")
+    first = in_shell(arguments)
+    assert first.returncode == 0, first.stderr
+    again = in_shell(arguments)
+    assert "2 of 2 runs are recorded already" in again.stdout
+    runs = sorted((tmp_path / "out" / "fewshot" / "runs").iterdir())
+    assert len(runs) == 2
+    stamp = (runs[0] / "model.safetensors").stat().st_mtime_ns
+    folders = ["--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
+    other = in_shell(["evaluate", runs[0].name[:8], "--shots", "1", "--episodes", "12", *folders])
+    assert other.returncode == 0, other.stderr
+    assert "5-way 1-shot" in other.stdout
+    assert len(list((runs[0] / "evaluations").iterdir())) == 2
+    assert (runs[0] / "model.safetensors").stat().st_mtime_ns == stamp
+    assert run_command_line(["plot", "--out", str(tmp_path / "out")]) == 0
+    assert "gains.png" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_failed_run_leaves_the_others(tmp_path):
+    images = folder_of_images(tmp_path / "images", classes=16)
+    arguments = command("--dataset", f"folder:{images}:32", data_root=tmp_path, out=tmp_path / "out")
+    failing = [*arguments, "--shots", "1", "--shots", "30", "--method", "baseline"]
+    done = in_shell(failing)
+    assert done.returncode == 2
+    assert "FAILED" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "5-way 1-shot" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_interrupt_keeps_what_is_finished(tmp_path):
+    import signal
+    import time
+
+    images = folder_of_images(tmp_path / "images", classes=16)
+    out = tmp_path / "out"
+    arguments = command("--dataset", f"folder:{images}:32", "--workers", "1", data_root=tmp_path, out=out)
+    assert in_shell([*arguments, "--method", "baseline"]).returncode == 0
+    endless = [*arguments, "--method", "sla", "--set", "steps=1000000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sla_bench", *endless],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    time.sleep(8)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "finished runs are kept" in err
+    assert "Traceback" not in err
+    assert len(list(out.glob("fewshot/runs/*/done.json"))) == 1
