@@ -29,6 +29,7 @@ class FromBudget:
     """Marks a field whose default is the budget's."""
 
 
+Precision = Literal["fp32", "bf16"]
 OptionValue = bool | int | float | str
 
 
@@ -55,7 +56,21 @@ def as_user_error(error: ValidationError) -> UserError:
     return UserError(f"{option} {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
 
 
-class RunConfig(Settings):
+class Recipe(Settings):
+    """How a training goes: optimiser, schedule and lengths, in any scenario."""
+
+    optimizer: Annotated[Literal["adam", "sgd"], FromBudget(), SetOnly()] = "adam"
+    learning_rate: Annotated[float, FromBudget(), SetOnly()] = Field(2e-3, gt=0)
+    momentum: Annotated[float, FromBudget(), SetOnly()] = Field(0.9, ge=0, lt=1)
+    nesterov: Annotated[bool, FromBudget(), SetOnly()] = True
+    weight_decay: Annotated[float, FromBudget(), SetOnly()] = Field(0.0, ge=0)
+    schedule: Annotated[Literal["cosine", "steps"], FromBudget(), SetOnly()] = "cosine"
+    milestones: Annotated[dict[str, float], FromBudget(), SetOnly()] = Field(default_factory=dict)
+    steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
+    validations: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
+
+
+class RunConfig(Recipe):
     """One training: everything that can change the trained weights."""
 
     scenario: Literal["fewshot"] = "fewshot"
@@ -81,20 +96,11 @@ class RunConfig(Settings):
     val_shots: Annotated[int, FromBudget()] = Field(
         5, ge=1, description="shots in validation; protonet: as in training, others: 5"
     )
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of the backbone; heads stay in fp32")
+    precision: Precision = Field("fp32", description="of the backbone; heads stay in fp32")
     threads: int = Field(1, ge=1, description="CPU threads of a run (results on CPU depend on it)")
 
-    optimizer: Annotated[Literal["adam", "sgd"], FromBudget(), SetOnly()] = "adam"
-    learning_rate: Annotated[float, FromBudget(), SetOnly()] = Field(2e-3, gt=0)
-    momentum: Annotated[float, FromBudget(), SetOnly()] = Field(0.9, ge=0, lt=1)
-    nesterov: Annotated[bool, FromBudget(), SetOnly()] = True
-    weight_decay: Annotated[float, FromBudget(), SetOnly()] = Field(0.0, ge=0)
-    schedule: Annotated[Literal["cosine", "steps"], FromBudget(), SetOnly()] = "cosine"
-    milestones: Annotated[dict[str, float], FromBudget(), SetOnly()] = Field(default_factory=dict)
-    steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     batch_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     label_smoothing: Annotated[float, FromBudget(), SetOnly()] = Field(0.0, ge=0, lt=1)
-    validations: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     validation_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(2000, ge=1)
     validation_images: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=1)
     learner_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)

@@ -13,21 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from sla_bench.config import Recipe
 from sla_bench.errors import UserError
-
-
-class Recipe(Protocol):
-    """The fields of a run's config that the loop reads."""
-
-    optimizer: str
-    learning_rate: float
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    schedule: str
-    milestones: dict[str, float]
-    steps: int
-    validations: int
 
 
 class Progress(Protocol):

@@ -61,4 +61,4 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically."""
-    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+    write_text(path, json.dumps(content, indent=2) + "\n")

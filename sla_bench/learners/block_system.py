@@ -69,10 +69,16 @@ def factorise(hessian: Tensor, free: Tensor, shift: Tensor | None = None) -> Blo
     """
     batch, ways, size = free.shape
     width = int(free.sum(2).max())
-    points = torch.argsort(free.logical_not().to(torch.uint8), dim=2, stable=True)[:, :, :width]
-    used = free.gather(2, points)
-    pairs = (points.unsqueeze(3) * size + points.unsqueeze(2)).reshape(batch, -1)
-    block = hessian.reshape(batch, -1).gather(1, pairs).view(batch, ways, width, width)
+    full = width == size
+    if full:
+        points = torch.arange(size, device=free.device).expand(batch, ways, size)
+        used = free
+        block = hessian.unsqueeze(1).expand(batch, ways, size, size).clone()
+    else:
+        points = torch.argsort(free.logical_not().to(torch.uint8), dim=2, stable=True)[:, :, :width]
+        used = free.gather(2, points)
+        pairs = (points.unsqueeze(3) * size + points.unsqueeze(2)).reshape(batch, -1)
+        block = hessian.reshape(batch, -1).gather(1, pairs).view(batch, ways, width, width)
     mask = used.to(hessian.dtype)
     block.mul_(mask.unsqueeze(3)).mul_(mask.unsqueeze(2))
     diagonal = block.diagonal(dim1=2, dim2=3)
@@ -87,7 +93,10 @@ def factorise(hessian: Tensor, free: Tensor, shift: Tensor | None = None) -> Blo
         lower = torch.where(broken, torch.eye(width, dtype=lower.dtype, device=lower.device), lower)
     inverse = torch.cholesky_inverse(lower)
     inverse.diagonal(dim1=2, dim2=3).sub_(1 - mask)
-    total = hessian.new_zeros(batch, size * size).scatter_add_(1, pairs, inverse.reshape(batch, -1))
+    if full:
+        total = inverse.sum(1)
+    else:
+        total = hessian.new_zeros(batch, size * size).scatter_add_(1, pairs, inverse.reshape(batch, -1))
     schur, failed_schur = torch.linalg.cholesky_ex(total.view(batch, size, size))
     ok = (failed == 0).all(1) & (failed_schur == 0)
     return BlockFactor(free, inverse, points, schur, ok)

@@ -110,7 +110,7 @@ def cells_of(row: pd.Series) -> list[str]:
     """The texts of one row of a table for people, in the order of HEADINGS."""
 
     def number(value: object, form: str) -> str:
-        return "" if value is None or pd.isna(value) else format(value, form)  # type: ignore[call-overload,arg-type]
+        return "" if value is None or pd.isna(value) else format(value, form)  # type: ignore[call-overload]
 
     half = (row["ci95_high"] - row["ci95_low"]) / 2
     interval = ""

@@ -15,7 +15,7 @@ from sla_bench.config import EvalConfig, FromBudget, RunConfig
 from sla_bench.errors import UserError
 from sla_bench.grid import has
 from sla_bench.harness.store import EvaluationRecord, RunRecord
-from sla_bench.registry import LEARNERS
+from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.statistics import holm, mean_interval, paired_relative_gain
 
 COLUMNS = [
@@ -89,7 +89,7 @@ def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
         UserError: records of different protocol versions.
     """
     cells = _cells(list(records))
-    rows = [row for cell in cells.values() for row in _rows(cell, cells)]
+    rows = [row for cell in sorted(cells.values(), key=_place) for row in _rows(cell, cells)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     if table.empty:
         return table
@@ -118,6 +118,18 @@ def _cells(records: list[RunRecord]) -> dict[tuple[Any, ...], _Cell]:
                 cell.accuracies[seed] = hits.mean(1) / evaluation.config.queries
                 cell.records[seed], cell.metrics[seed] = record, metrics
     return cells
+
+
+def _place(cell: _Cell) -> tuple[Any, ...]:
+    """Where a cell stands: settings together, methods as registered, rows as the method has them."""
+    record = next(iter(cell.records.values()))
+    metrics = next(e.metrics for e in record.evaluations if cell.key["method"] in e.metrics)
+    names = ("dataset", "backbone", "budget", "precision", "transform", "setting", "learner", "train_shots")
+    return (
+        *(cell.key[n] for n in names),
+        list(METHODS).index(record.config.method),
+        list(metrics).index(cell.key["method"]),
+    )
 
 
 def _most_precise(evaluations: Iterable[EvaluationRecord]) -> list[EvaluationRecord]:

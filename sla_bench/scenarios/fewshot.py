@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sla_bench.augment import ImageBatches
 from sla_bench.backbones.base import Backbone
-from sla_bench.config import EvalConfig, RunConfig
+from sla_bench.config import EvalConfig, Precision, RunConfig
 from sla_bench.datasets.base import Dataset, LabeledImages, Split
 from sla_bench.datasets.named import dataset_named
 from sla_bench.embedding import embed, episode_chunks
@@ -121,7 +121,11 @@ class EpisodeReader:
         self.device = device
 
     def embeddings(
-        self, model: EpisodicModel, transform: Transform | None, precision: str, progress: Progress = silent
+        self,
+        model: EpisodicModel,
+        transform: Transform | None,
+        precision: Precision,
+        progress: Progress = silent,
     ) -> Tensor:
         """Embed every image in all views of the transformation, or (None) as it is: (N, M, D)."""
         return embed(

@@ -42,6 +42,14 @@ def test_gain_is_the_paired_gain_over_the_baseline(tmp_path):
     assert pd.isna(row_of(table, "baseline", None)["relative_gain_pct"])
 
 
+def test_the_baseline_comes_first_and_settings_stay_together(tmp_path):
+    write_records(tmp_path, BOTH, seeds=(0, 1, 2), shots=5)
+    store, _ = write_records(tmp_path, BOTH, seeds=(0, 1, 2), shots=1)
+    table = leaderboard(store.records())
+    assert list(table["setting"]) == ["5-way 1-shot"] * 4 + ["5-way 5-shot"] * 4
+    assert list(table["method"][:4]) == ["baseline", "baseline+TTA", "SLA+AG", "SLA+SI"]
+
+
 def test_holm_counts_the_contrasts_against_one_reference(tmp_path):
     store, _ = write_records(tmp_path, BOTH, seeds=(0, 1, 2))
     table = leaderboard(store.records())
