@@ -69,6 +69,7 @@ def factorise(hessian: Tensor, free: Tensor, shift: Tensor | None = None) -> Blo
     """
     batch, ways, size = free.shape
     width = int(free.sum(2).max())
+    # Where a class has all points free there is nothing to gather, and copying whole blocks is faster.
     full = width == size
     if full:
         points = torch.arange(size, device=free.device).expand(batch, ways, size)
