@@ -157,7 +157,7 @@ def _run(
 
 
 def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
-    from sla_bench.harness.files import write_text
+    from sla_bench.harness.files import check_writable, write_text
     from sla_bench.harness.workers import execute
     from sla_bench.reporting.files import rows_of_runs
     from sla_bench.reporting.leaderboard import BASELINE, leaderboard
@@ -170,8 +170,7 @@ def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = execution.workers or max(1, cores // open_jobs[0].run.threads)
-    write_text(store.folder / ".writable", "")
-    (store.folder / ".writable").unlink(missing_ok=True)
+    check_writable(store.folder)
     failures = []
     shown = False
     with Board(len(open_jobs)) as board:

@@ -140,10 +140,27 @@ def span(options: Mapping[str, Any], settings: Iterable[str] = ()) -> list[Task]
     for point in itertools.product(*(backbones if n == "backbone" else axes[n] for n in order)):
         run, evaluation = _resolve(dict(zip(order, point, strict=True)), scalars, fixed)
         check(run, evaluation)
+        _check_meaning(run, fixed)
         _, wanted = tasks.setdefault(run.digest(), (run, []))
         if evaluation not in wanted:
             wanted.append(evaluation)
     return [Task(run, tuple(evaluations)) for run, evaluations in tasks.values()]
+
+
+# field -> (another field, the value of it that gives the first a meaning)
+_MEANINGFUL_WITH = {
+    "momentum": ("optimizer", "sgd"),
+    "nesterov": ("optimizer", "sgd"),
+    "milestones": ("schedule", "steps"),
+}
+
+
+def _check_meaning(run: RunConfig, fixed: Mapping[str, Any]) -> None:
+    for name, (other, value) in _MEANINGFUL_WITH.items():
+        if name in fixed and getattr(run, other) != value:
+            raise UserError(f"--set {name} changes nothing here: it belongs to {other}={value}")
+    if run.optimizer == "sgd" and run.nesterov and run.momentum == 0:
+        raise UserError("--set nesterov=true needs a momentum above 0")
 
 
 def _expand_methods(names: list[str]) -> list[str]:

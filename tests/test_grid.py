@@ -87,6 +87,9 @@ def test_options_of_a_piece_reach_only_the_pieces_that_take_them():
         ({"learner": ["metaoptnet-svm"]}, ["learner.c=1"], "did you mean 'C'"),
         ({}, ["lerner.C=1"], "did you mean 'learner'"),
         ({}, ["optimizer=adamm"], "did you mean 'adam'"),
+        ({}, ["momentum=0.5"], "belongs to optimizer=sgd"),
+        ({}, ["milestones={1/2: 0.1}"], "belongs to schedule=steps"),
+        ({}, ["optimizer=sgd", "momentum=0"], "momentum above 0"),
         ({"shots": [0]}, [], "greater than or equal to 1"),
     ],
 )
@@ -94,6 +97,37 @@ def test_refusals_say_what_would_be_right(given, settings, sentence):
     with pytest.raises(UserError, match="(?i)" + sentence.replace("+", r"\+")) as error:
         span(options(**given), settings)
     assert "\n" not in str(error.value)
+
+
+OTHER_VALUES = {
+    "dataset": ["fc100"],
+    "learner": ["metaoptnet-rr"],
+    "method": ["da"],
+    "transform": ["color_perm3"],
+    "backbone": ["resnet12"],
+    "seed": [5],
+    "budget": "smoke",
+    "train_ways": 4,
+    "train_shots": 2,
+    "train_queries": 7,
+    "val_shots": 2,
+    "precision": "bf16",
+    "threads": 2,
+    "ways": 4,
+    "shots": [3],
+    "queries": 9,
+    "episodes": 77,
+    "test_seed": 8,
+}
+
+
+@pytest.mark.parametrize("option", FewShotOptions.model_fields)
+def test_every_option_changes_the_run_or_its_evaluation(option):
+    def identity(**given):
+        (task,) = span(options(**{"method": ["sla"], **given}))
+        return task.run.digest(), [e.digest() for e in task.evaluations]
+
+    assert identity(**{option: OTHER_VALUES[option]}) != identity()
 
 
 def test_evaluation_of_a_finished_training():

@@ -39,6 +39,17 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise as_user_error(error, path) from error
 
 
+def check_writable(folder: Path) -> None:
+    """Find out now, not after hours of training, whether files can be written.
+
+    Raises:
+        UserError: they can't.
+    """
+    trial = folder / ".trial"
+    write_text(trial, "")
+    trial.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

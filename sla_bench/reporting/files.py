@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sla_bench.datasets.named import dataset_named
 from sla_bench.harness.files import write_text
 from sla_bench.harness.store import RunRecord, Store
 from sla_bench.reporting.leaderboard import leaderboard
@@ -72,8 +73,8 @@ def markdown(table: pd.DataFrame) -> str:
     lines = ["# Leaderboard", ""]
     if table.empty:
         return "\n".join([*lines, "No finished runs yet.", ""])
-    if table["seeds"].min() == 1:
-        lines += [TEST_ONLY, ""]
+    for note in notes(table):
+        lines += [note, ""]
     for (dataset, budget, backbone), part in table.groupby(["dataset", "budget", "backbone"], sort=False):
         lines += [f"## {dataset}, {backbone}, budget {budget}", ""]
         lines += ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
@@ -84,10 +85,27 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-TEST_ONLY = (
-    "One seed: one trained model per method; the interval covers test sampling only, "
-    "seed variation is not in it."
-)
+MANY_SPLITS = 10
+
+
+def notes(table: pd.DataFrame) -> list[str]:
+    """What a reader of the table has to know about its intervals."""
+    found = []
+    if table["seeds"].min() == 1:
+        found.append(
+            "One seed: one trained model per method; the interval covers test sampling only, "
+            "seed variation is not in it."
+        )
+    few = table[table["seeds"] < MANY_SPLITS]["dataset"].unique()
+    found += [
+        f"{name} has no fixed classes for training and test: the seed splits them. Fewer than {MANY_SPLITS} "
+        "splits are a demonstration, not a result."
+        for name in few
+        if dataset_named(name).split_depends_on_seed
+    ]
+    return found
+
+
 HEADINGS = (
     "setting",
     "learner",

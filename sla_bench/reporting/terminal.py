@@ -12,7 +12,7 @@ from rich.table import Table
 
 from sla_bench.config import RunConfig
 from sla_bench.harness.workers import News
-from sla_bench.reporting.files import HEADINGS, TEST_ONLY, cells_of
+from sla_bench.reporting.files import HEADINGS, cells_of, notes
 
 _PLAIN_INTERVAL = 15.0
 _HIDDEN = {"seeds", "p (Holm)", "published", "against"}
@@ -105,8 +105,8 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
             texts = dict(zip(HEADINGS, cells_of(row), strict=True))
             block.add_row(*(texts[h] for h in columns))
         console.print(block)
-    if table["seeds"].min() == 1:
-        console.print(TEST_ONLY, highlight=False)
+    for note in notes(table):
+        console.print(note, highlight=False)
 
 
 def _worth_showing(heading: str, table: pd.DataFrame) -> bool:

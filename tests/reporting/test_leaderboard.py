@@ -6,7 +6,7 @@ import pytest
 from made_up_records import hits_of, write_records
 
 from sla_bench.errors import UserError
-from sla_bench.reporting.files import escape_formula, markdown, write_leaderboard
+from sla_bench.reporting.files import escape_formula, markdown, notes, write_leaderboard
 from sla_bench.reporting.leaderboard import COLUMNS, leaderboard, published_figures
 from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
@@ -134,6 +134,14 @@ def test_csv_and_markdown_are_written_and_say_what_one_seed_means(tmp_path):
     text = (store.folder / "leaderboard.md").read_text()
     assert "seed variation is not in it" in text
     assert "SLA+AG" in text
+
+
+def test_splits_by_seed_are_marked_as_a_demonstration(tmp_path):
+    store, _ = write_records(tmp_path, BOTH, seeds=(0, 1), dataset=["fashion_mnist"], ways=3)
+    (note,) = notes(leaderboard(store.records()))
+    assert "demonstration" in note
+    many, _ = write_records(tmp_path / "many", BOTH, seeds=range(10), dataset=["fashion_mnist"], ways=3)
+    assert notes(leaderboard(many.records())) == []
 
 
 def test_cells_that_a_spreadsheet_would_run_are_escaped():
