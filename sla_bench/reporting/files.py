@@ -42,7 +42,7 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
 
 
 def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
-    """Join the histories of all records, with run, dataset, learner, method and seed in front."""
+    """Join the histories of all records (of an ensemble: its first member) and say whose they are."""
     parts = []
     for record in records:
         config = record.config
@@ -55,8 +55,10 @@ def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
             "train_shots": config.train_shots,
             "seed": config.seed,
         }
-        history = record.history
-        history["images"] = history["step"] / history["step"].max() * record.done["train_images"]
+        members = record.history.groupby("member")
+        history = members.get_group(0).copy()
+        images = record.done["train_images"] / len(members)
+        history["images"] = history["step"] / history["step"].max() * images
         parts.append(history.assign(**about))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
@@ -96,6 +98,8 @@ def notes(table: pd.DataFrame) -> list[str]:
             "One seed: one trained model per method; the interval covers test sampling only, "
             "seed variation is not in it."
         )
+    if table["budget"].str.startswith("smoke").any():
+        found.append("Budget smoke only shows that everything runs: weak baselines inflate relative gains.")
     few = table[table["seeds"] < MANY_SPLITS]["dataset"].unique()
     found += [
         f"{name} has no fixed classes for training and test: the seed splits them. Fewer than {MANY_SPLITS} "

@@ -40,7 +40,7 @@ class Board:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[phase]} {task.completed}/{task.total} {task.fields[note]}"),
+            TextColumn("{task.fields[phase]} {task.fields[count]} {task.fields[note]}"),
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
@@ -58,11 +58,16 @@ class Board:
         """Take news of a job."""
         key, name = news.job.run_id, label(news.job.run)
         if news.kind == "started":
-            self._bars[key] = self._progress.add_task(name, total=None, phase="starting", note="")
+            self._bars[key] = self._progress.add_task(name, total=None, phase="starting", count="", note="")
             self._lines[key] = time.monotonic()
         elif news.kind == "progress":
             self._progress.update(
-                self._bars[key], completed=news.done, total=news.total, phase=news.phase, note=news.note
+                self._bars[key],
+                completed=news.done,
+                total=news.total,
+                phase=news.phase,
+                count=f"{news.done}/{news.total}",
+                note=news.note,
             )
             now = time.monotonic()
             if not self.console.is_terminal and now - self._lines[key] >= _PLAIN_INTERVAL:

@@ -6,7 +6,7 @@ import pytest
 from made_up_records import hits_of, write_records
 
 from sla_bench.errors import UserError
-from sla_bench.reporting.files import escape_formula, markdown, notes, write_leaderboard
+from sla_bench.reporting.files import escape_formula, histories, markdown, notes, write_leaderboard
 from sla_bench.reporting.leaderboard import COLUMNS, leaderboard, published_figures
 from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
@@ -164,6 +164,17 @@ def test_the_terminal_table_shows_every_method(tmp_path, capsys):
     for method in BOTH:
         assert method in shown
     assert "seed variation is not in it" in shown
+
+
+def test_the_curve_of_an_ensemble_is_its_first_member(tmp_path):
+    store, ids = write_records(tmp_path, {"ens-M": 0.5})
+    rows = [
+        {"member": m, "step": s, "train_accuracy": 0.5, "val_accuracy": 0.4} for m in (0, 1) for s in (5, 10)
+    ]
+    (store.run_folder(ids[0]) / "history.csv").write_text(pd.DataFrame(rows).to_csv(index=False))
+    curve = histories(store.records())
+    assert list(curve["step"]) == [5, 10]
+    assert list(curve["images"]) == [750 / 4, 750 / 2]
 
 
 def test_an_empty_store_gives_an_empty_table(capsys):
