@@ -229,3 +229,35 @@ def test_interrupt_keeps_what_is_finished(tmp_path):
     assert "finished runs are kept" in err
     assert "Traceback" not in err
     assert len(list(out.glob("fewshot/runs/*/done.json"))) == 1
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_reported_and_the_others_finish(tmp_path):
+    import time
+
+    import psutil
+
+    images = folder_of_images(tmp_path / "images", classes=16)
+    arguments = command(
+        *("--dataset", f"folder:{images}:32", "--workers", "1", "--method", "baseline"),
+        *("--seed", "0", "--seed", "1"),
+        data_root=tmp_path,
+        out=tmp_path / "out",
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sla_bench", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    workers = []
+    while not workers and process.poll() is None:
+        children = psutil.Process(process.pid).children()
+        workers = [c for c in children if "multiprocessing.spawn" in " ".join(c.cmdline())]
+        time.sleep(0.02)
+    workers[0].kill()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "its worker process died (exit code -9)" in err
+    assert "done (1 of 2)" in err
+    assert "baseline" in out

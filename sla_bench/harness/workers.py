@@ -8,6 +8,7 @@ import signal
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -74,7 +75,9 @@ def execute(jobs: Sequence[Job], workers: int) -> Iterator[News]:
             for worker in team:
                 if worker.job is None and waiting:
                     worker.job = waiting.pop()
-                    worker.connection.send(worker.job)
+                    # A worker that died before this is noticed below, where its answer is missing.
+                    with suppress(OSError):
+                        worker.connection.send(worker.job)
                     yield News(worker.job, "started")
             busy = {w.connection: w for w in team if w.job is not None}
             for connection in wait(list(busy)):
@@ -82,7 +85,7 @@ def execute(jobs: Sequence[Job], workers: int) -> Iterator[News]:
                 assert worker.job is not None
                 try:
                     news: News = worker.connection.recv()
-                except EOFError:
+                except (EOFError, OSError):
                     worker.process.join()
                     note = f"its worker process died (exit code {worker.process.exitcode})"
                     news = News(worker.job, "failed", note=note, exit_code=1)
