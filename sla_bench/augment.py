@@ -6,9 +6,11 @@ flip, normalisation. Randomness is drawn first, for the whole batch (`draw_augme
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -48,11 +50,14 @@ class Augmentation:
         """The same augmentation on another device."""
         return Augmentation(*(None if v is None else v.to(device) for v in self._values()))  # type: ignore[arg-type]
 
-    def __getitem__(self, rows: slice) -> Augmentation:
-        return Augmentation(*(None if v is None else v[rows] for v in self._values()))  # type: ignore[arg-type]
+    def split(self, size: int) -> Iterator[Augmentation]:
+        """Consecutive parts of `size` images, the last one perhaps smaller."""
+        parts = (itertools.repeat(None) if v is None else v.split(size) for v in self._values())
+        # `top` is never None, so the parts end.
+        return (Augmentation(*part) for part in zip(*parts, strict=False))
 
     def _values(self) -> list[Tensor | None]:
-        return [getattr(self, f.name) for f in fields(self)]
+        return [self.top, self.left, self.flip, self.factors, self.order]
 
 
 def draw_augmentation(count: int, properties: ImageProperties, generator: torch.Generator) -> Augmentation:
@@ -157,10 +162,10 @@ class ColorJitter:
         mix = torch.addcmul(k * self._identity, gray_share, self._gray)
         shape = (len(images), -1, len(self._gray))
         source, target = images.view(shape), out.view(shape)
-        for step in range(order.shape[1]):
-            offset = mean_share[:, step] * (source.flatten(1) @ self._mean_gray)[:, None]
-            torch.bmm(source, mix[:, step], out=target)
-            target.add_(offset[..., None]).clamp_(0, 255)
+        for matrix, share in zip(mix.unbind(1), mean_share.unbind(1), strict=True):
+            offset = share * torch.mv(source.view(len(images), -1), self._mean_gray)[:, None]
+            torch.bmm(source, matrix, out=target)
+            target.add_(offset[:, :, None]).clamp_(0, 255)
             source, target = target, source
         return out
 
@@ -239,20 +244,24 @@ class ImageBatches:
 
     def augmented_by(self, index: Tensor, augmentation: Augmentation) -> Tensor:
         """As `augmented`, with an augmentation that was drawn before."""
-        return self._batch(index, augmentation.to(self.device))
+        return self._batch(index, augmentation)
 
     def _batch(self, index: Tensor, augmentation: Augmentation | None) -> Tensor:
-        index = index.to(self.device)
         size = self.properties.size
         batch = torch.empty(len(index), size, size, 3, device=self.device)
-        for start in range(0, len(index), self._chunk):
-            rows = slice(start, start + self._chunk)
-            self._fill(batch[rows], index[rows], None if augmentation is None else augmentation[rows])
+        if not len(index):
+            return batch.permute(0, 3, 1, 2)
+        parts: Iterable[Augmentation | None] = itertools.repeat(None)
+        if augmentation is not None:
+            parts = augmentation.to(self.device).split(self._chunk)
+        places = index.to(self.device).split(self._chunk)
+        for out, place, part in zip(batch.split(self._chunk), places, parts, strict=False):
+            self._fill(out, place, part)
         return batch.permute(0, 3, 1, 2)
 
     def _fill(self, out: Tensor, index: Tensor, augmentation: Augmentation | None) -> None:
-        properties, count = self.properties, len(index)
-        images = torch.index_select(self._pool, 0, index, out=self._scratch.gathered[:count])
+        properties, scratch, count = self.properties, self._scratch, len(index)
+        images = torch.index_select(self._pool, 0, index, out=scratch.gathered[:count])
         # Jitter treats all pixels of an image alike, so the flip may come before it.
         if augmentation is not None and (properties.crop_padding or properties.flip):
             images = crop_and_flip(
@@ -261,15 +270,15 @@ class ImageBatches:
                 augmentation.left,
                 augmentation.flip,
                 properties.crop_padding,
-                padded=self._scratch.padded,
-                out=self._scratch.cropped[:count],
+                padded=scratch.padded,
+                out=scratch.cropped[:count],
             )
         if augmentation is None or augmentation.factors is None or augmentation.order is None:
             out.copy_(images)
         else:
-            values = self._scratch.values[:count].copy_(images)
+            values = scratch.values[:count].copy_(images)
             self._jitter(values, augmentation.factors, augmentation.order, out)
-        values = out.flatten(1)
+        values = out.view(count, -1)
         torch.addcmul(self._bias, values, self._scale, out=values)
 
     def _pattern(self, per_channel: np.ndarray, pixels: int) -> Tensor:

@@ -205,6 +205,12 @@ def test_properties_without_meaning_are_refused(changes):
         ImageBatches(labeled_images(), dataclasses.replace(FULL, **changes))
 
 
+def test_no_images_make_an_empty_batch():
+    batches, none = ImageBatches(labeled_images(), FULL), torch.empty(0, dtype=torch.int64)
+    assert batches.plain(none).shape == (0, 3, 12, 12)
+    assert batches.augmented(none, seeded()).shape == (0, 3, 12, 12)
+
+
 def test_position_outside_the_data_is_an_error():
     with pytest.raises(IndexError):
         ImageBatches(labeled_images(), FULL).plain(torch.tensor([40]))

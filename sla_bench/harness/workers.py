@@ -18,11 +18,6 @@ from sla_bench.errors import UserError
 from sla_bench.harness.jobs import Job, perform
 
 _NEWS_INTERVAL = 0.2
-# The buffers of a training step come back in each step. Returned to the system and mapped again, they cost
-# a fifth of the step in page faults; other C libraries ignore the variable.
-_KEEP_MEMORY = (
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4000000000:glibc.malloc.trim_threshold=4000000000"
-)
 
 
 @dataclass(frozen=True)
@@ -82,16 +77,12 @@ def execute(jobs: Sequence[Job], workers: int) -> Iterator[News]:
             busy = {w.connection: w for w in team if w.job is not None}
             for connection in wait(list(busy)):
                 worker = busy[connection]  # type: ignore[index]
-                assert worker.job is not None
-                try:
-                    news: News = worker.connection.recv()
-                except (EOFError, OSError):
-                    worker.process.join()
-                    note = f"its worker process died (exit code {worker.process.exitcode})"
-                    news = News(worker.job, "failed", note=note, exit_code=1)
-                    team.remove(worker)
+                news = _next_news(worker)
                 if news.kind != "progress":
                     worker.job = None
+                    if not waiting or not worker.process.is_alive():
+                        team.remove(worker)
+                        _dismiss(worker)
                 yield news
     finally:
         for worker in team:
@@ -105,11 +96,28 @@ def _start(threads: int) -> _Worker:
     ours, theirs = context.Pipe()
     # Read when the worker imports torch; set_num_threads alone comes too late for some libraries.
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ.setdefault("GLIBC_TUNABLES", _KEEP_MEMORY)
     process = context.Process(target=_work, args=(theirs,), daemon=True)
     process.start()
     theirs.close()
     return _Worker(process, ours)
+
+
+def _next_news(worker: _Worker) -> News:
+    """What the worker says next, or that it died."""
+    assert worker.job is not None
+    try:
+        news: News = worker.connection.recv()
+        return news
+    except (EOFError, OSError):
+        worker.process.join()
+        note = f"its worker process died (exit code {worker.process.exitcode})"
+        return News(worker.job, "failed", note=note, exit_code=1)
+
+
+def _dismiss(worker: _Worker) -> None:
+    """Let an idle worker go: it holds half a gigabyte."""
+    worker.connection.close()
+    worker.process.join()
 
 
 def _work(connection: Connection) -> None:

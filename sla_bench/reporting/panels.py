@@ -25,7 +25,7 @@ _SPLITS = (
     "sampler",
     "protocol",
 )
-_LABEL_CHARACTERS = 25
+_LABEL_CHARACTERS = 28
 _ROW, _LINE, _TICKS, _GAP = 0.165, 0.125, 0.2, 0.12
 _POINTS_PER_INCH = 72
 

@@ -19,6 +19,7 @@ from sla_bench.reporting import style
 from sla_bench.reporting.learning_curves import learning_curves_figure
 from sla_bench.reporting.panels import Panel, group_panels, panel_figure
 
+BASELINE, CONTROLS = "baseline", "the controls"
 _KEYS = ["dataset", "setting", "learner"]
 _GAIN = ["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]
 _ACCURACY = ["value", "ci95_low", "ci95_high"]
@@ -91,7 +92,9 @@ def plot_learning_curves(histories: pd.DataFrame, path_stem: Path | str) -> list
 
 
 def gains_figure(leaderboard: pd.DataFrame) -> Figure:
-    """Relative gains in % with 95 % intervals, one panel per (dataset, setting, learner, reference).
+    """Relative gains in % with 95 % intervals: against the baseline, and against the controls.
+
+    One panel each per (dataset, setting, learner).
 
     All panels share one axis. An interval that would flatten the others is cut, with an arrow head; its
     figures stand beside it. Rows of one trained model (`test-only`) have a hollow marker.
@@ -112,8 +115,9 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
         text = f"{value:+.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
         return text.replace("-", "\N{MINUS SIGN}")
 
+    rows = _one_panel_of_controls(rows)
     with style.styled():
-        panels = group_panels(rows, [*_KEYS, "reference"], _GAIN, list(leaderboard["method"].unique()))
+        panels = group_panels(rows, [*_KEYS, "reference"], _GAIN, list(rows["method"].unique()))
         return panel_figure(
             panels,
             [limits] * len(panels),
@@ -122,6 +126,15 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
             "Relative gain in %",
             _caption(rows, "Dot: relative gain in mean accuracy, line: its 95 % interval", notes),
         )
+
+
+def _one_panel_of_controls(rows: pd.DataFrame) -> pd.DataFrame:
+    """Gains over other references than the baseline share a panel; the method's name says over which."""
+    matched = rows["reference"] != BASELINE
+    names = rows["method"] + " / " + rows["reference"]
+    return rows.assign(
+        method=rows["method"].mask(matched, names), reference=rows["reference"].mask(matched, CONTROLS)
+    )
 
 
 def accuracies_figure(leaderboard: pd.DataFrame) -> Figure:

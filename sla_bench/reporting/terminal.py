@@ -87,7 +87,7 @@ class Board:
 
 def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     """Print leaderboard rows, one block per data set, backbone, budget, setting and learner."""
-    console = console or Console(width=None if sys.stdout.isatty() else 140)
+    console = console or Console(width=None if sys.stdout.isatty() else 160)
     if table.empty:
         console.print("no finished runs")
         return
@@ -104,11 +104,14 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
             title_style="bold",
         )
         columns = [h for h in shown if h not in skip]
+        rows = [dict(zip(HEADINGS, cells_of(row), strict=True)) for _, row in part.iterrows()]
         for heading in columns:
-            block.add_column(heading, justify="left" if heading in ("method", "against") else "right")
-        for _, row in part.iterrows():
-            texts = dict(zip(HEADINGS, cells_of(row), strict=True))
-            block.add_row(*(texts[h] for h in columns))
+            if heading in ("method", "against"):
+                block.add_column(heading, min_width=max(len(row[heading]) for row in rows))
+            else:
+                block.add_column(heading, justify="right")
+        for row in rows:
+            block.add_row(*(row[h] for h in columns))
         console.print(block)
     for note in notes(table):
         console.print(note, highlight=False)
