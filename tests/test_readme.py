@@ -52,5 +52,8 @@ def test_commands_name_things_that_exist(words, capsys):
 
 
 def test_pictures_and_pages_exist():
-    for path in re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text()):
+    text = README.read_text()
+    paths = re.findall(r"\]\((?!http)([^)#]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+    assert len(paths) > 3
+    for path in paths:
         assert (README.parent / path).exists(), path
