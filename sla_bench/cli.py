@@ -149,7 +149,7 @@ def _run(
             state = (
                 "recorded" if job.is_recorded() else "to evaluate" if store.has_run(job.run_id) else "to run"
             )
-            print(f"{job.run_id}  {state:11}  {label(job.run)}")  # noqa: T201
+            print(f"{job.run_id}  {state:11}  {label(job.run)}")
         return 0
     code = _execute(jobs, store, execution)
     _report(store, [j.run_id for j in jobs], hint)
@@ -165,7 +165,7 @@ def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
 
     open_jobs = [j for j in jobs if not j.is_recorded()]
     if len(open_jobs) < len(jobs):
-        print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")  # noqa: T201
+        print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")
     if not open_jobs:
         return 0
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -196,13 +196,13 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
     print_table(rows_of_runs(table, run_ids))
     paths = write_plots(store, table)
     if hint:
-        print("Is it SLA, or more images, views and ways? The same command with --controls says.")  # noqa: T201
+        print("Is it SLA, or more images, views and ways? The same command with --controls says.")
     for folder in store.damaged():
-        print(f"passed over, can't be read: {folder}", file=sys.stderr)  # noqa: T201
+        print(f"passed over, can't be read: {folder}", file=sys.stderr)
     names = ", ".join(
         ["leaderboard.csv", "leaderboard.md", *sorted(p.name for p in paths if p.suffix == ".png")]
     )
-    print(f"{store.folder}/: {names}")  # noqa: T201
+    print(f"{store.folder}/: {names}")
 
 
 @app.command
@@ -225,7 +225,7 @@ def plot(*, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> in
     store = Store(folders.out, "fewshot")
     paths = write_plots(store, write_leaderboard(store))
     for path in paths:
-        print(path)  # noqa: T201
+        print(path)
     if not paths:
         raise UserError(f"no finished runs in {store.folder}; python -m sla_bench run fewshot makes some")
     return 0
@@ -261,7 +261,7 @@ def info(
     Console(soft_wrap=True, highlight=False).print(describe(name, folders.data_root), markup=False)
     if sheet is not None:
         write_sheet(name, folders.data_root, sheet)
-        print(sheet)  # noqa: T201
+        print(sheet)
     return 0
 
 
@@ -284,7 +284,7 @@ def prepare(
     from sla_bench.datasets.named import dataset_named
 
     for path in dataset_named(name).prepare(folders.data_root, source):
-        print(path)  # noqa: T201
+        print(path)
     return 0
 
 
@@ -300,7 +300,7 @@ def verify(name: str, *, folders: Annotated[Folders, Parameter(name="*")] = NO_F
     from sla_bench.datasets.overview import verify as verify_files
 
     for line in verify_files(name, folders.data_root):
-        print(line)  # noqa: T201
+        print(line)
     return 0
 
 
@@ -328,5 +328,5 @@ def _terminate(signum: int, frame: FrameType | None) -> None:
 
 
 def _say(message: str, code: int) -> int:
-    print("sla-bench: " + " ".join(message.split()), file=sys.stderr)  # noqa: T201
+    print("sla-bench: " + " ".join(message.split()), file=sys.stderr)
     return code

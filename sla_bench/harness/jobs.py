@@ -17,6 +17,8 @@ from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
 
 if TYPE_CHECKING:
+    import torch
+
     from sla_bench.training import Progress
 
 
@@ -129,7 +131,7 @@ def perform(job: Job, progress: Progress) -> None:
         store.write_evaluation(job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash)
 
 
-def pick_device(name: str):  # type: ignore[no-untyped-def]
+def pick_device(name: str) -> torch.device:
     """Return the torch device; "auto" takes a GPU where there is one.
 
     Raises:
