@@ -149,16 +149,19 @@ _LAYOUTS = (
     ),
 )
 
+IMAGENET_84 = ImageProperties(
+    size=_SIZE,
+    mean=(120.39586422 / 255, 115.59361427 / 255, 104.54012653 / 255),
+    std=(70.68188272 / 255, 68.27635443 / 255, 72.54505529 / 255),
+    crop_padding=8,
+    flip=True,
+    jitter=0.4,
+)
+"""MetaOptNet's, for miniImageNet and tieredImageNet alike (Lee et al. 2019)."""
+
 MINI_IMAGENET = LayoutDataset(
     name="mini_imagenet",
-    properties=ImageProperties(
-        size=_SIZE,
-        mean=(120.39586422 / 255, 115.59361427 / 255, 104.54012653 / 255),
-        std=(70.68188272 / 255, 68.27635443 / 255, 72.54505529 / 255),
-        crop_padding=8,
-        flip=True,
-        jitter=0.4,
-    ),
+    properties=IMAGENET_84,
     origin=(
         "ImageNet's licence forbids a direct download: follow the links of "
         "https://github.com/kjunelee/MetaOptNet or https://github.com/twitter-research/meta-learning-lstm"

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from sla_bench.datasets.array_files import load_dict, npz_images
-from sla_bench.datasets.base import ImageProperties, Split
+from sla_bench.datasets.base import Split
 from sla_bench.datasets.image_files import decoded_blocks
 from sla_bench.datasets.layouts import Layout, LayoutDataset
+from sla_bench.datasets.mini_imagenet import IMAGENET_84
 from sla_bench.datasets.restricted_pickle import load_pickle
 from sla_bench.datasets.sources import Promise, SplitSource, as_int_vector, relabel
 from sla_bench.errors import UserError
@@ -76,14 +77,7 @@ def _read_png(base: Path, split: Split) -> SplitSource:
 
 TIERED_IMAGENET = LayoutDataset(
     name="tiered_imagenet",
-    properties=ImageProperties(
-        size=_SIZE,
-        mean=(120.39586422 / 255, 115.59361427 / 255, 104.54012653 / 255),
-        std=(70.68188272 / 255, 68.27635443 / 255, 72.54505529 / 255),
-        crop_padding=8,
-        flip=True,
-        jitter=0.4,
-    ),
+    properties=IMAGENET_84,
     origin=(
         "ImageNet's licence forbids a direct download: follow the links of "
         "https://github.com/kjunelee/MetaOptNet or https://github.com/renmengye/few-shot-ssl-public"
