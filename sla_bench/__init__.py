@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from sla_bench.datasets.named import load_dataset
     from sla_bench.episodes import EpisodeSampler
     from sla_bench.label_augmentation import SLA, aggregate, joint_labels
-    from sla_bench.pieces import get_learner, get_transform
+    from sla_bench.long_tail import long_tailed_counts, long_tailed_indices
+    from sla_bench.pieces import get_learner, get_loss, get_transform
     from sla_bench.statistics import paired_relative_gain
 
 __version__ = "0.1.0"
@@ -25,7 +26,10 @@ _HOMES = {
     "SLA": "sla_bench.label_augmentation",
     "aggregate": "sla_bench.label_augmentation",
     "joint_labels": "sla_bench.label_augmentation",
+    "long_tailed_counts": "sla_bench.long_tail",
+    "long_tailed_indices": "sla_bench.long_tail",
     "get_learner": "sla_bench.pieces",
+    "get_loss": "sla_bench.pieces",
     "get_transform": "sla_bench.pieces",
     "paired_relative_gain": "sla_bench.statistics",
 }
@@ -36,9 +40,12 @@ __all__ = [
     "UserError",
     "aggregate",
     "get_learner",
+    "get_loss",
     "get_transform",
     "joint_labels",
     "load_dataset",
+    "long_tailed_counts",
+    "long_tailed_indices",
     "paired_relative_gain",
 ]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import itertools
+from collections.abc import Iterable
 from typing import TypeVar
 
 from torch import nn
@@ -14,8 +16,9 @@ Module = TypeVar("Module", bound=nn.Module)
 def fold(model: Module) -> Module:
     """Copy a model for inference, with each batch normalisation folded into the convolution before it.
 
-    Folded are the pairs of `nn.Conv2d` and `nn.BatchNorm2d` that follow each other in an `nn.Sequential`, at
-    any depth; any other batch normalisation stays and uses its running statistics.
+    Folded are the pairs of `nn.Conv2d` and `nn.BatchNorm2d` that follow each other in an `nn.Sequential`, and
+    those whose names a module lists in an attribute `conv_bn_pairs`, at any depth; any other batch
+    normalisation stays and uses its running statistics.
 
     Args:
         model: is not changed.
@@ -25,14 +28,17 @@ def fold(model: Module) -> Module:
     """
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     for module in folded.modules():
-        if isinstance(module, nn.Sequential):
-            _fold_sequence(module)
+        for conv_name, norm_name in _pairs(module):
+            conv, norm = getattr(module, conv_name), getattr(module, norm_name)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
     return folded
 
 
-def _fold_sequence(layers: nn.Sequential) -> None:
-    for i in range(len(layers) - 1):
-        conv, norm = layers[i], layers[i + 1]
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            layers[i] = fuse_conv_bn_eval(conv, norm)
-            layers[i + 1] = nn.Identity()
+def _pairs(module: nn.Module) -> Iterable[tuple[str, str]]:
+    """Names of two children each; the second is applied to what the first gives, and nothing else is."""
+    if isinstance(module, nn.Sequential):
+        # A layer may stand in a sequence more than once, and `named_children` would name it only once.
+        return itertools.pairwise(tuple(module._modules))
+    return getattr(module, "conv_bn_pairs", ())

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,7 +17,8 @@ from rich.console import Console
 from sla_bench.config import as_user_error
 from sla_bench.datasets.named import default_data_root
 from sla_bench.errors import UserError
-from sla_bench.grid import FewShotOptions
+from sla_bench.grid import form_of, options_model, span
+from sla_bench.registry import SCENARIOS
 
 app = App(
     name="sla-bench",
@@ -57,37 +58,54 @@ class Execution(Folders):
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     workers: int | None = Field(None, ge=1, description="runs at a time; default: cores // threads")
+    keep_models: Literal["all", "none"] = Field(
+        "all", description="none: weights are not written, and runs can't be evaluated again"
+    )
     dry_run: bool = Field(False, description="only list the runs and which are recorded")
 
 
 Settings = Annotated[list[str] | None, Parameter(name="--set", help="key=value: any field of the config")]
-Options = Annotated[FewShotOptions, Parameter(name="*")]
-NO_OPTIONS = FewShotOptions()
 NO_EXECUTION = Execution()
 NO_FOLDERS = Folders()
 
 
-@run_app.command
-def fewshot(
-    *,
-    options: Options = NO_OPTIONS,
-    execution: Annotated[Execution, Parameter(name="*")] = NO_EXECUTION,
-    controls: bool = False,
-    set_: Settings = None,
-) -> int:
-    """Few-shot learning: train on episodes of some classes, test on unseen ones.
+def _add_scenario(name: str) -> None:
+    form = form_of(name)
+    options_type = options_model(form)
+    no_options = options_type()
+
+    def run_scenario(
+        *,
+        options: Any = no_options,
+        execution: Execution = NO_EXECUTION,
+        controls: bool = False,
+        set_: list[str] | None = None,
+    ) -> int:
+        values: dict[str, Any] = options.model_dump()
+        if controls:
+            values["method"] = [*values["method"], "controls"]
+        return _run(span(form, values, set_ or []), name, execution, hint=not controls)
+
+    run_scenario.__doc__ = f"""{SCENARIOS[name].summary}
 
     Parameters
     ----------
     controls: bool
         Add the controls to the methods: is it SLA, or more of something?
     """
-    from sla_bench.grid import span
+    # The type of the options is made at run time, so the signature can't name it.
+    run_scenario.__annotations__ = {
+        "options": Annotated[options_type, Parameter(name="*")],
+        "execution": Annotated[Execution, Parameter(name="*")],
+        "controls": bool,
+        "set_": Settings,
+        "return": int,
+    }
+    run_app.command(run_scenario, name=name)
 
-    values: dict[str, Any] = options.model_dump()
-    if controls:
-        values["method"] = [*values["method"], "controls"]
-    return _run(span(values, set_ or []), "fewshot", execution, hint=not controls)
+
+for _scenario in SCENARIOS:
+    _add_scenario(_scenario)
 
 
 @app.command
@@ -122,14 +140,14 @@ def evaluate(
     from sla_bench.grid import evaluation_of
     from sla_bench.harness.store import Store
 
-    store = Store(execution.out, "fewshot")
-    found = [r for r in store.records() if r.run_id.startswith(run_id)]
+    stores = [Store(execution.out, scenario) for scenario in SCENARIOS]
+    found = [r for store in stores for r in store.records() if r.run_id.startswith(run_id)]
     if len(found) != 1:
         many = "several runs begin" if found else "no finished run begins"
-        raise UserError(f"{many} with {run_id!r} in {store.folder / 'runs'}")
+        raise UserError(f"{many} with {run_id!r} in {execution.out}/*/runs")
     changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
     task = evaluation_of(found[0].config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
-    return _run([task], "fewshot", execution, hint=False, retrain=found[0].run_id)
+    return _run([task], found[0].config.scenario, execution, hint=False, retrain=found[0].run_id)
 
 
 def _run(
@@ -139,7 +157,8 @@ def _run(
     from sla_bench.harness.store import Store
 
     store = Store(execution.out, scenario)
-    jobs = make_jobs(tasks, execution.data_root, execution.out, execution.device)
+    keep = execution.keep_models == "all"
+    jobs = make_jobs(tasks, execution.data_root, execution.out, execution.device, keep)
     if retrain is not None and jobs[0].run_id != retrain:
         raise UserError(f"run {retrain} was trained on other data than {execution.data_root} holds")
     if execution.dry_run:
@@ -206,29 +225,51 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
 
 
 @app.command
-def leaderboard(*, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
-    """Build the tables again from the records, and print them."""
-    from sla_bench.harness.store import Store
+def leaderboard(
+    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+) -> int:
+    """Build the tables again from the records, and print them.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    """
     from sla_bench.reporting.files import write_leaderboard
     from sla_bench.reporting.terminal import print_table
 
-    print_table(write_leaderboard(Store(folders.out, "fewshot")))
+    for store in _stores(scenario, folders):
+        print_table(write_leaderboard(store))
     return 0
 
 
 @app.command
-def plot(*, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
-    """Draw the plots again from the records."""
-    from sla_bench.harness.store import Store
+def plot(
+    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+) -> int:
+    """Draw the plots again from the records.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    """
     from sla_bench.reporting.files import write_leaderboard, write_plots
 
-    store = Store(folders.out, "fewshot")
-    paths = write_plots(store, write_leaderboard(store))
-    for path in paths:
-        print(path)
-    if not paths:
-        raise UserError(f"no finished runs in {store.folder}; python -m sla_bench run fewshot makes some")
+    for store in _stores(scenario, folders):
+        for path in write_plots(store, write_leaderboard(store)):
+            print(path)
     return 0
+
+
+def _stores(scenario: str | None, folders: Folders) -> list[Any]:
+    from sla_bench.harness.store import Store
+
+    names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
+    stores = [s for s in (Store(folders.out, name) for name in names) if any(s.records())]
+    if not stores:
+        raise UserError(f"no finished runs in {folders.out}; python -m sla_bench run {names[0]} makes some")
+    return stores
 
 
 @datasets_app.default

@@ -29,6 +29,10 @@ class FromBudget:
     """Marks a field whose default is the budget's."""
 
 
+class FromDataset:
+    """Marks a field whose default is the data set's."""
+
+
 Precision = Literal["fp32", "bf16"]
 OptionValue = bool | int | float | str
 
@@ -57,7 +61,7 @@ def as_user_error(error: ValidationError) -> UserError:
 
 
 class Recipe(Settings):
-    """How a training goes: optimiser, schedule and lengths, in any scenario."""
+    """How a training goes: optimiser and schedule, in any scenario."""
 
     optimizer: Annotated[Literal["adam", "sgd"], FromBudget(), SetOnly()] = "adam"
     learning_rate: Annotated[float, FromBudget(), SetOnly()] = Field(2e-3, gt=0)
@@ -66,16 +70,14 @@ class Recipe(Settings):
     weight_decay: Annotated[float, FromBudget(), SetOnly()] = Field(0.0, ge=0)
     schedule: Annotated[Literal["cosine", "steps"], FromBudget(), SetOnly()] = "cosine"
     milestones: Annotated[dict[str, float], FromBudget(), SetOnly()] = Field(default_factory=dict)
-    steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     validations: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
 
 
 class RunConfig(Recipe):
-    """One training: everything that can change the trained weights."""
+    """One training: everything that can change the trained weights. Each scenario adds fields of its own."""
 
-    scenario: Literal["fewshot"] = "fewshot"
-    dataset: Annotated[str, Axis()] = Field("glyphs", description="data set, see `datasets`")
-    learner: Annotated[str, Axis()] = Field("protonet", description="few-shot head")
+    scenario: str
+    dataset: Annotated[str, Axis()] = Field(description="data set, see `datasets`")
     method: Annotated[str, Axis()] = Field(
         "baseline", description="objective or control; `all`: those of the paper, `controls`: the controls"
     )
@@ -87,7 +89,24 @@ class RunConfig(Recipe):
         0, ge=0, lt=2**31, description="initial weights and training data order"
     )
     budget: str = Field("quick", description="recipe: smoke, quick or paper")
+    precision: Precision = Field("fp32", description="of the backbone; heads stay in fp32")
+    threads: int = Field(1, ge=1, description="CPU threads of a run (results on CPU depend on it)")
+    method_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
+    backbone_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
 
+
+class EvalConfig(Settings):
+    """One evaluation of a trained model. Each scenario adds fields of its own."""
+
+    transform: str = "rotation"
+
+
+class FewShotRun(RunConfig):
+    """A training on episodes."""
+
+    scenario: Literal["fewshot"] = "fewshot"
+    dataset: Annotated[str, Axis()] = Field("glyphs", description="data set, see `datasets`")
+    learner: Annotated[str, Axis()] = Field("protonet", description="few-shot head")
     train_ways: Annotated[int, FromBudget()] = Field(5, ge=2, description="ways of a training episode")
     train_shots: Annotated[int, FromBudget()] = Field(
         5, ge=1, description="shots in training; protonet: the test's, others: the recipe's"
@@ -96,26 +115,67 @@ class RunConfig(Recipe):
     val_shots: Annotated[int, FromBudget()] = Field(
         5, ge=1, description="shots in validation; protonet: as in training, others: 5"
     )
-    precision: Precision = Field("fp32", description="of the backbone; heads stay in fp32")
-    threads: int = Field(1, ge=1, description="CPU threads of a run (results on CPU depend on it)")
-
+    selection: Literal["validation", "last"] = Field(
+        "validation", description="weights of the best validation, or of the last step"
+    )
+    steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     batch_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     label_smoothing: Annotated[float, FromBudget(), SetOnly()] = Field(0.0, ge=0, lt=1)
     validation_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(2000, ge=1)
     validation_images: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=1)
     learner_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
-    method_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
-    backbone_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
 
 
-class EvalConfig(Settings):
-    """One evaluation of a trained model: the test episodes and how they are read."""
+class FewShotEvaluation(EvalConfig):
+    """The test episodes and how they are read."""
 
     ways: int = Field(5, ge=2, description="ways of a test episode")
     shots: Annotated[int, Axis()] = Field(5, ge=1, description="support images per class at test")
     queries: int = Field(15, ge=1, description="query images per class at test")
     episodes: Annotated[int, FromBudget()] = Field(2000, ge=2, description="test episodes")
     test_seed: int = Field(0, ge=0, lt=2**31, description="chooses the test episodes")
-    transform: str = "rotation"
     jackknife_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(10_000, ge=0)
+    images_per_class: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=2)
+
+
+class ImbalancedRun(RunConfig):
+    """A training on a long-tailed part of a data set with fixed classes."""
+
+    scenario: Literal["imbalanced"] = "imbalanced"
+    dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set, see `datasets`")
+    loss: Annotated[str, Axis()] = Field("ce", description="criterion, see docs/losses.md")
+    imbalance: Annotated[Literal["exp", "step", "none"], FromDataset()] = Field(
+        "exp", description="how class sizes fall; none: the data as they are"
+    )
+    ratio: Annotated[float, Axis(), FromBudget()] = Field(
+        100.0, ge=1, description="largest class / smallest class"
+    )
+    max_class_size: Annotated[int | None, FromBudget()] = Field(
+        None, ge=1, description="images of the largest class"
+    )
+    subset_seed: Annotated[int, FromBudget()] = Field(
+        0, ge=0, lt=2**32, description="chooses the images; quick: the seed, paper: 0"
+    )
+    class_order: Annotated[Literal["identity", "permuted"], FromDataset()] = Field(
+        "permuted", description="which classes are large; permuted: each seed shifts one random order"
+    )
+    order_seed: int = Field(0, ge=0, lt=2**31, description="chooses that random order")
+    sampler: Literal["uniform", "class-balanced", "sqrt"] = Field(
+        "uniform", description="how training images are drawn"
+    )
+    loss_reduction: Literal["mean", "sum"] = Field(
+        "mean", description="of the joint loss over the views; sum: M times the mean"
+    )
+    selection: Literal["last", "best-test"] = Field(
+        "last", description="weights of the last epoch; best-test sees the test images and flatters"
+    )
+    epochs: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
+    batch_size: Annotated[int, FromBudget(), SetOnly()] = Field(64, ge=2)
+    order_shifts: Annotated[int, SetOnly()] = Field(5, ge=1)
+    loss_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
+
+
+class ImbalancedEvaluation(EvalConfig):
+    """The balanced test images."""
+
     images_per_class: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=2)

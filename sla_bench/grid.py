@@ -6,27 +6,44 @@ import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Literal, Optional, Union, get_args, get_origin
+from typing import Any, Optional, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from sla_bench.budgets import budget
-from sla_bench.config import Axis, EvalConfig, FromBudget, RunConfig, SetOnly, Settings, as_user_error
-from sla_bench.datasets.named import dataset_named
+from sla_bench.config import (
+    Axis,
+    EvalConfig,
+    FromBudget,
+    FromDataset,
+    RunConfig,
+    SetOnly,
+    Settings,
+    as_user_error,
+)
 from sla_bench.errors import UserError, nearest, unknown
-from sla_bench.registry import BACKBONES, DATASETS, LEARNERS, METHODS, TRANSFORMS, Registry
+from sla_bench.forms.base import BUDGETS, Form
+from sla_bench.registry import (
+    BACKBONES,
+    DATASETS,
+    LEARNERS,
+    LOSSES,
+    METHODS,
+    SCENARIOS,
+    TRANSFORMS,
+    Registry,
+)
 
-DEFAULT_METHODS = ["baseline", "sla"]
 _REGISTRIES: dict[str, Registry[Any]] = {
     "dataset": DATASETS,
     "learner": LEARNERS,
+    "loss": LOSSES,
     "method": METHODS,
     "transform": TRANSFORMS,
     "backbone": BACKBONES,
 }
-_PIECES = {"learner": "learner_options", "method": "method_options", "backbone": "backbone_options"}
+_PIECES = ("learner", "loss", "method", "backbone")
 
 
 def has(info: FieldInfo, marker: type) -> bool:
@@ -34,9 +51,14 @@ def has(info: FieldInfo, marker: type) -> bool:
     return any(isinstance(m, marker) for m in info.metadata)
 
 
-def _option_fields() -> dict[str, Any]:
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def options_model(form: Form) -> type[BaseModel]:
+    """The options of `run SCENARIO`: each field of its run and evaluation that has one; axes are lists."""
     fields: dict[str, Any] = {}
-    for model in (RunConfig, EvalConfig):
+    for model in (form.run, form.evaluation):
         for name, info in model.model_fields.items():
             if has(info, SetOnly) or name == "scenario" or name in fields:
                 continue
@@ -44,25 +66,18 @@ def _option_fields() -> dict[str, Any]:
             if get_origin(kind) in (Union, UnionType):
                 kind = next(a for a in get_args(kind) if a is not type(None))
             default: Any = info.default
+            filled_in = has(info, FromBudget) or has(info, FromDataset)
             if has(info, Axis):
-                kind, default = list[kind], ([] if has(info, FromBudget) else [default])
-            elif has(info, FromBudget):
+                kind, default = list[kind], ([] if filled_in else [default])
+            elif filled_in:
                 kind, default = Optional[kind], None  # noqa: UP045
             if name == "method":
-                default = DEFAULT_METHODS
+                default = list(form.default_methods)
             shown = info.description or ""
-            if has(info, FromBudget):
-                shown += " [default: the budget's]"
+            if filled_in:
+                shown += f" [default: the {'budget' if has(info, FromBudget) else 'data set'}'s]"
             fields[name] = (kind, Field(default, description=shown))
-    return fields
-
-
-class _Options(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-FewShotOptions = create_model("FewShotOptions", __base__=_Options, **_option_fields())
-"""The options of `run fewshot`: each field of RunConfig and EvalConfig that has one; axes are lists."""
+    return create_model(f"{form.scenario.capitalize()}Options", __base__=_Options, **fields)
 
 
 @dataclass(frozen=True)
@@ -73,13 +88,36 @@ class Task:
     evaluations: tuple[EvalConfig, ...]
 
 
-def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+def form_of(scenario: str) -> Form:
+    """Return what a scenario asks for.
+
+    Raises:
+        UserError: no such scenario.
+    """
+    form: Form = SCENARIOS.load(scenario, "form")
+    return form
+
+
+def budget_of(form: Form, name: str, dataset: str) -> dict[str, Any]:
+    """Return a scenario's recipe for a data set: field of its run or evaluation -> value.
+
+    Raises:
+        UserError: no such budget.
+    """
+    if name not in BUDGETS:
+        raise unknown("budget", name, BUDGETS)
+    return form.budgets(name, dataset)
+
+
+def parse_settings(form: Form, settings: Iterable[str]) -> dict[str, Any]:
     """Turn `["steps=20", "learner.C=1"]` into `{"steps": 20, "learner_options": {"C": 1}}`.
 
     Raises:
         UserError: not of the form key=value, or no such field.
     """
-    known = {n for m in (RunConfig, EvalConfig) for n in m.model_fields} - {"scenario", *_PIECES.values()}
+    fields = {n for m in (form.run, form.evaluation) for n in m.model_fields}
+    pieces = [piece for piece in _PIECES if piece in fields]
+    known = fields - {"scenario", *map(_options_field, pieces)}
     parsed: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -93,14 +131,18 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             value = _number(value)
         piece, dot, option = key.partition(".")
         if dot:
-            if piece not in _PIECES:
-                raise unknown("piece", piece, _PIECES)
-            parsed.setdefault(_PIECES[piece], {})[option] = value
+            if piece not in pieces:
+                raise unknown("piece", piece, pieces)
+            parsed.setdefault(_options_field(piece), {})[option] = value
         elif key in known:
             parsed[key] = value
         else:
             raise UserError(f"--set {key!r}: no such field; {nearest(key, sorted(known))}")
     return parsed
+
+
+def _options_field(piece: str) -> str:
+    return f"{piece}_options"
 
 
 def _number(text: str) -> float | str:
@@ -111,35 +153,34 @@ def _number(text: str) -> float | str:
         return text
 
 
-def span(options: Mapping[str, Any], settings: Iterable[str] = ()) -> list[Task]:
+def span(form: Form, options: Mapping[str, Any], settings: Iterable[str] = ()) -> list[Task]:
     """Return the trainings that the options span, without doubles, evaluations of one training joined.
 
     Args:
-        options: as `FewShotOptions.model_dump()`.
+        form: of the scenario.
+        options: as the `model_dump()` of its options.
         settings: `key=value` texts of `--set`; they win over options and budget.
 
     Raises:
         UserError: a name or value is wrong, or a method refuses the setting; the sentence says why.
     """
-    fixed = parse_settings(settings)
-    axes = {name: list(values) for name, values in options.items() if isinstance(values, list)}
-    axes["method"] = _expand_methods(axes["method"])
-    for name, registry in _REGISTRIES.items():
-        for value in axes[name]:
-            registry.check(value)
-    for name in list(axes):
+    fixed = parse_settings(form, settings)
+    axes = {name: list(options[name]) for name in form.order}
+    axes["method"] = _expand_methods(form.scenario, axes["method"])
+    for name in form.order:
         if name in fixed:
             axes[name] = [fixed[name]]
-    if fixed.get("backbone"):
-        axes["backbone"] = [fixed["backbone"]]
+        if name in _REGISTRIES:
+            for value in axes[name]:
+                _REGISTRIES[name].check(value)
     _check_piece_options(axes, fixed)
     scalars = {n: v for n, v in options.items() if n not in axes and v is not None}
     tasks: dict[str, tuple[RunConfig, list[EvalConfig]]] = {}
-    order = ("dataset", "backbone", "transform", "learner", "shots", "seed", "method")
-    backbones = axes["backbone"] or [None]
-    for point in itertools.product(*(backbones if n == "backbone" else axes[n] for n in order)):
-        run, evaluation = _resolve(dict(zip(order, point, strict=True)), scalars, fixed)
-        check(run, evaluation)
+    # An axis that says nothing leaves its field to the budget.
+    for values in itertools.product(*(axes[name] or [None] for name in form.order)):
+        point = {n: v for n, v in zip(form.order, values, strict=True) if v is not None}
+        run, evaluation = _resolve(form, {**scalars, **point, **fixed}, fixed)
+        form.check(run, evaluation)
         _check_meaning(run, fixed)
         _, wanted = tasks.setdefault(run.digest(), (run, []))
         if evaluation not in wanted:
@@ -163,55 +204,49 @@ def _check_meaning(run: RunConfig, fixed: Mapping[str, Any]) -> None:
         raise UserError("--set nesterov=true needs a momentum above 0")
 
 
-def _expand_methods(names: list[str]) -> list[str]:
+def _expand_methods(scenario: str, names: list[str]) -> list[str]:
     expanded: list[str] = []
     for name in names:
         if name in ("all", "controls"):
             control = name == "controls"
-            group = [n for n, e in METHODS.items() if e.control == control and "fewshot" not in e.refused]
+            group = [n for n, e in METHODS.items() if e.control == control and scenario not in e.refused]
         else:
             if name not in METHODS:
                 raise unknown("method", name, ["all", "controls", *METHODS])
-            if sentence := METHODS[name].refused.get("fewshot"):
-                raise UserError(f"method {name!r} is refused for few-shot: {sentence}")
+            if sentence := METHODS[name].refused.get(scenario):
+                raise UserError(f"method {name!r} is refused for {SCENARIOS[scenario].subject}: {sentence}")
             group = [name]
         expanded += [n for n in group if n not in expanded]
     return expanded
 
 
 def _check_piece_options(axes: Mapping[str, list[Any]], fixed: Mapping[str, Any]) -> None:
-    for piece, field in _PIECES.items():
+    for piece in _PIECES:
+        options = fixed.get(_options_field(piece), {})
+        if not options:
+            continue
         registry = _REGISTRIES[piece]
         chosen = axes[piece] or list(registry)
         taken = {option for name in chosen for option in registry[name].options}
-        for option in fixed.get(field, {}):
+        for option in options:
             if option not in taken:
                 known = f"; {nearest(option, sorted(taken))}" if taken else ""
                 raise UserError(f"--set {piece}.{option}: not an option of {', '.join(chosen)}{known}")
 
 
-def _resolve(
-    point: Mapping[str, Any], scalars: Mapping[str, Any], fixed: Mapping[str, Any]
-) -> tuple[RunConfig, EvalConfig]:
-    recipe = budget(fixed.get("budget", scalars["budget"]), point["dataset"])
-    learner, method = LEARNERS[point["learner"]], METHODS[point["method"]]
-    given = {**{k: v for k, v in point.items() if v is not None}, **scalars, **fixed}
-    values = {**recipe, **given}
-    for piece, field in _PIECES.items():
-        taken = _REGISTRIES[piece][values[piece]].options
-        values[field] = {k: v for k, v in fixed.get(field, {}).items() if k in taken}
-    values.setdefault("ways", 5)
-    if "train_ways" not in given:
-        values["train_ways"] = values["ways"]
-    if learner.trains_at_test_shots and "train_shots" not in given:
-        values["train_shots"] = values["shots"]
-    if learner.trains_at_test_shots and "val_shots" not in given:
-        values["val_shots"] = values["train_shots"]
-    evaluation = _build(EvalConfig, values)
-    run_values = dict(values)
-    if not method.depends_on_transform:
-        run_values["transform"] = None
-    return _build(RunConfig, run_values), evaluation
+def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tuple[RunConfig, EvalConfig]:
+    values = {**budget_of(form, given["budget"], given["dataset"]), **given}
+    for piece in _PIECES:
+        if piece in values:
+            taken = _REGISTRIES[piece][values[piece]].options
+            options = fixed.get(_options_field(piece), {})
+            values[_options_field(piece)] = {k: v for k, v in options.items() if k in taken}
+    form.complete(values, given)
+    evaluation: EvalConfig = _build(form.evaluation, values)
+    if not METHODS[values["method"]].depends_on_transform:
+        values["transform"] = None
+    run: RunConfig = _build(form.run, values)
+    return run, evaluation
 
 
 def _build(model: type[Settings], values: Mapping[str, Any]) -> Any:
@@ -222,56 +257,31 @@ def _build(model: type[Settings], values: Mapping[str, Any]) -> Any:
         raise as_user_error(error) from None
 
 
-def check(run: RunConfig, evaluation: EvalConfig) -> None:
-    """Refuse what the data set is known not to serve, before any file is read.
-
-    Raises:
-        UserError: a sentence that says what does not fit.
-    """
-    dataset = dataset_named(run.dataset)
-    method, transform = METHODS[run.method], TRANSFORMS[evaluation.transform]
-    if dataset.properties.grey and transform.uses_color:
-        raise UserError(
-            f"transform {evaluation.transform!r} permutes colours, but the images of {run.dataset} are grey; "
-            "use rotation or rotation2"
-        )
-    factor = transform.num_views if method.way_factor else 1
-    pool = transform.num_views if method.pools_views else 1
-    what = f" (method {run.method} trains with {factor} times the ways)" if factor > 1 else ""
-    splits: tuple[tuple[Literal["train", "val", "test"], int, str], ...] = (
-        ("train", run.train_ways * factor, f"--train-ways {run.train_ways}{what}"),
-        ("val", run.train_ways, f"--train-ways {run.train_ways}"),
-        ("test", evaluation.ways, f"--ways {evaluation.ways}"),
-    )
-    for split, ways, option in splits:
-        classes = dataset.classes.get(split)
-        available = classes * pool if classes is not None and split == "train" else classes
-        if available is not None and ways > available:
-            raise UserError(
-                f"{run.dataset} has {available} {split} classes, too few for {ways} ways: {option}"
-            )
-
-
 def evaluation_of(run: RunConfig, changes: Mapping[str, Any], settings: Iterable[str]) -> Task:
     """Return the task of evaluating a finished training in another setting.
 
     Args:
         run: the training.
-        changes: fields of EvalConfig that differ from the default of the run's budget.
-        settings: `key=value` texts; only fields of EvalConfig.
+        changes: fields of the evaluation that differ from the default of the run's budget.
+        settings: `key=value` texts; only fields of the evaluation.
 
     Raises:
         UserError: a field that is not of the evaluation, or a wrong value.
     """
-    fixed = parse_settings(settings)
+    form = form_of(run.scenario)
+    fixed = parse_settings(form, settings)
+    fields = form.evaluation.model_fields
     for name in fixed:
-        if name not in EvalConfig.model_fields:
+        if name not in fields:
             raise UserError(f"--set {name}: it belongs to the training, which is finished")
-    recipe = budget(run.budget, run.dataset)
+    for name in changes:
+        if name not in fields:
+            raise UserError(f"--{name.replace('_', '-')}: an evaluation of {run.scenario} has no such option")
+    recipe = budget_of(form, run.budget, run.dataset)
     own = {"transform": run.transform} if run.transform else {}
-    values = {"ways": run.train_ways, "shots": run.train_shots, **recipe, **own, **changes, **fixed}
+    values = {**form.evaluation_like_training(run), **recipe, **own, **changes, **fixed}
     if run.transform not in (None, values.get("transform", run.transform)):
         raise UserError(f"--set transform: the run was trained with {run.transform}")
-    evaluation = _build(EvalConfig, values)
-    check(run, evaluation)
+    evaluation: EvalConfig = _build(form.evaluation, values)
+    form.check(run, evaluation)
     return Task(run, (evaluation,))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sla_bench.registry import LEARNERS, TRANSFORMS
+from sla_bench.errors import UserError, nearest
+from sla_bench.registry import LEARNERS, LOSSES, TRANSFORMS
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from sla_bench.losses.base import Criterion
+    from sla_bench.losses.options import Counts
     from sla_bench.transforms import Transform
 
 
@@ -30,3 +33,28 @@ def get_learner(name: str, **options: Any) -> nn.Module:
     """
     head: nn.Module = LEARNERS.load(name)(**options)
     return head
+
+
+def get_loss(name: str, class_counts: Counts, **options: Any) -> Criterion:
+    """Return a criterion, `(logits (B,N), labels int64 (B,)) -> scalar`.
+
+    `.scores(logits (..., N))` are what predictions read, `.head(D)` the classifier it is made for, and
+    `.reweight(epoch / epochs)` belongs at the start of each epoch where the loss has a schedule.
+
+    Args:
+        name: `ce`, `cb-rw`, `ce-drw`, `focal`, `cb-focal`, `ldam`, `ldam-drw`, `balanced-softmax` or
+            `logit-adjust`; see docs/losses.md.
+        class_counts: training images per class, integers (N,), each at least 1. For joint labels of N
+            classes and M views, the counts of the classes, each repeated M times.
+        options: of the loss; see the registry.
+
+    Raises:
+        UserError: unknown name, a class without an image, or a wrong option.
+    """
+    taken = LOSSES[LOSSES.check(name)].options
+    for option in options:
+        if option not in taken:
+            known = nearest(option, taken) if taken else "it has none"
+            raise UserError(f"{option!r} is not an option of loss {name!r}; {known}")
+    criterion: Criterion = LOSSES.load(name)(class_counts, **options)
+    return criterion

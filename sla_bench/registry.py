@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from sla_bench.errors import UserError, unknown
 
@@ -24,10 +24,41 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class ScenarioEntry(Entry):
+    """A scenario: `target` trains and evaluates, `form` describes its options, `reading` its records.
+
+    Args:
+        form: what the command line asks for.
+        reading: how a leaderboard reads its records.
+        subject: what it is about, for sentences.
+        by: how its data are split, see `Dataset.load`.
+        training_splits: the splits that a training sees.
+    """
+
+    form: str = ""
+    reading: str = ""
+    subject: str = ""
+    by: Literal["classes", "images"] = "classes"
+    training_splits: tuple[Literal["train", "val", "trainval"], ...] = ("train", "val")
+
+
+@dataclass(frozen=True)
 class LearnerEntry(Entry):
     """A few-shot head; `trains_at_test_shots`: its training shots are the test's unless told otherwise."""
 
     trains_at_test_shots: bool = False
+
+
+@dataclass(frozen=True)
+class LossEntry(Entry):
+    """A criterion for imbalanced classes.
+
+    Args:
+        weights_from: fraction of the training from which classes are weighted unless told otherwise (its
+            option `start`); None where they never are.
+    """
+
+    weights_from: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,9 +71,11 @@ class TransformEntry(Entry):
 
 @dataclass(frozen=True)
 class MethodEntry(Entry):
-    """An objective or a control.
+    """An objective or a control: `target` for episodes, `classifier` for a fixed set of classes.
 
     Args:
+        classifier: "module:attribute" of the objective of a classifier; empty where there is none.
+        joint: its loss has a term over joint labels.
         depends_on_transform: training differs between transformations (else only test-time views do).
         control: named by `--method controls`; otherwise by `--method all`.
         way_factor: the number of ways of a training episode is multiplied by the number of views.
@@ -50,7 +83,9 @@ class MethodEntry(Entry):
         refused: scenario -> the sentence that says why it can't be used there.
     """
 
+    classifier: str = ""
     depends_on_transform: bool = True
+    joint: bool = False
     control: bool = False
     way_factor: bool = False
     pools_views: bool = False
@@ -100,15 +135,38 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
             raise UserError(f"{self.kind} {base!r} takes no argument, got {name!r}")
         return name
 
-    def load(self, name: str) -> Any:
-        """Import the piece and return it (the module itself where the target names no attribute)."""
-        target, _, attribute = self[self.check(name)].target.partition(":")
+    def load(self, name: str, what: str = "target") -> Any:
+        """Import the piece and return it (the module itself where the target names no attribute).
+
+        Args:
+            name: of the entry.
+            what: the field of the entry that says where the piece lives.
+        """
+        target, _, attribute = getattr(self[self.check(name)], what).partition(":")
         module = importlib.import_module(target)
         return getattr(module, attribute) if attribute else module
 
 
 SCENARIOS = Registry(
-    "scenario", {"fewshot": Entry("sla_bench.scenarios.fewshot", "episodes of unseen classes")}
+    "scenario",
+    {
+        "fewshot": ScenarioEntry(
+            "sla_bench.scenarios.fewshot",
+            "Few-shot learning: train on episodes of some classes, test on unseen ones.",
+            form="sla_bench.forms.fewshot:FORM",
+            reading="sla_bench.reporting.fewshot_reading:READING",
+            subject="few-shot",
+        ),
+        "imbalanced": ScenarioEntry(
+            "sla_bench.scenarios.imbalanced",
+            "Imbalanced learning: train on a long-tailed part, test on balanced classes.",
+            form="sla_bench.forms.imbalanced:FORM",
+            reading="sla_bench.reporting.imbalanced_reading:READING",
+            subject="imbalanced learning",
+            by="images",
+            training_splits=("trainval",),
+        ),
+    },
 )
 
 LEARNERS = Registry(
@@ -131,6 +189,51 @@ LEARNERS = Registry(
     },
 )
 
+_WEIGHTS = ("beta", "start")
+_LDAM = ("max_margin", "scale")
+LOSSES = Registry(
+    "loss",
+    {
+        "ce": LossEntry("sla_bench.losses.ce:CrossEntropy", "cross entropy"),
+        "cb-rw": LossEntry(
+            "sla_bench.losses.cb_rw:ClassBalancedCrossEntropy",
+            "ce with class-balanced weights",
+            _WEIGHTS,
+            weights_from=0.0,
+        ),
+        "ce-drw": LossEntry(
+            "sla_bench.losses.ce_drw:DeferredCrossEntropy",
+            "ce, class-balanced weights for the last fifth",
+            _WEIGHTS,
+            weights_from=0.8,
+        ),
+        "focal": LossEntry("sla_bench.losses.focal:Focal", "ce that looks away from easy images", ("gamma",)),
+        "cb-focal": LossEntry(
+            "sla_bench.losses.cb_focal:ClassBalancedFocal",
+            "focal with class-balanced weights",
+            ("gamma", *_WEIGHTS),
+            weights_from=0.0,
+        ),
+        "ldam": LossEntry(
+            "sla_bench.losses.ldam:LDAM", "cosines with larger margins for small classes", _LDAM
+        ),
+        "ldam-drw": LossEntry(
+            "sla_bench.losses.ldam_drw:DeferredLDAM",
+            "ldam, class-balanced weights for the last fifth",
+            (*_LDAM, *_WEIGHTS),
+            weights_from=0.8,
+        ),
+        "balanced-softmax": LossEntry(
+            "sla_bench.losses.balanced_softmax:BalancedSoftmax", "softmax that carries the class sizes"
+        ),
+        "logit-adjust": LossEntry(
+            "sla_bench.losses.logit_adjust:LogitAdjustment",
+            "ce, class sizes taken out of the logits at test",
+            ("tau",),
+        ),
+    },
+)
+
 _RESNET12_OPTIONS = ("drop_rate", "block_size", "drop_block_steps")
 BACKBONES = Registry(
     "backbone",
@@ -144,6 +247,25 @@ BACKBONES = Registry(
         ),
         "resnet12-avgpool": Entry(
             "sla_bench.backbones.resnet12:resnet12_avgpool", "ResNet-12, average pooled", _RESNET12_OPTIONS
+        ),
+        "resnet8": Entry("sla_bench.backbones.cifar_resnet:resnet8", "small SLA variant, for 28 px"),
+        "resnet20-ldam": Entry(
+            "sla_bench.backbones.cifar_resnet:resnet20_ldam", "CIFAR ResNet-20 as in LDAM-DRW's code"
+        ),
+        "resnet20-sla": Entry(
+            "sla_bench.backbones.cifar_resnet:resnet20_sla", "CIFAR ResNet-20 as in SLA's code"
+        ),
+        "resnet32-ldam": Entry(
+            "sla_bench.backbones.cifar_resnet:resnet32_ldam", "CIFAR ResNet-32 as in LDAM-DRW's code"
+        ),
+        "resnet32-sla": Entry(
+            "sla_bench.backbones.cifar_resnet:resnet32_sla", "CIFAR ResNet-32 as in SLA's code"
+        ),
+        "resnet18": Entry(
+            "sla_bench.backbones.torchvision_resnet:resnet18", "torchvision's ResNet-18, large images"
+        ),
+        "resnet50": Entry(
+            "sla_bench.backbones.torchvision_resnet:resnet50", "torchvision's ResNet-50, large images"
         ),
     },
 )
@@ -180,19 +302,59 @@ METHODS = Registry(
     "method",
     {
         "baseline": MethodEntry(
-            "sla_bench.objectives.baseline:Baseline", "the learner as it is", depends_on_transform=False
+            "sla_bench.objectives.baseline:Baseline",
+            "the learner as it is",
+            classifier="sla_bench.objectives.baseline:BaselineClassifier",
+            depends_on_transform=False,
         ),
-        "da": MethodEntry("sla_bench.objectives.da:DataAugmentation", "all views carry the image's label"),
-        "mt": MethodEntry("sla_bench.objectives.mt:MultiTask", "da, and the view is a second task"),
+        "da": MethodEntry(
+            "sla_bench.objectives.da:DataAugmentation",
+            "all views carry the image's label",
+            classifier="sla_bench.objectives.da:DataAugmentationClassifier",
+        ),
+        "mt": MethodEntry(
+            "sla_bench.objectives.mt:MultiTask",
+            "da, and the view is a second task",
+            classifier="sla_bench.objectives.mt:MultiTaskClassifier",
+        ),
         "rot-aux": MethodEntry(
             "sla_bench.objectives.rot_aux:AuxiliaryRotation",
             "baseline, and the view is a second task",
             ("weight",),
+            classifier="sla_bench.objectives.rot_aux:AuxiliaryRotationClassifier",
             control=True,
         ),
-        "sla": MethodEntry("sla_bench.objectives.sla:SLA", "one task over (class, view)", ("joint_scope",)),
+        "sla": MethodEntry(
+            "sla_bench.objectives.sla:SLA",
+            "one task over (class, view)",
+            ("joint_scope",),
+            classifier="sla_bench.objectives.sla:SLAClassifier",
+            joint=True,
+        ),
         "sla+sd": MethodEntry(
-            "sla_bench.objectives.sla:SLA", "sla, distilled", refused={"fewshot": _NO_DISTILLATION}
+            "",
+            "sla, distilled into a second head",
+            ("temperature", "single_weight"),
+            classifier="sla_bench.objectives.sla_sd:DistilledSLA",
+            joint=True,
+            refused={"fewshot": _NO_DISTILLATION},
+        ),
+        "sla+u": MethodEntry(
+            "",
+            "sla+sd without the distillation",
+            ("single_weight",),
+            classifier="sla_bench.objectives.sla_u:UndistilledSLA",
+            joint=True,
+            control=True,
+            refused={"fewshot": _NO_DISTILLATION},
+        ),
+        "da+sd": MethodEntry(
+            "",
+            "da, distilled: no joint labels",
+            ("temperature", "single_weight"),
+            classifier="sla_bench.objectives.da_sd:DistilledDataAugmentation",
+            control=True,
+            refused={"fewshot": _NO_DISTILLATION},
         ),
         "views": MethodEntry(
             "sla_bench.objectives.views:Views",
@@ -201,14 +363,23 @@ METHODS = Registry(
             refused=_NO_EPISODES,
         ),
         "baseline-xM": MethodEntry(
-            "sla_bench.objectives.baseline_xm:BaselineTimesM", "baseline with M times the steps", control=True
+            "sla_bench.objectives.baseline_xm:BaselineTimesM",
+            "baseline with M times the steps",
+            classifier="sla_bench.objectives.baseline_xm:BaselineTimesMClassifier",
+            control=True,
         ),
         "baseline-repM": MethodEntry(
             "sla_bench.objectives.baseline_repm:BaselineRepeated",
             "baseline with each image M times in a batch",
+            classifier="sla_bench.objectives.baseline_repm:BaselineRepeatedClassifier",
             control=True,
         ),
-        "ens-M": MethodEntry("sla_bench.objectives.ens_m:Ensemble", "M baselines, averaged", control=True),
+        "ens-M": MethodEntry(
+            "sla_bench.objectives.ens_m:Ensemble",
+            "M baselines, averaged",
+            classifier="sla_bench.objectives.ens_m:EnsembleClassifier",
+            control=True,
+        ),
         "baseline-NMway": MethodEntry(
             "sla_bench.objectives.baseline_nmway:BaselineManyWay",
             "baseline with M times the ways in training",
@@ -245,8 +416,16 @@ DATASETS = Registry(
             "sla_bench.datasets.mini_imagenet:MINI_IMAGENET", "100 ImageNet classes, 84 px"
         ),
         "tiered_imagenet": Entry("sla_bench.datasets.tiered_imagenet:TIERED_IMAGENET", "608 classes, 84 px"),
+        "cifar10": Entry("sla_bench.datasets.cifar:CIFAR10", "10 classes of photographs, 32 px"),
+        "cifar100": Entry("sla_bench.datasets.cifar:CIFAR100", "100 classes of photographs, 32 px"),
         "fashion_mnist": Entry(
             "sla_bench.datasets.fashion_mnist:FASHION_MNIST", "10 classes of clothes, 28 px"
+        ),
+        "imagenet_lt": Entry(
+            "sla_bench.datasets.long_tailed_photographs:IMAGENET_LT", "1,000 long-tailed classes, 224 px"
+        ),
+        "inaturalist2018": Entry(
+            "sla_bench.datasets.long_tailed_photographs:INATURALIST2018", "8,142 long-tailed species, 224 px"
         ),
         "folder": Entry("sla_bench.datasets.folder:Folder", "your own images: folder:PATH"),
     },

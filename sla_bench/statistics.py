@@ -20,7 +20,7 @@ from scipy.special import stdtr, stdtrit
 
 from sla_bench.errors import UserError
 
-IntervalKind = Literal["crossed", "test-only"]
+IntervalKind = Literal["crossed", "test-only", "seeds"]
 
 MAX_EXACT_SEEDS = 16
 MONTE_CARLO_FLIPS = 2**16 - 1
@@ -38,9 +38,10 @@ class MeanInterval:
         high: upper end of the interval.
         standard_error: square root of the estimated variance of the mean.
         degrees_of_freedom: of the t distribution (Satterthwaite); NaN where nothing varies.
-        interval_kind: "crossed" covers seeds and samples; "test-only" (one seed) covers samples only.
+        interval_kind: "crossed" covers seeds and samples; "test-only" (one seed) covers samples only;
+            "seeds" covers seeds only and is NaN with one seed.
         seeds: S.
-        samples: T.
+        samples: T, or 1 where there is one number per seed.
     """
 
     estimate: float
@@ -111,24 +112,10 @@ def paired_relative_gain(
             f"reference and treated accuracies must have one shape (seeds, samples), "
             f"got {reference.shape} and {method.shape}"
         )
-    mean0, mean1 = float(reference.mean()), float(method.mean())
-    if mean0 <= 0:
-        raise UserError(f"relative gain needs a reference with mean accuracy above 0, got {mean0:g}")
-    gain = mean1 / mean0 - 1
+    mean0, gain = _ratio(reference, method)
     interval = _interval(gain, (method - (1 + gain) * reference) / mean0, strata)
 
-    p_value = p_sign_flip = smallest_p = float("nan")
-    if interval.seeds > 1:
-        p_value = _two_sided_p(gain, interval.standard_error, interval.degrees_of_freedom)
-        p_sign_flip, smallest_p = _sign_flip_test((method - reference).mean(axis=1), seed)
-    return Gain(
-        **vars(interval),
-        p_value=p_value,
-        p_sign_flip=p_sign_flip,
-        smallest_p=smallest_p,
-        gain_points=100 * (mean1 - mean0),
-        error_reduction_pct=100 * (mean1 - mean0) / (1 - mean0) if mean0 < 1 else float("nan"),
-    )
+    return _with_tests(interval, reference.mean(axis=1), method.mean(axis=1), seed)
 
 
 def mean_interval(values: ArrayLike, *, strata: ArrayLike | None = None) -> MeanInterval:
@@ -145,6 +132,42 @@ def mean_interval(values: ArrayLike, *, strata: ArrayLike | None = None) -> Mean
     accuracies = _accuracies(values, "given")
     mean = float(accuracies.mean())
     return _interval(mean, accuracies - mean, strata)
+
+
+def mean_over_seeds(values: ArrayLike) -> MeanInterval:
+    """Mean of a figure that is one number per seed, such as a macro F1, with the t interval over seeds.
+
+    Args:
+        values: (S,) finite numbers.
+
+    Raises:
+        UserError: no value, or one that is not finite.
+    """
+    figures = _figures(values, "given")
+    return _seed_interval(float(figures.mean()), figures - figures.mean())
+
+
+def paired_gain_over_seeds(base: ArrayLike, treated: ArrayLike, seed: int = 0) -> Gain:
+    """Relative gain of a figure that is one number per seed, linearised as in `paired_relative_gain`.
+
+    The test samples are taken as given: the interval covers seeds only.
+
+    Args:
+        base: (S,) of the reference.
+        treated: (S,), same seeds.
+        seed: of the random sign flips, used for more than `MAX_EXACT_SEEDS` seeds only.
+
+    Raises:
+        UserError: lengths differ, a value that is not finite, or a reference whose mean is not above zero.
+    """
+    reference, method = _figures(base, "reference"), _figures(treated, "treated")
+    if reference.shape != method.shape:
+        raise UserError(
+            f"reference and treated must have one figure per seed, got {reference.shape} and {method.shape}"
+        )
+    mean0, gain = _ratio(reference, method)
+    interval = _seed_interval(gain, (method - (1 + gain) * reference) / mean0)
+    return _with_tests(interval, reference, method, seed)
 
 
 def crossed_bootstrap_gain(
@@ -262,6 +285,48 @@ def _accuracies(values: ArrayLike, name: str) -> np.ndarray:
     if not np.isfinite(array).all():
         raise UserError(f"{name} accuracies hold {np.count_nonzero(~np.isfinite(array))} values not finite")
     return array
+
+
+def _figures(values: ArrayLike, name: str) -> np.ndarray:
+    array = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    if array.ndim != 1 or not len(array) or not np.isfinite(array).all():
+        raise UserError(f"{name} figures must be finite numbers, one per seed, got {array}")
+    return array
+
+
+def _ratio(reference: np.ndarray, method: np.ndarray) -> tuple[float, float]:
+    """Mean of the reference, and the relative gain over it."""
+    mean = float(reference.mean())
+    if mean <= 0:
+        raise UserError(f"relative gain needs a reference with a mean above 0, got {mean:g}")
+    return mean, float(method.mean()) / mean - 1
+
+
+def _seed_interval(estimate: float, deviations: np.ndarray) -> MeanInterval:
+    """The t interval around `estimate`, whose error is the mean of `deviations` (S,)."""
+    seeds = len(deviations)
+    error = float(deviations.std(ddof=1)) / float(np.sqrt(seeds)) if seeds > 1 else float("nan")
+    reach = error * float(stdtrit(seeds - 1, 0.975)) if seeds > 1 else float("nan")
+    return MeanInterval(
+        estimate, estimate - reach, estimate + reach, error, seeds - 1 or float("nan"), "seeds", seeds, 1
+    )
+
+
+def _with_tests(interval: MeanInterval, reference: np.ndarray, method: np.ndarray, seed: int) -> Gain:
+    """Add p-values and differences; means of each seed (S,)."""
+    mean0, mean1 = float(reference.mean()), float(method.mean())
+    p_value = p_sign_flip = smallest_p = float("nan")
+    if interval.seeds > 1:
+        p_value = _two_sided_p(interval.estimate, interval.standard_error, interval.degrees_of_freedom)
+        p_sign_flip, smallest_p = _sign_flip_test(method - reference, seed)
+    return Gain(
+        **vars(interval),
+        p_value=p_value,
+        p_sign_flip=p_sign_flip,
+        smallest_p=smallest_p,
+        gain_points=100 * (mean1 - mean0),
+        error_reduction_pct=100 * (mean1 - mean0) / (1 - mean0) if mean0 < 1 else float("nan"),
+    )
 
 
 def _by_stratum(strata: ArrayLike | None, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

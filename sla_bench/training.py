@@ -33,10 +33,10 @@ class TrainingResult:
     """What a training leaves behind.
 
     Args:
-        state: the state dict of the step that validation chose.
-        history: one row per validation: step, train_loss and train_accuracy (means since the last row),
-            val_accuracy, learning_rate, seconds.
-        best_step: the step that validation chose.
+        state: the state dict of the chosen step.
+        history: one row per checkpoint: step, train_loss and train_accuracy (means since the last row),
+            val_accuracy (NaN without validation), learning_rate, seconds.
+        best_step: the chosen step.
         seconds: of training steps, without validation.
     """
 
@@ -82,30 +82,34 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Non
 
 def train(
     model: nn.Module,
-    batch_loss: Callable[[], tuple[Tensor, Tensor]],
-    validate: Callable[[], float],
+    batch_loss: Callable[[Fraction], tuple[Tensor, Tensor]],
+    validate: Callable[[], float] | None,
     recipe: Recipe,
-    step_factor: int = 1,
+    steps: int,
+    choose_best: bool = True,
     after_step: Callable[[], None] | None = None,
     progress: Progress = silent,
 ) -> TrainingResult:
-    """Train `model` and return its state at the best validation accuracy (the earliest of equals).
+    """Train `model` and return its state at the best validation accuracy, or at the last step.
 
     Args:
         model: its parameters are trained; it is left in the last step's state.
-        batch_loss: draws the next batch and returns loss (scalar) and training accuracy (scalar in 0..1).
+        batch_loss: draws the next batch and returns loss (scalar) and training accuracy (scalar in 0..1); it
+            is told the progress = step / steps in [0, 1).
         validate: accuracy in 0..1 on validation data; it may switch to eval mode, the loop switches back.
-        recipe: optimiser, schedule and lengths.
-        step_factor: multiplies the number of steps; the schedule stretches with it.
+            None: nothing is validated, and the state is that of the last step.
+        recipe: optimiser, schedule and number of checkpoints.
+        steps: how many; the schedule stretches over them.
+        choose_best: return the state of the best checkpoint (the earliest of equals), else of the last.
         after_step: called after each optimiser step.
         progress: told each step.
 
     Raises:
-        UserError: the loss is not finite; the message names step and learning rate.
+        UserError: the loss is not finite; the message names step, learning rate and the last checkpoint
+            before it.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = build_optimizer(parameters, recipe)
-    steps = recipe.steps * step_factor
     checkpoints = {round(steps * (k + 1) / recipe.validations) for k in range(recipe.validations)}
     result = TrainingResult(state={})
     best = -1.0
@@ -115,16 +119,15 @@ def train(
     started = time.perf_counter()
     model.train()
     for step in range(1, steps + 1):
-        rate = recipe.learning_rate * learning_rate_factor(
-            recipe.schedule, recipe.milestones, Fraction(step - 1, steps)
-        )
+        done = Fraction(step - 1, steps)
+        rate = recipe.learning_rate * learning_rate_factor(recipe.schedule, recipe.milestones, done)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss, accuracy = batch_loss()
+        loss, accuracy = batch_loss(done)
         if not torch.isfinite(loss):
             raise UserError(
-                f"the loss is {loss.item()} at step {step} of {steps} (learning rate {rate:.3g}); "
-                "a smaller --set learning_rate=... may help"
+                f"the loss is {loss.item()} at step {step} of {steps} (learning rate {rate:.3g}; "
+                f"{_last_good(result.history)}); a smaller --set learning_rate=... may help"
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -135,24 +138,32 @@ def train(
         accuracies.append(accuracy.detach())
         if step in checkpoints:
             result.seconds += time.perf_counter() - started
-            value = validate()
+            value = math.nan if validate is None else validate()
             model.train()
-            note = f"val {100 * value:.1f} %"
+            train_accuracy = float(torch.stack(accuracies).mean())
+            note = f"train {100 * train_accuracy:.1f} %" if validate is None else f"val {100 * value:.1f} %"
             result.history.append(
                 {
                     "step": step,
                     "train_loss": float(torch.stack(losses).mean()),
-                    "train_accuracy": float(torch.stack(accuracies).mean()),
+                    "train_accuracy": train_accuracy,
                     "val_accuracy": value,
                     "learning_rate": rate,
                     "seconds": result.seconds,
                 }
             )
             losses, accuracies = [], []
-            if value > best:
+            wanted = value > best if choose_best and validate is not None else step == steps
+            if wanted:
                 best, result.best_step = value, step
                 result.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
             started = time.perf_counter()
         progress("training", step, steps, note)
     result.seconds += time.perf_counter() - started
     return result
+
+
+def _last_good(history: list[dict[str, float]]) -> str:
+    if not history:
+        return "no checkpoint before it"
+    return f"the last good checkpoint is that of step {history[-1]['step']}"

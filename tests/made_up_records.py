@@ -3,7 +3,8 @@
 import numpy as np
 
 from sla_bench.config import EvalConfig
-from sla_bench.grid import FewShotOptions, span
+from sla_bench.forms.fewshot import FORM
+from sla_bench.grid import options_model, span
 from sla_bench.harness.store import Store
 
 ROWS = {"baseline": ("baseline", "baseline+TTA"), "sla": ("SLA+AG", "SLA+SI", "SLA+plain", "SLA+plain+TTA")}
@@ -23,8 +24,8 @@ def write_records(out, accuracies, seeds=(0,), shots=5, settings=("episodes=60",
     run_ids = []
     methods = [m for m, rows in ROWS.items() if set(rows) & set(accuracies)]
     methods += [m for m in accuracies if m not in {r for rows in ROWS.values() for r in rows}]
-    given = FewShotOptions(method=methods, seed=list(seeds), shots=[shots], **options).model_dump()
-    for task in span(given, settings):
+    given = options_model(FORM)(method=methods, seed=list(seeds), shots=[shots], **options).model_dump()
+    for task in span(FORM, given, settings):
         run_id = task.run.digest(data="made up")
         run_ids.append(run_id)
         rows = [r for r in ROWS.get(task.run.method, (task.run.method,)) if r in accuracies]

@@ -119,6 +119,63 @@ def write_cifar100(root: Path, train_per_class: int = 5, test_per_class: int = 1
     return written
 
 
+def write_cifar10(root: Path, train_per_class: int = 10, test_per_class: int = 2) -> Splits:
+    """`cifar-10-batches-py/{data_batch_1..5,test_batch,batches.meta}`; classes are not equal in a batch."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    written: Splits = {}
+    for seed, (part, per_class) in enumerate((("train", train_per_class), ("test", test_per_class))):
+        labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(10), per_class))
+        images = random_images(len(labels), 32, seed)
+        rows = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(labels), 3072)
+        files = [f"data_batch_{i}" for i in range(1, 6)] if part == "train" else ["test_batch"]
+        for name, index in zip(files, np.array_split(np.arange(len(labels)), len(files)), strict=True):
+            content = {
+                "batch_label": name,
+                "labels": labels[index].tolist(),
+                "data": rows[index],
+                "filenames": [f"{names[labels[i]]}_s_{i:06d}.png" for i in index],
+            }
+            (folder / name).write_bytes(python2_pickle(content))
+        written[part] = (images, [names[label] for label in labels])
+    meta = {"num_cases_per_batch": 10000, "label_names": names, "num_vis": 3072}
+    (folder / "batches.meta").write_bytes(python2_pickle(meta))
+    return written
+
+
+def write_photograph_lists(
+    root: Path, dataset: str = "imagenet_lt", counts: tuple[int, ...] = (6, 3, 1), size: int = 64
+) -> Splits:
+    """Lists of `imagenet_lt` or `inaturalist2018` with JPEGs of one colour each; the training list is mixed.
+
+    The images that are returned are single pixels, uint8 (N, 1, 1, 3): the colours.
+    """
+    folder, stem, parts = {
+        "imagenet_lt": ("ImageNet_LT", "ImageNet_LT", ("train", "val", "test")),
+        "inaturalist2018": ("iNaturalist18", "iNaturalist18", ("train", "val")),
+    }[dataset]
+    base = root / folder
+    written: Splits = {}
+    for seed, part in enumerate(parts):
+        per_class = counts if part == "train" else (2,) * len(counts)
+        rng = np.random.default_rng(seed)
+        labels = rng.permutation(np.repeat(np.arange(len(counts)), per_class))
+        colours = rng.integers(0, 256, (len(labels), 1, 1, 3), dtype=np.uint8)
+        lines = []
+        for i, (label, colour) in enumerate(zip(labels, colours, strict=True)):
+            class_folder = "val" if (dataset, part) == ("imagenet_lt", "test") else "train"
+            path = f"{class_folder}/n{label:08d}/{part}_{i}.JPEG"
+            (base / path).parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.ascontiguousarray(np.broadcast_to(colour, (size, 2 * size, 3)))
+            Image.fromarray(pixels).save(base / path, quality=100, subsampling=0)
+            lines.append(f"{path} {label}\n")
+        (base / f"{stem}_{part}.txt").write_text("".join(lines))
+        split = "test" if (dataset, part) == ("inaturalist2018", "val") else part
+        written[split] = (colours, [f"n{label:08d}" for label in labels])
+    return written
+
+
 def write_category_pickles(root: Path, dataset: str, per_class: int = 6) -> Splits:
     """MetaOptNet's `{data, labels}` of `fc100`, `cifar_fs` or `mini_imagenet`; labels don't restart."""
     folder, pattern, sizes, side = {

@@ -2,8 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from sla_bench.backbones.cifar_resnet import resnet20_ldam
 from sla_bench.backbones.conv4 import conv4
 from sla_bench.backbones.resnet12 import resnet12
+from sla_bench.backbones.torchvision_resnet import resnet18, resnet50
 from sla_bench.batchnorm_folding import fold
 
 
@@ -18,7 +20,10 @@ def with_random_statistics(model, seed=0):
     return model
 
 
-@pytest.mark.parametrize("factory", [conv4, resnet12])
+FACTORIES = [conv4, resnet12, resnet20_ldam, resnet18, resnet50]
+
+
+@pytest.mark.parametrize("factory", FACTORIES)
 def test_folded_copy_computes_the_same(factory):
     backbone = with_random_statistics(factory(32, generator=torch.Generator().manual_seed(0))).double()
     images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
@@ -28,7 +33,7 @@ def test_folded_copy_computes_the_same(factory):
     assert (folded(images) - expected).abs().max() <= 1e-12 * expected.abs().max()
 
 
-@pytest.mark.parametrize("factory", [conv4, resnet12])
+@pytest.mark.parametrize("factory", FACTORIES)
 def test_no_batch_normalisation_is_left(factory):
     folded = fold(factory(32))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
@@ -63,3 +68,29 @@ def test_normalisation_that_follows_no_convolution_stays():
     folded = fold(model)
     assert isinstance(folded[2], nn.BatchNorm2d)
     torch.testing.assert_close(folded(images), model.eval()(images))
+
+
+def test_a_layer_that_stands_twice_in_a_sequence_hides_none_of_its_neighbours():
+    relu = nn.ReLU()
+    layers = [nn.Conv2d(3, 4, 1), relu, nn.BatchNorm2d(4), relu, nn.Conv2d(4, 4, 1), relu, nn.BatchNorm2d(4)]
+    model = with_random_statistics(nn.Sequential(*layers))
+    images = torch.randn(2, 3, 5, 5)
+    torch.testing.assert_close(fold(model)(images), model.eval()(images))
+
+
+class PreActivation(nn.Module):
+    """Normalises what comes before the convolution, under names that suggest the contrary."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 3, 1)
+        self.bn1 = nn.BatchNorm2d(3)
+
+    def forward(self, images):
+        return self.conv1(self.bn1(images))
+
+
+def test_names_alone_are_no_reason_to_fold():
+    model = with_random_statistics(PreActivation())
+    images = torch.randn(2, 3, 5, 5)
+    torch.testing.assert_close(fold(model)(images), model.eval()(images))

@@ -49,7 +49,7 @@ def test_help_needs_no_torch_and_names_the_options():
         "assert run(['--help']) == 0 and run(['run', 'fewshot', '--help']) == 0\n"
         "assert run(['run', 'fewshot', '--learner', 'x']) == 2\n"
         "assert run(['run', 'fewshot', '--ways', '50']) == 2\n"
-        "assert run(['leaderboard', '--out', sys.argv[1]]) == 0\n"
+        "assert run(['leaderboard', '--out', sys.argv[1]]) == 2\n"
         "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     )
     done = subprocess.run(
@@ -59,7 +59,7 @@ def test_help_needs_no_torch_and_names_the_options():
         timeout=60,
         check=False,
     )
-    assert done.returncode == 0 or "Permission" in done.stderr or "no permission" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
     for option in ("--dataset", "--shots", "--learner", "--method", "--transform", "--seed", "--set"):
         assert option in done.stdout
 

@@ -1,16 +1,20 @@
+from fractions import Fraction
+
 import pytest
 
 from sla_bench.errors import UserError
-from sla_bench.grid import FewShotOptions, evaluation_of, span
-from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
+from sla_bench.forms.fewshot import FORM
+from sla_bench.grid import evaluation_of, form_of, options_model, span
+from sla_bench.registry import BACKBONES, LEARNERS, LOSSES, METHODS, SCENARIOS, TRANSFORMS
+from sla_bench.training import learning_rate_factor
 
 
 def options(**given):
-    return FewShotOptions(**given).model_dump()
+    return options_model(FORM)(**given).model_dump()
 
 
 def test_defaults_are_baseline_and_sla_on_glyphs_with_protonet():
-    baseline, sla = span(options())
+    baseline, sla = span(FORM, options())
     assert [t.run.method for t in (baseline, sla)] == ["baseline", "sla"]
     assert {t.run.dataset for t in (baseline, sla)} == {"glyphs"}
     assert baseline.run.transform is None
@@ -21,19 +25,19 @@ def test_defaults_are_baseline_and_sla_on_glyphs_with_protonet():
 
 
 def test_protonet_trains_at_the_test_shots_and_ridge_once_for_all():
-    tasks = span(options(shots=[1, 5], learner=["protonet", "metaoptnet-rr"], method=["baseline"]))
+    tasks = span(FORM, options(shots=[1, 5], learner=["protonet", "metaoptnet-rr"], method=["baseline"]))
     trained = [(t.run.learner, t.run.train_shots, [e.shots for e in t.evaluations]) for t in tasks]
     assert trained == [("protonet", 1, [1]), ("protonet", 5, [5]), ("metaoptnet-rr", 5, [1, 5])]
 
 
 def test_one_baseline_serves_the_views_of_several_transformations():
-    tasks = span(options(transform=["rotation", "color_perm"], method=["baseline", "sla"]))
+    tasks = span(FORM, options(transform=["rotation", "color_perm"], method=["baseline", "sla"]))
     assert len(tasks) == 3
     assert [e.transform for e in tasks[0].evaluations] == ["rotation", "color_perm"]
 
 
 def test_all_and_controls_name_the_groups():
-    names = [t.run.method for t in span(options(method=["all", "controls"]))]
+    names = [t.run.method for t in span(FORM, options(method=["all", "controls"]))]
     assert names[:4] == ["baseline", "da", "mt", "sla"]
     assert {"baseline-xM", "baseline-repM", "ens-M", "baseline-NMway", "rotpool-NMway", "views"} <= set(names)
     assert "sla+sd" not in names
@@ -42,26 +46,28 @@ def test_all_and_controls_name_the_groups():
 
 def test_paper_budget_is_metaoptnets_recipe():
     (task,) = span(
-        options(dataset=["mini_imagenet"], learner=["metaoptnet-rr"], method=["sla"], budget="paper")
+        FORM, options(dataset=["mini_imagenet"], learner=["metaoptnet-rr"], method=["sla"], budget="paper")
     )
     run = task.run
     assert (run.backbone, run.steps, run.batch_episodes, run.train_shots) == ("resnet12", 60_000, 8, 15)
     assert (run.optimizer, run.learning_rate, run.weight_decay, run.nesterov) == ("sgd", 0.1, 5e-4, True)
     assert run.label_smoothing == 0.1
-    (fc100,) = span(options(dataset=["fc100"], learner=["metaoptnet-rr"], method=["sla"], budget="paper"))
+    (fc100,) = span(
+        FORM, options(dataset=["fc100"], learner=["metaoptnet-rr"], method=["sla"], budget="paper")
+    )
     assert fc100.run.label_smoothing == 0
 
 
 def test_set_changes_any_field_and_the_run_id():
-    (plain,) = span(options(method=["sla"]))
-    (changed,) = span(options(method=["sla"]), ["steps=7", "learning_rate=1e-3", "episodes=9"])
+    (plain,) = span(FORM, options(method=["sla"]))
+    (changed,) = span(FORM, options(method=["sla"]), ["steps=7", "learning_rate=1e-3", "episodes=9"])
     assert (changed.run.steps, changed.run.learning_rate, changed.evaluations[0].episodes) == (7, 1e-3, 9)
     assert changed.run.digest(data="x") != plain.run.digest(data="x")
     assert plain.run.digest(data="x") != plain.run.digest(data="y")
 
 
 def test_options_of_a_piece_reach_only_the_pieces_that_take_them():
-    tasks = span(options(learner=["protonet", "metaoptnet-svm"], method=["sla"]), ["learner.C=0.5"])
+    tasks = span(FORM, options(learner=["protonet", "metaoptnet-svm"], method=["sla"]), ["learner.C=0.5"])
     assert [t.run.learner_options for t in tasks] == [{}, {"C": 0.5}]
 
 
@@ -95,43 +101,72 @@ def test_options_of_a_piece_reach_only_the_pieces_that_take_them():
 )
 def test_refusals_say_what_would_be_right(given, settings, sentence):
     with pytest.raises(UserError, match="(?i)" + sentence.replace("+", r"\+")) as error:
-        span(options(**given), settings)
+        span(FORM, options(**given), settings)
     assert "\n" not in str(error.value)
 
 
 OTHER_VALUES = {
-    "dataset": ["fc100"],
-    "learner": ["metaoptnet-rr"],
-    "method": ["da"],
-    "transform": ["color_perm3"],
-    "backbone": ["resnet12"],
-    "seed": [5],
-    "budget": "smoke",
-    "train_ways": 4,
-    "train_shots": 2,
-    "train_queries": 7,
-    "val_shots": 2,
-    "precision": "bf16",
-    "threads": 2,
-    "ways": 4,
-    "shots": [3],
-    "queries": 9,
-    "episodes": 77,
-    "test_seed": 8,
+    "fewshot": {
+        "dataset": ["fc100"],
+        "learner": ["metaoptnet-rr"],
+        "method": ["da"],
+        "transform": ["color_perm3"],
+        "backbone": ["resnet12"],
+        "seed": [5],
+        "budget": "smoke",
+        "train_ways": 4,
+        "train_shots": 2,
+        "train_queries": 7,
+        "val_shots": 2,
+        "selection": "last",
+        "precision": "bf16",
+        "threads": 2,
+        "ways": 4,
+        "shots": [3],
+        "queries": 9,
+        "episodes": 77,
+        "test_seed": 8,
+    },
+    "imbalanced": {
+        "dataset": ["glyphs"],
+        "method": ["da"],
+        "transform": ["color_perm3"],
+        "backbone": ["resnet20-ldam"],
+        "seed": [5],
+        "budget": "smoke",
+        "precision": "bf16",
+        "threads": 2,
+        "loss": ["ldam-drw"],
+        "imbalance": "step",
+        "ratio": [10.0],
+        "max_class_size": 50,
+        "subset_seed": 3,
+        "class_order": "identity",
+        "order_seed": 2,
+        "sampler": "sqrt",
+        "loss_reduction": "sum",
+        "selection": "best-test",
+    },
 }
 
 
-@pytest.mark.parametrize("option", FewShotOptions.model_fields)
-def test_every_option_changes_the_run_or_its_evaluation(option):
+def every_option():
+    return [(name, option) for name in SCENARIOS for option in options_model(form_of(name)).model_fields]
+
+
+@pytest.mark.parametrize(("scenario", "option"), every_option())
+def test_every_option_changes_the_run_or_its_evaluation(scenario, option):
+    form = form_of(scenario)
+
     def identity(**given):
-        (task,) = span(options(**{"method": ["sla"], **given}))
+        (task,) = span(form, options_model(form)(**{"method": ["sla"], **given}).model_dump())
         return task.run.digest(), [e.digest() for e in task.evaluations]
 
-    assert identity(**{option: OTHER_VALUES[option]}) != identity()
+    assert identity(**{option: OTHER_VALUES[scenario][option]}) != identity()
 
 
 def test_evaluation_of_a_finished_training():
-    (task,) = span(options(method=["sla"]))
+    (task,) = span(FORM, options(method=["sla"]))
     again = evaluation_of(task.run, {"shots": 1, "episodes": 10_000}, [])
     assert again.run == task.run
     assert (again.evaluations[0].shots, again.evaluations[0].episodes) == (1, 10_000)
@@ -141,14 +176,89 @@ def test_evaluation_of_a_finished_training():
         evaluation_of(task.run, {}, ["transform=color_perm"])
 
 
-@pytest.mark.parametrize("registry", [LEARNERS, BACKBONES, METHODS, TRANSFORMS])
+@pytest.mark.parametrize("registry", [LEARNERS, LOSSES, BACKBONES, METHODS, TRANSFORMS])
 def test_every_registered_piece_loads_and_takes_its_options(registry):
     import inspect
 
     for name, entry in registry.items():
-        piece = registry.load(name)
-        if entry.options:
+        targets = [t for t in ("target", "classifier") if getattr(entry, t, "")]
+        assert targets, name
+        for target in targets if entry.options else ():
+            piece = registry.load(name, target)
             assert set(entry.options) <= set(inspect.signature(piece).parameters), name
+
+
+def test_methods_without_an_objective_for_a_scenario_are_refused_there():
+    for name, entry in METHODS.items():
+        assert ("fewshot" in entry.refused) == (not entry.target), name
+        assert ("imbalanced" in entry.refused) == (not entry.classifier), name
+
+
+def imbalanced(settings=(), **given):
+    form = form_of("imbalanced")
+    return span(form, options_model(form)(**given).model_dump(), settings)
+
+
+def test_a_plain_imbalanced_command_compares_baseline_and_distilled_sla():
+    baseline, distilled = imbalanced()
+    assert (baseline.run.method, distilled.run.method) == ("baseline", "sla+sd")
+    assert baseline.run.dataset == "glyphs20"
+    assert (baseline.run.ratio, baseline.run.loss, baseline.run.class_order) == (100.0, "ce", "permuted")
+    assert baseline.run.epochs >= 40
+
+
+def test_the_subset_follows_the_seed_in_quick_runs_and_is_fixed_in_the_papers():
+    quick = imbalanced(seed=[0, 3], method=["sla"])
+    assert [t.run.subset_seed for t in quick] == [0, 3]
+    paper = imbalanced(seed=[0, 3], method=["sla"], budget="paper", dataset=["cifar100"])
+    assert [t.run.subset_seed for t in paper] == [0, 0]
+    assert {t.run.backbone for t in paper} == {"resnet32-ldam"}
+    assert {t.run.class_order for t in paper} == {"identity"}
+
+
+def test_paper_budget_is_ldam_drws_schedule():
+    (task,) = imbalanced(method=["baseline"], budget="paper", dataset=["cifar10"])
+    run = task.run
+    rates = [
+        run.learning_rate * learning_rate_factor(run.schedule, run.milestones, Fraction(epoch, 200))
+        for epoch in range(200)
+    ]
+    expected = [0.1 * (e + 1) / 5 for e in range(5)] + [0.1] * 155 + [1e-3] * 20 + [1e-5] * 20
+    assert rates == pytest.approx(expected)
+    assert (run.epochs, run.batch_size, run.weight_decay, run.momentum) == (200, 128, 2e-4, 0.9)
+
+
+def test_data_that_are_imbalanced_already_are_used_as_they_are():
+    (task,) = imbalanced(method=["sla"], dataset=["folder:/somewhere"])
+    assert (task.run.imbalance, task.run.ratio, task.run.class_order) == ("none", 1.0, "identity")
+    (task,) = imbalanced(method=["sla"], dataset=["folder:/somewhere"], imbalance="exp", ratio=[20])
+    assert (task.run.imbalance, task.run.ratio) == ("exp", 20.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "settings", "sentence"),
+    [
+        ({"loss": ["ldam-drv"]}, [], "did you mean 'ldam-drw'"),
+        ({"ratio": [0.5]}, [], "--ratio 0.5: input should be greater than or equal to 1"),
+        ({"imbalance": "none", "ratio": [10.0]}, [], "changes nothing with --imbalance none"),
+        ({"class_order": "identity", "order_seed": 3}, [], "changes nothing with --class-order identity"),
+        ({"method": ["baseline-NMway"]}, [], "refused for imbalanced learning: it is about episodes"),
+        ({"dataset": ["fashion_mnist"], "transform": ["color_perm"]}, [], "are grey"),
+        ({"loss": ["ce"]}, ["loss.beta=0.9"], "not an option of ce"),
+        ({}, ["learner.C=1"], "unknown piece 'learner'"),
+        ({}, ["shots=1"], "no such field"),
+    ],
+)
+def test_wrong_imbalanced_options_in_one_sentence(given, settings, sentence):
+    with pytest.raises(UserError) as error:
+        imbalanced(settings, **given)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_baselines_do_not_depend_on_the_reduction_of_a_joint_loss():
+    mean, total = (imbalanced(method=["baseline", "sla"], loss_reduction=r) for r in ("mean", "sum"))
+    assert [a.run == b.run for a, b in zip(mean, total, strict=True)] == [True, False]
 
 
 def test_the_registry_knows_the_number_of_views():

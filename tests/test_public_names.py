@@ -33,3 +33,13 @@ def test_names_of_the_readme_work_together(tmp_path):
     head = sla_bench.get_learner("metaoptnet-rr", regularization=1.0)
     logits = head(torch.randn(1, 5, 8), torch.arange(5)[None], torch.randn(1, 4, 8), 5)
     assert logits.shape == (1, 4, 5)
+
+
+def test_the_loss_of_the_design_works_from_its_public_name():
+    import torch
+
+    loss = sla_bench.get_loss("ldam-drw", class_counts=[50, 5])
+    loss.reweight(0.8)
+    logits = loss.head(8)(torch.randn(4, 8))
+    loss(logits, torch.tensor([0, 1, 0, 1])).backward()
+    assert loss.scores(logits).shape == (4, 2)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sla_bench.grid import FewShotOptions, span
+from sla_bench.forms.fewshot import FORM
+from sla_bench.grid import options_model, span
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -45,7 +46,7 @@ def test_commands_name_things_that_exist(words, capsys):
             return
         scalars = {"budget", "ways"}
         given = {k: v[0] if k in scalars else v for k, v in given.items()}
-        assert span(FewShotOptions(**given).model_dump())
+        assert span(FORM, options_model(FORM)(**given).model_dump())
     else:
         assert run_command_line(arguments) == 0
         assert "--shots" in capsys.readouterr().out

@@ -17,7 +17,6 @@ RECIPE = {
     "weight_decay": 0.0,
     "schedule": "steps",
     "milestones": {},
-    "steps": 4,
     "validations": 4,
 }
 
@@ -44,19 +43,20 @@ class Scalar(nn.Module):
         self.x = nn.Parameter(torch.tensor(1.0))
 
 
-def run(model, values=(0.5,) * 99, **changes):
+def run(model, values=(0.5,) * 99, *, steps=4, choose_best=True, validate=True, **changes):
     scores = iter(values)
-    factor = changes.pop("step_factor", 1)
-    steps = []
+    taken, progress = [], []
     result = train(
         model,
-        lambda: (model.x**2 / 2, torch.tensor(0.25)),
-        lambda: next(scores),
+        lambda done: (progress.append(done), (model.x**2 / 2, torch.tensor(0.25)))[1],
+        (lambda: next(scores)) if validate else None,
         recipe(**changes),
-        step_factor=factor,
-        after_step=lambda: steps.append(1),
+        steps=steps,
+        choose_best=choose_best,
+        after_step=lambda: taken.append(1),
     )
-    return result, len(steps)
+    assert progress == [Fraction(k, steps) for k in range(steps)]
+    return result, len(taken)
 
 
 def test_gradient_descent_on_a_parabola_in_closed_form():
@@ -75,16 +75,27 @@ def test_the_best_validation_is_kept_and_the_earliest_of_equals():
     assert model.x.item() == pytest.approx(0.9**4)
 
 
-def test_step_factor_stretches_the_schedule():
+def test_the_last_step_is_kept_where_it_is_asked_for_or_nothing_is_validated():
+    for how in ({"choose_best": False}, {"validate": False}):
+        result, _ = run(Scalar(), values=(0.2, 0.7, 0.7, 0.1), **how)
+        assert result.best_step == 4
+        assert result.state["x"].item() == pytest.approx(0.9**4)
+    assert all(math.isnan(row["val_accuracy"]) for row in result.history)
+
+
+def test_the_schedule_stretches_over_the_steps():
     model = Scalar()
-    result, steps = run(model, step_factor=3, milestones={"1/2": 0.0})
+    result, steps = run(model, steps=12, milestones={"1/2": 0.0})
     assert steps == 12
     assert model.x.item() == pytest.approx(0.9**6)
     assert [row["step"] for row in result.history] == [3, 6, 9, 12]
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate():
-    with pytest.raises(UserError, match=r"at step 2 of 4 \(learning rate 1e\+30\)"):
+    with pytest.raises(
+        UserError,
+        match=r"at step 2 of 4 \(learning rate 1e\+30; the last good checkpoint is that of step 1\)",
+    ):
         run_with_overflow()
 
 
@@ -92,9 +103,10 @@ def run_with_overflow():
     model = Scalar()
     train(
         model,
-        lambda: ((model.x**2) ** 2, torch.tensor(0.0)),
+        lambda done: ((model.x**2) ** 2, torch.tensor(0.0)),
         lambda: 0.0,
         recipe(learning_rate=1e30),
+        steps=4,
     )
 
 

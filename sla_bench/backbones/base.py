@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -58,30 +59,35 @@ class Backbone(nn.Module, ABC):
         return self._generator
 
 
-def conv_bn(in_channels: int, out_channels: int, kernel_size: int) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
-    """A convolution that keeps the image's size and has no bias, and its batch normalisation.
+def conv_bn(
+    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1
+) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """A convolution without bias that keeps the image's size at stride 1, and its batch normalisation.
 
     Their weights are not drawn yet: `initialize` does it for the whole backbone.
     """
     conv = nn.utils.skip_init(
-        nn.Conv2d, in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False
+        nn.Conv2d, in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2, bias=False
     )
     return conv, nn.BatchNorm2d(out_channels)
 
 
-def initialize(backbone: Backbone, generator: torch.Generator | None) -> None:
-    """Draw each convolution's weights from N(0, 2 / (k^2 out_channels)), He et al. 2015, in "fan out" mode.
+def initialize(
+    backbone: Backbone, generator: torch.Generator | None, mode: Literal["fan_in", "fan_out"] = "fan_out"
+) -> None:
+    """Draw each convolution's weights from N(0, 2 / (k^2 c)), He et al. 2015.
 
-    This is how MetaOptNet's code (Lee et al. 2019) starts both of its networks: its ResNet-12 asks for the
-    gain of a leaky ReLU without giving the slope, which makes it the gain of a ReLU.
+    "fan_out" is how MetaOptNet's code (Lee et al. 2019) starts both of its networks: its ResNet-12 asks for
+    the gain of a leaky ReLU without giving the slope, which makes it the gain of a ReLU.
 
     Args:
         backbone: its batch normalisation is left at torch's start, weight 1 and bias 0.
         generator: source of the random numbers; None means torch's global generator, as for any `nn.Module`.
+        mode: c is the number of channels that go into the convolution ("fan_in") or come out ("fan_out").
     """
     for module in backbone.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu", generator=generator)
 
 
 def size_after_pooling(image_size: int, halvings: int = HALVINGS) -> int:

@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, unknown
 
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "trainval"]
+"""trainval: all official training images, that is train and val together, in the order of the files."""
 By = Literal["classes", "images"]
+"""classes: splits have disjoint classes (few-shot); images: the same classes in each split."""
+ClassOrder = Literal["identity", "permuted"]
+"""Which class of a long-tailed subset is how large: by label, 0 the largest, or in a random order."""
 
 
 @dataclass(frozen=True)
@@ -105,14 +109,25 @@ class Dataset(ABC):
         name: as in the registry.
         properties: size, normalisation and augmentation.
         origin: what to get from where into which folder, one sentence, for the error of missing files.
-        classes: number of classes per split with disjoint classes (`by="classes"`); empty if unknown
+        classes: number of classes per split, of the kind that `splits_by` names first; empty if unknown
             before the files are read.
+        splits_by: the kinds of split that exist.
+        alternative: what to use for the kind that does not, for the error.
+        class_order: the usual order of class sizes when a long-tailed subset is taken.
+        group_thresholds: (many, few): classes of more than `many` training images are "many", those of fewer
+            than `few` are "few"; None: the thresholds follow from the imbalance ratio.
+        long_tailed: the training images are imbalanced as they are, and are used so by default.
     """
 
     name: str
     properties: ImageProperties
     origin: str
     classes: Mapping[Split, int] = field(default_factory=dict)
+    splits_by: tuple[By, ...] = ("classes", "images")
+    alternative: str = ""
+    class_order: ClassOrder = "identity"
+    group_thresholds: tuple[int, int] | None = None
+    long_tailed: bool = False
 
     @property
     def split_depends_on_seed(self) -> bool:
@@ -124,7 +139,7 @@ class Dataset(ABC):
         """Read one split.
 
         Args:
-            split: "train", "val" or "test".
+            split: "train", "val" or "test"; by images also "trainval", train and val together.
             by: "classes": splits have disjoint classes (few-shot); "images": same classes in each split.
             data_root: the folder below which files lie as their makers name them.
             split_seed: chooses the split where the data set has no fixed one; ignored elsewhere.
@@ -133,11 +148,34 @@ class Dataset(ABC):
             UserError: files are missing, damaged or altered, or the data set has no such split.
         """
 
+    def check_split(self, split: str, by: str) -> None:
+        """Refuse a split that this data set does not have.
+
+        Raises:
+            UserError: unknown name, a kind of split that is not in `splits_by`, or "trainval" by classes.
+        """
+        if split not in get_args(Split):
+            raise unknown("split", split, get_args(Split))
+        if by not in get_args(By):
+            raise unknown("kind of split", by, get_args(By))
+        if by not in self.splits_by:
+            reason = (
+                "has disjoint classes in its splits, so it serves few-shot learning only"
+                if by == "images"
+                else "has the same classes in training and test, so it does not serve few-shot learning"
+            )
+            raise UserError(f"{self.name} {reason}; {self.alternative}")
+        if split == "trainval" and by == "classes":
+            raise UserError(
+                f"{self.name}: trainval joins train and val of the same classes, but by classes theirs are "
+                "disjoint; take one of the two"
+            )
+
     def prepare(self, data_root: Path, source: Path | None = None) -> list[Path]:
         """Convert or render once what later loads need; returns the files that were made or found."""
         del source
         for split in self.classes:
-            self.load(split, "classes", data_root)
+            self.load(split, self.splits_by[0], data_root)
         return []
 
     def files(self, data_root: Path) -> list[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,6 +33,24 @@ _FILES: dict[Part, _Published] = {
 _META_MD5 = "7973b15100ade9c7d40fb424638fde48"
 
 
+def images_of_rows(rows: Any, path: Path) -> np.ndarray:
+    """Images that are stored as rows, all red, then all green, then all blue values.
+
+    Args:
+        rows: uint8 (N, 3072).
+        path: for the message.
+
+    Returns:
+        uint8 (N, 32, 32, 3), a view.
+
+    Raises:
+        UserError: no such array.
+    """
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072:
+        raise UserError(f"{path}: 'data' must be an array of uint8 (N, 3072)")
+    return rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
 def read_part(folder: Path, part: Part) -> tuple[np.ndarray, np.ndarray]:
     """Read one of the two files.
 
@@ -51,10 +69,7 @@ def read_part(folder: Path, part: Part) -> tuple[np.ndarray, np.ndarray]:
     """
     path = folder / part
     content = load_dict(path, "data", "fine_labels")
-    data = content["data"]
-    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3072:
-        raise UserError(f"{path}: 'data' must be an array of uint8 (N, 3072)")
-    images = data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    images = images_of_rows(content["data"], path)
     labels = as_int_vector(content["fine_labels"], str(path))
     published = _FILES[part]
     if len(images) >= published.images and file_digest(path, "md5") != published.md5:

@@ -170,7 +170,7 @@ FC100 = LayoutDataset(
     origin=_ORIGIN,
     classes={"train": 60, "val": 20, "test": 20},
     layouts=(_cifar100_layout(fc100_labels), _pickle_layout("FC100", "FC100", fc100_labels), _NPZ),
-    other_images="CIFAR-100 itself has the same classes in train and test",
+    alternative="use cifar100 for the same classes in training and test",
     fetch=_fetch_cifar100,
 )
 """FC100 (Oreshkin et al. 2018): 60, 20 and 20 classes, no superclass in two splits."""
@@ -186,7 +186,7 @@ CIFAR_FS = LayoutDataset(
         _R2D2,
         _PROCESSED,
     ),
-    other_images="CIFAR-100 itself has the same classes in train and test",
+    alternative="use cifar100 for the same classes in training and test",
     fetch=_fetch_cifar100,
 )
 """CIFAR-FS (Bertinetto et al. 2019): 64, 16 and 20 classes split at random."""

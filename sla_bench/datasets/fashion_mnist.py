@@ -60,7 +60,8 @@ class FashionMNIST(Dataset):
     By classes, train and test images are joined and the ten classes are split 4/3/3 at random by
     `split_seed`: 3-way episodes. All test episodes of a split have the same three classes, so average over
     split seeds.
-    By images, 500 training images of each class, chosen by `split_seed`, are the validation split.
+    By images, 500 training images of each class, chosen by `split_seed`, are the validation split; "trainval"
+    is the training file as it is.
     """
 
     debian_folder: Path = DEBIAN_FOLDER
@@ -72,6 +73,7 @@ class FashionMNIST(Dataset):
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split; see `Dataset.load`."""
+        self.check_split(split, by)
         folder = self._folder(data_root)
         if folder is None:
             raise self.missing(data_root)
@@ -82,7 +84,7 @@ class FashionMNIST(Dataset):
             index = np.flatnonzero(np.isin(labels, chosen))
             return _labeled(images[index], np.searchsorted(chosen, labels[index]), chosen)
         images, labels = _read(folder, _TEST if split == "test" else _TRAIN)
-        if split != "test":
+        if split in ("train", "val"):
             train, val = split_images(labels, (1 - _VALIDATION, _VALIDATION), split_seed)
             index = train if split == "train" else val
             images, labels = images[index], labels[index]
@@ -180,5 +182,6 @@ FASHION_MNIST = FashionMNIST(
         f"dataset-fashion-mnist, or let `datasets prepare fashion_mnist` download them"
     ),
     classes=dict(zip(SPLITS, (4, 3, 3), strict=True)),
+    class_order="permuted",
 )
 """Fashion-MNIST; mean and deviation are those of the 60,000 training images."""

@@ -42,7 +42,7 @@ class Folder(Dataset):
       `PATH/{train,val,test}/CLASS/` if their classes are disjoint; else the classes are split at random by
       `split_seed`, 64/16/20 of 100.
     - by images: `PATH/{train,val,test}/CLASS/` if it is there; else the images of each class are split
-      70/10/20 at random by `split_seed`.
+      70/10/20 at random by `split_seed`. "trainval" is train and val together, in the order of the folders.
 
     Args:
         path: the folder; `PATH:32` for images of 32 x 32 pixels (`folder:PATH:32` on the command line).
@@ -68,6 +68,7 @@ class Folder(Dataset):
                 size=size, crop_padding=max(4, round(size * 8 / 84)), flip=True, jitter=0.4
             ),
             origin="it must contain one folder of images per class",
+            long_tailed=True,
         )
         object.__setattr__(self, "path", Path(path).expanduser())
 
@@ -78,6 +79,7 @@ class Folder(Dataset):
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split; see `Dataset.load`."""
+        self.check_split(split, by)
         listing = list_folder(self.path)
         index, classes = split_listing(listing, split, by, split_seed)
         prepared = self._prepared(listing, data_root)

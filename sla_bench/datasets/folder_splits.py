@@ -140,7 +140,7 @@ def _by_images(listing: FolderListing, split: Split, seed: int) -> np.ndarray:
                     f"{listing.path}: {listing.class_names[min(lacking)]!r} must be in train and in {other}; "
                     f"disjoint classes serve few-shot learning only"
                 )
-        return np.flatnonzero(listing.parts == SPLITS.index(split))
+        return np.flatnonzero(np.isin(listing.parts, [SPLITS.index(part) for part in _parts_of(split)]))
     counts = np.bincount(listing.labels)
     if counts.min() < len(SPLITS):
         name = listing.class_names[int(counts.argmin())]
@@ -148,7 +148,12 @@ def _by_images(listing: FolderListing, split: Split, seed: int) -> np.ndarray:
             f"{listing.path / name} has {counts.min()} images; each class needs at least three, one for each "
             f"of train, val and test"
         )
-    return split_images(listing.labels, _FRACTIONS, seed)[SPLITS.index(split)]
+    chosen = split_images(listing.labels, _FRACTIONS, seed)
+    return np.sort(np.concatenate([chosen[SPLITS.index(part)] for part in _parts_of(split)]))
+
+
+def _parts_of(split: Split) -> tuple[Split, ...]:
+    return ("train", "val") if split == "trainval" else (split,)
 
 
 def _classes_of_parts(listing: FolderListing) -> list[set[int]]:

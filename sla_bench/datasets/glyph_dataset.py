@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from sla_bench.datasets.glyph_backgrounds import IMAGE_SIDE
 from sla_bench.datasets.glyph_classes import ClassList
 from sla_bench.datasets.glyph_rendering import DEFAULT, Difficulty
 from sla_bench.datasets.rendered_cache import RenderedCache
-from sla_bench.errors import UserError, unknown
+from sla_bench.errors import UserError
 
 _BLOCK = 100
 _BACKGROUND_STREAM, _IMAGE_STREAM, _TURN_STREAM = range(3)
@@ -30,8 +30,9 @@ class GlyphDataset(Dataset):
     """A data set of rendered characters.
 
     Splits by classes hold whole superclasses (12, 4 and 4), with all images of their classes. Splits by
-    images hold all classes: "test" the second number of `images_per_class`, "val" a tenth of the first and
-    "train" the rest of it. All images of a class are drawn independently, so any of them are a random sample.
+    images hold all classes: "test" the second number of `images_per_class`, "val" a tenth of the first,
+    "train" the rest of it and "trainval" both. All images of a class are drawn independently, so any of them
+    are a random sample.
 
     Args:
         characters: the classes of each split.
@@ -66,10 +67,7 @@ class GlyphDataset(Dataset):
         Split by classes, the images are a memory map; by images, an array in memory.
         """
         del split_seed  # the splits are fixed
-        if split not in get_args(Split):
-            raise unknown("split", split, get_args(Split))
-        if by not in get_args(By):
-            raise unknown("kind of split", by, get_args(By))
+        self.check_split(split, by)
         cache = self._cache(data_root)
         if by == "classes":
             images = cache.open(split, self._render)
@@ -135,6 +133,7 @@ class GlyphDataset(Dataset):
             "train": slice(0, train - held_out),
             "val": slice(train - held_out, train),
             "test": slice(train, train + test),
+            "trainval": slice(0, train),
         }[split]
         return images.reshape(-1, train + test, *images.shape[1:])[:, wanted]
 

@@ -43,6 +43,7 @@ def _glyphs(
         properties=ImageProperties(size=IMAGE_SIDE, mean=mean, std=std, crop_padding=2, flip=False),
         origin="nothing to fetch: it is rendered from matplotlib's fonts when first used",
         classes={split: len(classes) for split, classes in characters.items()},
+        class_order="permuted",
         characters=characters,
         difficulty=difficulty,
         folded=folded,

@@ -20,7 +20,7 @@ from sla_bench.errors import UserError
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
 )
-Fit = Literal["crop", "stretch"]
+Fit = Literal["crop", "inner", "stretch"]
 _BLOCK = 128
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -80,7 +80,8 @@ def decode(image: Path | bytes, size: int, fit: Fit, name: str) -> np.ndarray:
     Args:
         image: a file or its content.
         size: height = width of the result in pixels.
-        fit: "crop" scales the shorter side to `size` and cuts out the centre; "stretch" scales both sides.
+        fit: "crop" scales the shorter side to `size` and cuts out the centre; "inner" scales it to 8/7 of
+            `size` (256 for 224) and cuts out the centre; "stretch" scales both sides.
         name: for the message.
 
     Returns:
@@ -92,7 +93,7 @@ def decode(image: Path | bytes, size: int, fit: Fit, name: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
             _check_pixels(opened, name)
-            if fit == "crop":
+            if fit != "stretch":
                 opened.draft("RGB", (2 * size, 2 * size))
             turn = _TURNS.get(_orientation(opened))
             upright = _resized(_as_rgb(opened), size, fit)
@@ -179,10 +180,10 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 
 def _resized(image: Image.Image, size: int, fit: Fit) -> Image.Image:
-    if image.size == (size, size):
+    if image.size == (size, size) and fit != "inner":
         return image
     if fit == "stretch":
         return image.resize((size, size), Image.Resampling.LANCZOS)
-    side = min(image.size)
+    side = min(image.size) * (7 / 8 if fit == "inner" else 1)
     left, top = (image.width - side) / 2, (image.height - side) / 2
     return image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))

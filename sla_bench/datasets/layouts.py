@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
 from sla_bench.datasets.checksums import fingerprint
@@ -30,6 +29,7 @@ class Layout:
         files: files (or folders of images) of a split below such a folder, whether or not they exist.
         read: reads a split's labels and tells how to get its pixels.
         decoded: the pixels must be decoded from image files, so they are converted once.
+        splits: those that it holds.
         verify: compares the files with published checksums; None where none are published.
     """
 
@@ -39,10 +39,11 @@ class Layout:
     read: Callable[[Path, Split], SplitSource]
     decoded: bool = False
     verify: Callable[[Path], list[tuple[Path, str]]] | None = None
+    splits: tuple[Split, ...] = SPLITS
 
     def all_files(self, base: Path) -> list[Path]:
         """Files of all splits, each once."""
-        return list(dict.fromkeys(path for split in SPLITS for path in self.files(base, split)))
+        return list(dict.fromkeys(path for split in self.splits for path in self.files(base, split)))
 
     def absent(self, base: Path) -> list[Path]:
         """Those of them that are not there. A folder does not pass for a file of arrays."""
@@ -51,7 +52,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class LayoutDataset(Dataset):
-    """A few-shot data set with fixed disjoint classes, read from whichever layout is there.
+    """A data set with fixed splits of one kind, read from whichever layout is there.
 
     The first complete layout is taken; a layout of which only a part is there is an error where no other is
     complete. `prepare` converts to memory maps below `DATA_ROOT/prepared/NAME/` what must be decoded, what is
@@ -59,24 +60,23 @@ class LayoutDataset(Dataset):
 
     Args:
         layouts: known layouts, the preferred ones first.
-        other_images: what to take for `by="images"`, for the error.
         fetch: downloads the files below the data root; None where the makers offer no direct download.
     """
 
     layouts: tuple[Layout, ...] = ()
-    other_images: str = ""
     fetch: Callable[[Path], None] | None = field(default=None, repr=False)
 
-    splits: ClassVar[tuple[Split, ...]] = SPLITS
+    splits_by: tuple[By, ...] = ("classes",)
+
+    @property
+    def splits(self) -> tuple[Split, ...]:
+        """The splits that lie on disk."""
+        return tuple(self.classes)
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split; see `Dataset.load`."""
         del split_seed
-        if by != "classes":
-            raise UserError(
-                f"{self.name} has disjoint classes in its splits, so it serves few-shot learning only; "
-                f"{self.other_images}"
-            )
+        self.check_split(split, by)
         prepared = self._open_prepared(split, data_root)
         if prepared is not None:
             return prepared

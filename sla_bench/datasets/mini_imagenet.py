@@ -168,6 +168,6 @@ MINI_IMAGENET = LayoutDataset(
     ),
     classes={"train": 64, "val": 16, "test": 20},
     layouts=_LAYOUTS,
-    other_images="use imagenet for the same classes in train and test",
+    alternative="use imagenet_lt for the same classes in training and test",
 )
 """miniImageNet; images of another size are resized to 84 x 84 regardless of their aspect ratio."""

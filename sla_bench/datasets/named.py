@@ -32,7 +32,7 @@ def load_dataset(
 
     Args:
         name: as in `python -m sla_bench datasets`.
-        split: "train", "val" or "test".
+        split: "train", "val" or "test"; by images also "trainval", train and val together.
         by: "classes": splits have disjoint classes (few-shot); "images": the same classes in each split.
         data_root: folder of the data files; None means $SLA_BENCH_DATA or `datasets/`.
         split_seed: chooses the split where the data set has no fixed one.

@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from sla_bench.datasets.base import Dataset
+from sla_bench.datasets.class_lists import SPLITS
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
@@ -57,7 +58,7 @@ def write_sheet(name: str, data_root: Path, path: Path) -> None:
     from sla_bench.datasets.contact_sheet import contact_sheet
 
     dataset = dataset_named(name)
-    contact_sheet(dataset.load("train", "classes", data_root), path)
+    contact_sheet(dataset.load("train", dataset.splits_by[0], data_root), path)
 
 
 def verify(name: str, data_root: Path) -> list[str]:
@@ -71,8 +72,8 @@ def verify(name: str, data_root: Path) -> list[str]:
     bad = [line for line in lines if line.startswith("bad")]
     if bad:
         raise UserError(f"{name}: {len(bad)} damaged or altered: {'; '.join(line[9:] for line in bad)}")
-    for split in dataset.classes or ("train", "val", "test"):
-        images = dataset.load(split, "classes", data_root)
+    for split in dataset.classes or SPLITS:
+        images = dataset.load(split, dataset.splits_by[0], data_root)
         counts = np.unique(images.class_counts)
         per_class = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
         lines.append(
@@ -83,7 +84,7 @@ def verify(name: str, data_root: Path) -> list[str]:
 
 
 def _classes(dataset: Dataset) -> str:
-    return "/".join(str(n) for n in dataset.classes.values())
+    return "/".join(str(dataset.classes.get(split, "-")) for split in SPLITS) if dataset.classes else ""
 
 
 def _state(dataset: Dataset, data_root: Path) -> str:

@@ -98,6 +98,6 @@ TIERED_IMAGENET = LayoutDataset(
             decoded=True,
         ),
     ),
-    other_images="use imagenet for the same classes in train and test",
+    alternative="use imagenet_lt for the same classes in training and test",
 )
 """tieredImageNet; its splits share neither classes nor categories."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sla_bench.config import EvalConfig, RunConfig
-from sla_bench.datasets.base import Split
+from sla_bench.datasets.base import By, Split
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
@@ -19,6 +19,7 @@ from sla_bench.registry import SCENARIOS
 if TYPE_CHECKING:
     import torch
 
+    from sla_bench.scenarios.base import Training
     from sla_bench.training import Progress
 
 
@@ -34,6 +35,7 @@ class Job:
         data_root: where the data lie.
         out: the results folder.
         device: "auto", "cpu", "cuda", ...
+        keep_models: whether the weights are written.
     """
 
     run_id: str
@@ -43,6 +45,7 @@ class Job:
     data_root: Path
     out: Path
     device: str
+    keep_models: bool = True
 
     @property
     def store(self) -> Store:
@@ -63,22 +66,24 @@ class Fingerprints:
 
     def __init__(self, data_root: Path) -> None:
         self.data_root = data_root
-        self._known: dict[tuple[str, Split, int], str] = {}
+        self._known: dict[tuple[str, Split, By, int], str] = {}
 
-    def of(self, dataset: str, split: Split, split_seed: int) -> str:
+    def of(self, dataset: str, split: Split, by: By, split_seed: int) -> str:
         """Return the hash of one split.
 
         Raises:
             UserError: the files are missing or damaged.
         """
-        key = (dataset, split, split_seed if dataset_named(dataset).split_depends_on_seed else 0)
+        key = (dataset, split, by, split_seed if dataset_named(dataset).split_depends_on_seed else 0)
         if key not in self._known:
-            images = dataset_named(dataset).load(split, "classes", self.data_root, split_seed=split_seed)
+            images = dataset_named(dataset).load(split, by, self.data_root, split_seed=split_seed)
             self._known[key] = images.checksum
         return self._known[key]
 
 
-def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str) -> list[Job]:
+def make_jobs(
+    tasks: Iterable[Task], data_root: Path, out: Path, device: str, keep_models: bool = True
+) -> list[Job]:
     """Read the data's hashes and name every run.
 
     Raises:
@@ -87,14 +92,13 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str) ->
     prints = Fingerprints(data_root)
     jobs = []
     for task in tasks:
-        name, seed = task.run.dataset, task.run.seed
-        training_data = hashlib.sha256(
-            (prints.of(name, "train", seed) + prints.of(name, "val", seed)).encode()
-        ).hexdigest()[:16]
-        test_data = prints.of(name, "test", seed)
+        name, seed, scenario = task.run.dataset, task.run.seed, SCENARIOS[task.run.scenario]
+        seen = "".join(prints.of(name, split, scenario.by, seed) for split in scenario.training_splits)
+        training_data = hashlib.sha256(seen.encode()).hexdigest()[:16]
+        test_data = prints.of(name, "test", scenario.by, seed)
         evaluations = {e.digest(data=test_data): e for e in task.evaluations}
         run_id = task.run.digest(data=training_data)
-        jobs.append(Job(run_id, task.run, evaluations, test_data, data_root, out, device))
+        jobs.append(Job(run_id, task.run, evaluations, test_data, data_root, out, device, keep_models))
     return jobs
 
 
@@ -107,28 +111,36 @@ def perform(job: Job, progress: Progress) -> None:
     import torch
     from safetensors.torch import load_file, save
 
-    from sla_bench.harness.environment import describe
-
     torch.set_num_threads(job.run.threads)
     device = pick_device(job.device)
     scenario, store = SCENARIOS.load(job.run.scenario), job.store
+    training = None
     if store.has_run(job.run_id):
-        state = load_file(store.run_folder(job.run_id) / "model.safetensors")
+        weights = store.run_folder(job.run_id) / "model.safetensors"
+        if not weights.exists():
+            raise UserError(
+                f"run {job.run_id} was recorded with --keep-models none, its weights are gone; delete "
+                f"{weights.parent} to train it again"
+            )
+        state = load_file(weights)
     else:
         training = scenario.run(job.run, job.data_root, device, progress)
         state = training.state
-        environment = describe(job.run.threads, str(device))
-        store.write_run(
-            job.run_id,
-            job.run,
-            save({name: value.contiguous() for name, value in state.items()}),
-            training.history,
-            environment,
-            training.summary,
-        )
+    # The record of a run without weights comes last: nothing could be evaluated after it.
+    if training is not None and job.keep_models:
+        _record(job, training, save({name: value.contiguous() for name, value in state.items()}), device)
     for eval_id, evaluation in job.open_evaluations().items():
         result = scenario.evaluate(job.run, evaluation, state, job.data_root, device, progress)
         store.write_evaluation(job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash)
+    if training is not None and not job.keep_models:
+        _record(job, training, None, device)
+
+
+def _record(job: Job, training: Training, weights: bytes | None, device: torch.device) -> None:
+    from sla_bench.harness.environment import describe
+
+    environment = describe(job.run.threads, str(device))
+    job.store.write_run(job.run_id, job.run, weights, training.history, environment, training.summary)
 
 
 def pick_device(name: str) -> torch.device:

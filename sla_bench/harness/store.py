@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from sla_bench.config import PROTOCOL_VERSION, EvalConfig, RunConfig
+from sla_bench.grid import form_of
 from sla_bench.harness.files import write_atomically, write_json, write_text
 
 
@@ -60,7 +61,7 @@ class Store:
 
     Args:
         root: `results/`.
-        scenario: "fewshot".
+        scenario: its name.
     """
 
     def __init__(self, root: Path, scenario: str) -> None:
@@ -76,7 +77,7 @@ class Store:
         return self.run_folder(run_id) / "evaluations" / eval_id
 
     def has_run(self, run_id: str) -> bool:
-        """The training is finished and its model is kept."""
+        """The training is finished."""
         return (self.run_folder(run_id) / "done.json").exists()
 
     def has_evaluation(self, run_id: str, eval_id: str) -> bool:
@@ -87,12 +88,20 @@ class Store:
         self,
         run_id: str,
         config: RunConfig,
-        model: bytes,
+        model: bytes | None,
         history: list[dict[str, float]],
         environment: dict[str, Any],
         summary: dict[str, Any],
     ) -> None:
         """Write a finished training; done.json comes last.
+
+        Args:
+            run_id: its name.
+            config: what was trained.
+            model: the weights in safetensors format; None keeps none.
+            history: one row per checkpoint.
+            environment: what it was trained with.
+            summary: goes to done.json.
 
         Raises:
             UserError: no permission, or the disk is full.
@@ -100,7 +109,8 @@ class Store:
         folder = self.run_folder(run_id)
         write_json(folder / "config.json", config.model_dump(mode="json"))
         write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
-        write_atomically(folder / "model.safetensors", lambda file: file.write(model))
+        if model is not None:
+            write_atomically(folder / "model.safetensors", lambda file: file.write(model))
         write_json(folder / "environment.json", environment)
         write_json(folder / "done.json", {**summary, "protocol": PROTOCOL_VERSION})
 
@@ -131,27 +141,33 @@ class Store:
         A folder that is unfinished is passed over; `damaged` lists those that should be readable and are not.
         """
         for folder in sorted(self.folder.glob("runs/*/done.json")):
-            if (record := _read_run(folder.parent)) is not None:
+            if (record := _read_run(folder.parent, self.scenario)) is not None:
                 yield record
 
     def damaged(self) -> list[Path]:
         """Folders of finished trainings that can't be read."""
-        return [f.parent for f in sorted(self.folder.glob("runs/*/done.json")) if _read_run(f.parent) is None]
+        return [
+            f.parent
+            for f in sorted(self.folder.glob("runs/*/done.json"))
+            if _read_run(f.parent, self.scenario) is None
+        ]
 
 
-def _read_run(folder: Path) -> RunRecord | None:
+def _read_run(folder: Path, scenario: str) -> RunRecord | None:
+    form = form_of(scenario)
     try:
-        config = RunConfig.model_validate_json((folder / "config.json").read_bytes())
+        config = form.run.model_validate_json((folder / "config.json").read_bytes())
         done = json.loads((folder / "done.json").read_bytes())
         evaluations = tuple(
-            _read_evaluation(f.parent) for f in sorted(folder.glob("evaluations/*/metrics.json"))
+            _read_evaluation(f.parent, form.evaluation)
+            for f in sorted(folder.glob("evaluations/*/metrics.json"))
         )
         return RunRecord(folder.name, folder, config, done, evaluations)
     except (OSError, ValueError, KeyError):
         return None
 
 
-def _read_evaluation(folder: Path) -> EvaluationRecord:
-    config = EvalConfig.model_validate_json((folder / "config.json").read_bytes())
+def _read_evaluation(folder: Path, kind: type[EvalConfig]) -> EvaluationRecord:
+    config = kind.model_validate_json((folder / "config.json").read_bytes())
     content = json.loads((folder / "metrics.json").read_bytes())
     return EvaluationRecord(folder, config, content["rows"], content["data_hash"], content["protocol"])

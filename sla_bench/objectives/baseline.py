@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sla_bench.objectives import classifier_base
 from sla_bench.objectives.base import (
     EpisodeFeatures,
     Head,
@@ -29,3 +30,13 @@ class Baseline(SingleObjective):
         return smoothed_cross_entropy(logits, features.query_labels, label_smoothing), accuracy(
             logits, features.query_labels
         )
+
+
+class BaselineClassifier(classifier_base.SingleClassifier):
+    """The criterion on upright images."""
+
+    row = "baseline"
+
+    def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """CE(u(z_1), y), or another criterion; over all copies where a batch holds some."""
+        return classifier_base.every_view(self.criterion, self.head(features), labels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from sla_bench.objectives import classifier_base
 from sla_bench.objectives.base import (
     EpisodeFeatures,
     Head,
@@ -28,3 +29,14 @@ class DataAugmentation(SingleObjective):
         logits = pooled_logits(features, head)
         labels = features.query_labels[..., None].expand(logits.shape[:-1])
         return smoothed_cross_entropy(logits, labels, label_smoothing), accuracy(logits, labels)
+
+
+class DataAugmentationClassifier(classifier_base.SingleClassifier):
+    """All M views of an image under its label."""
+
+    row = "DA"
+    trains_on_views = True
+
+    def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """mean_j CE(u(z_j), y), or another criterion."""
+        return classifier_base.every_view(self.criterion, self.head(features), labels)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sla_bench.errors import UserError
+from sla_bench.objectives import classifier_base
 from sla_bench.objectives.base import EpisodeFeatures, Head, view_loss
-from sla_bench.objectives.baseline import Baseline
+from sla_bench.objectives.baseline import Baseline, BaselineClassifier
 from sla_bench.transforms import Transform
 
 
@@ -28,9 +29,7 @@ class AuxiliaryRotation(Baseline):
 
     def __init__(self, transform: Transform, weight: float = 1.0) -> None:
         super().__init__(transform)
-        if not weight > 0:
-            raise UserError(f"rot-aux: weight must be positive, got {weight}")
-        self.weight = weight
+        self.weight = _positive(weight)
 
     def view_head(self, num_features: int) -> nn.Module:
         """A linear layer (..., D) -> (..., M)."""
@@ -43,3 +42,42 @@ class AuxiliaryRotation(Baseline):
         assert view_head is not None
         loss, accuracy = super().loss(features, head, label_smoothing, None)
         return loss + self.weight * view_loss(features, view_head), accuracy
+
+
+class AuxiliaryRotationClassifier(BaselineClassifier):
+    """The criterion on upright images; telling the view of all M is learned beside it.
+
+    Args:
+        num_features: D.
+        classes: the classes and their criterion.
+        transform: the label augmentation.
+        weight: beta, of the second task.
+
+    Raises:
+        UserError: the weight is not positive.
+    """
+
+    row = "rot-aux"
+    trains_on_views = True
+
+    def __init__(
+        self,
+        num_features: int,
+        classes: classifier_base.Classes,
+        transform: Transform,
+        weight: float = 1.0,
+    ) -> None:
+        super().__init__(num_features, classes, transform)
+        self.weight = _positive(weight)
+        self.view_head = nn.Linear(num_features, self.num_views)
+
+    def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """CE(u(z_1), y) + beta mean_j CE(v(z_j), j), the first or another criterion."""
+        loss, accuracy = super().loss(features[:, :1], labels)
+        return loss + self.weight * classifier_base.view_loss(self.view_head(features)), accuracy
+
+
+def _positive(weight: float) -> float:
+    if not weight > 0:
+        raise UserError(f"rot-aux: weight must be positive, got {weight}")
+    return weight

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from sla_bench.errors import unknown
-from sla_bench.label_augmentation import aggregate, joint_labels, single
+from sla_bench.label_augmentation import aggregate, joint_labels, single, split_joint
+from sla_bench.objectives import classifier_base
 from sla_bench.objectives.base import (
     EpisodeFeatures,
     EpisodeObjective,
@@ -40,9 +43,7 @@ class SLA(EpisodeObjective):
 
     def __init__(self, transform: Transform, joint_scope: str = "all") -> None:
         super().__init__(transform)
-        if joint_scope not in JOINT_SCOPES:
-            raise unknown("joint_scope", str(joint_scope), JOINT_SCOPES)
-        self.joint_scope = joint_scope
+        self.joint_scope = _checked_scope(joint_scope)
         views = self.num_views
         self.rows = {
             "SLA+AG": Passes(views, views),
@@ -77,3 +78,71 @@ class SLA(EpisodeObjective):
             "SLA+plain": plain[:, :, 0],
             "SLA+plain+TTA": plain.mean(2),
         }
+
+
+class SLAClassifier(classifier_base.ClassifierObjective):
+    """A classifier over the N*M joint labels, trained on all views.
+
+    Args:
+        num_features: D.
+        classes: the classes and their criterion; a class's count is that of each of its joint labels.
+        transform: the label augmentation.
+        joint_scope: "all": softmax over all N*M columns; "view": over the N columns of the view itself.
+
+    Raises:
+        UserError: unknown scope.
+    """
+
+    trains_on_views = True
+
+    def __init__(
+        self,
+        num_features: int,
+        classes: classifier_base.Classes,
+        transform: Transform,
+        joint_scope: str = "all",
+    ) -> None:
+        super().__init__(num_features, classes, transform)
+        self.joint_scope = _checked_scope(joint_scope)
+        self.joint_criterion = classes.joint_criterion(self.num_views)
+        self.view_criterion = classes.criterion()
+        self.joint_head = self.joint_criterion.head(num_features)
+        self.joint_weight = self.num_views if classes.joint_reduction == "sum" else 1
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Aggregated over the views, and single."""
+        return {"SLA+AG": self.num_views, "SLA+SI": 1}
+
+    def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """mean_j CE(w(z_j), (y, j)), or another criterion."""
+        return self.joint_loss(self.joint_logits(features), labels)
+
+    def joint_logits(self, features: Tensor) -> Tensor:
+        """(B, M, D) -> (B, M, N, M)."""
+        return split_joint(self.joint_head(features), self.num_views)
+
+    def joint_loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss and accuracy of joint logits (B, M, N, M) for the classes (B,)."""
+        if self.joint_scope == "view":
+            own = logits.diagonal(dim1=1, dim2=3).transpose(1, 2)
+            loss, right = classifier_base.every_view(self.view_criterion, own, labels)
+        else:
+            flat, joint = logits.flatten(0, 1).flatten(1), joint_labels(labels, self.num_views).flatten()
+            loss, right = self.joint_criterion(flat, joint), classifier_base.accuracy(flat, joint)
+        return self.joint_weight * loss, right
+
+    def joint_scores(self, logits: Tensor) -> Tensor:
+        """The criterion's scores of joint logits (B, M, N, M)."""
+        return split_joint(self.joint_criterion.scores(logits.flatten(2)), self.num_views)
+
+    def read(self, features: Tensor) -> dict[str, Tensor]:
+        """SLA+AG and SLA+SI; see the base class."""
+        scores = self.joint_scores(self.joint_logits(features))
+        return {"SLA+AG": aggregate(scores), "SLA+SI": single(scores)}
+
+
+def _checked_scope(scope: str) -> str:
+    if scope not in JOINT_SCOPES:
+        raise unknown("joint_scope", str(scope), JOINT_SCOPES)
+    return scope

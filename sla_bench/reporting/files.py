@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from sla_bench.datasets.named import dataset_named
 from sla_bench.harness.files import write_text
 from sla_bench.harness.store import RunRecord, Store
+from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.reading import Reading
 
 
 def write_leaderboard(store: Store) -> pd.DataFrame:
@@ -27,18 +28,20 @@ def write_leaderboard(store: Store) -> pd.DataFrame:
 
 
 def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
-    """Draw gains, accuracies and learning curves as PNG and SVG; return their paths."""
+    """Draw gains, accuracies, learning curves and what the scenario adds, as PNG and SVG."""
     from sla_bench.reporting.plots import plot_accuracies, plot_gains, plot_learning_curves
 
     if table.empty:
         return []
-    paths = plot_accuracies(table, store.folder / "accuracies")
-    if table["relative_gain_pct"].notna().any():
-        paths += plot_gains(table, store.folder / "gains")
+    accuracies = table[table["metric"] == "accuracy"]
+    paths = plot_accuracies(accuracies, store.folder / "accuracies")
+    if accuracies["relative_gain_pct"].notna().any():
+        paths += plot_gains(accuracies, store.folder / "gains")
     curves = histories(store.records())
-    if not curves.empty:
+    if curves["val_accuracy"].notna().any():
         paths += plot_learning_curves(curves, store.folder / "learning_curves")
-    return paths
+    reading: Reading = SCENARIOS.load(store.scenario, "reading")
+    return paths + reading.pictures(store, table)
 
 
 def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
@@ -46,13 +49,14 @@ def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
     parts = []
     for record in records:
         config = record.config
+        reading: Reading = SCENARIOS.load(config.scenario, "reading")
         about = {
             "label": f"{config.method} {config.transform or ''} {record.run_id[:4]}".replace("  ", " "),
             "dataset": config.dataset,
-            "learner": config.learner,
+            "learner": reading.learner(config),
             "method": config.method,
             "transform": config.transform,
-            "train_shots": config.train_shots,
+            "train_shots": reading.train_shots(config),
             "seed": config.seed,
         }
         members = record.history.groupby("member")
@@ -80,34 +84,55 @@ def markdown(table: pd.DataFrame) -> str:
     for (dataset, budget, backbone), part in table.groupby(["dataset", "budget", "backbone"], sort=False):
         lines += [f"## {dataset}, {backbone}, budget {budget}", ""]
         lines += ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
-        for _, row in part.iterrows():
+        for _, row in part[part["metric"] == "accuracy"].iterrows():
             cells = [str(c).replace("|", "\\|") for c in cells_of(row)]
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
+        further = further_metrics(part)
+        if not further.empty:
+            lines += ["| " + " | ".join(further.columns) + " |", "|" + " --- |" * len(further.columns)]
+            lines += ["| " + " | ".join(row) + " |" for row in further.itertuples(index=False)]
+            lines.append("")
     return "\n".join(lines)
-
-
-MANY_SPLITS = 10
 
 
 def notes(table: pd.DataFrame) -> list[str]:
     """What a reader of the table has to know about its intervals."""
     found = []
-    if table["seeds"].min() == 1:
+    if (table["interval_kind"] == "test-only").any():
         found.append(
             "One seed: one trained model per method; the interval covers test sampling only, "
             "seed variation is not in it."
         )
     if table["budget"].str.startswith("smoke").any():
         found.append("Budget smoke only shows that everything runs: weak baselines inflate relative gains.")
-    few = table[table["seeds"] < MANY_SPLITS]["dataset"].unique()
-    found += [
-        f"{name} has no fixed classes for training and test: the seed splits them. Fewer than {MANY_SPLITS} "
-        "splits are a demonstration, not a result."
-        for name in few
-        if dataset_named(name).split_depends_on_seed
-    ]
+    for scenario, part in table.groupby("scenario", sort=False):
+        reading: Reading = SCENARIOS.load(str(scenario), "reading")
+        found += reading.notes(part)
     return found
+
+
+def further_metrics(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per method with all its metrics but accuracy as texts; empty where there are none."""
+    rows = table[
+        (table["metric"] != "accuracy") & (table["reference"].isna() | (table["reference"] == "baseline"))
+    ]
+    if rows.empty:
+        return pd.DataFrame()
+    metrics = list(dict.fromkeys(rows["metric"]))
+    lines = []
+    for names, part in rows.groupby(["setting", "learner", "method", "transform"], sort=False):
+        own = part.set_index("metric", drop=False)
+        cells = [_with_reach(own.loc[m]) if m in own.index else "" for m in metrics]
+        lines.append([*names[:3], *cells])
+    units = [m if m == "NLL" else f"{m} %" for m in metrics]
+    return pd.DataFrame(lines, columns=["setting", "learner", "method", *units])
+
+
+def _with_reach(row: pd.Series) -> str:
+    form = ".2f" if row["metric"] == "NLL" else ".1f"
+    reach = (row["ci95_high"] - row["ci95_low"]) / 2
+    return f"{row['value']:{form}}" + ("" if pd.isna(reach) else f" +- {reach:{form}}")
 
 
 HEADINGS = (
@@ -142,9 +167,9 @@ def cells_of(row: pd.Series) -> list[str]:
     if pd.notna(row["published"]):
         unsure = "" if row["published_status"] == "verified" else f" ({row['published_status']})"
         published = f"{row['published']:.2f}{unsure}"
-    shots = (
-        f", trained {row['train_shots']}-shot" if f" {row['train_shots']}-shot" not in row["setting"] else ""
-    )
+    shots = ""
+    if pd.notna(row["train_shots"]) and f" {row['train_shots']:.0f}-shot" not in row["setting"]:
+        shots = f", trained {row['train_shots']:.0f}-shot"
     return [
         f"{row['setting']}{shots}",
         row["learner"],
@@ -158,7 +183,7 @@ def cells_of(row: pd.Series) -> list[str]:
         str(row["seeds"]),
         number(row["train_images"], ",.0f"),
         number(row["train_seconds"], ".0f"),
-        f"{row['support_passes']}/{row['query_passes']}",
+        "/".join(f"{row[n]:.0f}" for n in ("support_passes", "query_passes") if pd.notna(row[n])),
         published,
     ]
 

@@ -12,16 +12,28 @@ from rich.table import Table
 
 from sla_bench.config import RunConfig
 from sla_bench.harness.workers import News
-from sla_bench.reporting.files import HEADINGS, cells_of, notes
+from sla_bench.registry import SCENARIOS
+from sla_bench.reporting.files import HEADINGS, cells_of, further_metrics, notes
+from sla_bench.reporting.reading import Reading
 
 _PLAIN_INTERVAL = 15.0
-_HIDDEN = {"seeds", "p (Holm)", "published", "against"}
+# headings that are left out where their column is empty, or the same in each row
+_HIDDEN = {
+    "open +-": "ci95_open",
+    "seeds": "seeds",
+    "p (Holm)": "p_holm",
+    "published": "published",
+    "against": "reference",
+}
 
 
 def label(run: RunConfig) -> str:
     """Name a run in a few words."""
     views = f" {run.transform}" if run.transform not in (None, "rotation") else ""
-    return f"{run.dataset} {run.learner} {run.train_shots}-shot {run.method}{views} seed {run.seed}"
+    reading: Reading = SCENARIOS.load(run.scenario, "reading")
+    shots = reading.train_shots(run)
+    setting = f"{run.dataset} {reading.learner(run)}" + ("" if shots is None else f" {shots}-shot")
+    return f"{setting} {run.method}{views} seed {run.seed}"
 
 
 class Board:
@@ -91,18 +103,18 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     if table.empty:
         console.print("no finished runs")
         return
-    shown = [h for h in HEADINGS if h not in _HIDDEN or _worth_showing(h, table)]
+    accuracies = table[table["metric"] == "accuracy"]
+    shown = [h for h in HEADINGS if h not in _HIDDEN or _worth_showing(h, accuracies)]
     keys = ["dataset", "backbone", "budget", "setting", "learner"]
     skip = {"setting", "learner"}
-    for names, part in table.groupby(keys, sort=False):
+    for names, part in accuracies.groupby(keys, sort=False):
         dataset, backbone, budget, _, learner = names
         setting = cells_of(part.iloc[0])[0]
-        block = Table(
-            title=f"{dataset}, {setting}, {learner}, {backbone}, budget {budget}, "
-            f"{part['episodes'].iloc[0]:,} test episodes",
-            title_justify="left",
-            title_style="bold",
+        title = (
+            f"{dataset}, {setting}, {learner}, {backbone}, budget {budget}, "
+            f"{part['test_samples'].iloc[0]:,.0f} test samples"
         )
+        block = Table()
         columns = [h for h in shown if h not in skip]
         rows = [dict(zip(HEADINGS, cells_of(row), strict=True)) for _, row in part.iterrows()]
         for heading in columns:
@@ -112,15 +124,26 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
                 block.add_column(heading, justify="right")
         for row in rows:
             block.add_row(*(row[h] for h in columns))
-        console.print(block)
+        _print_block(console, title, block)
+    further = further_metrics(table)
+    if not further.empty:
+        block = Table()
+        for heading in further.columns:
+            words = heading in ("setting", "learner", "method")
+            block.add_column(heading, justify="left" if words else "right")
+        for texts in further.itertuples(index=False):
+            block.add_row(*texts)
+        _print_block(console, "further metrics", block)
     for note in notes(table):
         console.print(note, highlight=False)
 
 
+def _print_block(console: Console, title: str, block: Table) -> None:
+    # The title of a rich table is broken at the table's width.
+    console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(block)
+
+
 def _worth_showing(heading: str, table: pd.DataFrame) -> bool:
-    column = {"seeds": "seeds", "p (Holm)": "p_holm", "published": "published", "against": "reference"}[
-        heading
-    ]
-    if heading == "seeds":
-        return bool(table[column].max() > 1)
-    return bool(table[column].notna().any())
+    column = table[_HIDDEN[heading]]
+    return bool(column.max() > 1 if heading == "seeds" else column.notna().any())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from sla_bench.augment import ImageBatches
 from sla_bench.backbones.base import Backbone
-from sla_bench.config import EvalConfig, Precision, RunConfig
+from sla_bench.config import FewShotEvaluation, FewShotRun, Precision
 from sla_bench.datasets.base import Dataset, LabeledImages, Split
 from sla_bench.datasets.named import dataset_named
 from sla_bench.embedding import embed, episode_chunks
@@ -21,13 +20,12 @@ from sla_bench.episodes import EpisodeSampler, FlatEpisodes, disjoint_episodes, 
 from sla_bench.metrics import class_jackknife, few_shot_metrics
 from sla_bench.objectives.base import EpisodeFeatures, EpisodeObjective
 from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
+from sla_bench.scenarios.base import ANY_TRANSFORM, Evaluation, Training, first_images, member_state
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import Progress, TrainingResult, autocast, silent, train
 from sla_bench.transforms import Transform
 
 VALIDATION_QUERIES = 15
-ANY_TRANSFORM = "rotation"
-"""Stands in where a training has no views (config.transform is None) and so does not depend on it."""
 
 
 class EpisodicModel(nn.Module):
@@ -38,31 +36,7 @@ class EpisodicModel(nn.Module):
         self.backbone, self.head, self.view_head = backbone, head, view_head
 
 
-@dataclass
-class Training:
-    """Result of `run`.
-
-    Args:
-        state: state dict of all members, keys `members.<k>.<name>`.
-        history: rows of all members, with the column `member`.
-        summary: train_images (through the backbone, forward and backward), train_seconds, parameters,
-            best_step and val_accuracy of each member.
-    """
-
-    state: dict[str, Tensor]
-    history: list[dict[str, float]]
-    summary: dict[str, Any]
-
-
-@dataclass
-class Evaluation:
-    """Result of `evaluate`: metrics per row, and arrays from which each figure can be computed again."""
-
-    metrics: dict[str, dict[str, Any]]
-    samples: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-def build_objective(config: RunConfig, transform: str) -> EpisodeObjective:
+def build_objective(config: FewShotRun, transform: str) -> EpisodeObjective:
     """Build the config's objective over the views of `transform`.
 
     Raises:
@@ -71,7 +45,9 @@ def build_objective(config: RunConfig, transform: str) -> EpisodeObjective:
     return METHODS.load(config.method)(TRANSFORMS.load(transform), **config.method_options)
 
 
-def build_model(config: RunConfig, dataset: Dataset, objective: EpisodeObjective, seed: int) -> EpisodicModel:
+def build_model(
+    config: FewShotRun, dataset: Dataset, objective: EpisodeObjective, seed: int
+) -> EpisodicModel:
     """Build a model; its initial weights depend on `seed`, backbone and head, and not on the objective.
 
     Raises:
@@ -87,19 +63,9 @@ def build_model(config: RunConfig, dataset: Dataset, objective: EpisodeObjective
     return EpisodicModel(backbone, head, view_head)
 
 
-def load_images(config: RunConfig, split: Split, data_root: Path) -> LabeledImages:
+def load_images(config: FewShotRun, split: Split, data_root: Path) -> LabeledImages:
     """Read one split with the classes that the config's seed gives it (fixed ones for most data sets)."""
     return dataset_named(config.dataset).load(split, "classes", data_root, split_seed=config.seed)
-
-
-def first_images(labels: np.ndarray, per_class: int | None) -> np.ndarray:
-    """Return the positions of the first `per_class` images of each class, ascending; None means all."""
-    if per_class is None:
-        return np.arange(len(labels))
-    order = np.argsort(labels, kind="stable")
-    counts = np.bincount(labels)
-    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return np.sort(order[rank < per_class])
 
 
 class EpisodeReader:
@@ -178,8 +144,8 @@ class EpisodeReader:
         return counted
 
 
-def run(config: RunConfig, data_root: Path, device: torch.device, progress: Progress = silent) -> Training:
-    """Train the members of a run and return their weights at the best validation accuracy.
+def run(config: FewShotRun, data_root: Path, device: torch.device, progress: Progress = silent) -> Training:
+    """Train the members of a run and return their weights at the best validation accuracy, or the last.
 
     Args:
         config: the training.
@@ -223,7 +189,7 @@ def run(config: RunConfig, data_root: Path, device: torch.device, progress: Prog
 
 
 def _train_member(
-    config: RunConfig,
+    config: FewShotRun,
     objective: EpisodeObjective,
     model: EpisodicModel,
     labels: np.ndarray,
@@ -256,7 +222,8 @@ def _train_member(
             features = model.backbone(batch.contiguous(memory_format=torch.channels_last))
         return features.float().view(*shape, -1, features.shape[-1])
 
-    def batch_loss() -> tuple[Tensor, Tensor]:
+    def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
+        del done
         episodes = sampler.sample(config.batch_episodes).flatten(generator)
         features = EpisodeFeatures(
             features_of(episodes.support, episodes.support_views),
@@ -291,15 +258,16 @@ def _train_member(
         batch_loss,
         validate,
         config,
-        step_factor=objective.step_factor,
+        steps=config.steps * objective.step_factor,
+        choose_best=config.selection == "validation",
         after_step=model.backbone.advance,
         progress=progress,
     )
 
 
 def evaluate(
-    config: RunConfig,
-    evaluation: EvalConfig,
+    config: FewShotRun,
+    evaluation: FewShotEvaluation,
     state: dict[str, Tensor],
     data_root: Path,
     device: torch.device,
@@ -338,8 +306,7 @@ def evaluate(
     models, embeddings = [], []
     for member in range(objective.members):
         model = build_model(config, dataset, objective, config.seed).to(device).eval()
-        prefix = f"members.{member}."
-        model.load_state_dict({n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)})
+        model.load_state_dict(member_state(state, member))
         models.append(model)
         embeddings.append(reader.embeddings(model, objective.transform, config.precision, progress))
     rows = list(objective.rows)

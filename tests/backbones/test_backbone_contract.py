@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from sla_bench.backbones.base import Backbone
+from sla_bench.embedding import embed
 from sla_bench.registry import BACKBONES
 
 
@@ -46,3 +47,24 @@ def test_backbone_with_its_generator_goes_to_another_process(backbone):
     assert torch.equal(copy.generator.get_state(), backbone.generator.get_state())
     images = torch.randn(2, 3, 32, 32)
     assert torch.equal(copy.eval()(images), backbone.eval()(images))
+
+
+class Images:
+    """Gives rows of a tensor."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def plain(self, index):
+        return self.images[index]
+
+
+def test_embeddings_are_the_features_of_the_plain_network_in_eval_mode(backbone):
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        # Batch normalisation has to be something else than the identity for folding to be tested.
+        backbone.train()(2 * torch.randn(32, 3, 32, 32, generator=generator) + 1)
+        images = torch.randn(6, 3, 32, 32, generator=generator)
+        expected = backbone.eval()(images)
+    found = embed(backbone, Images(images), torch.arange(6), batch_size=4)[:, 0]
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()

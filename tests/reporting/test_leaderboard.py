@@ -95,7 +95,7 @@ def test_of_two_evaluations_the_one_with_more_episodes_counts(tmp_path):
     write_records(tmp_path, BOTH)
     store, _ = write_records(tmp_path, BOTH, settings=("episodes=90",))
     table = leaderboard(store.records())
-    assert set(table["episodes"]) == {90}
+    assert set(table["test_samples"]) == {90}
 
 
 def test_protocols_do_not_mix(tmp_path):

@@ -7,7 +7,8 @@ import torch
 from sla_bench.datasets.base import LabeledImages
 from sla_bench.datasets.glyphs import GLYPHS
 from sla_bench.episodes import test_episodes as fixed_episodes
-from sla_bench.grid import FewShotOptions, span
+from sla_bench.forms.fewshot import FORM
+from sla_bench.grid import options_model, span
 from sla_bench.objectives.base import EpisodeFeatures
 from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios import fewshot
@@ -29,7 +30,7 @@ def reduced_glyphs(monkeypatch):
 
 def task(*settings, **options):
     given = {"method": ["sla"], "budget": "smoke", **options}
-    (one,) = span(FewShotOptions(**given).model_dump(), [*SHORT, *settings])
+    (one,) = span(FORM, options_model(FORM)(**given).model_dump(), [*SHORT, *settings])
     return one
 
 

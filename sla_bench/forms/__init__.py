@@ -1,0 +1,1 @@
+"""What each scenario asks for: its options, budgets and limits."""

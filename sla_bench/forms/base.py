@@ -1,0 +1,58 @@
+"""What the command line needs to know about a scenario, before anything is imported that computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sla_bench.config import EvalConfig, RunConfig
+from sla_bench.datasets.named import dataset_named
+from sla_bench.errors import UserError
+from sla_bench.registry import TRANSFORMS
+
+BUDGETS = ("smoke", "quick", "paper")
+
+
+@dataclass(frozen=True)
+class Form:
+    """One scenario's options, how they are completed, and what is refused.
+
+    Args:
+        run: fields of a training.
+        evaluation: fields of an evaluation.
+        order: the fields that span a grid; the last varies fastest.
+        default_methods: what a plain run compares.
+        budgets: (one of BUDGETS, data set) -> field of `run` or `evaluation` -> value.
+        complete: fills in, in the first argument, what follows from other fields; the second holds what the
+            user gave.
+        check: refuses what the data set is known not to serve, with a sentence, before any file is read.
+        evaluation_like_training: fields of the evaluation that a training suggests.
+    """
+
+    run: type[RunConfig]
+    evaluation: type[EvalConfig]
+    order: tuple[str, ...]
+    default_methods: tuple[str, ...]
+    budgets: Callable[[str, str], dict[str, Any]]
+    complete: Callable[[dict[str, Any], Mapping[str, Any]], None]
+    check: Callable[[RunConfig, EvalConfig], None]
+    evaluation_like_training: Callable[[RunConfig], dict[str, Any]]
+
+    @property
+    def scenario(self) -> str:
+        """Its name in the registry."""
+        return str(self.run.model_fields["scenario"].default)
+
+
+def check_colors(run: RunConfig, evaluation: EvalConfig) -> None:
+    """Refuse colour permutations of grey images.
+
+    Raises:
+        UserError: the transform permutes colours where there are none.
+    """
+    if dataset_named(run.dataset).properties.grey and TRANSFORMS[evaluation.transform].uses_color:
+        raise UserError(
+            f"transform {evaluation.transform!r} permutes colours, but the images of {run.dataset} are grey; "
+            "use rotation or rotation2"
+        )

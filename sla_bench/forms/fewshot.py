@@ -1,0 +1,131 @@
+"""What a command of the few-shot scenario may say, what its budgets fill in, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
+from sla_bench.datasets.named import dataset_named
+from sla_bench.errors import UserError
+from sla_bench.forms.base import Form, check_colors
+from sla_bench.registry import LEARNERS, METHODS, TRANSFORMS
+
+_SMOKE: dict[str, Any] = {
+    "backbone": "conv4-32",
+    "train_ways": 5,
+    "train_shots": 5,
+    "train_queries": 10,
+    "val_shots": 5,
+    "optimizer": "adam",
+    "learning_rate": 2e-3,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 0.0,
+    "schedule": "cosine",
+    "milestones": {},
+    "steps": 80,
+    "batch_episodes": 1,
+    "label_smoothing": 0.0,
+    "validations": 2,
+    "validation_episodes": 200,
+    "validation_images": 30,
+    "episodes": 200,
+    "jackknife_episodes": 0,
+    "images_per_class": 40,
+}
+
+_QUICK: dict[str, Any] = {
+    **_SMOKE,
+    "backbone": "conv4",
+    "steps": 1000,
+    "validations": 5,
+    "validation_episodes": 2000,
+    "validation_images": 100,
+    "episodes": 2000,
+    "jackknife_episodes": 10_000,
+    "images_per_class": None,
+}
+
+# MetaOptNet, train.py and section 4.1 of arXiv 1904.03758: 60 epochs of 1,000 batches of 8 episodes; the
+# factors change at the start of the 20th, 40th and 50th epoch.
+_PAPER: dict[str, Any] = {
+    **_QUICK,
+    "backbone": "resnet12",
+    "train_shots": 15,
+    "train_queries": 6,
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "weight_decay": 5e-4,
+    "schedule": "steps",
+    "milestones": {"19/60": 0.06, "39/60": 0.012, "49/60": 0.0024},
+    "steps": 60_000,
+    "batch_episodes": 8,
+    "validations": 60,
+    "validation_images": None,
+}
+_PAPER_BY_DATASET: dict[str, dict[str, Any]] = {
+    "mini_imagenet": {"label_smoothing": 0.1},
+    "tiered_imagenet": {"train_shots": 10},
+    "cifar_fs": {"train_shots": 5},
+}
+
+
+def _budgets(name: str, dataset: str) -> dict[str, Any]:
+    tables = {
+        "smoke": _SMOKE,
+        "quick": _QUICK,
+        "paper": {**_PAPER, **_PAPER_BY_DATASET.get(dataset, {})},
+    }
+    return dict(tables[name])
+
+
+def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
+    learner = LEARNERS[values["learner"]]
+    values.setdefault("ways", FewShotEvaluation.model_fields["ways"].default)
+    if "train_ways" not in given:
+        values["train_ways"] = values["ways"]
+    if learner.trains_at_test_shots and "train_shots" not in given:
+        values["train_shots"] = values["shots"]
+    if learner.trains_at_test_shots and "val_shots" not in given:
+        values["val_shots"] = values["train_shots"]
+
+
+def _check(run: RunConfig, evaluation: EvalConfig) -> None:
+    assert isinstance(run, FewShotRun)
+    assert isinstance(evaluation, FewShotEvaluation)
+    check_colors(run, evaluation)
+    dataset = dataset_named(run.dataset)
+    method, transform = METHODS[run.method], TRANSFORMS[evaluation.transform]
+    factor = transform.num_views if method.way_factor else 1
+    pool = transform.num_views if method.pools_views else 1
+    what = f" (method {run.method} trains with {factor} times the ways)" if factor > 1 else ""
+    splits: tuple[tuple[Literal["train", "val", "test"], int, str], ...] = (
+        ("train", run.train_ways * factor, f"--train-ways {run.train_ways}{what}"),
+        ("val", run.train_ways, f"--train-ways {run.train_ways}"),
+        ("test", evaluation.ways, f"--ways {evaluation.ways}"),
+    )
+    for split, ways, option in splits:
+        classes = dataset.classes.get(split)
+        available = classes * pool if classes is not None and split == "train" else classes
+        if available is not None and ways > available:
+            raise UserError(
+                f"{run.dataset} has {available} {split} classes, too few for {ways} ways: {option}"
+            )
+
+
+def _evaluation_like_training(run: RunConfig) -> dict[str, Any]:
+    assert isinstance(run, FewShotRun)
+    return {"ways": run.train_ways, "shots": run.train_shots}
+
+
+FORM = Form(
+    run=FewShotRun,
+    evaluation=FewShotEvaluation,
+    order=("dataset", "backbone", "transform", "learner", "shots", "seed", "method"),
+    default_methods=("baseline", "sla"),
+    budgets=_budgets,
+    complete=_complete,
+    check=_check,
+    evaluation_like_training=_evaluation_like_training,
+)

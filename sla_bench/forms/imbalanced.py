@@ -1,0 +1,110 @@
+"""What a command of the imbalanced scenario may say, what its budgets fill in, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sla_bench.config import EvalConfig, ImbalancedEvaluation, ImbalancedRun, RunConfig
+from sla_bench.datasets.named import dataset_named
+from sla_bench.errors import UserError
+from sla_bench.forms.base import Form, check_colors
+from sla_bench.registry import METHODS
+
+_QUICK: dict[str, Any] = {
+    "backbone": "resnet8",
+    "ratio": 100.0,
+    "max_class_size": None,
+    "optimizer": "sgd",
+    "learning_rate": 0.1,
+    "momentum": 0.9,
+    "nesterov": False,
+    "weight_decay": 2e-4,
+    "schedule": "cosine",
+    "milestones": {},
+    "epochs": 40,
+    "batch_size": 64,
+    "validations": 20,
+    "images_per_class": None,
+}
+_LARGE_CLASSES = ("fashion_mnist", "cifar10")
+_EVEN_CLASSES = ("glyphs", "glyphs20", "glyphs-rot", "glyphs-pairs", "glyphs-sym", "cifar100")
+
+# LDAM-DRW, cifar_train.py: 200 epochs of batches of 128, the rate rises over the first five epochs and falls
+# after 160 and 180.
+_PAPER: dict[str, Any] = {
+    **_QUICK,
+    "backbone": "resnet32-ldam",
+    "schedule": "steps",
+    "milestones": {
+        "0": 0.2,
+        "1/200": 0.4,
+        "2/200": 0.6,
+        "3/200": 0.8,
+        "4/200": 1.0,
+        "160/200": 0.01,
+        "180/200": 0.0001,
+    },
+    "epochs": 200,
+    "batch_size": 128,
+    "validations": 200,
+}
+_PAPER_BY_DATASET = {
+    "imagenet_lt": {"backbone": "resnet50"},
+    "inaturalist2018": {"backbone": "resnet50"},
+    "folder": {"backbone": "resnet18"},
+}
+
+
+def _budgets(name: str, dataset: str) -> dict[str, Any]:
+    if name == "paper":
+        return {**_PAPER, **_PAPER_BY_DATASET.get(dataset.partition(":")[0], {})}
+    if name == "quick":
+        return {**_QUICK, "max_class_size": 1000 if dataset in _LARGE_CLASSES else None}
+    known = dataset in _LARGE_CLASSES + _EVEN_CLASSES
+    smoke = {"epochs": 2, "validations": 2, "images_per_class": 30}
+    return {**_QUICK, **smoke, "max_class_size": 100 if known else None}
+
+
+def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
+    dataset = dataset_named(values["dataset"])
+    values.setdefault("imbalance", "none" if dataset.long_tailed else "exp")
+    values.setdefault("class_order", dataset.class_order)
+    if "subset_seed" not in given:
+        values["subset_seed"] = 0 if values["budget"] == "paper" else values["seed"]
+    if not METHODS[values["method"]].joint:
+        values["loss_reduction"] = "mean"
+    if values["imbalance"] == "none":
+        if "ratio" in given:
+            raise UserError(
+                f"--ratio {given['ratio']:g} changes nothing with --imbalance none; "
+                "add --imbalance exp or step"
+            )
+        values |= {"ratio": 1.0, "class_order": "identity"}
+        if values["max_class_size"] is None:
+            values["subset_seed"] = 0
+    if values["class_order"] == "identity":
+        if given.get("order_seed"):
+            raise UserError("--order-seed changes nothing with --class-order identity")
+        values |= {"order_seed": 0, "order_shifts": ImbalancedRun.model_fields["order_shifts"].default}
+
+
+def _check(run: RunConfig, evaluation: EvalConfig) -> None:
+    check_colors(run, evaluation)
+
+
+def _evaluation_like_training(run: RunConfig) -> dict[str, Any]:
+    del run
+    return {}
+
+
+FORM = Form(
+    run=ImbalancedRun,
+    evaluation=ImbalancedEvaluation,
+    order=("dataset", "backbone", "transform", "ratio", "loss", "seed", "method"),
+    default_methods=("baseline", "sla+sd"),
+    budgets=_budgets,
+    complete=_complete,
+    check=_check,
+    evaluation_like_training=_evaluation_like_training,
+)

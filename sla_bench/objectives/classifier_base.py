@@ -1,0 +1,161 @@
+"""What an objective for a fixed set of classes is, and the parts that several of them share.
+
+Shapes: B images, V images of each in a batch (views or copies), M views, N classes, D features.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sla_bench.losses.base import Criterion
+from sla_bench.transforms import Transform
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What an objective has to know about the classes.
+
+    Args:
+        counts: int64 (N,), training images of each class.
+        make_criterion: builds the loss for classes of the given counts.
+        joint_reduction: of a joint loss over the views of an image; "sum" is M times "mean".
+    """
+
+    counts: Tensor
+    make_criterion: Callable[[Tensor], Criterion]
+    joint_reduction: Literal["mean", "sum"] = "mean"
+
+    def criterion(self) -> Criterion:
+        """The loss over the N classes."""
+        return self.make_criterion(self.counts)
+
+    def joint_criterion(self, num_views: int) -> Criterion:
+        """The loss over N*M joint classes, index class*M + view: each image gives one of every view."""
+        return self.make_criterion(self.counts.repeat_interleave(num_views))
+
+
+class ClassifierObjective(nn.Module, ABC):
+    """Heads on a backbone's features, the loss of a batch, and how predictions are read off at test.
+
+    An objective knows neither the backbone nor the data, and its loss may be any `Criterion`. Where training
+    differs from the baseline's by more than heads and loss, the attributes say how.
+
+    Args:
+        num_features: D.
+        classes: the classes and their criterion.
+        transform: the label augmentation with its M views.
+
+    Attributes:
+        step_factor: the number of steps, and every schedule, is multiplied by it.
+        copies: times that each image enters a batch, each with its own crop and flip; they take the place of
+            views.
+        members: models trained from disjoint seeds, whose scores are averaged at test.
+        trains_on_views: training embeds all M views of each image, else the image as it is.
+    """
+
+    step_factor: int = 1
+    copies: int = 1
+    members: int = 1
+    trains_on_views: bool = False
+
+    def __init__(self, num_features: int, classes: Classes, transform: Transform) -> None:
+        super().__init__()
+        del num_features, classes
+        self.transform = transform
+
+    @property
+    @abstractmethod
+    def rows(self) -> Mapping[str, int]:
+        """Read-off -> forward passes per test image, in the order of the table; the first is its own."""
+
+    @property
+    def further_rows(self) -> Mapping[str, int]:
+        """The same for read-offs that are recorded and not shown."""
+        return {}
+
+    @property
+    def num_views(self) -> int:
+        """M."""
+        return self.transform.num_views
+
+    @property
+    def images_per_image(self) -> int:
+        """V, images that pass through the backbone in training for each image of a batch."""
+        return self.copies * (self.num_views if self.trains_on_views else 1)
+
+    def reweight(self, progress: float) -> None:
+        """Tell every criterion that `progress` = step / steps in [0, 1) of the training is done."""
+        for module in self.modules():
+            if isinstance(module, Criterion):
+                module.reweight(progress)
+
+    @abstractmethod
+    def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the training loss (scalar) and the training accuracy (scalar in 0..1).
+
+        Args:
+            features: (B, V, D).
+            labels: int64 (B,).
+        """
+
+    @abstractmethod
+    def read(self, features: Tensor) -> dict[str, Tensor]:
+        """Return read-off -> scores (B, N) for each of `rows` and `further_rows`.
+
+        Args:
+            features: (B, M, D), of all views, view 0 the image as it is.
+        """
+
+
+class SingleClassifier(ClassifierObjective):
+    """One head over the N classes, read on the image as it is; +TTA averages its scores over the views.
+
+    Subclasses set `row`, the name in the tables.
+    """
+
+    row: str
+
+    def __init__(self, num_features: int, classes: Classes, transform: Transform) -> None:
+        super().__init__(num_features, classes, transform)
+        self.criterion = classes.criterion()
+        self.head = self.criterion.head(num_features)
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """The head on upright images, and on all views."""
+        return {self.row: self.members, f"{self.row}+TTA": self.members * self.num_views}
+
+    def read(self, features: Tensor) -> dict[str, Tensor]:
+        """Scores of the upright view, and their mean over the views."""
+        scores = self.criterion.scores(self.head(features))
+        return {self.row: scores[:, 0], f"{self.row}+TTA": scores.mean(1)}
+
+
+def every_view(criterion: Criterion, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss and accuracy when all V images of an image carry its label.
+
+    Args:
+        criterion: over N classes.
+        logits: (B, V, N).
+        labels: int64 (B,).
+    """
+    flat, repeated = logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1])
+    return criterion(flat, repeated), accuracy(flat, repeated)
+
+
+def view_loss(view_logits: Tensor) -> Tensor:
+    """Cross entropy of telling the view, mean over images and views; (B, M, M), view j in row j."""
+    views = torch.arange(view_logits.shape[1], device=view_logits.device)
+    return F.cross_entropy(view_logits.flatten(0, 1), views.repeat(len(view_logits)))
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of rows of logits (B, n) whose largest entry is the label (B,), detached."""
+    return (logits.detach().argmax(-1) == labels).float().mean()

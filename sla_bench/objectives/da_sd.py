@@ -1,0 +1,67 @@
+"""Control: the mean of a view-invariant head is distilled. Is it the joint label?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from sla_bench.label_augmentation import distillation_loss
+from sla_bench.objectives import classifier_base
+from sla_bench.objectives.sla_sd import checked_distillation
+from sla_bench.transforms import Transform
+
+
+class DistilledDataAugmentation(classifier_base.ClassifierObjective):
+    """As `sla+sd`, with a teacher over the N classes that learns every view under its image's label.
+
+    Args:
+        num_features: D.
+        classes: the classes and their criterion, which serves both heads.
+        transform: the label augmentation.
+        temperature: T of the distillation, above 0.
+        single_weight: beta, of the second head's own loss, at least 0.
+
+    Raises:
+        UserError: temperature or weight out of range.
+    """
+
+    trains_on_views = True
+
+    def __init__(
+        self,
+        num_features: int,
+        classes: classifier_base.Classes,
+        transform: Transform,
+        temperature: float = 1.0,
+        single_weight: float = 1.0,
+    ) -> None:
+        super().__init__(num_features, classes, transform)
+        self.temperature, self.single_weight = checked_distillation(temperature, single_weight)
+        self.criterion = classes.criterion()
+        self.head = self.criterion.head(num_features)
+        self.teacher_head = self.criterion.head(num_features)
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """The second head on upright images, and on all views."""
+        return {"DA+SD": 1, "DA+SD+TTA": self.num_views}
+
+    @property
+    def further_rows(self) -> Mapping[str, int]:
+        """The teacher."""
+        return {"DA+SD teacher": self.num_views}
+
+    def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """mean_j CE(a(z_j), y) + beta CE(u(z_1), y) + T^2 KL(mean_j a(z_j) || u(z_1))."""
+        teacher_logits, logits = self.teacher_head(features), self.head(features[:, 0])
+        loss, accuracy = classifier_base.every_view(self.criterion, teacher_logits, labels)
+        teacher = self.criterion.scores(teacher_logits).mean(1)
+        divergence = distillation_loss(self.criterion.scores(logits), teacher, self.temperature)
+        return loss + self.single_weight * self.criterion(logits, labels) + divergence, accuracy
+
+    def read(self, features: Tensor) -> dict[str, Tensor]:
+        """DA+SD, DA+SD+TTA, and the teacher; see the base class."""
+        scores = self.criterion.scores(self.head(features))
+        teacher = self.criterion.scores(self.teacher_head(features)).mean(1)
+        return {"DA+SD": scores[:, 0], "DA+SD+TTA": scores.mean(1), "DA+SD teacher": teacher}

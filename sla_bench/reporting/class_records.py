@@ -1,0 +1,92 @@
+"""From records to what the pictures of classes are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from sla_bench.classification_metrics import confusion_rates
+from sla_bench.harness.store import EvaluationRecord, RunRecord
+from sla_bench.long_tail import GROUP_NAMES
+from sla_bench.reporting.class_results import ClassResult, TrainingClasses
+from sla_bench.reporting.reading import Reading
+
+BASELINE = "baseline"
+MOST_CLASSES = 200
+"""Of more classes no confusion matrix is drawn."""
+
+
+def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassResult]:
+    """Baseline and label augmentation of each setting, on the seeds that they share.
+
+    Where the same data, setting and loss were run in several ways (backbone, budget, ...), each way is a
+    result of its own and its title says what differs.
+
+    Args:
+        records: of one scenario with fixed classes.
+        reading: of that scenario.
+    """
+    cells: dict[tuple[tuple[str, object], ...], dict[str, dict[int, _Seed]]] = {}
+    for record in records:
+        for evaluation in record.evaluations:
+            for method in reading.rows(evaluation):
+                if method == BASELINE or (method.startswith("SLA") and not method.endswith("+TTA")):
+                    key = reading.key(record, evaluation, method)
+                    key.pop("method")
+                    methods = cells.setdefault(tuple(key.items()), {})
+                    methods.setdefault(method, {})[record.config.seed] = _Seed(record, evaluation, method)
+    keys = [dict(key) for key in cells]
+    told = ("dataset", "setting", "learner")
+    varying = [n for n in (keys[0] if keys else ()) if n not in told and len({k[n] for k in keys}) > 1]
+    results = []
+    for key, methods in zip(keys, cells.values(), strict=True):
+        shared = sorted(set.intersection(*(set(seeds) for seeds in methods.values())))
+        if BASELINE not in methods or not shared:
+            continue
+        further = "".join(f", {key[name]}" for name in varying)
+        classes = _training_classes([methods[BASELINE][seed].record for seed in shared])
+        for method, seeds in methods.items():
+            chosen = [seeds[seed] for seed in shared]
+            results.append(
+                ClassResult(
+                    str(key["dataset"]),
+                    f"{key['setting']}{further}",
+                    str(key["learner"]),
+                    method,
+                    classes,
+                    np.array([seed.recalls for seed in chosen]),
+                    np.array([seed.confusion for seed in chosen])
+                    if len(classes.names) <= MOST_CLASSES
+                    else None,
+                )
+            )
+    return results
+
+
+class _Seed:
+    """One row of one evaluation."""
+
+    def __init__(self, record: RunRecord, evaluation: EvaluationRecord, method: str) -> None:
+        self.record, self.evaluation, self.method = record, evaluation, method
+
+    @property
+    def recalls(self) -> list[float]:
+        recalls: list[float] = self.evaluation.metrics[self.method]["recalls"]
+        return recalls
+
+    @property
+    def confusion(self) -> np.ndarray:
+        samples = self.evaluation.samples
+        return confusion_rates(
+            samples[f"predictions/{self.method}"], samples["labels"], len(self.record.done["class_names"])
+        )
+
+
+def _training_classes(records: list[RunRecord]) -> TrainingClasses:
+    return TrainingClasses(
+        records[0].done["class_names"],
+        np.array([r.done["class_counts"] for r in records]),
+        np.array([r.done["groups"] for r in records]),
+        GROUP_NAMES,
+    )

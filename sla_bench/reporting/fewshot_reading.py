@@ -1,0 +1,103 @@
+"""How few-shot records are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
+from sla_bench.datasets.named import dataset_named
+from sla_bench.harness.store import EvaluationRecord
+from sla_bench.registry import LEARNERS
+from sla_bench.reporting.reading import Figure, Reading
+
+MANY_SPLITS = 10
+
+
+class FewShotReading(Reading):
+    """Accuracy per test episode."""
+
+    matched_references: ClassVar = {
+        "SLA+SI": ("baseline-xM", "baseline-NMway"),
+        "SLA+AG": ("baseline-xM+TTA", "ens-M", "baseline-NMway+TTA"),
+    }
+    elsewhere = frozenset({"train_ways", "train_shots", "val_shots", "episodes", "jackknife_episodes"})
+
+    def setting(self, run: RunConfig, test: EvalConfig) -> str:
+        """As in "5-way 1-shot", with the queries where they are not the usual 15."""
+        del run
+        assert isinstance(test, FewShotEvaluation)
+        setting = f"{test.ways}-way {test.shots}-shot"
+        if test.queries != FewShotEvaluation.model_fields["queries"].default:
+            setting += f" {test.queries}-query"
+        return setting
+
+    def learner(self, run: RunConfig) -> str:
+        """The head."""
+        assert isinstance(run, FewShotRun)
+        return run.learner
+
+    def train_shots(self, run: RunConfig) -> int:
+        """Shots in training."""
+        assert isinstance(run, FewShotRun)
+        return run.train_shots
+
+    def selection(self, run: RunConfig) -> str:
+        """Which weights are tested."""
+        assert isinstance(run, FewShotRun)
+        return run.selection
+
+    def figures(self, evaluation: EvaluationRecord, method: str) -> dict[str, Figure]:
+        """Accuracy, a mean over episodes."""
+        test = evaluation.config
+        assert isinstance(test, FewShotEvaluation)
+        accuracy = evaluation.samples[f"hits/{method}"][: test.episodes].mean(1) / test.queries
+        return {"accuracy": Figure(float(accuracy.mean()), accuracy)}
+
+    def about(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """Intervals that speak of other images and classes, and passes per image."""
+        return {
+            "ci95_open": _percent(metrics["ci95_open"]),
+            "jackknife_se": _percent(metrics["jackknife_se"]),
+            "support_passes": metrics["support_passes"],
+            "query_passes": metrics["query_passes"],
+        }
+
+    def test_size(self, evaluation: EvaluationRecord) -> tuple[int, int]:
+        """More episodes first, then the smaller test seed."""
+        assert isinstance(evaluation.config, FewShotEvaluation)
+        return evaluation.config.episodes, -evaluation.config.test_seed
+
+    def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
+        """All but episodes and test seed."""
+        assert isinstance(test, FewShotEvaluation)
+        return test.ways, test.shots, test.queries, test.transform, test.images_per_class
+
+    def departures(self, run: RunConfig, test: EvalConfig, recipe: Mapping[str, Any]) -> list[str]:
+        """Training ways and validation shots that do not follow the test."""
+        assert isinstance(run, FewShotRun)
+        assert isinstance(test, FewShotEvaluation)
+        found = [f"train_ways={run.train_ways}"] if run.train_ways != test.ways else []
+        follows = LEARNERS[run.learner].trains_at_test_shots
+        if run.val_shots != (run.train_shots if follows else recipe["val_shots"]):
+            found.append(f"val_shots={run.val_shots}")
+        return found
+
+    def notes(self, table: pd.DataFrame) -> list[str]:
+        """Few random splits of classes are no result."""
+        few = table[table["seeds"] < MANY_SPLITS]["dataset"].unique()
+        return [
+            f"{name} has no fixed classes for training and test: the seed splits them. Fewer than "
+            f"{MANY_SPLITS} splits are a demonstration, not a result."
+            for name in few
+            if dataset_named(name).split_depends_on_seed
+        ]
+
+
+def _percent(value: float | None) -> float:
+    return float("nan") if value is None else 100 * value
+
+
+READING = FewShotReading()

@@ -1,0 +1,126 @@
+"""How records of classifiers trained on imbalanced classes are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from sla_bench.config import EvalConfig, FromDataset, ImbalancedEvaluation, ImbalancedRun, RunConfig
+from sla_bench.datasets.named import dataset_named
+from sla_bench.grid import has
+from sla_bench.harness.store import EvaluationRecord, Store
+from sla_bench.reporting.class_results import TrainingClasses
+from sla_bench.reporting.reading import Figure, Reading
+
+
+class ImbalancedReading(Reading):
+    """Accuracy per balanced test image; recall of class groups, F1, G-mean and calibration per seed."""
+
+    matched_references: ClassVar = {
+        "SLA+SI": ("baseline-xM",),
+        "SLA+SD": ("baseline-xM",),
+        "SLA+AG": ("baseline-xM+TTA", "ens-M"),
+    }
+    elsewhere = frozenset({"subset_seed", "validations"})
+
+    def setting(self, run: RunConfig, test: EvalConfig) -> str:
+        """As in "exp ratio 100"; "as it is" for data that are used so."""
+        del test
+        assert isinstance(run, ImbalancedRun)
+        if run.imbalance == "none":
+            return "as it is"
+        return f"{run.imbalance} ratio {run.ratio:g}"
+
+    def learner(self, run: RunConfig) -> str:
+        """The loss."""
+        assert isinstance(run, ImbalancedRun)
+        return run.loss
+
+    def sampler(self, run: RunConfig) -> str:
+        """How training images are drawn."""
+        assert isinstance(run, ImbalancedRun)
+        return run.sampler
+
+    def selection(self, run: RunConfig) -> str:
+        """Which weights are tested."""
+        assert isinstance(run, ImbalancedRun)
+        return run.selection
+
+    def figures(self, evaluation: EvaluationRecord, method: str) -> dict[str, Figure]:
+        """Accuracy over images; the others as one number."""
+        metrics, samples = evaluation.metrics[method], evaluation.samples
+        labels = samples["labels"]
+        hits = (samples[f"predictions/{method}"] == labels).astype(float)
+        figures = {"accuracy": Figure(metrics["accuracy"], hits, labels)}
+        for group, accuracy in metrics["group_accuracy"].items():
+            if accuracy is not None:
+                figures[f"accuracy of {group}"] = Figure(accuracy)
+        figures["macro F1"] = Figure(metrics["macro_f1"])
+        figures["G-mean"] = Figure(metrics["g_mean"])
+        figures["ECE"] = Figure(metrics["ece"], higher_is_better=False)
+        figures["NLL"] = Figure(metrics["nll"], percent=False, higher_is_better=False)
+        return figures
+
+    def about(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+        """Passes per test image."""
+        return {"query_passes": metrics["query_passes"]}
+
+    def test_size(self, evaluation: EvaluationRecord) -> tuple[int]:
+        """More test images first."""
+        assert isinstance(evaluation.config, ImbalancedEvaluation)
+        return (evaluation.config.images_per_class or 2**62,)
+
+    def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
+        """The views of +TTA."""
+        return (test.transform,)
+
+    def departures(self, run: RunConfig, test: EvalConfig, recipe: Mapping[str, Any]) -> list[str]:
+        """What the data set would have otherwise, and the reduction of the joint loss."""
+        del test, recipe
+        assert isinstance(run, ImbalancedRun)
+        dataset = dataset_named(run.dataset)
+        found = []
+        for name, info in type(run).model_fields.items():
+            if has(info, FromDataset) and name != "imbalance" and run.imbalance != "none":
+                usual = getattr(dataset, name)
+                found += [f"{name}={getattr(run, name)}"] if getattr(run, name) != usual else []
+        for name in ("order_seed", "order_shifts", "loss_reduction"):
+            value = getattr(run, name)
+            found += [f"{name}={value}"] if value != ImbalancedRun.model_fields[name].default else []
+        return found
+
+    def notes(self, table: pd.DataFrame) -> list[str]:
+        """Selection on the test images flatters."""
+        if not (table["selection"] == "best-test").any():
+            return []
+        sentence = (
+            "Selection best-test: the weights were chosen on the test images, as some published code does; "
+            "these accuracies are too high."
+        )
+        return [sentence]
+
+    def pictures(self, store: Store, table: pd.DataFrame) -> list[Path]:
+        """Class sizes, accuracy against class size, confusions."""
+        from sla_bench.reporting.class_pictures import (
+            plot_class_accuracy,
+            plot_class_counts,
+            plot_confusions,
+        )
+        from sla_bench.reporting.class_records import class_results
+
+        del table
+        results = class_results(store.records(), self)
+        sizes: dict[str, TrainingClasses] = {}
+        for result in results:
+            sizes.setdefault(f"{result.dataset}, {result.setting}", result.classes)
+        return [
+            *plot_class_counts(sizes, store.folder / "class_sizes"),
+            *plot_class_accuracy(results, store.folder / "class_accuracies"),
+            *plot_confusions(results, store.folder / "confusions"),
+        ]
+
+
+READING = ImbalancedReading()

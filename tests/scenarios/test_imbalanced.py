@@ -1,0 +1,166 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from made_up_records import options_model
+from real_formats import write_cifar10
+
+from sla_bench.classification_metrics import classification_metrics
+from sla_bench.errors import UserError
+from sla_bench.grid import form_of, span
+from sla_bench.registry import LOSSES, METHODS
+from sla_bench.scenarios import imbalanced
+
+CPU = torch.device("cpu")
+SHORT = ("epochs=2", "batch_size=16", "validations=2")
+FORM = form_of("imbalanced")
+
+
+def task(settings=SHORT, **given):
+    given = {"dataset": ["cifar10"], "method": ["sla+sd"], "ratio": [5.0], "max_class_size": 10, **given}
+    (one,) = span(FORM, options_model(FORM)(**given).model_dump(), settings)
+    return one.run, one.evaluations[0]
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_cifar10(root)
+    return root
+
+
+def trained(data_root, settings=SHORT, **given):
+    torch.set_num_threads(1)
+    run, evaluation = task(settings, **given)
+    training = imbalanced.run(run, data_root, CPU)
+    return run, evaluation, training
+
+
+@pytest.mark.parametrize("method", [n for n, e in METHODS.items() if e.classifier])
+def test_every_method_trains_and_is_read(method, data_root):
+    run, evaluation, training = trained(data_root, method=[method])
+    result = imbalanced.evaluate(run, evaluation, training.state, data_root, CPU)
+    shown = [row for row, metrics in result.metrics.items() if metrics["shown"]]
+    assert shown
+    labels = result.samples["labels"]
+    for row, metrics in result.metrics.items():
+        hits = result.samples[f"predictions/{row}"] == labels
+        assert metrics["accuracy"] == pytest.approx(hits.mean())
+        assert len(metrics["recalls"]) == 10
+    json.dumps([result.metrics, training.summary])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_serves_distilled_sla(loss, data_root):
+    run, evaluation, training = trained(data_root, loss=[loss])
+    assert all(np.isfinite(row["train_loss"]) for row in training.history)
+    result = imbalanced.evaluate(run, evaluation, training.state, data_root, CPU)
+    assert set(result.metrics) == {"SLA+SD", "SLA+SD+TTA", "SLA+SD teacher"}
+
+
+def test_images_through_the_backbone_are_what_the_controls_match(data_root):
+    images = {
+        method: trained(data_root, method=[method])[2].summary["train_images"]
+        for method in ("baseline", "sla", "baseline-xM", "baseline-repM", "ens-M")
+    }
+    assert {m: n / images["baseline"] for m, n in images.items()} == {
+        "baseline": 1,
+        "sla": 4,
+        "baseline-xM": 4,
+        "baseline-repM": 4,
+        "ens-M": 4,
+    }
+
+
+def test_the_same_config_gives_the_same_weights_and_another_seed_others(data_root):
+    first, again, other = (trained(data_root, seed=[s])[2] for s in (0, 0, 1))
+    assert all(torch.equal(value, again.state[name]) for name, value in first.state.items())
+    assert any(not torch.equal(value, other.state[name]) for name, value in first.state.items())
+
+
+@pytest.mark.parametrize("loss", ["ce", "ldam"])
+def test_methods_start_from_the_same_backbone_and_the_same_head(loss, data_root):
+    run, _ = task(loss=[loss])
+    data = imbalanced.long_tail(run, data_root)
+    dataset = imbalanced.dataset_named(run.dataset)
+    heads = []
+    for method in ("baseline", "da", "mt", "rot-aux", "sla+sd", "sla+u", "da+sd"):
+        config, _ = task(loss=[loss], method=[method])
+        model = imbalanced.build_model(config, dataset, data.counts, "rotation", seed=3)
+        heads.append(torch.cat([p.flatten() for p in model.objective.head.parameters()]))
+        backbone = torch.cat([p.flatten() for p in model.backbone.parameters()])
+        assert torch.equal(backbone, heads_backbone(dataset, data, loss))
+    assert all(torch.equal(head, heads[0]) for head in heads)
+
+
+def heads_backbone(dataset, data, loss):
+    config, _ = task(loss=[loss], method=["sla"])
+    model = imbalanced.build_model(config, dataset, data.counts, "rotation", seed=3)
+    return torch.cat([p.flatten() for p in model.backbone.parameters()])
+
+
+def test_class_sizes_and_subset_are_in_the_record(data_root):
+    run, _, training = trained(data_root, class_order="permuted", seed=[1])
+    data = imbalanced.long_tail(run, data_root)
+    counts = np.array(training.summary["class_counts"])
+    assert sorted(counts, reverse=True) == [int(10 * 0.2 ** (i / 9)) for i in range(10)]
+    assert training.summary["subset_hash"] == data.checksum
+    assert np.array_equal(np.bincount(data.labels), counts)
+
+
+def test_members_of_an_ensemble_vote_with_their_scores(data_root):
+    run, evaluation, training = trained(data_root, method=["ens-M"])
+    whole = imbalanced.evaluate(run, evaluation, training.state, data_root, CPU)
+    data = imbalanced.long_tail(run, data_root)
+    test = imbalanced.TestImages(run, data.images.class_names, None, data_root, CPU)
+    scores = []
+    for member in range(4):
+        model = imbalanced.build_model(
+            run, imbalanced.dataset_named("cifar10"), data.counts, "rotation", seed=0
+        ).eval()
+        model.load_state_dict(imbalanced.member_state(training.state, member))
+        with torch.no_grad():
+            features = model.backbone(test.batches.plain(test.index))
+            scores.append(model.objective.head(features))
+    expected = torch.stack(scores).mean(0).argmax(1).numpy()
+    assert (whole.samples["predictions/ens-M"] == expected).mean() > 0.99
+
+
+def test_metrics_follow_from_the_samples(data_root):
+    run, evaluation, training = trained(data_root, loss=["logit-adjust"])
+    result = imbalanced.evaluate(run, evaluation, training.state, data_root, CPU)
+    names = ["many", "medium", "few"]
+    again = classification_metrics(
+        *(result.samples[f"{what}/SLA+SD"] for what in ("predictions", "confidence", "nll")),
+        result.samples["labels"],
+        np.array(training.summary["groups"]),
+        names,
+    )
+    for name, value in again.items():
+        if isinstance(value, float):
+            assert result.metrics["SLA+SD"][name] == pytest.approx(value, rel=1e-5)
+
+
+def test_best_test_keeps_the_best_checkpoint_on_the_test_images(data_root):
+    run, evaluation, training = trained(data_root, selection="best-test", method=["baseline"])
+    seen = [row["val_accuracy"] for row in training.history]
+    result = imbalanced.evaluate(run, evaluation, training.state, data_root, CPU)
+    assert result.metrics["baseline"]["accuracy"] == pytest.approx(max(seen))
+
+
+def test_a_loss_that_is_not_finite_names_step_rate_and_checkpoint(data_root):
+    with pytest.raises(UserError, match=r"at step \d+ of \d+ \(learning rate .*checkpoint") as error:
+        trained(data_root, (*SHORT, "learning_rate=1e30"), method=["baseline"])
+    assert "\n" not in str(error.value)
+
+
+def test_classes_too_small_for_the_ratio_are_refused(data_root):
+    with pytest.raises(UserError, match="ratio"):
+        trained(data_root, ratio=[1000.0])
+
+
+def test_training_and_test_classes_must_be_the_same(data_root):
+    run, _ = task()
+    with pytest.raises(UserError, match="same classes"):
+        imbalanced.TestImages(run, ("a", "b"), None, data_root, CPU)
