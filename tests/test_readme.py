@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sla_bench.forms.fewshot import FORM
-from sla_bench.grid import options_model, span
+from sla_bench.grid import form_of, options_model, span
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -29,7 +28,11 @@ def test_the_training_loop_of_the_readme():
 
 def commands():
     text = "\n".join(blocks("")).replace("\\\n", " ")
-    return [line.partition("#")[0].split() for line in text.splitlines() if "run fewshot" in line]
+    return [
+        line.partition("#")[0].split()
+        for line in text.splitlines()
+        if re.search(r"run (fewshot|imbalanced)", line)
+    ]
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
@@ -44,9 +47,10 @@ def test_commands_name_things_that_exist(words, capsys):
                 given.setdefault(option[2:].replace("-", "_"), []).append(value)
         if given.get("dataset") == ["folder:PATH"]:
             return
+        form = form_of(arguments[1])
         scalars = {"budget", "ways"}
         given = {k: v[0] if k in scalars else v for k, v in given.items()}
-        assert span(FORM, options_model(FORM)(**given).model_dump())
+        assert span(form, options_model(form)(**given).model_dump())
     else:
         assert run_command_line(arguments) == 0
         assert "--shots" in capsys.readouterr().out
