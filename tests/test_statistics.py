@@ -13,6 +13,8 @@ from sla_bench.statistics import (
     holm,
     interquartile_mean,
     mean_interval,
+    mean_over_seeds,
+    paired_gain_over_seeds,
     paired_relative_gain,
     share_of_losses,
 )
@@ -374,3 +376,42 @@ def test_coverage_over_the_grid(capsys):
     for seeds, row in table.items():
         assert all(0.93 <= c <= 0.98 for c in row[:4]), (seeds, row)
         assert 0.91 <= row[4] <= 0.98, (seeds, row)
+
+
+def test_mean_over_seeds_is_the_t_interval():
+    values = [0.5, 0.6, 0.55, 0.7]
+    interval = mean_over_seeds(values)
+    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=np.std(values, ddof=1) / 2)
+    assert (interval.estimate, interval.low, interval.high) == pytest.approx((np.mean(values), low, high))
+    assert (interval.interval_kind, interval.seeds) == ("seeds", 4)
+
+
+def test_one_seed_has_no_interval_over_seeds():
+    alone = mean_over_seeds([0.5])
+    assert alone.estimate == 0.5
+    assert np.isnan([alone.low, alone.high]).all()
+    gain = paired_gain_over_seeds([0.5], [0.6])
+    assert gain.estimate == pytest.approx(0.2)
+    assert np.isnan([gain.low, gain.high, gain.p_value]).all()
+
+
+def test_gain_over_seeds_is_paired_and_linearised():
+    base, treated = np.array([0.5, 0.6, 0.4]), np.array([0.55, 0.63, 0.47])
+    gain = paired_gain_over_seeds(base, treated)
+    ratio = treated.mean() / base.mean()
+    influence = (treated - ratio * base) / base.mean()
+    reach = stats.t.ppf(0.975, 2) * influence.std(ddof=1) / np.sqrt(3)
+    assert gain.estimate == pytest.approx(ratio - 1)
+    assert (gain.low, gain.high) == pytest.approx((ratio - 1 - reach, ratio - 1 + reach))
+    assert gain.p_value == pytest.approx(stats.ttest_1samp(influence + ratio - 1, 0).pvalue)
+    assert gain.smallest_p == 0.25
+    assert gain.gain_points == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize(
+    ("base", "treated"),
+    [([0.5, 0.5], [0.5]), ([0.0, 0.0], [0.1, 0.1]), ([0.5, np.nan], [0.5, 0.5]), ([], [])],
+)
+def test_figures_that_give_no_gain_over_seeds_are_refused(base, treated):
+    with pytest.raises(UserError):
+        paired_gain_over_seeds(base, treated)

@@ -1,0 +1,217 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from sla_bench.errors import UserError
+from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
+from sla_bench.registry import LOSSES, METHODS, TRANSFORMS
+
+B, M, N, D = 6, 4, 3, 5
+COUNTS = torch.tensor([40, 9, 2])
+METHOD_NAMES = [name for name, entry in METHODS.items() if entry.classifier]
+
+
+def build(method, loss="ce", reduction="mean", loss_options=None, **options) -> ClassifierObjective:
+    torch.manual_seed(0)
+    classes = Classes(COUNTS, lambda counts: LOSSES.load(loss)(counts, **(loss_options or {})), reduction)
+    return METHODS.load(method, "classifier")(D, classes, TRANSFORMS.load("rotation"), **options)
+
+
+@pytest.fixture
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(B, M, D, generator=generator), torch.tensor([0, 1, 2, 0, 0, 1])
+
+
+def cross_entropy(logits, label):
+    return -torch.log(torch.exp(logits[label]) / torch.exp(logits).sum())
+
+
+def mean_over(images, term):
+    return sum(term(b) for b in range(images)) / images
+
+
+def divergence(teacher, student):
+    p, q = torch.softmax(teacher, 0), torch.softmax(student, 0)
+    return (p * (p / q).log()).sum()
+
+
+def joint(objective, z):
+    """w(z_j) for each view: (M, N*M)."""
+    return objective.joint_head(z)
+
+
+def vote(objective, z):
+    w = joint(objective, z)
+    return torch.stack([sum(w[j, i * M + j] for j in range(M)) / M for i in range(N)])
+
+
+def joint_term(objective, z, y):
+    return sum(cross_entropy(joint(objective, z)[j], y * M + j) for j in range(M)) / M
+
+
+# The column "training loss" of the protocol's table, one image at a time.
+FORMULAS = {
+    "baseline": lambda o, z, y: cross_entropy(o.head(z[0]), y),
+    "da": lambda o, z, y: sum(cross_entropy(o.head(z[j]), y) for j in range(M)) / M,
+    "mt": lambda o, z, y: (
+        sum(cross_entropy(o.head(z[j]), y) + cross_entropy(o.view_head(z[j]), j) for j in range(M)) / M
+    ),
+    "rot-aux": lambda o, z, y: (
+        cross_entropy(o.head(z[0]), y)
+        + o.weight * sum(cross_entropy(o.view_head(z[j]), j) for j in range(M)) / M
+    ),
+    "sla": joint_term,
+    "sla+sd": lambda o, z, y: (
+        joint_term(o, z, y)
+        + divergence(vote(o, z).detach(), o.head(z[0]))
+        + o.single_weight * cross_entropy(o.head(z[0]), y)
+    ),
+    "sla+u": lambda o, z, y: joint_term(o, z, y) + o.single_weight * cross_entropy(o.head(z[0]), y),
+    "da+sd": lambda o, z, y: (
+        sum(cross_entropy(o.teacher_head(z[j]), y) for j in range(M)) / M
+        + o.single_weight * cross_entropy(o.head(z[0]), y)
+        + divergence(o.teacher_head(z).mean(0).detach(), o.head(z[0]))
+    ),
+}
+
+
+@pytest.mark.parametrize("method", FORMULAS)
+def test_losses_are_the_protocols_formulas(method, batch):
+    features, labels = batch
+    options = {"weight": 0.3} if method == "rot-aux" else {}
+    options |= {"single_weight": 0.7} if "+" in method else {}
+    objective = build(method, **options)
+    given = features if objective.trains_on_views else features[:, :1]
+    expected = mean_over(B, lambda b: FORMULAS[method](objective, features[b], int(labels[b])))
+    loss, _ = objective.loss(given, labels)
+    torch.testing.assert_close(loss, expected)
+    ours = torch.autograd.grad(loss, list(objective.parameters()))
+    theirs = torch.autograd.grad(expected, list(objective.parameters()))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_every_objective_of_the_table_is_covered():
+    assert set(METHOD_NAMES) - set(FORMULAS) == {"baseline-xM", "baseline-repM", "ens-M"}
+
+
+def test_the_temperature_divides_both_sides_and_scales_the_divergence(batch):
+    features, labels = batch
+    objective = build("sla+sd", temperature=2.0, single_weight=0.0)
+    total, _ = objective.loss(features, labels)
+    expected = mean_over(
+        B,
+        lambda b: (
+            joint_term(objective, features[b], int(labels[b]))
+            + 4 * divergence(vote(objective, features[b]) / 2, objective.head(features[b, 0]) / 2)
+        ),
+    )
+    torch.testing.assert_close(total, expected)
+
+
+def test_the_sum_over_views_multiplies_the_joint_term_alone(batch):
+    features, labels = batch
+    mean, total, single = (
+        build("sla+u", reduction=reduction, single_weight=weight).loss(features, labels)[0]
+        for reduction, weight in (("mean", 0.0), ("sum", 0.0), ("sum", 1.0))
+    )
+    torch.testing.assert_close(total, M * mean)
+    head = build("sla+u").head(features[:, 0])
+    torch.testing.assert_close(single - total, F.cross_entropy(head, labels))
+
+
+def test_reads_are_votes_of_their_own_columns(batch):
+    features, _ = batch
+    objective = build("sla")
+    read = objective.read(features)
+    expected = torch.stack([vote(objective, z) for z in features])
+    torch.testing.assert_close(read["SLA+AG"], expected)
+    first = torch.stack([joint(objective, z)[0, ::M] for z in features])
+    torch.testing.assert_close(read["SLA+SI"], first)
+    torch.testing.assert_close(build("sla+sd").read(features)["SLA+SD teacher"].shape, expected.shape)
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_reads_are_the_rows_that_are_announced(method, batch):
+    objective = build(method)
+    read = objective.read(batch[0])
+    assert list(read) == [*objective.rows, *objective.further_rows]
+    assert all(scores.shape == (B, N) for scores in read.values())
+    assert all(passes >= 1 for passes in objective.rows.values())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("method", ["sla", "sla+sd", "da+sd", "baseline"])
+def test_counts_of_joint_labels_are_those_of_the_class(method, loss, batch):
+    """Weights of a joint label are its class's, so M equal views weigh like the image alone."""
+    features, labels = batch
+    objective = build(method, loss)
+    objective.reweight(0.9)
+    given = features if objective.trains_on_views else features[:, :1]
+    value, _ = objective.loss(given, labels)
+    value.backward()
+    assert torch.isfinite(value)
+    if method in ("sla", "sla+sd"):
+        weights = objective.joint_criterion.reweighting
+        own = LOSSES.load(loss)(COUNTS).reweighting
+        if weights is not None:
+            own.reweight(0.9)
+            torch.testing.assert_close(weights.current, own.current.repeat_interleave(M))
+
+
+def test_deferred_weights_reach_both_heads():
+    objective = build("sla+sd", "ldam-drw")
+    objective.reweight(0.5)
+    before = [objective.joint_criterion.reweighting.current, objective.criterion.reweighting.current]
+    objective.reweight(0.8)
+    after = [objective.joint_criterion.reweighting.current, objective.criterion.reweighting.current]
+    for one, other in zip(before, after, strict=True):
+        assert one is None or torch.equal(one, torch.ones_like(one))
+        assert other is not None
+        assert not torch.equal(other, torch.ones_like(other))
+
+
+def test_distillation_reads_scores_and_carries_no_class_weights(batch):
+    """With LDAM the teacher speaks in s cos: the divergence is that of the scores."""
+    features, labels = batch
+    objective = build("sla+sd", "ldam", single_weight=0.0)
+    total, _ = objective.loss(features, labels)
+    joint_loss, _ = objective.joint_loss(objective.joint_logits(features), labels)
+    scores = objective.read(features)
+    expected = mean_over(B, lambda b: divergence(scores["SLA+SD teacher"][b], scores["SLA+SD"][b]))
+    torch.testing.assert_close(total - joint_loss, expected)
+
+
+def test_the_scope_view_is_a_softmax_over_the_views_own_columns(batch):
+    features, labels = batch
+    objective = build("sla", joint_scope="view")
+    expected = mean_over(
+        B,
+        lambda b: (
+            sum(cross_entropy(joint(objective, features[b])[j, j::M], int(labels[b])) for j in range(M)) / M
+        ),
+    )
+    torch.testing.assert_close(objective.loss(features, labels)[0], expected)
+
+
+def test_controls_say_what_they_multiply():
+    assert build("baseline-xM").step_factor == M
+    assert build("baseline-repM").copies == M
+    assert build("baseline-repM").images_per_image == M
+    assert build("ens-M").members == M
+    assert dict(build("ens-M").rows) == {"ens-M": M, "ens-M+TTA": M * M}
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "sentence"),
+    [
+        ("rot-aux", {"weight": 0.0}, "must be positive"),
+        ("sla", {"joint_scope": "vew"}, "did you mean 'view'"),
+        ("sla+sd", {"temperature": 0.0}, "temperature must be above 0"),
+        ("da+sd", {"single_weight": -1.0}, "single_weight at least 0"),
+    ],
+)
+def test_wrong_options_are_refused_in_one_sentence(method, options, sentence):
+    with pytest.raises(UserError, match=sentence):
+        build(method, **options)
