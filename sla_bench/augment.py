@@ -23,6 +23,20 @@ BRIGHTNESS, CONTRAST, SATURATION = range(3)
 _ORDERS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
 _LUMA = (0.2989, 0.587, 0.114)
 
+# Orders of operations in the sequence in which `ColorJitter` sorts images, so that in each step the images
+# whose contrast changes are neighbours: BCS, CBS, CSB, BSC, SCB, SBC. Below, its number by the first two
+# operations (-1: no order), and the factor that each step takes: two steps before saturation, two after;
+# where a group has no such step, its entry is not used.
+_GROUP = [[-1, 0, 3], [1, -1, 2], [5, 4, -1]]
+_STEPS = [
+    [0, 1, 2, 0, 0],
+    [1, 0, 2, 0, 0],
+    [1, 0, 2, 0, 0],
+    [0, 0, 2, 1, 0],
+    [0, 0, 2, 1, 0],
+    [0, 0, 2, 0, 1],
+]
+
 # Float pixels that are worked on at a time: on a CPU they and a scratch copy should stay in a core's cache.
 _CHUNK_BYTES = {"cpu": 5 << 18}
 _CHUNK_BYTES_ELSEWHERE = 64 << 20
@@ -48,10 +62,14 @@ class Augmentation:
 
     def to(self, device: torch.device) -> Augmentation:
         """The same augmentation on another device."""
+        if self.top.device == device:
+            return self
         return Augmentation(*(None if v is None else v.to(device) for v in self._values()))  # type: ignore[arg-type]
 
     def split(self, size: int) -> Iterator[Augmentation]:
         """Consecutive parts of `size` images, the last one perhaps smaller."""
+        if len(self.top) <= size:
+            return iter((self,))
         parts = (itertools.repeat(None) if v is None else v.split(size) for v in self._values())
         # `top` is never None, so the parts end.
         return (Augmentation(*part) for part in zip(*parts, strict=False))
@@ -76,98 +94,120 @@ def draw_augmentation(count: int, properties: ImageProperties, generator: torch.
     return Augmentation(top, left, flip, factors, order)
 
 
-def crop_and_flip(
-    images: Tensor,
-    top: Tensor,
-    left: Tensor,
-    flip: Tensor,
-    padding: int,
-    padded: Tensor | None = None,
-    out: Tensor | None = None,
-) -> Tensor:
-    """Pad with black, cut out a window of the original size, mirror it where `flip` says so.
+class CropAndFlip:
+    """Pad with black, cut out a window of the original size, mirror it where asked.
+
+    Memory for up to `capacity` images is kept between calls.
 
     Args:
-        images: uint8 (B, H, W, 3).
-        top: int64 (B,), first row of the window in the padded image, 0..2*padding.
-        left: int64 (B,), first column of the window, 0..2*padding.
-        flip: bool (B,).
+        size: height = width of the images.
         padding: pixels of zero padding on each side.
-        padded: scratch, uint8 (2*B or more, H + 2*padding, W + 2*padding, 3), its border zero; it stays so.
-        out: where the result goes, uint8 (B, H, W, 3), contiguous.
-
-    Returns:
-        uint8 (B, H, W, 3).
+        capacity: most images in a call.
+        device: where they are.
     """
-    count, height, width, channels = images.shape
-    padded_height, padded_width = height + 2 * padding, width + 2 * padding
-    if padded is None:
-        padded = images.new_zeros(2 * count, padded_height, padded_width, channels)
-    if out is None:
-        out = torch.empty_like(images)
 
-    # Mirrored copies follow the upright images; a window of the mirror image is the mirrored window.
-    mirrored = flip.nonzero().squeeze(1)
-    inner = padded[:, padding : padding + height, padding : padding + width]
-    inner[:count] = images
-    inner[count : count + len(mirrored)] = images.index_select(0, mirrored).flip(2)
-    slot = torch.where(flip, count - 1 + flip.cumsum(0), torch.arange(count, device=images.device))
-    left = torch.where(flip, 2 * padding - left, left)
+    def __init__(self, size: int, padding: int, capacity: int, device: torch.device) -> None:
+        self._width = width = size + 2 * padding
+        self._padded = torch.zeros(capacity, width, width, 3, dtype=torch.uint8, device=device)
+        self._inner = self._padded[:, padding : padding + size, padding : padding + size]
+        self._out = torch.empty(capacity, size, size, 3, dtype=torch.uint8, device=device)
+        # One image row is one contiguous run of bytes from some pixel on, so that the crop is a copy of rows.
+        pixels = capacity * width**2
+        self._runs = self._padded.as_strided((pixels - size + 1, 3 * size), (3, 1))
+        self._rows = torch.arange(0, pixels, width, device=device).view(capacity, width)[:, :size]
 
-    # One image row is one contiguous run of bytes from some pixel on, so that the crop is a copy of rows.
-    first = (slot * padded_height + top) * padded_width + left
-    starts = first[:, None] + torch.arange(height, device=images.device) * padded_width
-    pixels = padded.numel() // channels
-    runs = padded.as_strided((pixels - width + 1, width * channels), (channels, 1))
-    torch.index_select(runs, 0, starts.flatten(), out=out.view(count * height, width * channels))
-    return out
+    def __call__(self, images: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
+        """Crop and mirror B images.
+
+        Args:
+            images: uint8 (B, H, W, 3).
+            top: int64 (B,), first row of the window in the padded image, 0..2*padding.
+            left: int64 (B,), first column of the window, 0..2*padding.
+            flip: bool (B,), mirror left and right after the crop.
+
+        Returns:
+            uint8 (B, H, W, 3), overwritten by the next call.
+        """
+        count = len(images)
+        self._inner[:count] = images
+        corners = torch.add(left, top, alpha=self._width)
+        starts = self._rows[:count] + corners[:, None]
+        out = self._out[:count]
+        torch.index_select(self._runs, 0, starts.view(-1), out=out.view(-1, self._runs.shape[1]))
+        mirrored = flip.nonzero().squeeze(1)
+        return out.index_copy_(0, mirrored, out.index_select(0, mirrored).flip(2))
 
 
 class ColorJitter:
     """Brightness, contrast and saturation by torchvision's formulas, in each image's own order.
 
     Every operation blends the image with a reference by the factor k, k * x + (1 - k) * reference, and clips:
-    black for brightness, the mean grey for contrast, the pixel's own grey for saturation. All three are
-    "one 3 x 3 matrix for the channels and one number per image", so a step serves all images at once.
+    black for brightness, the mean grey for contrast, the pixel's own grey for saturation. Saturation mixes
+    the channels and costs several times as much as the others, which only scale and shift. So images are
+    sorted by their order of operations: then all are saturated at once, and what comes before and after is
+    done on neighbouring images only.
 
     Args:
         size: height = width of the images.
+        capacity: most images in a call.
         device: where they are.
     """
 
-    def __init__(self, size: int, device: torch.device) -> None:
-        self._pixels = size**2
+    def __init__(self, size: int, capacity: int, device: torch.device) -> None:
+        self._shape = (size, size, 3)
         luma = torch.tensor(_LUMA, device=device)
         # Four pixels side by side (12 x 12, block-diagonal) multiply faster than one.
-        pixels_per_row = math.gcd(self._pixels, 4)
+        pixels_per_row = math.gcd(size**2, 4)
         self._identity = torch.eye(3 * pixels_per_row, device=device)
         self._gray = torch.block_diag(*[luma[:, None].expand(3, 3)] * pixels_per_row)
-        self._mean_gray = (luma / self._pixels).repeat(self._pixels)
+        self._mean_gray = (luma / size**2).repeat(size**2)
+        self._group = torch.tensor(_GROUP, device=device)
+        self._steps = torch.tensor(_STEPS, device=device)
+        self._values = torch.empty(2, capacity, 3 * size**2, device=device)
 
-    def __call__(self, images: Tensor, factors: Tensor, order: Tensor, out: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, factors: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
         """Jitter B images.
 
         Args:
-            images: float32 (B, H, W, 3), values 0..255, contiguous; overwritten.
+            images: uint8 (B, H, W, 3).
             factors: float32 (B, 3), of brightness, contrast, saturation, at least 0.
             order: int64 (B, 3), a permutation of 0 brightness, 1 contrast, 2 saturation.
-            out: where the result goes, float32 (B, H, W, 3), contiguous, apart from `images`.
 
         Returns:
-            `out`, values 0..255.
+            Sorted images, float32 (B, H, W, 3), values 0..255, overwritten by the next call; and which image
+            each of them is, int64 (B,).
         """
-        k = factors.gather(1, order)[..., None, None]
-        gray_share = (1 - k) * (order == SATURATION)[..., None, None]
-        mean_share = (1 - k[..., 0]) * (order == CONTRAST)[..., None]
-        mix = torch.addcmul(k * self._identity, gray_share, self._gray)
-        shape = (len(images), -1, len(self._gray))
-        source, target = images.view(shape), out.view(shape)
-        for matrix, share in zip(mix.unbind(1), mean_share.unbind(1), strict=True):
-            offset = share * torch.mv(source.view(len(images), -1), self._mean_gray)[:, None]
-            torch.bmm(source, matrix, out=target)
-            target.add_(offset[:, :, None]).clamp_(0, 255)
-            source, target = target, source
-        return out
+        count = len(images)
+        group, place = self._group[order[:, 0], order[:, 1]].sort(stable=True)
+        ends = torch.bincount(group, minlength=len(_STEPS)).cumsum(0).tolist()
+        k = factors[place].gather(1, self._steps[group])
+        plain, mixed = self._values[:, :count]
+        plain.view(images.shape).copy_(images.index_select(0, place))
+        self._scale_and_shift(plain, k[:, 0], (0, ends[3]), (ends[0], ends[2]))
+        self._scale_and_shift(plain, k[:, 1], (0, ends[1]), (0, ends[0]))
+        self._saturate(plain, k[:, 2], mixed)
+        self._scale_and_shift(mixed, k[:, 3], (ends[1], count), (ends[2], ends[4]))
+        self._scale_and_shift(mixed, k[:, 4], (ends[3], count), (ends[4], count))
+        return mixed.view(images.shape), place
+
+    def _scale_and_shift(
+        self, values: Tensor, k: Tensor, rows: tuple[int, int], contrast: tuple[int, int]
+    ) -> None:
+        """Scale neighbouring rows by k; those of `contrast`, some of them, move towards their mean grey."""
+        changed, shifted = values[slice(*rows)], values[slice(*contrast)]
+        share = 1 - k[slice(*contrast)]
+        offset = share * torch.mv(shifted, self._mean_gray)
+        changed.mul_(k[slice(*rows), None])
+        shifted.add_(offset[:, None])
+        changed.clamp_(0, 255)
+
+    def _saturate(self, values: Tensor, k: Tensor, out: Tensor) -> None:
+        k = k[:, None, None]
+        mix = torch.addcmul(k * self._identity, 1 - k, self._gray)
+        side = len(self._gray)
+        shape = (len(values), values.shape[1] // side, side)
+        torch.bmm(values.view(shape), mix, out=out.view(shape))
+        out.clamp_(0, 255)
 
 
 class ImageBatches:
@@ -208,8 +248,16 @@ class ImageBatches:
         self._bias = self._pattern(-np.asarray(properties.mean, np.float64) / std, pixels)
         chunk_bytes = _CHUNK_BYTES.get(self.device.type, _CHUNK_BYTES_ELSEWHERE)
         self._chunk = max(1, chunk_bytes // (4 * 3 * pixels))
-        self._jitter = ColorJitter(properties.size, self.device)
-        self._scratch = _Scratch(self._chunk, properties, self.device)
+        kept = (self._chunk, self.device)
+        self._gathered = torch.empty(
+            self._chunk, *self._pool.shape[1:], dtype=torch.uint8, device=self.device
+        )
+        self._crop = (
+            CropAndFlip(properties.size, properties.crop_padding, *kept)
+            if properties.crop_padding or properties.flip
+            else None
+        )
+        self._jitter = ColorJitter(properties.size, *kept)
 
     def __len__(self) -> int:
         return len(self._pool)
@@ -249,37 +297,30 @@ class ImageBatches:
     def _batch(self, index: Tensor, augmentation: Augmentation | None) -> Tensor:
         size = self.properties.size
         batch = torch.empty(len(index), size, size, 3, device=self.device)
-        if not len(index):
-            return batch.permute(0, 3, 1, 2)
+        index = index.to(self.device)
         parts: Iterable[Augmentation | None] = itertools.repeat(None)
         if augmentation is not None:
             parts = augmentation.to(self.device).split(self._chunk)
-        places = index.to(self.device).split(self._chunk)
-        for out, place, part in zip(batch.split(self._chunk), places, parts, strict=False):
-            self._fill(out, place, part)
+        for out, place, part in zip(batch.split(self._chunk), index.split(self._chunk), parts, strict=False):
+            self._fill(out.flatten(1), place, part)
         return batch.permute(0, 3, 1, 2)
 
     def _fill(self, out: Tensor, index: Tensor, augmentation: Augmentation | None) -> None:
-        properties, scratch, count = self.properties, self._scratch, len(index)
-        images = torch.index_select(self._pool, 0, index, out=scratch.gathered[:count])
+        images = torch.index_select(self._pool, 0, index, out=self._gathered[: len(index)])
+        if augmentation is None:
+            out.view(images.shape).copy_(images)
+            torch.addcmul(self._bias, out, self._scale, out=out)
+            return
         # Jitter treats all pixels of an image alike, so the flip may come before it.
-        if augmentation is not None and (properties.crop_padding or properties.flip):
-            images = crop_and_flip(
-                images,
-                augmentation.top,
-                augmentation.left,
-                augmentation.flip,
-                properties.crop_padding,
-                padded=scratch.padded,
-                out=scratch.cropped[:count],
-            )
-        if augmentation is None or augmentation.factors is None or augmentation.order is None:
-            out.copy_(images)
+        if self._crop is not None:
+            images = self._crop(images, augmentation.top, augmentation.left, augmentation.flip)
+        if augmentation.factors is None or augmentation.order is None:
+            out.view(images.shape).copy_(images)
+            torch.addcmul(self._bias, out, self._scale, out=out)
         else:
-            values = scratch.values[:count].copy_(images)
-            self._jitter(values, augmentation.factors, augmentation.order, out)
-        values = out.view(count, -1)
-        torch.addcmul(self._bias, values, self._scale, out=values)
+            values, place = self._jitter(images, augmentation.factors, augmentation.order)
+            values = values.flatten(1)
+            out.index_copy_(0, place, torch.addcmul(self._bias, values, self._scale, out=values))
 
     def _pattern(self, per_channel: np.ndarray, pixels: int) -> Tensor:
         """One image's worth of a constant per channel: arithmetic runs along whole rows of memory."""
@@ -292,15 +333,3 @@ def _shared_tensor(images: np.ndarray) -> Tensor:
         # Torch warns that a read-only map may not be written; nothing here writes to it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(images)
-
-
-class _Scratch:
-    """Memory that every batch passes through; fresh memory for each step would cost more than the step."""
-
-    def __init__(self, count: int, properties: ImageProperties, device: torch.device) -> None:
-        size, padded_size = properties.size, properties.size + 2 * properties.crop_padding
-        shape = (count, size, size, 3)
-        self.gathered = torch.empty(shape, dtype=torch.uint8, device=device)
-        self.padded = torch.zeros((2 * count, padded_size, padded_size, 3), dtype=torch.uint8, device=device)
-        self.cropped = torch.empty(shape, dtype=torch.uint8, device=device)
-        self.values = torch.empty(shape, device=device)

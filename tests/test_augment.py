@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.transforms import functional as F
 
 import sla_bench.augment as module
-from sla_bench.augment import Augmentation, ColorJitter, ImageBatches, crop_and_flip, draw_augmentation
+from sla_bench.augment import Augmentation, ColorJitter, CropAndFlip, ImageBatches, draw_augmentation
 from sla_bench.datasets.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
 
@@ -81,31 +81,35 @@ def test_padding_is_black_before_normalisation():
 
 
 def test_crop_takes_the_window_and_mirrors_it():
-    images = torch.arange(2 * 2 * 3 * 3).view(2, 2, 3, 3).to(torch.uint8)
+    images = torch.arange(2 * 3 * 3 * 3).view(2, 3, 3, 3).to(torch.uint8)
     top, left, flip = torch.tensor([1, 0]), torch.tensor([1, 2]), torch.tensor([False, True])
-    result = crop_and_flip(images, top, left, flip, padding=1)
+    result = CropAndFlip(3, 1, capacity=5, device=torch.device("cpu"))(images, top, left, flip)
     assert torch.equal(result[0], images[0])
-    window = torch.zeros(2, 3, 3, dtype=torch.uint8)
-    window[1, :2] = images[1, 0, 1:]
+    window = torch.zeros(3, 3, 3, dtype=torch.uint8)
+    window[1:, :2] = images[1, :2, 1:]
     assert torch.equal(result[1], window.flip(1))
 
 
+def jittered(images, factors, order):
+    """The images in the order in which they were given."""
+    values, place = ColorJitter(images.shape[1], len(images) + 2, torch.device("cpu"))(images, factors, order)
+    return torch.empty(images.shape).index_copy_(0, place, values)
+
+
 def test_jitter_factor_1_changes_nothing():
-    images = torch.rand(6, 5, 5, 3, generator=seeded()) * 255
+    images = torch.randint(256, (6, 5, 5, 3), generator=seeded(), dtype=torch.uint8)
     order = torch.stack([torch.randperm(3, generator=seeded(i)) for i in range(6)])
-    jitter = ColorJitter(5, torch.device("cpu"))
-    result = jitter(images.clone(), torch.ones(6, 3), order, torch.empty_like(images))
-    torch.testing.assert_close(result, images, rtol=0, atol=1e-4)
+    result = jittered(images, torch.ones(6, 3), order)
+    torch.testing.assert_close(result, images.float(), rtol=0, atol=1e-4)
 
 
 def test_order_of_jitter_matters_and_is_each_images_own():
-    pixels = torch.rand(1, 4, 4, 3, generator=seeded()).expand(2, 4, 4, 3) * 255
+    pixels = torch.randint(256, (1, 4, 4, 3), generator=seeded(), dtype=torch.uint8).expand(2, 4, 4, 3)
     factors = torch.tensor([[1.4, 0.6, 1.4]]).expand(2, 3)
-    jitter = ColorJitter(4, torch.device("cpu"))
     order = torch.tensor([[0, 1, 2], [2, 1, 0]])
-    mixed = jitter(pixels.clone(), factors, order, torch.empty(2, 4, 4, 3))
+    mixed = jittered(pixels, factors, order)
     assert (mixed[0] - mixed[1]).abs().max() > 1
-    swapped = jitter(pixels.clone(), factors, order.flip(0), torch.empty(2, 4, 4, 3))
+    swapped = jittered(pixels, factors, order.flip(0))
     torch.testing.assert_close(mixed, swapped.flip(0), rtol=0, atol=1e-3)
 
 
