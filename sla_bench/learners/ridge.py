@@ -37,7 +37,7 @@ class RidgeHead(FewShotHead):
         """See `FewShotHead.scores`."""
         targets = one_hot.double()
         if support.shape[1] <= support.shape[2]:
-            weights = dual_weights(support, lambda kernel: 2 * self._solve(kernel, targets))
+            weights = dual_weights(support, 2 * targets, self._solve)
         else:
             features = support.double().transpose(1, 2)
             primal = self._solve(features @ features.transpose(1, 2), features @ targets)

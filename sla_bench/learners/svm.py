@@ -35,9 +35,9 @@ class SVMHead(FewShotHead):
     def scores(self, support: Tensor, one_hot: Tensor, query: Tensor) -> Tensor:
         """See `FewShotHead.scores`."""
 
-        def dual(kernel: Tensor) -> Tensor:
-            solution = solve_crammer_singer(kernel, one_hot, C=self.C, regularization=self.regularization)
+        def dual(kernel: Tensor, targets: Tensor) -> Tensor:
+            solution = solve_crammer_singer(kernel, targets, C=self.C, regularization=self.regularization)
             self.last_residual = float(solution.residual.max())
             return solution.alpha
 
-        return query @ dual_weights(support, dual).transpose(1, 2)
+        return query @ dual_weights(support, one_hot.double(), dual).transpose(1, 2)
