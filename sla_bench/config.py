@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sla_bench.errors import UserError, nearest
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Rises when the same config would give another figure; part of every run_id."""
 
 

@@ -81,6 +81,19 @@ def distillation_loss(single_logits: Tensor, aggregated: Tensor, temperature: fl
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
+def checked_distillation(temperature: float, single_weight: float) -> tuple[float, float]:
+    """Return T and beta of a distillation.
+
+    Raises:
+        UserError: T is not above 0, or beta is negative.
+    """
+    if not temperature > 0 or not single_weight >= 0:
+        raise UserError(
+            f"temperature must be above 0 and single_weight at least 0, got {temperature} and {single_weight}"
+        )
+    return temperature, single_weight
+
+
 class SLA(nn.Module):
     """Heads, loss and predictions of SLA, to be put on any backbone in any training loop.
 
@@ -113,17 +126,12 @@ class SLA(nn.Module):
         super().__init__()
         if num_features < 1 or num_classes < 1:
             raise UserError(f"SLA needs features and classes, got {num_features} and {num_classes}")
-        if not temperature > 0 or not single_weight >= 0:
-            raise UserError(
-                "temperature must be above 0 and single_weight at least 0, "
-                f"got {temperature} and {single_weight}"
-            )
+        self.temperature, self.single_weight = checked_distillation(temperature, single_weight)
         if not distill and (temperature, single_weight) != (1.0, 1.0):
             raise UserError("temperature and single_weight belong to the distillation; add distill=True")
         if reduction not in REDUCTIONS:
             raise unknown("reduction", reduction, REDUCTIONS)
         self.transform: Transform = TRANSFORMS.load(transform) if isinstance(transform, str) else transform
-        self.temperature, self.single_weight = temperature, single_weight
         self.reduction: Literal["mean", "sum"] = reduction
         self.joint = nn.Linear(num_features, num_classes * self.transform.num_views)
         self.single = nn.Linear(num_features, num_classes) if distill else None

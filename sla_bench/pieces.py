@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sla_bench.losses.base import Criterion
-    from sla_bench.losses.options import Counts
+    from sla_bench.losses.counts import Counts
     from sla_bench.transforms import Transform
 
 

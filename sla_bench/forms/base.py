@@ -37,7 +37,7 @@ class Form:
     budgets: Callable[[str, str], dict[str, Any]]
     complete: Callable[[dict[str, Any], Mapping[str, Any]], None]
     check: Callable[[RunConfig, EvalConfig], None]
-    evaluation_like_training: Callable[[RunConfig], dict[str, Any]]
+    evaluation_like_training: Callable[[RunConfig], dict[str, Any]] = lambda run: {}
 
     @property
     def scenario(self) -> str:

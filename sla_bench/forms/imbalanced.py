@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sla_bench.config import EvalConfig, ImbalancedEvaluation, ImbalancedRun, RunConfig
+from sla_bench.config import ImbalancedEvaluation, ImbalancedRun
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.forms.base import Form, check_colors
@@ -70,8 +70,6 @@ def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     dataset = dataset_named(values["dataset"])
     values.setdefault("imbalance", "none" if dataset.long_tailed else "exp")
     values.setdefault("class_order", dataset.class_order)
-    if "subset_seed" not in given:
-        values["subset_seed"] = 0 if values["budget"] == "paper" else values["seed"]
     if not METHODS[values["method"]].joint:
         values["loss_reduction"] = "mean"
     if values["imbalance"] == "none":
@@ -81,21 +79,24 @@ def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
                 "add --imbalance exp or step"
             )
         values |= {"ratio": 1.0, "class_order": "identity"}
-        if values["max_class_size"] is None:
-            values["subset_seed"] = 0
     if values["class_order"] == "identity":
         if given.get("order_seed"):
             raise UserError("--order-seed changes nothing with --class-order identity")
         values |= {"order_seed": 0, "order_shifts": ImbalancedRun.model_fields["order_shifts"].default}
+    whole = values["imbalance"] == "none" and values["max_class_size"] is None
+    if whole and given.get("subset_seed"):
+        raise UserError("--subset-seed changes nothing where all images are used")
+    if whole or "subset_seed" not in given:
+        values["subset_seed"] = _usual_subset_seed(values["budget"], values["seed"], whole)
 
 
-def _check(run: RunConfig, evaluation: EvalConfig) -> None:
-    check_colors(run, evaluation)
+def usual_subset_seed(run: ImbalancedRun) -> int:
+    """The seed of the subset where the user gives none: 0 in the paper's budget, else the run's."""
+    return _usual_subset_seed(run.budget, run.seed, run.imbalance == "none" and run.max_class_size is None)
 
 
-def _evaluation_like_training(run: RunConfig) -> dict[str, Any]:
-    del run
-    return {}
+def _usual_subset_seed(budget: str, seed: int, whole: bool) -> int:
+    return 0 if whole or budget == "paper" else seed
 
 
 FORM = Form(
@@ -105,6 +106,5 @@ FORM = Form(
     default_methods=("baseline", "sla+sd"),
     budgets=_budgets,
     complete=_complete,
-    check=_check,
-    evaluation_like_training=_evaluation_like_training,
+    check=check_colors,
 )

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
+from sla_bench.checks import positive
 from sla_bench.errors import UserError
-
-
-def positive(owner: str, name: str, value: float) -> float:
-    """Return `value` as a float.
-
-    Raises:
-        UserError: it is not a finite number above 0; `owner` and `name` say whose option it is.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise UserError(f"{owner}: {name} must be a finite number above 0, got {value!r}")
-    return float(value)
 
 
 class FewShotHead(nn.Module, ABC):

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from sla_bench.checks import positive
 from sla_bench.errors import UserError
-from sla_bench.learners.base import FewShotHead, positive
+from sla_bench.learners.base import FewShotHead
 from sla_bench.learners.linear_dual import dual_weights
 
 # Largest relative residual of the linear system; well-posed systems in double reach 1e-12.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sla_bench.learners.base import FewShotHead, positive
+from sla_bench.checks import positive
+from sla_bench.learners.base import FewShotHead
 from sla_bench.learners.crammer_singer import solve_crammer_singer
 from sla_bench.learners.linear_dual import dual_weights
 

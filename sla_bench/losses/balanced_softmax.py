@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sla_bench.losses.base import Criterion
-from sla_bench.losses.options import Counts, checked_counts
+from sla_bench.losses.counts import Counts, checked_counts
 from sla_bench.losses.reweighting import ClassBalancedWeights
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sla_bench.errors import UserError
-from sla_bench.losses.options import Counts, checked_counts
+from sla_bench.losses.counts import Counts, checked_counts
 from sla_bench.losses.reweighting import ClassBalancedWeights
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sla_bench.losses.counts import Counts
 from sla_bench.losses.focal import Focal
-from sla_bench.losses.options import Counts
 from sla_bench.losses.reweighting import BETA, ClassBalancedWeights
 
 

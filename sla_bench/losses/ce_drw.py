@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sla_bench.losses.ce import CrossEntropy
-from sla_bench.losses.options import Counts
+from sla_bench.losses.counts import Counts
 from sla_bench.losses.reweighting import BETA, DEFERRED, ClassBalancedWeights
 
 

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sla_bench.checks import positive
 from sla_bench.losses.base import Criterion
-from sla_bench.losses.options import Counts, positive
+from sla_bench.losses.counts import Counts
 from sla_bench.losses.reweighting import ClassBalancedWeights
 
 

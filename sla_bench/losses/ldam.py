@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sla_bench.checks import positive
 from sla_bench.losses.base import Criterion
 from sla_bench.losses.cosine_head import CosineHead
-from sla_bench.losses.options import Counts, checked_counts, positive
+from sla_bench.losses.counts import Counts, checked_counts
 from sla_bench.losses.reweighting import ClassBalancedWeights
 
 MAX_MARGIN = 0.5

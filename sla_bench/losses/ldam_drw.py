@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sla_bench.losses.counts import Counts
 from sla_bench.losses.ldam import LDAM, MAX_MARGIN, SCALE
-from sla_bench.losses.options import Counts
 from sla_bench.losses.reweighting import BETA, DEFERRED, ClassBalancedWeights
 
 

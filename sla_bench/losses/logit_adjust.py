@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sla_bench.checks import positive
 from sla_bench.losses.ce import CrossEntropy
-from sla_bench.losses.options import Counts, checked_counts, positive
+from sla_bench.losses.counts import Counts, checked_counts
 
 
 class LogitAdjustment(CrossEntropy):

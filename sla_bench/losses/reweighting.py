@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sla_bench.losses.options import Counts, checked_counts, fraction
+from sla_bench.checks import fraction
+from sla_bench.losses.counts import Counts, checked_counts
 
 BETA = 0.9999
 # LDAM-DRW switches on at the 0-based epoch 160 of 200.

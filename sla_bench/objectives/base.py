@@ -172,6 +172,10 @@ def joint_logits(features: EpisodeFeatures, head: Head) -> Tensor:
 def view_loss(features: EpisodeFeatures, view_head: nn.Module) -> Tensor:
     """Cross entropy of telling the view, mean over all views of supports and queries."""
     every = torch.cat([features.support, features.query], dim=1)
-    logits = view_head(every.float())
-    labels = torch.arange(every.shape[2], device=every.device).expand(logits.shape[:-1])
-    return F.cross_entropy(logits.flatten(0, 2), labels.flatten())
+    return view_cross_entropy(view_head(every.float()))
+
+
+def view_cross_entropy(logits: Tensor) -> Tensor:
+    """Mean cross entropy of telling the view; logits (..., M, M), those of view j in row j."""
+    labels = torch.arange(logits.shape[-1], device=logits.device).expand(logits.shape[:-1])
+    return F.cross_entropy(logits.flatten(0, -2), labels.flatten())

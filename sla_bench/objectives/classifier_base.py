@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sla_bench.losses.base import Criterion
+from sla_bench.objectives.base import accuracy
 from sla_bench.transforms import Transform
 
 
@@ -48,8 +47,6 @@ class ClassifierObjective(nn.Module, ABC):
     differs from the baseline's by more than heads and loss, the attributes say how.
 
     Args:
-        num_features: D.
-        classes: the classes and their criterion.
         transform: the label augmentation with its M views.
 
     Attributes:
@@ -65,9 +62,8 @@ class ClassifierObjective(nn.Module, ABC):
     members: int = 1
     trains_on_views: bool = False
 
-    def __init__(self, num_features: int, classes: Classes, transform: Transform) -> None:
+    def __init__(self, transform: Transform) -> None:
         super().__init__()
-        del num_features, classes
         self.transform = transform
 
     @property
@@ -118,12 +114,17 @@ class SingleClassifier(ClassifierObjective):
     """One head over the N classes, read on the image as it is; +TTA averages its scores over the views.
 
     Subclasses set `row`, the name in the tables.
+
+    Args:
+        num_features: D.
+        classes: the classes and their criterion.
+        transform: the label augmentation.
     """
 
     row: str
 
     def __init__(self, num_features: int, classes: Classes, transform: Transform) -> None:
-        super().__init__(num_features, classes, transform)
+        super().__init__(transform)
         self.criterion = classes.criterion()
         self.head = self.criterion.head(num_features)
 
@@ -148,14 +149,3 @@ def every_view(criterion: Criterion, logits: Tensor, labels: Tensor) -> tuple[Te
     """
     flat, repeated = logits.flatten(0, 1), labels.repeat_interleave(logits.shape[1])
     return criterion(flat, repeated), accuracy(flat, repeated)
-
-
-def view_loss(view_logits: Tensor) -> Tensor:
-    """Cross entropy of telling the view, mean over images and views; (B, M, M), view j in row j."""
-    views = torch.arange(view_logits.shape[1], device=view_logits.device)
-    return F.cross_entropy(view_logits.flatten(0, 1), views.repeat(len(view_logits)))
-
-
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of rows of logits (B, n) whose largest entry is the label (B,), detached."""
-    return (logits.detach().argmax(-1) == labels).float().mean()

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sla_bench.label_augmentation import distillation_loss
+from sla_bench.label_augmentation import checked_distillation, distillation_loss
 from sla_bench.objectives import classifier_base
-from sla_bench.objectives.sla_sd import checked_distillation
 from sla_bench.transforms import Transform
 
 
@@ -36,7 +35,7 @@ class DistilledDataAugmentation(classifier_base.ClassifierObjective):
         temperature: float = 1.0,
         single_weight: float = 1.0,
     ) -> None:
-        super().__init__(num_features, classes, transform)
+        super().__init__(transform)
         self.temperature, self.single_weight = checked_distillation(temperature, single_weight)
         self.criterion = classes.criterion()
         self.head = self.criterion.head(num_features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sla_bench.objectives import classifier_base
-from sla_bench.objectives.base import EpisodeFeatures, Head, view_loss
+from sla_bench.objectives.base import EpisodeFeatures, Head, view_cross_entropy, view_loss
 from sla_bench.objectives.da import DataAugmentation, DataAugmentationClassifier
 from sla_bench.transforms import Transform
 
@@ -40,4 +40,4 @@ class MultiTaskClassifier(DataAugmentationClassifier):
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """mean_j [CE(u(z_j), y) + CE(v(z_j), j)], the first or another criterion."""
         loss, accuracy = super().loss(features, labels)
-        return loss + classifier_base.view_loss(self.view_head(features)), accuracy
+        return loss + view_cross_entropy(self.view_head(features)), accuracy

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sla_bench.errors import UserError
 from sla_bench.objectives import classifier_base
-from sla_bench.objectives.base import EpisodeFeatures, Head, view_loss
+from sla_bench.objectives.base import EpisodeFeatures, Head, view_cross_entropy, view_loss
 from sla_bench.objectives.baseline import Baseline, BaselineClassifier
 from sla_bench.transforms import Transform
 
@@ -74,7 +74,7 @@ class AuxiliaryRotationClassifier(BaselineClassifier):
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """CE(u(z_1), y) + beta mean_j CE(v(z_j), j), the first or another criterion."""
         loss, accuracy = super().loss(features[:, :1], labels)
-        return loss + self.weight * classifier_base.view_loss(self.view_head(features)), accuracy
+        return loss + self.weight * view_cross_entropy(self.view_head(features)), accuracy
 
 
 def _positive(weight: float) -> float:

@@ -102,7 +102,7 @@ class SLAClassifier(classifier_base.ClassifierObjective):
         transform: Transform,
         joint_scope: str = "all",
     ) -> None:
-        super().__init__(num_features, classes, transform)
+        super().__init__(transform)
         self.joint_scope = _checked_scope(joint_scope)
         self.joint_criterion = classes.joint_criterion(self.num_views)
         self.view_criterion = classes.criterion()
@@ -129,7 +129,7 @@ class SLAClassifier(classifier_base.ClassifierObjective):
             loss, right = classifier_base.every_view(self.view_criterion, own, labels)
         else:
             flat, joint = logits.flatten(0, 1).flatten(1), joint_labels(labels, self.num_views).flatten()
-            loss, right = self.joint_criterion(flat, joint), classifier_base.accuracy(flat, joint)
+            loss, right = self.joint_criterion(flat, joint), accuracy(flat, joint)
         return self.joint_weight * loss, right
 
     def joint_scores(self, logits: Tensor) -> Tensor:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sla_bench.errors import UserError
-from sla_bench.label_augmentation import aggregate, distillation_loss
+from sla_bench.label_augmentation import aggregate, checked_distillation, distillation_loss
 from sla_bench.objectives.classifier_base import Classes
 from sla_bench.objectives.sla import SLAClassifier
 from sla_bench.transforms import Transform
@@ -73,16 +72,3 @@ class DistilledSLA(SLAClassifier):
         scores = self.criterion.scores(self.head(features))
         teacher = aggregate(self.joint_scores(self.joint_logits(features)))
         return {self.row: scores[:, 0], f"{self.row}+TTA": scores.mean(1), f"{self.row} teacher": teacher}
-
-
-def checked_distillation(temperature: float, single_weight: float) -> tuple[float, float]:
-    """Return both.
-
-    Raises:
-        UserError: out of range.
-    """
-    if not temperature > 0 or not single_weight >= 0:
-        raise UserError(
-            f"temperature must be above 0 and single_weight at least 0, got {temperature} and {single_weight}"
-        )
-    return temperature, single_weight

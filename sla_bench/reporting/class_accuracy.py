@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from scipy.special import stdtrit
 
 from sla_bench.reporting import class_axes, style
-from sla_bench.reporting.class_axes import LINE_INCHES
 from sla_bench.reporting.class_results import ClassResult, beside_reference
 
 GAIN_COLOUR, LOSS_COLOUR = "#7FB8DA", style.COLOURS[1]
@@ -43,7 +42,7 @@ def class_accuracy_figure(results: Sequence[ClassResult], reference: str = "base
         0.45, 0.15 + class_axes.label_width([_DIFFERENCE, *(r.method for pair in pairs for r in pair)])
     )
     titles = [style.wrap(base.training, int(style.COLUMN_INCHES / style.BOLD_INCHES)) for base, _ in pairs]
-    top = LINE_INCHES * (5 + max(title.count("\n") for title in titles)) + 0.1
+    top = style.LINE_INCHES * (5 + max(title.count("\n") for title in titles)) + 0.1
     note = _note(pairs, reference)
     lines = -(-len(pairs) // columns)
     panel_height = top + _PLOT_HEIGHT + _TICKS + _GAP

@@ -13,9 +13,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from sla_bench.reporting import style
 from sla_bench.reporting.class_results import TrainingClasses
 
-LINE_INCHES = 0.125
 NAMED_CLASSES = 20
-POINTS_PER_INCH = 72
 _NAME_CHARACTERS = 22
 
 
@@ -75,7 +73,7 @@ def above(axes: Axes, text: str, across: float, lines: float, colour: str = styl
         text,
         (across, 1),
         xycoords="axes fraction",
-        xytext=(0, POINTS_PER_INCH * (lines * LINE_INCHES + 0.04)),
+        xytext=(0, style.POINTS_PER_INCH * (lines * style.LINE_INCHES + 0.04)),
         textcoords="offset points",
         ha="center",
         va="bottom",
@@ -91,7 +89,10 @@ def at_left_edge(
         text,
         (0, 1),
         xycoords="axes fraction",
-        xytext=(-POINTS_PER_INCH * (left - 0.05), POINTS_PER_INCH * (lines * LINE_INCHES + 0.04)),
+        xytext=(
+            -style.POINTS_PER_INCH * (left - 0.05),
+            style.POINTS_PER_INCH * (lines * style.LINE_INCHES + 0.04),
+        ),
         textcoords="offset points",
         va="bottom",
         color=colour,
@@ -107,7 +108,7 @@ def caption(figure: Figure, text: str) -> None:
 
 def caption_height(text: str, width: float) -> float:
     """Inches that the caption takes on a page of that width."""
-    return LINE_INCHES * (1 + _wrapped(text, width).count("\n")) + 0.08
+    return style.LINE_INCHES * (1 + _wrapped(text, width).count("\n")) + 0.08
 
 
 def _wrapped(text: str, width: float) -> str:

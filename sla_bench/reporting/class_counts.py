@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sla_bench.reporting import class_axes, style
-from sla_bench.reporting.class_axes import LINE_INCHES
 from sla_bench.reporting.class_results import TrainingClasses
 
 _PLOT_HEIGHT = 1.3
@@ -29,7 +28,7 @@ def class_counts_figure(training_sets: Mapping[str, TrainingClasses]) -> Figure:
     width = columns * style.COLUMN_INCHES
     titles = {name: style.wrap(name, int(style.COLUMN_INCHES / style.BOLD_INCHES)) for name in training_sets}
     panels = list(training_sets.items())
-    top = LINE_INCHES * (4 + max(title.count("\n") for title in titles.values())) + 0.06
+    top = style.LINE_INCHES * (4 + max(title.count("\n") for title in titles.values())) + 0.06
     grid = [panels[i : i + columns] for i in range(0, len(panels), columns)]
     bottoms = [max(_foot(classes) for _, classes in line) for line in grid]
     note = "Classes from the largest to the smallest; the vertical axis is logarithmic."

@@ -9,6 +9,7 @@ import numpy as np
 from sla_bench.classification_metrics import confusion_rates
 from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.long_tail import GROUP_NAMES
+from sla_bench.registry import METHODS
 from sla_bench.reporting.class_results import ClassResult, TrainingClasses
 from sla_bench.reporting.reading import Reading
 
@@ -28,7 +29,8 @@ def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassR
         reading: of that scenario.
     """
     cells: dict[tuple[tuple[str, object], ...], dict[str, dict[int, _Seed]]] = {}
-    for record in records:
+    # Run ids are hashes: their order says nothing.
+    for record in sorted(records, key=lambda r: (list(METHODS).index(r.config.method), r.config.seed)):
         for evaluation in record.evaluations:
             for method in reading.rows(evaluation):
                 if method == BASELINE or (method.startswith("SLA") and not method.endswith("+TTA")):
@@ -36,6 +38,7 @@ def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassR
                     key.pop("method")
                     methods = cells.setdefault(tuple(key.items()), {})
                     methods.setdefault(method, {})[record.config.seed] = _Seed(record, evaluation, method)
+    cells = dict(sorted(cells.items(), key=str))
     keys = [dict(key) for key in cells]
     told = ("dataset", "setting", "learner")
     varying = [n for n in (keys[0] if keys else ()) if n not in told and len({k[n] for k in keys}) > 1]

@@ -11,7 +11,6 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from sla_bench.reporting import class_axes, style
-from sla_bench.reporting.class_axes import LINE_INCHES
 from sla_bench.reporting.class_results import ClassResult, TrainingClasses, beside_reference
 
 _CELL, _LEAST_SIDE, _UNNAMED_SIDE = 0.21, 2.2, 2.8
@@ -43,12 +42,12 @@ def confusions_figure(results: Sequence[ClassResult], reference: str = "baseline
     left = 0.3 + max(map(class_axes.label_width, labels))
     width = left + _BAR + max(len(line) * (side + _GAP) for line, side in zip(lines, sides, strict=True))
     feet = [
-        0.32 + (class_axes.label_width(own) if _shows_cells(line[0].classes) else LINE_INCHES)
+        0.32 + (class_axes.label_width(own) if _shows_cells(line[0].classes) else style.LINE_INCHES)
         for line, own in zip(lines, labels, strict=True)
     ]
     note = _note(lines)
     titles = [style.wrap(line[0].training, int(width / style.BOLD_INCHES)) for line in lines]
-    top = LINE_INCHES * (2 + max(title.count("\n") for title in titles)) + 0.1
+    top = style.LINE_INCHES * (2 + max(title.count("\n") for title in titles)) + 0.1
     total = sum(sides) + sum(feet) + len(lines) * top + class_axes.caption_height(note, width)
     with style.styled():
         figure = style.new_figure(width, total)

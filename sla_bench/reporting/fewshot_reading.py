@@ -23,6 +23,7 @@ class FewShotReading(Reading):
         "SLA+SI": ("baseline-xM", "baseline-NMway"),
         "SLA+AG": ("baseline-xM+TTA", "ens-M", "baseline-NMway+TTA"),
     }
+    validates = True
     elsewhere = frozenset({"train_ways", "train_shots", "val_shots", "episodes", "jackknife_episodes"})
 
     def setting(self, run: RunConfig, test: EvalConfig) -> str:
@@ -56,7 +57,7 @@ class FewShotReading(Reading):
         accuracy = evaluation.samples[f"hits/{method}"][: test.episodes].mean(1) / test.queries
         return {"accuracy": Figure(float(accuracy.mean()), accuracy)}
 
-    def about(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Intervals that speak of other images and classes, and passes per image."""
         return {
             "ci95_open": _percent(metrics["ci95_open"]),
@@ -96,8 +97,8 @@ class FewShotReading(Reading):
         ]
 
 
-def _percent(value: float | None) -> float:
-    return float("nan") if value is None else 100 * value
+def _percent(value: float | None) -> float | None:
+    return None if value is None else 100 * value
 
 
 READING = FewShotReading()

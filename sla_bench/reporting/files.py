@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sla_bench.grid import form_of
 from sla_bench.harness.files import write_text
 from sla_bench.harness.store import RunRecord, Store
 from sla_bench.registry import SCENARIOS
@@ -37,10 +38,9 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
     paths = plot_accuracies(accuracies, store.folder / "accuracies")
     if accuracies["relative_gain_pct"].notna().any():
         paths += plot_gains(accuracies, store.folder / "gains")
-    curves = histories(store.records())
-    if curves["val_accuracy"].notna().any():
-        paths += plot_learning_curves(curves, store.folder / "learning_curves")
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
+    if reading.validates:
+        paths += plot_learning_curves(histories(store.records()), store.folder / "learning_curves")
     return paths + reading.pictures(store, table)
 
 
@@ -81,8 +81,9 @@ def markdown(table: pd.DataFrame) -> str:
         return "\n".join([*lines, "No finished runs yet.", ""])
     for note in notes(table):
         lines += [note, ""]
-    for (dataset, budget, backbone), part in table.groupby(["dataset", "budget", "backbone"], sort=False):
-        lines += [f"## {dataset}, {backbone}, budget {budget}", ""]
+    for part in blocks(table):
+        row = part.iloc[0]
+        lines += [f"## {row['dataset']}, {training_words(row)}", ""]
         lines += ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
         for _, row in part[part["metric"] == "accuracy"].iterrows():
             cells = [str(c).replace("|", "\\|") for c in cells_of(row)]
@@ -112,19 +113,36 @@ def notes(table: pd.DataFrame) -> list[str]:
     return found
 
 
-def further_metrics(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per method with all its metrics but accuracy as texts; empty where there are none."""
-    rows = table[
-        (table["metric"] != "accuracy") & (table["reference"].isna() | (table["reference"] == "baseline"))
-    ]
+_TRAINING = ("dataset", "backbone", "budget", "transform", "precision", "selection", "sampler")
+
+
+def blocks(table: pd.DataFrame, *further: str) -> list[pd.DataFrame]:
+    """Rows whose cells can be told apart by setting, learner and method; split by `further` columns too."""
+    return [part for _, part in table.groupby([*_TRAINING, *further], sort=False)]
+
+
+def training_words(row: pd.Series) -> str:
+    """Backbone and budget of a row, and what of its training is not as usual."""
+    selection = form_of(row["scenario"]).run.model_fields["selection"].default
+    usual = {"transform": "rotation", "precision": "fp32", "selection": selection, "sampler": "uniform"}
+    unusual = [f"{name} {row[name]}" for name, value in usual.items() if row[name] != value]
+    return ", ".join([row["backbone"], f"budget {row['budget']}", *unusual])
+
+
+def further_metrics(block: pd.DataFrame) -> pd.DataFrame:
+    """One row per method with all its metrics but accuracy as texts; empty where there are none.
+
+    Args:
+        block: one of `blocks`.
+    """
+    rows = block[block["metric"] != "accuracy"]
     if rows.empty:
         return pd.DataFrame()
     metrics = list(dict.fromkeys(rows["metric"]))
     lines = []
-    for names, part in rows.groupby(["setting", "learner", "method", "transform"], sort=False):
+    for names, part in rows.groupby(["setting", "learner", "method"], sort=False):
         own = part.set_index("metric", drop=False)
-        cells = [_with_reach(own.loc[m]) if m in own.index else "" for m in metrics]
-        lines.append([*names[:3], *cells])
+        lines.append([*names, *(_with_reach(own.loc[m]) if m in own.index else "" for m in metrics)])
     units = [m if m == "NLL" else f"{m} %" for m in metrics]
     return pd.DataFrame(lines, columns=["setting", "learner", "method", *units])
 

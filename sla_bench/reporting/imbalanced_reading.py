@@ -10,6 +10,7 @@ import pandas as pd
 
 from sla_bench.config import EvalConfig, FromDataset, ImbalancedEvaluation, ImbalancedRun, RunConfig
 from sla_bench.datasets.named import dataset_named
+from sla_bench.forms.imbalanced import usual_subset_seed
 from sla_bench.grid import has
 from sla_bench.harness.store import EvaluationRecord, Store
 from sla_bench.reporting.class_results import TrainingClasses
@@ -24,7 +25,8 @@ class ImbalancedReading(Reading):
         "SLA+SD": ("baseline-xM",),
         "SLA+AG": ("baseline-xM+TTA", "ens-M"),
     }
-    elsewhere = frozenset({"subset_seed", "validations"})
+    validates = False
+    elsewhere = frozenset({"subset_seed"})
 
     def setting(self, run: RunConfig, test: EvalConfig) -> str:
         """As in "exp ratio 100"; "as it is" for data that are used so."""
@@ -64,7 +66,7 @@ class ImbalancedReading(Reading):
         figures["NLL"] = Figure(metrics["nll"], percent=False, higher_is_better=False)
         return figures
 
-    def about(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Passes per test image."""
         return {"query_passes": metrics["query_passes"]}
 
@@ -87,6 +89,8 @@ class ImbalancedReading(Reading):
             if has(info, FromDataset) and name != "imbalance" and run.imbalance != "none":
                 usual = getattr(dataset, name)
                 found += [f"{name}={getattr(run, name)}"] if getattr(run, name) != usual else []
+        if run.subset_seed != usual_subset_seed(run):
+            found.append(f"subset_seed={run.subset_seed}")
         for name in ("order_seed", "order_shifts", "loss_reduction"):
             value = getattr(run, name)
             found += [f"{name}={value}"] if value != ImbalancedRun.model_fields[name].default else []

@@ -26,8 +26,7 @@ _SPLITS = (
     "protocol",
 )
 _LABEL_CHARACTERS = 28
-_ROW, _LINE, _TICKS, _GAP = 0.165, 0.125, 0.2, 0.12
-_POINTS_PER_INCH = 72
+_ROW, _TICKS, _GAP = 0.165, 0.2, 0.12
 
 
 @dataclass(frozen=True)
@@ -122,14 +121,14 @@ def panel_figure(
     texts = [[numbers(*row) for row in panel.values.tolist()] for panel in panels]
     labels = [[style.wrap(label, _LABEL_CHARACTERS) for label in panel.labels] for panel in panels]
     headings = [style.wrap(panel.heading, int(style.COLUMN_INCHES / style.BOLD_INCHES)) for panel in panels]
-    row_height = _ROW + _LINE * max(label.count("\n") for names in labels for label in names)
+    row_height = _ROW + style.LINE_INCHES * max(label.count("\n") for names in labels for label in names)
     right = 0.14 + style.CHARACTER_INCHES * max(len(text) for column in texts for text in column)
     left = 0.12 + style.CHARACTER_INCHES * max(
         len(line) for names in labels for label in names for line in label.split("\n")
     )
-    top = 0.06 + _LINE * (1 + max(heading.count("\n") for heading in headings))
+    top = 0.06 + style.LINE_INCHES * (1 + max(heading.count("\n") for heading in headings))
     caption = style.wrap(caption, int((width - 0.1) / style.PROSE_INCHES))
-    bottom = _LINE * (2 + caption.count("\n")) + 0.06
+    bottom = style.LINE_INCHES * (2 + caption.count("\n")) + 0.06
 
     grid = [range(i, min(i + columns, len(panels))) for i in range(0, len(panels), columns)]
     heights = [row_height * (foot + max(len(panels[i].labels) for i in line)) for line in grid]
@@ -197,7 +196,10 @@ def _head(axes: Axes, heading: str, left: float) -> None:
             line,
             (0, 1),
             xycoords="axes fraction",
-            xytext=(-(left - 0.05) * _POINTS_PER_INCH, 2 + above * _LINE * _POINTS_PER_INCH),
+            xytext=(
+                -(left - 0.05) * style.POINTS_PER_INCH,
+                2 + above * style.LINE_INCHES * style.POINTS_PER_INCH,
+            ),
             textcoords="offset points",
             va="bottom",
             fontweight="normal" if line.startswith("against ") else "bold",

@@ -42,10 +42,12 @@ class Reading(ABC):
     Attributes:
         matched_references: method -> further references, fixed beforehand; they enter where they are
             recorded. Every method is compared with `baseline`.
+        validates: histories hold accuracies on validation data.
         elsewhere: fields with a default of the budget that are told by another column, or follow the test.
     """
 
     matched_references: ClassVar[Mapping[str, tuple[str, ...]]]
+    validates: ClassVar[bool]
     elsewhere: ClassVar[frozenset[str]]
 
     @abstractmethod
@@ -75,7 +77,7 @@ class Reading(ABC):
         """Metric -> figure of one row, in the order of the table; "accuracy" comes first."""
 
     @abstractmethod
-    def about(self, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Columns of the leaderboard that come straight from the metrics of a row."""
 
     @abstractmethod
@@ -111,8 +113,8 @@ class Reading(ABC):
         departures = []
         for config in (run, test):
             for name, info in type(config).model_fields.items():
-                told = name in self.elsewhere or (has(info, Axis) and name != "backbone")
-                if has(info, FromBudget) and not told and name != "backbone":
+                told = name in self.elsewhere or has(info, Axis)
+                if has(info, FromBudget) and not told:
                     value = getattr(config, name)
                     departures += [f"{name}={value}"] if value != recipe[name] else []
         departures += self.departures(run, test, recipe)

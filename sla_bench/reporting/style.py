@@ -21,6 +21,8 @@ BLUE = COLOURS[0]
 GREY = "#555555"
 COLUMN_INCHES = 3.5
 FONT_POINTS = 7.0
+LINE_INCHES = 0.125
+POINTS_PER_INCH = 72
 # mean width of a character at that size: of names (upper estimate), of names in bold, of sentences
 CHARACTER_INCHES, BOLD_INCHES, PROSE_INCHES = 0.058, 0.068, 0.054
 _PNG_DPI = 220

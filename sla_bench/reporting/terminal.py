@@ -13,10 +13,18 @@ from rich.table import Table
 from sla_bench.config import RunConfig
 from sla_bench.harness.workers import News
 from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.files import HEADINGS, cells_of, further_metrics, notes
+from sla_bench.reporting.files import (
+    HEADINGS,
+    blocks,
+    cells_of,
+    further_metrics,
+    notes,
+    training_words,
+)
 from sla_bench.reporting.reading import Reading
 
 _PLAIN_INTERVAL = 15.0
+_WORDS = {"setting", "learner", "method", "against"}
 # headings that are left out where their column is empty, or the same in each row
 _HIDDEN = {
     "open +-": "ci95_open",
@@ -98,47 +106,40 @@ class Board:
 
 
 def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
-    """Print leaderboard rows, one block per data set, backbone, budget, setting and learner."""
+    """Print leaderboard rows: accuracies, a block per training, setting and learner; then other metrics."""
     console = console or Console(width=None if sys.stdout.isatty() else 160)
     if table.empty:
         console.print("no finished runs")
         return
     accuracies = table[table["metric"] == "accuracy"]
-    shown = [h for h in HEADINGS if h not in _HIDDEN or _worth_showing(h, accuracies)]
-    keys = ["dataset", "backbone", "budget", "setting", "learner"]
-    skip = {"setting", "learner"}
-    for names, part in accuracies.groupby(keys, sort=False):
-        dataset, backbone, budget, _, learner = names
-        setting = cells_of(part.iloc[0])[0]
+    left_out = {"setting", "learner", *(h for h in _HIDDEN if not _worth_showing(h, accuracies))}
+    headings = [h for h in HEADINGS if h not in left_out]
+    for part in blocks(accuracies, "setting", "learner"):
+        first = part.iloc[0]
         title = (
-            f"{dataset}, {setting}, {learner}, {backbone}, budget {budget}, "
-            f"{part['test_samples'].iloc[0]:,.0f} test samples"
+            f"{first['dataset']}, {cells_of(first)[0]}, {first['learner']}, {training_words(first)}, "
+            f"{first['test_samples']:,.0f} test samples"
         )
-        block = Table()
-        columns = [h for h in shown if h not in skip]
         rows = [dict(zip(HEADINGS, cells_of(row), strict=True)) for _, row in part.iterrows()]
-        for heading in columns:
-            if heading in ("method", "against"):
-                block.add_column(heading, min_width=max(len(row[heading]) for row in rows))
-            else:
-                block.add_column(heading, justify="right")
-        for row in rows:
-            block.add_row(*(row[h] for h in columns))
-        _print_block(console, title, block)
-    further = further_metrics(table)
-    if not further.empty:
-        block = Table()
-        for heading in further.columns:
-            words = heading in ("setting", "learner", "method")
-            block.add_column(heading, justify="left" if words else "right")
-        for texts in further.itertuples(index=False):
-            block.add_row(*texts)
-        _print_block(console, "further metrics", block)
+        _print_block(console, title, headings, [[row[h] for h in headings] for row in rows])
+    for part in blocks(table):
+        further = further_metrics(part)
+        if not further.empty:
+            title = f"{part['dataset'].iloc[0]}, {training_words(part.iloc[0])}, further metrics"
+            _print_block(console, title, list(further.columns), further.to_numpy().tolist())
     for note in notes(table):
         console.print(note, highlight=False)
 
 
-def _print_block(console: Console, title: str, block: Table) -> None:
+def _print_block(console: Console, title: str, headings: list[str], rows: list[list[str]]) -> None:
+    block = Table()
+    for place, heading in enumerate(headings):
+        if heading in _WORDS:
+            block.add_column(heading, min_width=max(len(row[place]) for row in rows))
+        else:
+            block.add_column(heading, justify="right")
+    for row in rows:
+        block.add_row(*row)
     # The title of a rich table is broken at the table's width.
     console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
     console.print(block)

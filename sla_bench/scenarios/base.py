@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from sla_bench.seeds import derive_seed
+from sla_bench.training import TrainingResult
 
 ANY_TRANSFORM = "rotation"
 """Stands in where a training has no views (config.transform is None) and so does not depend on it."""
@@ -36,10 +40,57 @@ class Evaluation:
     samples: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def member_state(state: dict[str, Tensor], member: int) -> dict[str, Tensor]:
-    """The state dict of one member, from `Training.state`."""
-    prefix = f"members.{member}."
-    return {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+@dataclass(frozen=True)
+class Member:
+    """One trained model of a run.
+
+    Args:
+        result: of its training.
+        train_images: that passed through the backbone, forward and backward.
+        parameters: how many it has.
+        members: how many models the run wants.
+    """
+
+    result: TrainingResult
+    train_images: int
+    parameters: int
+    members: int
+
+
+def train_members(seed: int, train_one: Callable[[int], Member]) -> Training:
+    """Train as many models as the objective wants, each from a seed of its own.
+
+    Args:
+        seed: of the run, and of the first member.
+        train_one: trains the member of a seed.
+
+    Returns:
+        Weights, histories, and a summary to which the scenario may add.
+    """
+    trained = [train_one(seed)]
+    trained += [train_one(derive_seed(seed, "member", k)) for k in range(1, trained[0].members)]
+    state = {
+        f"members.{k}.{name}": value.cpu()
+        for k, member in enumerate(trained)
+        for name, value in member.result.state.items()
+    }
+    history = [{"member": k, **row} for k, member in enumerate(trained) for row in member.result.history]
+    summary = {
+        "train_images": sum(m.train_images for m in trained),
+        "train_seconds": sum(m.result.seconds for m in trained),
+        "parameters": sum(m.parameters for m in trained),
+        "best_step": [m.result.best_step for m in trained],
+    }
+    return Training(state, history, summary)
+
+
+def member_states(state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The state dict of each member, from `Training.state`."""
+    members: dict[int, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        _, number, name = key.split(".", 2)
+        members.setdefault(int(number), {})[name] = value
+    return [members[number] for number in sorted(members)]
 
 
 def first_images(labels: np.ndarray, per_class: int | None) -> np.ndarray:

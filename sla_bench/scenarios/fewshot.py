@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +21,15 @@ from sla_bench.episodes import EpisodeSampler, FlatEpisodes, disjoint_episodes, 
 from sla_bench.metrics import class_jackknife, few_shot_metrics
 from sla_bench.objectives.base import EpisodeFeatures, EpisodeObjective
 from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
-from sla_bench.scenarios.base import ANY_TRANSFORM, Evaluation, Training, first_images, member_state
+from sla_bench.scenarios.base import (
+    ANY_TRANSFORM,
+    Evaluation,
+    Member,
+    Training,
+    first_images,
+    member_states,
+    train_members,
+)
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import Progress, TrainingResult, autocast, silent, train
 from sla_bench.transforms import Transform
@@ -163,29 +172,22 @@ def run(config: FewShotRun, data_root: Path, device: torch.device, progress: Pro
     validation = EpisodeReader(
         load_images(config, "val", data_root), dataset, config.validation_images, device
     )
-    state: dict[str, Tensor] = {}
-    history: list[dict[str, float]] = []
-    trainings: list[TrainingResult] = []
-    for member in range(objective.members):
-        seed = config.seed if member == 0 else derive_seed(config.seed, "member", member)
+
+    way_factor = objective.num_views if METHODS[config.method].way_factor else 1
+    per_way = (config.train_shots + config.train_queries) * config.batch_episodes
+    views = objective.copies * (objective.num_views if objective.trains_on_views else 1)
+    images_per_step = config.train_ways * way_factor * per_way * views
+
+    def train_one(seed: int) -> Member:
         model = build_model(config, dataset, objective, seed).to(device)
         result = _train_member(config, objective, model, labels, batches, validation, seed, progress)
-        state |= {f"members.{member}.{name}": value.cpu() for name, value in result.state.items()}
-        history += [{"member": member, **row} for row in result.history]
-        trainings.append(result)
-    parameters = sum(p.numel() for p in model.parameters()) * objective.members
-    per_class = (config.train_shots + config.train_queries) * config.batch_episodes
-    factor = objective.num_views if METHODS[config.method].way_factor else 1
-    views = objective.copies * (objective.num_views if objective.trains_on_views else 1)
-    steps = config.steps * objective.step_factor * objective.members
-    summary = {
-        "train_images": steps * config.train_ways * factor * per_class * views,
-        "train_seconds": sum(t.seconds for t in trainings),
-        "parameters": parameters,
-        "best_step": [t.best_step for t in trainings],
-        "val_accuracy": [max(r["val_accuracy"] for r in t.history) for t in trainings],
-    }
-    return Training(state, history, summary)
+        images = config.steps * objective.step_factor * images_per_step
+        return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
+
+    training = train_members(config.seed, train_one)
+    best = pd.DataFrame(training.history).groupby("member")["val_accuracy"].max()
+    training.summary["val_accuracy"] = best.tolist()
+    return training
 
 
 def _train_member(
@@ -304,9 +306,9 @@ def evaluate(
         reader.labels, **setting, seed=derive_seed("open test", evaluation.test_seed)
     )
     models, embeddings = [], []
-    for member in range(objective.members):
+    for member in member_states(state):
         model = build_model(config, dataset, objective, config.seed).to(device).eval()
-        model.load_state_dict(member_state(state, member))
+        model.load_state_dict(member)
         models.append(model)
         embeddings.append(reader.embeddings(model, objective.transform, config.precision, progress))
     rows = list(objective.rows)

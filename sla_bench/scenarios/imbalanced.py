@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +26,15 @@ from sla_bench.long_tail import GROUP_NAMES, class_order, head_and_tail_groups, 
 from sla_bench.losses.base import Criterion
 from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
 from sla_bench.registry import BACKBONES, LOSSES, METHODS, TRANSFORMS
-from sla_bench.scenarios.base import ANY_TRANSFORM, Evaluation, Training, first_images, member_state
+from sla_bench.scenarios.base import (
+    ANY_TRANSFORM,
+    Evaluation,
+    Member,
+    Training,
+    first_images,
+    member_states,
+    train_members,
+)
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import Progress, TrainingResult, autocast, silent, train
 
@@ -133,6 +142,14 @@ def build_model(
     return ClassifierModel(backbone, objective)
 
 
+class Predictions(NamedTuple):
+    """Of each of T test images: predicted class, its probability, -log of the true class's; each (T,)."""
+
+    classes: np.ndarray
+    confidence: np.ndarray
+    nll: np.ndarray
+
+
 class TestImages:
     """The balanced test images; reads models on them.
 
@@ -169,10 +186,8 @@ class TestImages:
         self.precision = config.precision
         self.device = device
 
-    def read(
-        self, models: list[ClassifierModel], progress: Progress = silent
-    ) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Read-off -> predictions (T,), confidence (T,), nll (T,); scores are averaged over the models."""
+    def read(self, models: list[ClassifierModel], progress: Progress = silent) -> dict[str, Predictions]:
+        """Read-off -> what it says of each image; scores are averaged over the models."""
         parts: dict[str, list[tuple[np.ndarray, ...]]] = {}
         done = 0
         for index in self.index.split(_CHUNK):
@@ -184,8 +199,7 @@ class TestImages:
                 parts.setdefault(row, []).append(predictions_of(scores.double().cpu().numpy(), labels))
             progress("testing", done, len(self.index))
         return {
-            row: tuple(np.concatenate(arrays) for arrays in zip(*chunks, strict=True))  # type: ignore[misc]
-            for row, chunks in parts.items()
+            row: Predictions(*map(np.concatenate, zip(*chunks, strict=True))) for row, chunks in parts.items()
         }
 
     def _scores(self, model: ClassifierModel, index: Tensor) -> dict[str, Tensor]:
@@ -220,39 +234,23 @@ def run(
     test = None
     if config.selection == "best-test":
         test = TestImages(config, data.images.class_names, None, data_root, device)
-    transform = config.transform or ANY_TRANSFORM
-    state: dict[str, Tensor] = {}
-    history: list[dict[str, float]] = []
-    trainings: list[TrainingResult] = []
-    members = 1
-    while len(trainings) < members:
-        member = len(trainings)
-        seed = config.seed if member == 0 else derive_seed(config.seed, "member", member)
-        model = build_model(config, dataset, data.counts, transform, seed).to(device)
-        members = model.objective.members
-        result = _train_member(config, model, data, batches, test, seed, progress)
-        state |= {f"members.{member}.{name}": value.cpu() for name, value in result.state.items()}
-        history += [{"member": member, **row} for row in result.history]
-        trainings.append(result)
-    objective = model.objective
-    summary = {
-        "train_images": _steps(config, data, objective)
-        * config.batch_size
-        * objective.images_per_image
-        * members,
-        "train_seconds": sum(t.seconds for t in trainings),
-        "parameters": sum(p.numel() for p in model.parameters()) * members,
-        "best_step": [t.best_step for t in trainings],
+    steps = config.epochs * math.ceil(len(data.index) / config.batch_size)
+
+    def train_one(seed: int) -> Member:
+        model = build_model(config, dataset, data.counts, config.transform or ANY_TRANSFORM, seed).to(device)
+        objective = model.objective
+        result = _train_member(config, model, data, batches, test, steps, seed, progress)
+        images = steps * objective.step_factor * config.batch_size * objective.images_per_image
+        return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
+
+    training = train_members(config.seed, train_one)
+    training.summary |= {
         "class_names": list(data.images.class_names),
         "class_counts": data.counts.tolist(),
         "groups": data.groups.tolist(),
         "subset_hash": data.checksum,
     }
-    return Training(state, history, summary)
-
-
-def _steps(config: ImbalancedRun, data: LongTail, objective: ClassifierObjective) -> int:
-    return config.epochs * math.ceil(len(data.index) / config.batch_size) * objective.step_factor
+    return training
 
 
 def _train_member(
@@ -261,6 +259,7 @@ def _train_member(
     data: LongTail,
     batches: ImageBatches,
     test: TestImages | None,
+    steps: int,
     seed: int,
     progress: Progress,
 ) -> TrainingResult:
@@ -285,7 +284,7 @@ def _train_member(
 
     def test_accuracy() -> float:
         assert test is not None
-        predictions, _, _ = test.read([model])[next(iter(objective.rows))]
+        predictions = test.read([model])[next(iter(objective.rows))].classes
         return float((predictions == test.labels).mean())
 
     model.to(memory_format=torch.channels_last)
@@ -294,7 +293,7 @@ def _train_member(
         batch_loss,
         test_accuracy if test is not None else None,
         config,
-        steps=_steps(config, data, objective),
+        steps=steps * objective.step_factor,
         after_step=model.backbone.advance,
         progress=progress,
     )
@@ -325,12 +324,10 @@ def evaluate(
     """
     dataset, data = dataset_named(config.dataset), long_tail(config, data_root)
     test = TestImages(config, data.images.class_names, evaluation.images_per_class, data_root, device)
-    models: list[ClassifierModel] = []
-    members = 1
-    while len(models) < members:
+    models = []
+    for member in member_states(state):
         model = build_model(config, dataset, data.counts, evaluation.transform, config.seed).to(device)
-        model.load_state_dict(member_state(state, len(models)))
-        members = model.objective.members
+        model.load_state_dict(member)
         models.append(model.eval())
     objective = models[0].objective
     samples = {"labels": test.labels.astype(np.int32)}

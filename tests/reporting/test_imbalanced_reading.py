@@ -9,6 +9,7 @@ from sla_bench.reporting.class_records import class_results
 from sla_bench.reporting.files import markdown, write_leaderboard, write_plots
 from sla_bench.reporting.imbalanced_reading import READING
 from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
 
 FORM = form_of("imbalanced")
@@ -129,6 +130,35 @@ def test_results_of_classes_come_from_the_seeds_that_both_have(tmp_path):
         ]
         np.testing.assert_allclose(result.recalls, expected)
         np.testing.assert_allclose(np.diagonal(result.confusions, axis1=1, axis2=2), expected)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"dataset": ["glyphs20"]}, {"dataset": ["glyphs"]}),
+        ({}, {"sampler": "sqrt"}),
+        ({}, {"precision": "bf16"}),
+        ({}, {"selection": "best-test"}),
+        ({}, {"transform": ["rotation2"]}),
+        ({}, {"subset_seed": 7}),
+        ({}, {"ratio": [10.0]}),
+    ],
+)
+def test_runs_that_differ_stand_in_cells_of_their_own_in_every_table(one, other, tmp_path, capsys):
+    write(tmp_path, seeds=[0], **one)
+    table = leaderboard(write(tmp_path, seeds=[0], **other).records())
+    assert set(table["seeds"]) == {1}
+    texts = markdown(table)
+    print_table(table)
+    shown = capsys.readouterr().out
+    for text in (texts, shown):
+        titles = [line for line in text.splitlines() if ", resnet8, " in line]
+        assert titles
+        assert len(titles) == len(set(titles))
+    for value in other.values():
+        word = str(value[0] if isinstance(value, list) else value).removesuffix(".0")
+        assert word in texts
+        assert word in shown
 
 
 def test_files_are_written_with_a_table_of_all_metrics(tmp_path):

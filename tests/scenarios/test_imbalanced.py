@@ -3,14 +3,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from made_up_records import options_model
 from real_formats import write_cifar10
 
 from sla_bench.classification_metrics import classification_metrics
 from sla_bench.errors import UserError
-from sla_bench.grid import form_of, span
+from sla_bench.grid import form_of, options_model, span
 from sla_bench.registry import LOSSES, METHODS
 from sla_bench.scenarios import imbalanced
+from sla_bench.scenarios.base import member_states
 
 CPU = torch.device("cpu")
 SHORT = ("epochs=2", "batch_size=16", "validations=2")
@@ -90,11 +90,11 @@ def test_methods_start_from_the_same_backbone_and_the_same_head(loss, data_root)
         model = imbalanced.build_model(config, dataset, data.counts, "rotation", seed=3)
         heads.append(torch.cat([p.flatten() for p in model.objective.head.parameters()]))
         backbone = torch.cat([p.flatten() for p in model.backbone.parameters()])
-        assert torch.equal(backbone, heads_backbone(dataset, data, loss))
+        assert torch.equal(backbone, backbone_weights(dataset, data, loss))
     assert all(torch.equal(head, heads[0]) for head in heads)
 
 
-def heads_backbone(dataset, data, loss):
+def backbone_weights(dataset, data, loss):
     config, _ = task(loss=[loss], method=["sla"])
     model = imbalanced.build_model(config, dataset, data.counts, "rotation", seed=3)
     return torch.cat([p.flatten() for p in model.backbone.parameters()])
@@ -119,7 +119,7 @@ def test_members_of_an_ensemble_vote_with_their_scores(data_root):
         model = imbalanced.build_model(
             run, imbalanced.dataset_named("cifar10"), data.counts, "rotation", seed=0
         ).eval()
-        model.load_state_dict(imbalanced.member_state(training.state, member))
+        model.load_state_dict(member_states(training.state)[member])
         with torch.no_grad():
             features = model.backbone(test.batches.plain(test.index))
             scores.append(model.objective.head(features))

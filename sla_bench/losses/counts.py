@@ -1,8 +1,7 @@
-"""Checks of what a criterion is built from."""
+"""Class sizes, as a criterion takes them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,30 +32,3 @@ def checked_counts(class_counts: Counts) -> Tensor:
             "a loss for imbalanced classes needs at least 1 of each class"
         )
     return torch.from_numpy(counts.astype(np.float64))
-
-
-def positive(loss: str, option: str, value: float) -> float:
-    """Return `value` as a float.
-
-    Raises:
-        UserError: it is not a finite number above 0; `loss` and `option` say what it is for.
-    """
-    if not _is_number(value) or not 0 < value < math.inf:
-        raise UserError(f"{loss}: {option} must be a finite number above 0, got {value!r}")
-    return float(value)
-
-
-def fraction(loss: str, option: str, value: float, why: str) -> float:
-    """Return `value` as a float.
-
-    Raises:
-        UserError: it is not in [0, 1); `why` says what it would mean to be at 1 or above.
-    """
-    if not _is_number(value) or not 0 <= value < 1:
-        reason = f": {why}" if _is_number(value) and value >= 1 else ""
-        raise UserError(f"{loss}: {option} must be a number in [0, 1), got {value!r}{reason}")
-    return float(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

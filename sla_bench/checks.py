@@ -1,0 +1,34 @@
+"""Checks of numbers that a user may set."""
+
+from __future__ import annotations
+
+import math
+
+from sla_bench.errors import UserError
+
+
+def positive(owner: str, name: str, value: float) -> float:
+    """Return `value` as a float.
+
+    Raises:
+        UserError: it is not a finite number above 0; `owner` and `name` say which option it is.
+    """
+    if not _is_number(value) or not 0 < value < math.inf:
+        raise UserError(f"{owner}: {name} must be a finite number above 0, got {value!r}")
+    return float(value)
+
+
+def fraction(owner: str, name: str, value: float, why: str) -> float:
+    """Return `value` as a float.
+
+    Raises:
+        UserError: it is not in [0, 1); `why` says what it would mean to be at 1 or above.
+    """
+    if not _is_number(value) or not 0 <= value < 1:
+        reason = f": {why}" if _is_number(value) and value >= 1 else ""
+        raise UserError(f"{owner}: {name} must be a number in [0, 1), got {value!r}{reason}")
+    return float(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
