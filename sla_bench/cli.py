@@ -176,6 +176,7 @@ def _run(
 
 
 def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
+    from sla_bench.harness.environment import has_bf16_instructions
     from sla_bench.harness.files import check_writable, write_text
     from sla_bench.harness.workers import execute
     from sla_bench.reporting.files import rows_of_runs
@@ -187,6 +188,11 @@ def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
         print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")
     if not open_jobs:
         return 0
+    if any(j.run.precision == "bf16" for j in open_jobs) and has_bf16_instructions() is False:
+        print(
+            "this processor has no bf16 instructions; on it --precision bf16 is several times slower",
+            file=sys.stderr,
+        )
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = execution.workers or max(1, cores // open_jobs[0].run.threads)
     check_writable(store.folder)

@@ -89,7 +89,10 @@ class RunConfig(Recipe):
         0, ge=0, lt=2**31, description="initial weights and training data order"
     )
     budget: str = Field("quick", description="recipe: smoke, quick or paper")
-    precision: Precision = Field("fp32", description="of the backbone; heads stay in fp32")
+    precision: Precision = Field(
+        "fp32",
+        description="of the backbone; heads stay in fp32. bf16 wants a processor or GPU that computes in it",
+    )
     threads: int = Field(1, ge=1, description="CPU threads of a run (results on CPU depend on it)")
     method_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
     backbone_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
