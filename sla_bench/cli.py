@@ -61,6 +61,9 @@ class Execution(Folders):
     keep_models: Literal["all", "none"] = Field(
         "all", description="none: weights are not written, and runs can't be evaluated again"
     )
+    checkpoint_every: float = Field(
+        60.0, ge=0, description="seconds between checkpoints, from which a killed run goes on"
+    )
     dry_run: bool = Field(False, description="only list the runs and which are recorded")
 
 
@@ -157,8 +160,14 @@ def _run(
     from sla_bench.harness.store import Store
 
     store = Store(execution.out, scenario)
-    keep = execution.keep_models == "all"
-    jobs = make_jobs(tasks, execution.data_root, execution.out, execution.device, keep)
+    jobs = make_jobs(
+        tasks,
+        execution.data_root,
+        execution.out,
+        execution.device,
+        keep_models=execution.keep_models == "all",
+        checkpoint_seconds=execution.checkpoint_every,
+    )
     if retrain is not None and jobs[0].run_id != retrain:
         raise UserError(f"run {retrain} was trained on other data than {execution.data_root} holds")
     if execution.dry_run:

@@ -1,4 +1,4 @@
-"""One training loop for all scenarios: schedule, precision, validation, the best state, progress."""
+"""One training loop for all scenarios: schedule, precision, validation, the best state, progress, resume."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,44 @@ class Progress(Protocol):
 
 def silent(phase: str, done: int, total: int, note: str = "") -> None:
     """Progress that nobody sees."""
+
+
+class Source(Protocol):
+    """Something random that a training draws from, and that can go on from where it stood."""
+
+    def state(self) -> Any:
+        """Where it stands: tensors and plain types."""
+
+    def load_state(self, state: Any) -> None:
+        """Go on from there."""
+
+
+@dataclass(frozen=True)
+class GeneratorSource:
+    """A random generator as a source of a training."""
+
+    generator: torch.Generator
+
+    def state(self) -> Tensor:
+        """Of the generator, uint8."""
+        return self.generator.get_state()
+
+    def load_state(self, state: Tensor) -> None:
+        """Go on from where `state` was taken."""
+        self.generator.set_state(state)
+
+
+class Checkpoints(Protocol):
+    """Keeps where a training stands, so that a killed one can go on."""
+
+    def due(self) -> bool:
+        """It is time for the next one."""
+
+    def save(self, step: int, content: dict[str, Any]) -> None:
+        """Keep where the training stands after `step` steps."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest that was kept; None where there is none."""
 
 
 @dataclass
@@ -80,6 +118,44 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Non
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
+class _Loop:
+    """Where a training stands between two steps, all of it."""
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, sources: Mapping[str, Source]
+    ) -> None:
+        self.model, self.optimizer, self.sources = model, optimizer, sources
+        self.step = 0
+        self.best = -1.0
+        self.losses: list[Tensor] = []
+        self.accuracies: list[Tensor] = []
+        self.result = TrainingResult(state={})
+
+    def content(self) -> dict[str, Any]:
+        """As tensors and plain types."""
+        return {
+            "step": self.step,
+            "best": self.best,
+            "since_validation": [torch.stack(v) if v else None for v in (self.losses, self.accuracies)],
+            "result": dict(vars(self.result)),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "sources": {name: source.state() for name, source in self.sources.items()},
+        }
+
+    def load(self, content: dict[str, Any]) -> None:
+        """Stand where `content` was taken."""
+        self.step, self.best = content["step"], content["best"]
+        self.losses, self.accuracies = (
+            [] if values is None else list(values) for values in content["since_validation"]
+        )
+        self.result = TrainingResult(**content["result"])
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        for name, source in self.sources.items():
+            source.load_state(content["sources"][name])
+
+
 def train(
     model: nn.Module,
     batch_loss: Callable[[Fraction], tuple[Tensor, Tensor]],
@@ -89,6 +165,8 @@ def train(
     choose_best: bool = True,
     after_step: Callable[[], None] | None = None,
     progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
+    sources: Mapping[str, Source] | None = None,
 ) -> TrainingResult:
     """Train `model` and return its state at the best validation accuracy, or at the last step.
 
@@ -98,69 +176,80 @@ def train(
             is told the progress = step / steps in [0, 1).
         validate: accuracy in 0..1 on validation data; it may switch to eval mode, the loop switches back.
             None: nothing is validated, and the state is that of the last step.
-        recipe: optimiser, schedule and number of checkpoints.
+        recipe: optimiser, schedule and number of validations.
         steps: how many; the schedule stretches over them.
-        choose_best: return the state of the best checkpoint (the earliest of equals), else of the last.
+        choose_best: return the state of the best validation (the earliest of equals), else of the last.
         after_step: called after each optimiser step.
         progress: told each step.
+        checkpoints: where the training goes on from and what it leaves; the result is the same whether it was
+            interrupted or not, but for seconds.
+        sources: all that `batch_loss` draws random numbers from.
 
     Raises:
-        UserError: the loss is not finite; the message names step, learning rate and the last checkpoint
+        UserError: the loss is not finite; the message names step, learning rate and the last validation
             before it.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = build_optimizer(parameters, recipe)
-    checkpoints = {round(steps * (k + 1) / recipe.validations) for k in range(recipe.validations)}
-    result = TrainingResult(state={})
-    best = -1.0
-    losses: list[Tensor] = []
-    accuracies: list[Tensor] = []
+    loop = _Loop(
+        model, build_optimizer([p for p in model.parameters() if p.requires_grad], recipe), sources or {}
+    )
+    if checkpoints is not None and (content := checkpoints.load()) is not None:
+        loop.load(content)
+    validations = {round(steps * (k + 1) / recipe.validations) for k in range(recipe.validations)}
     note = ""
     started = time.perf_counter()
     model.train()
-    for step in range(1, steps + 1):
+    for step in range(loop.step + 1, steps + 1):
         done = Fraction(step - 1, steps)
         rate = recipe.learning_rate * learning_rate_factor(recipe.schedule, recipe.milestones, done)
-        for group in optimizer.param_groups:
+        for group in loop.optimizer.param_groups:
             group["lr"] = rate
         loss, accuracy = batch_loss(done)
         if not torch.isfinite(loss):
             raise UserError(
                 f"the loss is {loss.item()} at step {step} of {steps} (learning rate {rate:.3g}; "
-                f"{_last_good(result.history)}); a smaller --set learning_rate=... may help"
+                f"{_last_good(loop.result.history)}); a smaller --set learning_rate=... may help"
             )
-        optimizer.zero_grad(set_to_none=True)
+        loop.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
+        loop.optimizer.step()
         if after_step is not None:
             after_step()
-        losses.append(loss.detach())
-        accuracies.append(accuracy.detach())
-        if step in checkpoints:
-            result.seconds += time.perf_counter() - started
+        loop.step = step
+        loop.losses.append(loss.detach())
+        loop.accuracies.append(accuracy.detach())
+        if step in validations:
+            loop.result.seconds += time.perf_counter() - started
             value = math.nan if validate is None else validate()
             model.train()
-            train_accuracy = float(torch.stack(accuracies).mean())
-            note = f"train {100 * train_accuracy:.1f} %" if validate is None else f"val {100 * value:.1f} %"
-            result.history.append(
-                {
-                    "step": step,
-                    "train_loss": float(torch.stack(losses).mean()),
-                    "train_accuracy": train_accuracy,
-                    "val_accuracy": value,
-                    "learning_rate": rate,
-                    "seconds": result.seconds,
-                }
-            )
-            losses, accuracies = [], []
-            wanted = value > best if choose_best and validate is not None else step == steps
-            if wanted:
-                best, result.best_step = value, step
-                result.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            note = _record(loop, value, rate, last=step == steps, choose_best=choose_best)
+            started = time.perf_counter()
+        if checkpoints is not None and (step == steps or checkpoints.due()):
+            loop.result.seconds += time.perf_counter() - started
+            checkpoints.save(step, loop.content())
             started = time.perf_counter()
         progress("training", step, steps, note)
-    result.seconds += time.perf_counter() - started
-    return result
+    return loop.result
+
+
+def _record(loop: _Loop, value: float, rate: float, last: bool, choose_best: bool) -> str:
+    """Add a row to the history, keep the weights where they are wanted, and say how it goes."""
+    accuracy = float(torch.stack(loop.accuracies).mean())
+    loop.result.history.append(
+        {
+            "step": loop.step,
+            "train_loss": float(torch.stack(loop.losses).mean()),
+            "train_accuracy": accuracy,
+            "val_accuracy": value,
+            "learning_rate": rate,
+            "seconds": loop.result.seconds,
+        }
+    )
+    loop.losses, loop.accuracies = [], []
+    validated = not math.isnan(value)
+    if value > loop.best if choose_best and validated else last:
+        loop.best, loop.result.best_step = value, loop.step
+        loop.result.state = {k: v.detach().clone() for k, v in loop.model.state_dict().items()}
+    return f"val {100 * value:.1f} %" if validated else f"train {100 * accuracy:.1f} %"
 
 
 def _last_good(history: list[dict[str, float]]) -> str:

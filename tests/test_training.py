@@ -1,3 +1,4 @@
+import copy
 import math
 from fractions import Fraction
 from types import SimpleNamespace
@@ -7,7 +8,7 @@ import torch
 from torch import nn
 
 from sla_bench.errors import UserError
-from sla_bench.training import learning_rate_factor, train
+from sla_bench.training import GeneratorSource, learning_rate_factor, train
 
 RECIPE = {
     "optimizer": "sgd",
@@ -120,3 +121,74 @@ def test_weight_decay_and_nesterov_reach_the_optimizer():
     x1 = 1 - 0.1 * 1.5
     assert nesterov.x.item() == pytest.approx(x1 - 0.1 * (x1 + 0.5 * (0.5 + x1)))
     assert math.isclose(plain.x.item(), 0.81, rel_tol=1e-6)
+
+
+class InterruptedTrainingError(Exception):
+    pass
+
+
+class InMemory:
+    """A checkpoint at each step; copies, as a file would be."""
+
+    def __init__(self):
+        self.newest = None
+
+    def due(self):
+        return True
+
+    def save(self, step, content):
+        assert content["step"] == step
+        self.newest = copy.deepcopy(content)
+
+    def load(self):
+        return copy.deepcopy(self.newest)
+
+
+def noisy_training(interrupt_before, checkpoints, **changes):
+    """Five steps on noise, two validations; stops before step number `interrupt_before`."""
+    model, generator = Scalar(), torch.Generator().manual_seed(3)
+    steps = []
+
+    def batch_loss(done):
+        if done == Fraction(interrupt_before, 5):
+            raise InterruptedTrainingError
+        steps.append(done)
+        noise = torch.randn((), generator=generator)
+        return (model.x - noise) ** 2, noise.sigmoid()
+
+    result = train(
+        model,
+        batch_loss,
+        lambda: float(torch.sigmoid(model.x.detach())),
+        recipe(validations=2, **changes),
+        steps=5,
+        checkpoints=checkpoints,
+        sources={"noise": GeneratorSource(generator)},
+    )
+    return model, result, steps
+
+
+def untimed(history):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("interrupt_before", range(5))
+def test_an_interrupted_training_ends_with_the_same_bits(optimizer, interrupt_before):
+    changes = {"optimizer": optimizer, "momentum": 0.9, "milestones": {"1/2": 0.1}}
+    whole_model, whole, _ = noisy_training(-1, None, **changes)
+    checkpoints = InMemory()
+    with pytest.raises(InterruptedTrainingError):
+        noisy_training(interrupt_before, checkpoints, **changes)
+    model, result, steps = noisy_training(-1, checkpoints, **changes)
+    assert len(steps) == 5 - interrupt_before
+    assert torch.equal(model.x, whole_model.x)
+    assert all(torch.equal(value, whole.state[name]) for name, value in result.state.items())
+    assert result.best_step == whole.best_step
+    untimed = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in r.history] for r in (result, whole)
+    ]
+    assert untimed[0] == untimed[1]
+    assert result.seconds > 0
+    # What is finished is not trained again.
+    assert noisy_training(-1, checkpoints, **changes)[2] == []

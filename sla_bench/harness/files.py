@@ -39,6 +39,12 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise as_user_error(error, path) from error
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Delete what killed writers left in a folder and below; nobody may be writing there now."""
+    for path in folder.rglob(".*.*"):
+        path.unlink(missing_ok=True)
+
+
 def check_writable(folder: Path) -> None:
     """Find out now, not after hours of training, whether files can be written.
 

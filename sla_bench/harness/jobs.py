@@ -6,13 +6,15 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.datasets.base import By, Split
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
+from sla_bench.harness.files import remove_temporaries
+from sla_bench.harness.locks import claim
 from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
 
@@ -36,6 +38,7 @@ class Job:
         out: the results folder.
         device: "auto", "cpu", "cuda", ...
         keep_models: whether the weights are written.
+        checkpoint_seconds: between checkpoints of the training; 0 writes one at each step.
     """
 
     run_id: str
@@ -46,6 +49,7 @@ class Job:
     out: Path
     device: str
     keep_models: bool = True
+    checkpoint_seconds: float = 60.0
 
     @property
     def store(self) -> Store:
@@ -81,10 +85,15 @@ class Fingerprints:
         return self._known[key]
 
 
-def make_jobs(
-    tasks: Iterable[Task], data_root: Path, out: Path, device: str, keep_models: bool = True
-) -> list[Job]:
+def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **further: Any) -> list[Job]:
     """Read the data's hashes and name every run.
+
+    Args:
+        tasks: what to do.
+        data_root: as the next two and `further`, a field of each job.
+        out: the results folder.
+        device: where to compute.
+        **further: fields that have a default.
 
     Raises:
         UserError: data files are missing or damaged.
@@ -98,22 +107,34 @@ def make_jobs(
         test_data = prints.of(name, "test", scenario.by, seed)
         evaluations = {e.digest(data=test_data): e for e in task.evaluations}
         run_id = task.run.digest(data=training_data)
-        jobs.append(Job(run_id, task.run, evaluations, test_data, data_root, out, device, keep_models))
+        jobs.append(Job(run_id, task.run, evaluations, test_data, data_root, out, device, **further))
     return jobs
 
 
 def perform(job: Job, progress: Progress) -> None:
-    """Train unless recorded, then add the missing evaluations.
+    """Train unless recorded, from the last checkpoint on, then add the missing evaluations.
 
     Raises:
+        RunClaimedError: another process works on this run.
         UserError: anything that the user can mend.
     """
+    with claim(job.store.lock_file(job.run_id)):
+        # What another process has done since the job was made is not done again.
+        if not job.is_recorded():
+            remove_temporaries(job.store.run_folder(job.run_id))
+            _perform(job, progress)
+
+
+def _perform(job: Job, progress: Progress) -> None:
     import torch
     from safetensors.torch import load_file, save
+
+    from sla_bench.harness.checkpoints import FileCheckpoints
 
     torch.set_num_threads(job.run.threads)
     device = pick_device(job.device)
     scenario, store = SCENARIOS.load(job.run.scenario), job.store
+    checkpoints = FileCheckpoints(store.checkpoint_folder(job.run_id), job.checkpoint_seconds)
     training = None
     if store.has_run(job.run_id):
         weights = store.run_folder(job.run_id) / "model.safetensors"
@@ -124,7 +145,7 @@ def perform(job: Job, progress: Progress) -> None:
             )
         state = load_file(weights)
     else:
-        training = scenario.run(job.run, job.data_root, device, progress)
+        training = scenario.run(job.run, job.data_root, device, progress, checkpoints)
         state = training.state
     # The record of a run without weights comes last: nothing could be evaluated after it.
     if training is not None and job.keep_models:
@@ -134,6 +155,7 @@ def perform(job: Job, progress: Progress) -> None:
         store.write_evaluation(job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash)
     if training is not None and not job.keep_models:
         _record(job, training, None, device)
+    checkpoints.remove()
 
 
 def _record(job: Job, training: Training, weights: bytes | None, device: torch.device) -> None:

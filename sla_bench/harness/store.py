@@ -72,6 +72,14 @@ class Store:
         """Where a training lies or will lie."""
         return self.folder / "runs" / run_id
 
+    def lock_file(self, run_id: str) -> Path:
+        """Held by the process that works on a run."""
+        return self.run_folder(run_id) / ".lock"
+
+    def checkpoint_folder(self, run_id: str) -> Path:
+        """What an unfinished training goes on from."""
+        return self.run_folder(run_id) / "checkpoints"
+
     def evaluation_folder(self, run_id: str, eval_id: str) -> Path:
         """Where an evaluation lies or will lie."""
         return self.run_folder(run_id) / "evaluations" / eval_id

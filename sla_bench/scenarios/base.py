@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from sla_bench.seeds import derive_seed
-from sla_bench.training import TrainingResult
+from sla_bench.training import Checkpoints, TrainingResult
 
 ANY_TRANSFORM = "rotation"
 """Stands in where a training has no views (config.transform is None) and so does not depend on it."""
@@ -57,18 +57,35 @@ class Member:
     members: int
 
 
-def train_members(seed: int, train_one: Callable[[int], Member]) -> Training:
+class RunCheckpoints(Protocol):
+    """Where the models of a run leave their checkpoints."""
+
+    def member(self, number: int) -> Checkpoints:
+        """Those of the model of that number."""
+
+
+def train_members(
+    seed: int,
+    train_one: Callable[[int, Checkpoints | None], Member],
+    checkpoints: RunCheckpoints | None = None,
+) -> Training:
     """Train as many models as the objective wants, each from a seed of its own.
 
     Args:
         seed: of the run, and of the first member.
-        train_one: trains the member of a seed.
+        train_one: trains the member of a seed, from its checkpoints on.
+        checkpoints: of the run.
 
     Returns:
         Weights, histories, and a summary to which the scenario may add.
     """
-    trained = [train_one(seed)]
-    trained += [train_one(derive_seed(seed, "member", k)) for k in range(1, trained[0].members)]
+
+    def member(number: int) -> Member:
+        own = derive_seed(seed, "member", number) if number else seed
+        return train_one(own, None if checkpoints is None else checkpoints.member(number))
+
+    trained = [member(0)]
+    trained += [member(k) for k in range(1, trained[0].members)]
     state = {
         f"members.{k}.{name}": value.cpu()
         for k, member in enumerate(trained)

@@ -25,13 +25,22 @@ from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
     Evaluation,
     Member,
+    RunCheckpoints,
     Training,
     first_images,
     member_states,
     train_members,
 )
 from sla_bench.seeds import derive_seed, torch_seeded
-from sla_bench.training import Progress, TrainingResult, autocast, silent, train
+from sla_bench.training import (
+    Checkpoints,
+    GeneratorSource,
+    Progress,
+    TrainingResult,
+    autocast,
+    silent,
+    train,
+)
 from sla_bench.transforms import Transform
 
 VALIDATION_QUERIES = 15
@@ -153,7 +162,13 @@ class EpisodeReader:
         return counted
 
 
-def run(config: FewShotRun, data_root: Path, device: torch.device, progress: Progress = silent) -> Training:
+def run(
+    config: FewShotRun,
+    data_root: Path,
+    device: torch.device,
+    progress: Progress = silent,
+    checkpoints: RunCheckpoints | None = None,
+) -> Training:
     """Train the members of a run and return their weights at the best validation accuracy, or the last.
 
     Args:
@@ -161,6 +176,7 @@ def run(config: FewShotRun, data_root: Path, device: torch.device, progress: Pro
         data_root: where the data lie.
         device: where to compute.
         progress: told each step.
+        checkpoints: where the training goes on from and what it leaves.
 
     Raises:
         UserError: the data can't serve the setting, an option is wrong, or the loss is not finite.
@@ -178,13 +194,13 @@ def run(config: FewShotRun, data_root: Path, device: torch.device, progress: Pro
     views = objective.copies * (objective.num_views if objective.trains_on_views else 1)
     images_per_step = config.train_ways * way_factor * per_way * views
 
-    def train_one(seed: int) -> Member:
+    def train_one(seed: int, own: Checkpoints | None) -> Member:
         model = build_model(config, dataset, objective, seed).to(device)
-        result = _train_member(config, objective, model, labels, batches, validation, seed, progress)
+        result = _train_member(config, objective, model, labels, batches, validation, seed, progress, own)
         images = config.steps * objective.step_factor * images_per_step
         return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
 
-    training = train_members(config.seed, train_one)
+    training = train_members(config.seed, train_one, checkpoints)
     best = pd.DataFrame(training.history).groupby("member")["val_accuracy"].max()
     training.summary["val_accuracy"] = best.tolist()
     return training
@@ -199,6 +215,7 @@ def _train_member(
     validation: EpisodeReader,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None,
 ) -> TrainingResult:
     method, views = METHODS[config.method], objective.num_views
     sampler = EpisodeSampler(
@@ -264,6 +281,12 @@ def _train_member(
         choose_best=config.selection == "validation",
         after_step=model.backbone.advance,
         progress=progress,
+        checkpoints=checkpoints,
+        sources={
+            "sampler": sampler,
+            "augmentation": GeneratorSource(generator),
+            "dropout": GeneratorSource(model.backbone.generator),
+        },
     )
 
 

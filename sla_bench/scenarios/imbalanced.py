@@ -30,13 +30,22 @@ from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
     Evaluation,
     Member,
+    RunCheckpoints,
     Training,
     first_images,
     member_states,
     train_members,
 )
 from sla_bench.seeds import derive_seed, torch_seeded
-from sla_bench.training import Progress, TrainingResult, autocast, silent, train
+from sla_bench.training import (
+    Checkpoints,
+    GeneratorSource,
+    Progress,
+    TrainingResult,
+    autocast,
+    silent,
+    train,
+)
 
 _CHUNK = 2048
 """Test images whose embeddings are held at a time."""
@@ -216,7 +225,11 @@ class TestImages:
 
 
 def run(
-    config: ImbalancedRun, data_root: Path, device: torch.device, progress: Progress = silent
+    config: ImbalancedRun,
+    data_root: Path,
+    device: torch.device,
+    progress: Progress = silent,
+    checkpoints: RunCheckpoints | None = None,
 ) -> Training:
     """Train the members of a run and return their weights at the last epoch.
 
@@ -225,6 +238,7 @@ def run(
         data_root: where the data lie.
         device: where to compute.
         progress: told each step.
+        checkpoints: where the training goes on from and what it leaves.
 
     Raises:
         UserError: the data can't serve the setting, an option is wrong, or the loss is not finite.
@@ -236,14 +250,14 @@ def run(
         test = TestImages(config, data.images.class_names, None, data_root, device)
     steps = config.epochs * math.ceil(len(data.index) / config.batch_size)
 
-    def train_one(seed: int) -> Member:
+    def train_one(seed: int, own: Checkpoints | None) -> Member:
         model = build_model(config, dataset, data.counts, config.transform or ANY_TRANSFORM, seed).to(device)
         objective = model.objective
-        result = _train_member(config, model, data, batches, test, steps, seed, progress)
+        result = _train_member(config, model, data, batches, test, steps, seed, progress, own)
         images = steps * objective.step_factor * config.batch_size * objective.images_per_image
         return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
 
-    training = train_members(config.seed, train_one)
+    training = train_members(config.seed, train_one, checkpoints)
     training.summary |= {
         "class_names": list(data.images.class_names),
         "class_counts": data.counts.tolist(),
@@ -262,6 +276,7 @@ def _train_member(
     steps: int,
     seed: int,
     progress: Progress,
+    checkpoints: Checkpoints | None,
 ) -> TrainingResult:
     objective, device = model.objective, batches.device
     sampler = ClassSampler(
@@ -296,6 +311,12 @@ def _train_member(
         steps=steps * objective.step_factor,
         after_step=model.backbone.advance,
         progress=progress,
+        checkpoints=checkpoints,
+        sources={
+            "sampler": sampler,
+            "augmentation": GeneratorSource(generator),
+            "dropout": GeneratorSource(model.backbone.generator),
+        },
     )
 
 

@@ -1,0 +1,88 @@
+"""Trainings that were interrupted, with everything random that a scenario has, end with the same bits."""
+
+import math
+
+import pytest
+import torch
+from real_formats import write_category_pickles, write_cifar10
+
+from sla_bench.grid import form_of, options_model, span
+from sla_bench.harness.checkpoints import FileCheckpoints
+from sla_bench.registry import SCENARIOS
+
+CPU = torch.device("cpu")
+FEWSHOT = ("steps=4", "validations=2", "validation_episodes=4", "validation_images=16")
+IMBALANCED = ("epochs=1", "batch_size=16", "validations=2")
+
+
+class PowerFailureError(Exception):
+    pass
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    write_cifar10(root)
+    write_category_pickles(root, "fc100", 20)
+    return root
+
+
+def config(scenario, settings, **options):
+    form = form_of(scenario)
+    (task,) = span(form, options_model(form)(**options).model_dump(), settings)
+    return task.run
+
+
+def train(run, data_root, folder=None, failing_call=None):
+    """Train; with a folder, from its checkpoints on; raise at call number `failing_call` of progress."""
+    calls = 0
+
+    def progress(phase, done, total, note=""):
+        nonlocal calls
+        calls += 1
+        if calls == failing_call:
+            raise PowerFailureError
+
+    torch.set_num_threads(1)
+    checkpoints = None if folder is None else FileCheckpoints(folder, seconds=0)
+    return SCENARIOS.load(run.scenario).run(run, data_root, CPU, progress, checkpoints)
+
+
+SMALL = {"train_ways": 2, "ways": 2, "shots": [1], "train_queries": 2}
+DATA = {
+    "fewshot": {"dataset": ["fc100"]},
+    "imbalanced": {"dataset": ["cifar10"], "max_class_size": 10, "ratio": [5.0]},
+}
+CASES = {
+    "dropblock": ("fewshot", FEWSHOT, {**SMALL, "backbone": ["resnet12"], "method": ["baseline"]}),
+    "ensemble": ("fewshot", FEWSHOT, {**SMALL, "method": ["ens-M"], "transform": ["rotation2"]}),
+    "pool of views": ("fewshot", FEWSHOT, {**SMALL, "method": ["rotpool-NMway"], "transform": ["rotation2"]}),
+    "uniform": ("imbalanced", IMBALANCED, {"loss": ["ldam-drw"], "method": ["sla+sd"]}),
+    "by class": ("imbalanced", IMBALANCED, {"sampler": "sqrt", "method": ["baseline-repM"]}),
+    "best-test": ("imbalanced", IMBALANCED, {"selection": "best-test", "method": ["baseline"]}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_an_interrupted_run_ends_with_the_same_bits(case, data_root, tmp_path):
+    scenario, settings, options = CASES[case]
+    data = {
+        "fewshot": {"dataset": ["fc100"]},
+        "imbalanced": {"dataset": ["cifar10"], "max_class_size": 10, "ratio": [5.0]},
+    }
+    run = config(scenario, settings, budget="smoke", **data[scenario], **options)
+    whole = train(run, data_root)
+    for failing_call in (2, 1):
+        with pytest.raises(PowerFailureError):
+            train(run, data_root, tmp_path, failing_call)
+    resumed = train(run, data_root, tmp_path)
+    assert resumed.state.keys() == whole.state.keys()
+    assert all(torch.equal(value, whole.state[name]) for name, value in resumed.state.items())
+    assert [untimed(row) for row in resumed.history] == [untimed(row) for row in whole.history]
+    assert {**resumed.summary, "train_seconds": 0} == {**whole.summary, "train_seconds": 0}
+
+
+def untimed(row):
+    # not a number is not equal to itself
+    return {k: None if math.isnan(v) else v for k, v in row.items() if k != "seconds"}
