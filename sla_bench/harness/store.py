@@ -9,7 +9,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import re
+import zipfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +21,12 @@ import numpy as np
 import pandas as pd
 
 from sla_bench.config import PROTOCOL_VERSION, EvalConfig, RunConfig
+from sla_bench.forms.base import Form
 from sla_bench.grid import form_of
 from sla_bench.harness.files import write_atomically, write_json, write_text
+from sla_bench.harness.record_cache import RecordCache
+
+_EVALUATION_ID = re.compile("[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -143,39 +149,100 @@ class Store:
             folder / "metrics.json", {"rows": metrics, "data_hash": data_hash, "protocol": PROTOCOL_VERSION}
         )
 
-    def records(self) -> Iterator[RunRecord]:
-        """Yield the finished trainings, in the order of their ids.
+    def records(self) -> list[RunRecord]:
+        """The finished trainings, in the order of their ids.
 
         A folder that is unfinished is passed over; `damaged` lists those that should be readable and are not.
         """
-        for folder in sorted(self.folder.glob("runs/*/done.json")):
-            if (record := _read_run(folder.parent, self.scenario)) is not None:
-                yield record
+        return self._read()[0]
 
     def damaged(self) -> list[Path]:
-        """Folders of finished trainings that can't be read."""
-        return [
-            f.parent
-            for f in sorted(self.folder.glob("runs/*/done.json"))
-            if _read_run(f.parent, self.scenario) is None
-        ]
+        """Folders of finished trainings that can't be read: a file is missing, cut or not a record's."""
+        return self._read()[1]
 
+    def _read(self) -> tuple[list[RunRecord], list[Path]]:
+        cache = RecordCache(self.folder / "cache.sqlite")
+        known = cache.load("record")
+        form = form_of(self.scenario)
+        records, damaged, changed, seen = [], [], {}, set()
+        for folder in self._finished():
+            signature = _signature(folder)
+            kept = known.get(folder.name)
+            try:
+                if kept is not None and kept[0] == signature:
+                    content = json.loads(kept[1])
+                else:
+                    content = _read_files(folder)
+                    changed[folder.name] = signature, json.dumps(content).encode()
+                records.append(self._record(folder, content, form))
+                seen.add(folder.name)
+            except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+                damaged.append(folder)
+                changed.pop(folder.name, None)
+        cache.update("record", changed, gone=known.keys() - seen)
+        return records, damaged
 
-def _read_run(folder: Path, scenario: str) -> RunRecord | None:
-    form = form_of(scenario)
-    try:
-        config = form.run.model_validate_json((folder / "config.json").read_bytes())
-        done = json.loads((folder / "done.json").read_bytes())
+    def _finished(self) -> list[Path]:
+        runs = self.folder / "runs"
+        names = sorted(os.listdir(runs)) if runs.is_dir() else []  # noqa: PTH208
+        return [folder for folder in map(runs.joinpath, names) if (folder / "done.json").exists()]
+
+    def _record(self, folder: Path, content: dict[str, Any], form: Form) -> RunRecord:
         evaluations = tuple(
-            _read_evaluation(f.parent, form.evaluation)
-            for f in sorted(folder.glob("evaluations/*/metrics.json"))
+            EvaluationRecord(
+                folder / "evaluations" / eval_id,
+                form.evaluation.model_validate(evaluation["config"]),
+                evaluation["metrics"]["rows"],
+                evaluation["metrics"]["data_hash"],
+                evaluation["metrics"]["protocol"],
+            )
+            for eval_id, evaluation in content["evaluations"].items()
         )
-        return RunRecord(folder.name, folder, config, done, evaluations)
-    except (OSError, ValueError, KeyError):
-        return None
+        config = form.run.model_validate(content["config"])
+        return RunRecord(folder.name, folder, config, content["done"], evaluations)
 
 
-def _read_evaluation(folder: Path, kind: type[EvalConfig]) -> EvaluationRecord:
-    config = kind.model_validate_json((folder / "config.json").read_bytes())
-    content = json.loads((folder / "metrics.json").read_bytes())
-    return EvaluationRecord(folder, config, content["rows"], content["data_hash"], content["protocol"])
+_KEY_FILES = frozenset(("config.json", "done.json", "history.csv", "metrics.json", "samples.npz"))
+
+
+def _signature(folder: str | Path) -> str:
+    """Changes when a file of the record does: names, sizes and times of change, and those of evaluations."""
+    stamps = []
+    # pathlib would take most of the time of reading ten thousand records.
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if entry.name in _KEY_FILES:
+                stat = entry.stat()
+                stamps.append(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}")
+            elif entry.name == "evaluations" or _EVALUATION_ID.fullmatch(entry.name):
+                stamps.append(f"{entry.name}({_signature(entry.path)})")
+    return " ".join(stamps)
+
+
+def _evaluation_folders(folder: Path) -> list[Path]:
+    return sorted(f.parent for f in folder.glob("evaluations/*/metrics.json"))
+
+
+def _read_files(folder: Path) -> dict[str, Any]:
+    """The JSON files of a record; its other files are looked through.
+
+    Raises:
+        OSError: a file is missing.
+        ValueError: a file is not what it should be.
+        zipfile.BadZipFile: samples are cut.
+    """
+    pd.read_csv(folder / "history.csv")
+    evaluations = {}
+    for evaluation in _evaluation_folders(folder):
+        with zipfile.ZipFile(evaluation / "samples.npz") as file:
+            if (name := file.testzip()) is not None:
+                raise ValueError(f"{evaluation}: {name} is damaged")
+        evaluations[evaluation.name] = {
+            "config": json.loads((evaluation / "config.json").read_bytes()),
+            "metrics": json.loads((evaluation / "metrics.json").read_bytes()),
+        }
+    return {
+        "config": json.loads((folder / "config.json").read_bytes()),
+        "done": json.loads((folder / "done.json").read_bytes()),
+        "evaluations": evaluations,
+    }

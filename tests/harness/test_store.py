@@ -1,7 +1,9 @@
 import errno
 import json
 import os
+import shutil
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +40,54 @@ def test_a_damaged_record_is_named_and_passed_over(tmp_path):
     (store.run_folder(ids[0]) / "config.json").write_text("{")
     assert [r.run_id for r in store.records()] == [ids[1]]
     assert store.damaged() == [store.run_folder(ids[0])]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage"),
+    [
+        ("done.json", cut),
+        ("history.csv", Path.unlink),
+        ("config.json", Path.unlink),
+        ("evaluations/*/samples.npz", cut),
+        ("evaluations/*/samples.npz", Path.unlink),
+        ("evaluations/*/metrics.json", cut),
+        ("evaluations/*/config.json", lambda path: path.write_text('{"shots": "many"}')),
+        ("evaluations/*/metrics.json", lambda path: path.write_text("[]")),
+    ],
+)
+@pytest.mark.parametrize("read_before", [True, False])
+def test_a_file_that_is_missing_or_cut_is_found_before_it_is_used(pattern, damage, read_before, tmp_path):
+    store, ids = write_records(tmp_path, {"baseline": 0.5}, seeds=(0, 1))
+    if read_before:
+        assert len(store.records()) == 2
+    (path,) = store.run_folder(ids[0]).glob(pattern)
+    damage(path)
+    assert [r.run_id for r in store.records()] == [ids[1]]
+    assert store.damaged() == [store.run_folder(ids[0])]
+
+
+def test_what_was_read_before_is_the_same_as_what_is_read_anew(tmp_path):
+    store, ids = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6}, seeds=(0, 1))
+    first, cached = store.records(), store.records()
+    (tmp_path / "fewshot" / "cache.sqlite").unlink()
+    assert first == cached == store.records()
+    # A record that goes, or comes, is noticed.
+    shutil.rmtree(store.run_folder(ids[0]))
+    write_records(tmp_path, {"baseline": 0.5}, seeds=(7,))
+    assert {r.config.seed for r in store.records()} == {0, 1, 7}
+    assert ids[0] not in {r.run_id for r in store.records()}
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0 broken"])
+def test_a_cache_that_can_not_be_read_is_no_harm(content, tmp_path):
+    store, ids = write_records(tmp_path, {"baseline": 0.5})
+    (tmp_path / "fewshot" / "cache.sqlite").write_bytes(content)
+    assert [r.run_id for r in store.records()] == ids
+    assert [r.run_id for r in store.records()] == ids
 
 
 def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
@@ -89,7 +139,7 @@ def test_no_permission_is_said_in_one_line(tmp_path, monkeypatch):
 
 def test_records_need_no_unpickling(tmp_path):
     store, ids = write_records(tmp_path, {"baseline": 0.5})
-    record = next(store.records())
+    (record,) = store.records()
     path = record.evaluations[0].folder / "samples.npz"
     np.savez(path, classes=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
