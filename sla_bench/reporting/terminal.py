@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from sla_bench.config import RunConfig
-from sla_bench.harness.workers import News
+from sla_bench.harness.launching import News
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.files import (
     HEADINGS,
@@ -98,6 +98,8 @@ class Board:
             if news.kind == "done":
                 self.finished += 1
                 self._say(f"{name}: done ({self.finished} of {self.total})")
+            elif news.kind == "retrying":
+                self._say(f"{name}: {news.note}; it is started again")
             else:
                 self._say(f"{name}: FAILED: {news.note}")
 
