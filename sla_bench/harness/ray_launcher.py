@@ -46,7 +46,8 @@ def launch(jobs: Sequence[Job], settings: Launch) -> Iterator[News]:
     process = context.Process(target=drive, args=(theirs, absolute, settings, address, log), daemon=True)
     process.start()
     theirs.close()
-    patience = 0.0
+    # Nothing is lost where the cluster of others was not reached; a cluster of our own has to be stopped.
+    patience = 0.0 if address else _SHUTDOWN_SECONDS
     try:
         _connect(ours, address, log)
         patience = _SHUTDOWN_SECONDS
