@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
@@ -18,7 +18,8 @@ from sla_bench.config import as_user_error
 from sla_bench.datasets.named import default_data_root
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of, options_model, span
-from sla_bench.registry import SCENARIOS
+from sla_bench.harness.launch_options import Launch
+from sla_bench.registry import LAUNCHERS, SCENARIOS
 
 app = App(
     name="sla-bench",
@@ -53,11 +54,9 @@ class Folders(BaseModel):
     out: Path = Field(Path("results"), description="records, leaderboard, plots")
 
 
-class Execution(Folders):
+class Execution(Folders, Launch):
     """How the runs are executed; it changes no result."""
 
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
-    workers: int | None = Field(None, ge=1, description="runs at a time; default: cores // threads")
     keep_models: Literal["all", "none"] = Field(
         "all", description="none: weights are not written, and runs can't be evaluated again"
     )
@@ -187,7 +186,6 @@ def _run(
 def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
     from sla_bench.harness.environment import has_bf16_instructions
     from sla_bench.harness.files import check_writable, write_text
-    from sla_bench.harness.workers import execute
     from sla_bench.reporting.files import rows_of_runs
     from sla_bench.reporting.leaderboard import BASELINE, leaderboard
     from sla_bench.reporting.terminal import Board, print_table
@@ -202,13 +200,12 @@ def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
             "this processor has no bf16 instructions; on it --precision bf16 is several times slower",
             file=sys.stderr,
         )
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = execution.workers or max(1, cores // open_jobs[0].run.threads)
+    launch = LAUNCHERS.load(execution.launcher)
     check_writable(store.folder)
     failures = []
     shown = False
-    with Board(len(open_jobs)) as board:
-        for news in execute(open_jobs, workers):
+    with Board(len(open_jobs)) as board, closing(launch(open_jobs, execution)) as all_news:
+        for news in all_news:
             board.show(news)
             if news.kind == "failed":
                 failures.append(news)

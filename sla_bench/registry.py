@@ -169,6 +169,14 @@ SCENARIOS = Registry(
     },
 )
 
+LAUNCHERS = Registry(
+    "launcher",
+    {
+        "local": Entry("sla_bench.harness.local_launcher:launch", "processes of this machine"),
+        "ray": Entry("sla_bench.harness.ray_launcher:launch", "tasks of a Ray cluster"),
+    },
+)
+
 LEARNERS = Registry(
     "learner",
     {

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from sla_bench.config import RunConfig
-from sla_bench.harness.workers import News
+from sla_bench.harness.launching import News
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.files import (
     HEADINGS,
@@ -57,6 +57,7 @@ class Board:
         self.total, self.finished = total, 0
         self._bars: dict[str, TaskID] = {}
         self._lines: dict[str, float] = {}
+        self._elsewhere: set[str] = set()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -98,6 +99,12 @@ class Board:
             if news.kind == "done":
                 self.finished += 1
                 self._say(f"{name}: done ({self.finished} of {self.total})")
+            elif news.kind == "elsewhere":
+                if key not in self._elsewhere:
+                    self._elsewhere.add(key)
+                    self._say(f"{name}: another command works on it")
+            elif news.kind == "retrying":
+                self._say(f"{name}: {news.note}; it is started again")
             else:
                 self._say(f"{name}: FAILED: {news.note}")
 

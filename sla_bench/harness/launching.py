@@ -1,0 +1,134 @@
+"""What every launcher needs: the news it yields, one attempt at a job, cores and threads.
+
+A launcher is a function `(jobs, settings: Launch) -> Iterator[News]`, named in `registry.LAUNCHERS`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from sla_bench.errors import UserError
+from sla_bench.harness.jobs import Job
+from sla_bench.harness.locks import RunClaimedError
+
+if TYPE_CHECKING:
+    from sla_bench.training import Progress
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_CLAIMED_SECONDS = 1.0
+"""Until a run that another process works on is looked at again."""
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+@dataclass(frozen=True)
+class News:
+    """Something that happened to a job.
+
+    Args:
+        job: which one.
+        kind: "started", "progress", "done" or "failed"; "retrying": it crashed, and it will be started again;
+            "elsewhere": another process works on it, and it will be looked at again.
+        phase: for progress: what is going on.
+        done: for progress: how much of it.
+        total: for progress: of how much.
+        note: a figure to show, or why it failed, in one line.
+        log: the traceback of a bug; empty for what the user can mend.
+        exit_code: 0, 1 (a bug) or 2 (the user can mend it).
+    """
+
+    job: Job
+    kind: Literal["started", "progress", "done", "failed", "retrying", "elsewhere"]
+    phase: str = ""
+    done: int = 0
+    total: int = 0
+    note: str = ""
+    log: str = ""
+    exit_code: int = 0
+
+
+def attempt(
+    job: Job, do: Callable[[Job, Progress], None], tell: Callable[[News], None], interval: float
+) -> News:
+    """Do a job in this process and say how it ended.
+
+    Args:
+        job: what to do.
+        do: does it.
+        tell: gets the progress.
+        interval: seconds between two pieces of progress, at least.
+
+    Returns:
+        "done", "failed" or, after a moment, "elsewhere".
+    """
+    last = 0.0
+
+    def progress(phase: str, done: int, total: int, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= interval or done == total:
+            last = now
+            tell(News(job, "progress", phase, done, total, note))
+
+    try:
+        do(job, progress)
+    except BrokenPipeError:
+        raise SystemExit(1) from None
+    except RunClaimedError:
+        time.sleep(_CLAIMED_SECONDS)
+        return News(job, "elsewhere")
+    except UserError as error:
+        return News(job, "failed", note=str(error), exit_code=2)
+    except Exception as error:
+        note = f"{type(error).__name__}: {error}"
+        return News(job, "failed", note=note, log=traceback.format_exc(), exit_code=1)
+    return News(job, "done")
+
+
+def crashed(job: Job, tries: int, retries: int, how: str) -> News:
+    """Say that a job's process died: it is tried again, or given up.
+
+    Args:
+        job: which one.
+        tries: how often it was started, 1 or more.
+        retries: how often it may be started again.
+        how: in a few words.
+    """
+    if tries <= retries:
+        return News(job, "retrying", note=how)
+    times = f", {tries} times" if tries > 1 else ""
+    return News(job, "failed", note=how + times, exit_code=1)
+
+
+def usable_cores() -> int:
+    """How many cores this process may use: its affinity, and the quota of its container."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = _CPU_QUOTA.read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):
+        return cores
+
+
+@contextmanager
+def thread_limits(threads: int) -> Iterator[None]:
+    """Let libraries that are loaded in here, or by processes started in here, use so many threads.
+
+    They read it when they are loaded; `torch.set_num_threads` alone comes too late for some.
+    """
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

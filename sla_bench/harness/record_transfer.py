@@ -1,0 +1,46 @@
+"""A record as bytes, from a machine without the results folder to one with it, and back."""
+
+from __future__ import annotations
+
+from sla_bench.harness.files import write_atomically
+from sla_bench.harness.jobs import Job
+
+_PATTERNS = ("*.json", "*.csv", "*.safetensors", "evaluations/*/*.json", "evaluations/*/*.npz")
+_MARKS = ("metrics.json", "done.json")
+"""Written after everything else, in this order: where they are missing, the record is not there."""
+
+Record = dict[str, bytes]
+"""Path below the folder of the run -> content; empty where nothing is finished."""
+
+
+def pack(job: Job) -> Record:
+    """Read the finished parts of a job's record: the training, and its finished evaluations."""
+    folder = job.store.run_folder(job.run_id)
+    if not job.store.has_run(job.run_id):
+        return {}
+    files = sorted(path for pattern in _PATTERNS for path in folder.glob(pattern))
+    finished = [p for p in files if p.parent == folder or (p.parent / "metrics.json").exists()]
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in finished}
+
+
+def unpack(record: Record, job: Job) -> None:
+    """Write a record into the job's results folder, each mark after what it stands for.
+
+    What is finished there already is left as it is.
+
+    Raises:
+        UserError: no permission, or the disk is full.
+    """
+    folder, has_run = job.store.run_folder(job.run_id), job.store.has_run(job.run_id)
+    present = {e for e in job.evaluations if job.store.has_evaluation(job.run_id, e)}
+    for name in sorted(record, key=_rank):
+        path = folder / name
+        if has_run if path.parent == folder else path.parent.name in present:
+            continue
+        content = record[name]
+        write_atomically(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
+
+
+def _rank(name: str) -> int:
+    last = name.rpartition("/")[2]
+    return _MARKS.index(last) + 1 if last in _MARKS else 0

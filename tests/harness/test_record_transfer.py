@@ -1,0 +1,71 @@
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_records import write_records
+
+from sla_bench.errors import UserError
+from sla_bench.harness.jobs import Job
+from sla_bench.harness.record_transfer import pack, unpack
+
+
+def job_of(store, run_id):
+    record = next(r for r in store.records() if r.run_id == run_id)
+    evaluations = {e.folder.name: e.config for e in record.evaluations}
+    return Job(run_id, record.config, evaluations, "made up", Path("data"), store.folder.parent, "cpu")
+
+
+def files_below(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_record_arrives_whole_and_only_the_record(tmp_path):
+    store, (run_id,) = write_records(tmp_path / "here", {"baseline": 0.5})
+    job = job_of(store, run_id)
+    before = files_below(job.store.run_folder(run_id))
+    (job.store.run_folder(run_id) / "run.lock").touch()
+    (job.store.run_folder(run_id) / ".done.json.x7").touch()
+    there = replace(job, out=tmp_path / "there")
+    unpack(pack(job), there)
+    assert files_below(there.store.run_folder(run_id)) == before
+
+
+def test_what_is_unfinished_is_not_sent(tmp_path):
+    store, (run_id,) = write_records(tmp_path / "here", {"baseline": 0.5})
+    job = job_of(store, run_id)
+    (evaluation,) = (job.store.run_folder(run_id) / "evaluations").iterdir()
+    (evaluation / "metrics.json").unlink()
+    assert not [name for name in pack(job) if name.startswith("evaluations")]
+    (job.store.run_folder(run_id) / "done.json").unlink()
+    assert pack(job) == {}
+
+
+def test_what_is_recorded_already_is_left_as_it_is(tmp_path):
+    store, (run_id,) = write_records(tmp_path / "here", {"baseline": 0.5})
+    job = job_of(store, run_id)
+    before = files_below(store.folder)
+    unpack(dict.fromkeys(pack(job), b"other"), job)
+    assert files_below(store.folder) == before
+
+
+@pytest.mark.parametrize("writes", range(1, 8))
+def test_a_record_that_can_not_be_written_whole_is_not_there(writes, tmp_path, monkeypatch):
+    store, (run_id,) = write_records(tmp_path / "here", {"baseline": 0.5})
+    job = job_of(store, run_id)
+    record = pack(job)
+    assert len(record) == 8
+    there = replace(job, out=tmp_path / "there")
+    calls = []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > writes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sla_bench.harness.files.os.fsync", full)
+    with pytest.raises(UserError, match="disk is full"):
+        unpack(record, there)
+    assert not there.store.has_run(run_id)
+    assert list(there.store.records()) == []

@@ -1,0 +1,88 @@
+"""Real jobs that take a second each, and what can be compared of their records."""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import psutil
+import real_formats
+
+from sla_bench.grid import form_of, options_model, span
+from sla_bench.harness.jobs import make_jobs
+from sla_bench.harness.store import Store
+
+SCENARIO = "imbalanced"
+
+
+def tiny_options(epochs=2):
+    settings = [f"epochs={epochs}", "batch_size=16", f"validations={min(2, epochs)}"]
+    return {"dataset": ["cifar10"], "ratio": [5.0], "max_class_size": 10, "budget": "smoke"}, settings
+
+
+def tiny_command(data_root, out, *arguments, epochs=2):
+    given, settings = tiny_options(epochs)
+    options = [f"--{key.replace('_', '-')}={v[0] if isinstance(v, list) else v}" for key, v in given.items()]
+    folders = ["--data-root", str(data_root), "--out", str(out)]
+    return ["run", SCENARIO, *options, *folders, *(f"--set={s}" for s in settings), *arguments]
+
+
+def tiny_jobs(data_root, out, methods=("baseline",), seeds=(0,), epochs=2, settings=(), **given):
+    """Jobs on made-up CIFAR-10 files, which are written below `data_root` unless they are there."""
+    if not data_root.exists():
+        real_formats.write_cifar10(data_root)
+    base, short = tiny_options(epochs)
+    form = form_of(SCENARIO)
+    options = options_model(form)(**base, method=list(methods), seed=list(seeds), **given)
+    return make_jobs(span(form, options.model_dump(), [*short, *settings]), data_root, out, "auto")
+
+
+def contents(out):
+    """All that a results folder holds of its runs, but for times and the machine."""
+    found = {}
+    for record in Store(out, SCENARIO).records():
+        found[record.run_id] = {
+            "config": record.config,
+            "weights": (record.folder / "model.safetensors").read_bytes(),
+            "history": record.history.drop(columns="seconds"),
+            "done": without_times(record.done),
+            "evaluations": {
+                e.folder.name: (e.config, without_times(e.metrics), e.samples, e.data_hash)
+                for e in record.evaluations
+            },
+        }
+    return found
+
+
+def without_times(value):
+    if isinstance(value, dict):
+        return {k: without_times(v) for k, v in value.items() if "seconds" not in k}
+    return value
+
+
+def assert_same_contents(one, other):
+    assert one.keys() == other.keys()
+    for run_id, first in one.items():
+        second = other[run_id]
+        for part in ("config", "weights", "done"):
+            assert first[part] == second[part], (run_id, part)
+        pd.testing.assert_frame_equal(first["history"], second["history"], check_exact=True)
+        assert first["evaluations"].keys() == second["evaluations"].keys()
+        for eval_id, (config, metrics, samples, data_hash) in first["evaluations"].items():
+            again = second["evaluations"][eval_id]
+            assert (config, data_hash) == (again[0], again[3])
+            assert json.dumps(metrics) == json.dumps(again[1])
+            assert samples.keys() == again[2].keys()
+            assert all(np.array_equal(samples[name], again[2][name]) for name in samples)
+
+
+def processes_with(variable, value):
+    """Processes, this one apart, that have inherited an environment variable."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(variable) == value:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return [p for p in found if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
