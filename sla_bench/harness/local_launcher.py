@@ -34,7 +34,8 @@ class _Worker:
 def launch(jobs: Sequence[Job], settings: Launch) -> Iterator[News]:
     """Do the jobs on processes of this machine and yield what happens, as it happens.
 
-    A job whose process dies is started once more; one that another command works on comes last. However the generator is left, no worker stays behind.
+    A job whose process dies is started once more; one that another command works on comes last. However the
+    generator is left, no worker stays behind.
 
     Args:
         jobs: what to do, in this order as far as workers are free.

@@ -1,0 +1,120 @@
+"""A grid that is killed again and again ends with the records and tables of one that was not."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import psutil
+import pytest
+import tiny_jobs
+from real_formats import write_cifar10
+
+from sla_bench.harness.store import Store
+
+TIMING = ["train_seconds"]
+GRID = [
+    *("--method", "baseline", "--method", "sla+sd", "--seed", "0", "--seed", "1"),
+    *("--workers", "2", "--checkpoint-every", "0"),
+]
+
+
+def command(data_root, out):
+    arguments = tiny_jobs.tiny_command(data_root, out, *GRID, epochs=12)
+    return [sys.executable, "-m", "sla_bench", *arguments]
+
+
+def finish(data_root, out):
+    done = subprocess.run(command(data_root, out), capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def kill_after(data_root, out, seconds, rng):
+    """Start the grid and, after so many seconds, kill the command alone, a worker alone, or all of them.
+
+    Returns:
+        Whether it was still running.
+    """
+    process = subprocess.Popen(
+        command(data_root, out),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    running = process.poll() is None
+    victims = rng.choice(["command", "worker", "all"])
+    if victims == "all" and running:
+        os.killpg(process.pid, signal.SIGKILL)
+    elif running:
+        family = [psutil.Process(process.pid)]
+        workers = [c for c in family[0].children() if "multiprocessing.spawn" in " ".join(c.cmdline())]
+        for victim in workers[:1] if victims == "worker" and workers else family:
+            victim.kill()
+        process.kill()
+    process.wait()
+    return running
+
+
+def tables(out):
+    csv = pd.read_csv(out / tiny_jobs.SCENARIO / "leaderboard.csv").drop(columns=TIMING)
+    return csv.to_csv(index=False)
+
+
+def assert_survives(kills, seed, tmp_path):
+    """Kill a grid so many times, ten times each, spread over as many grids as that takes."""
+    data_root = tmp_path / "data"
+    write_cifar10(data_root)
+    whole = tmp_path / "whole"
+    started = time.monotonic()
+    finish(data_root, whole)
+    duration = time.monotonic() - started
+    expected, rng = tiny_jobs.contents(whole), random.Random(seed)
+    killed, grids = 0, 0
+    while killed < kills:
+        out = tmp_path / f"killed-{grids}"
+        grids += 1
+        for _ in range(min(kills, 10)):
+            killed += kill_after(data_root, out, rng.uniform(0.3, 1.1) * duration, rng)
+        finish(data_root, out)
+        store = Store(out, tiny_jobs.SCENARIO)
+        assert store.damaged() == []
+        tiny_jobs.assert_same_contents(expected, tiny_jobs.contents(out))
+        assert tables(out) == tables(whole)
+        runs = store.folder / "runs"
+        assert {p.name for p in runs.iterdir()} == set(expected)
+        # Nothing half-written and no checkpoint is left.
+        left = [p for p in runs.rglob("*") if p.name.startswith(".") and p.name != ".lock"]
+        assert left + list(runs.glob("*/checkpoints")) == []
+    return killed, grids
+
+
+@pytest.mark.slow
+def test_a_grid_that_is_killed_again_and_again_loses_nothing(tmp_path):
+    assert_survives(4, 0, tmp_path)
+
+
+@pytest.mark.campaign
+def test_a_grid_that_is_killed_two_hundred_times_loses_nothing(tmp_path):
+    killed, _ = assert_survives(200, 1, tmp_path)
+    assert killed >= 200
+
+
+@pytest.mark.slow
+def test_two_commands_share_a_grid_and_do_no_run_twice(tmp_path):
+    data_root, out = tmp_path / "data", tmp_path / "out"
+    write_cifar10(data_root)
+    both = [
+        subprocess.Popen(command(data_root, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=600) for process in both]
+    assert [p.returncode for p in both] == [0, 0], said
+    # The training of each run was reported by one of them, as far as it was long enough to be reported.
+    finish(data_root, tmp_path / "alone")
+    tiny_jobs.assert_same_contents(tiny_jobs.contents(tmp_path / "alone"), tiny_jobs.contents(out))
+    assert tables(out) == tables(tmp_path / "alone")
