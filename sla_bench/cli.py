@@ -151,7 +151,7 @@ def export(
     """
     from sla_bench.harness.exchange import export_records
 
-    names: list[str | None] = [*scenario] if scenario else [None]
+    names: list[str | None] = list(dict.fromkeys(scenario)) if scenario else [None]
     stores = [store for name in names for store in _stores(name, folders)]
     written = export_records(stores, file)
     print(f"{file}: {written.runs} runs, {written.evaluations} evaluations, {file.stat().st_size:,} bytes")

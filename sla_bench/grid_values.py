@@ -25,6 +25,7 @@ class Vocabulary:
         self.fields: dict[str, FieldInfo] = {**form.evaluation.model_fields, **form.run.model_fields}
         model = options_model(form)
         self.options = tuple(model.model_fields)
+        self._types: dict[str, TypeAdapter[Any]] = {}
         self.defaults: dict[str, Any] = model().model_dump()
 
     def is_axis(self, name: str) -> bool:
@@ -67,9 +68,11 @@ class Vocabulary:
         info = self.fields[name]
         if isinstance(value, dict) and get_origin(info.annotation) is not dict:
             raise UserError("one value is wanted, not a mapping")
-        kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        if name not in self._types:
+            kind: Any = Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+            self._types[name] = TypeAdapter(kind)
         try:
-            TypeAdapter(kind).validate_python(value, strict=True)
+            self._types[name].validate_python(value, strict=True)
         except ValidationError as error:
             raise UserError(str(as_user_error(error)).removeprefix("--").lstrip(": ")) from None
         if name == "method":

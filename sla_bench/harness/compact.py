@@ -29,13 +29,18 @@ def compact_samples(samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     Args:
         samples: name -> array, as in samples.npz.
     """
-    small = {name: _small_integers(a) for name, a in samples.items() if a.dtype.kind in "iu"}
-    for name, array in samples.items():
-        if name not in small:
-            half = array.astype(np.float16) if array.dtype.kind == "f" else array
-            same = array.dtype.kind == "f" and _figures(name, half, samples) == _figures(name, array, samples)
-            small[name] = half if same else array
-    return {name: small[name] for name in samples}
+    return {
+        name: _small_integers(array) if array.dtype.kind in "iu" else _small_floats(name, array, samples)
+        for name, array in samples.items()
+    }
+
+
+def _small_floats(name: str, array: np.ndarray, samples: Mapping[str, np.ndarray]) -> np.ndarray:
+    if array.dtype not in (np.float32, np.float64):
+        return array
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    return half if _figures(name, half, samples) == _figures(name, array, samples) else array
 
 
 def _small_integers(array: np.ndarray) -> np.ndarray:

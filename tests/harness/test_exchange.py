@@ -111,6 +111,17 @@ def test_what_is_there_is_never_overwritten_and_what_is_missing_is_added(tmp_pat
     assert {name: after[name] for name in before} == before
 
 
+def test_a_record_that_can_not_be_read_is_named_and_leaves_no_half_archive(tmp_path):
+    store, _, path = exported(tmp_path)
+    before = path.read_bytes()
+    lost = next(iter(store.records())).evaluations[0].folder / "samples.npz"
+    lost.unlink()
+    with pytest.raises(UserError, match=r"samples\.npz"):
+        export_records([store], path)
+    assert path.read_bytes() == before
+    assert {p.name for p in tmp_path.iterdir()} == {"from", path.name}
+
+
 def test_an_unfinished_folder_is_completed(tmp_path):
     _, ids, path = exported(tmp_path)
     target = Store(tmp_path / "to", "fewshot")
@@ -267,8 +278,10 @@ def test_a_size_that_lies_is_found(tmp_path):
 def test_a_cut_archive_is_refused(cut, tmp_path):
     _, _, path = exported(tmp_path)
     path.write_bytes(path.read_bytes()[:-cut])
-    with pytest.raises(UserError, match="not an archive of records"):
+    # What is found from the end may be the archive of samples inside.
+    with pytest.raises(UserError, match=r"records\.zip: "):
         import_records(path, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
 
 
 def test_the_commands(tmp_path, capsys, monkeypatch):
