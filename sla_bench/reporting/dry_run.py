@@ -23,7 +23,7 @@ def dry_run_lines(jobs: Sequence[Job], store: Store, workers: int) -> Iterator[s
         workers: runs at a time.
     """
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
-    details = [_details(job, reading) for job in jobs]
+    details = _all_details(jobs, reading)
     varying = [place for place, values in enumerate(zip(*details, strict=True)) if len(set(values)) > 1]
     counts = dict.fromkeys((_RECORDED, _EVALUATE, _RUN), 0)
     to_run = []
@@ -37,6 +37,20 @@ def dry_run_lines(jobs: Sequence[Job], store: Store, workers: int) -> Iterator[s
     yield f"{len(jobs):,} runs: " + ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
     if to_run:
         yield words(estimate(to_run, store.records()), workers)
+
+
+def _all_details(jobs: Sequence[Job], reading: Reading) -> list[tuple[str, ...]]:
+    # Most runs of a large grid differ in their seed only, and a budget's label takes its time.
+    known: dict[str, tuple[str, ...]] = {}
+    details = []
+    for job in jobs:
+        # Where a subset follows the seed, the label says whether it does.
+        seedless = None if hasattr(job.run, "subset_seed") else {"seed"}
+        alike = job.run.model_dump_json(exclude=seedless) + repr(list(job.evaluations.values()))
+        if alike not in known:
+            known[alike] = _details(job, reading)
+        details.append(known[alike])
+    return details
 
 
 def _details(job: Job, reading: Reading) -> tuple[str, ...]:
