@@ -110,6 +110,77 @@ for _scenario in SCENARIOS:
     _add_scenario(_scenario)
 
 
+@run_app.default
+def run_file(
+    file: Path | None = None,
+    *,
+    execution: Annotated[Execution, Parameter(name="*")] = NO_EXECUTION,
+    yes: bool = False,
+) -> int:
+    """Train, evaluate and show the table; what is recorded already is not done again.
+
+    Parameters
+    ----------
+    file: Path
+        A grid file, see docs/grids.md; or one of the scenarios below with its options.
+    yes: bool
+        Don't ask before a grid of more than 10,000 runs.
+    """
+    from sla_bench.grid_files import tasks_of_file
+
+    if file is None:
+        run_app.help_print()
+        return 0
+    tasks = tasks_of_file(file, yes, elsewhere=(*Execution.model_fields, "yes"))
+    return max(_run(of_one, scenario, execution, hint=False) for scenario, of_one in tasks.items())
+
+
+@app.command
+def export(
+    file: Path,
+    *,
+    scenario: list[str] | None = None,
+    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+) -> int:
+    """Write the records, without weights, to one compact file, so that a grid can go on elsewhere.
+
+    Parameters
+    ----------
+    file: Path
+        The archive, `NAME.zip`.
+    scenario: list[str]
+        Only these; default: each that has records.
+    """
+    from sla_bench.harness.exchange import export_records
+
+    names: list[str | None] = list(dict.fromkeys(scenario)) if scenario else [None]
+    stores = [store for name in names for store in _stores(name, folders)]
+    written = export_records(stores, file)
+    print(f"{file}: {written.runs} runs, {written.evaluations} evaluations, {file.stat().st_size:,} bytes")
+    for folder in (f for store in stores for f in store.damaged()):
+        print(f"passed over, can't be read: {folder}", file=sys.stderr)
+    return 0
+
+
+@app.command(name="import")
+def import_(file: Path, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+    """Add the records of an archive that are not here yet; `leaderboard` then shows them.
+
+    Parameters
+    ----------
+    file: Path
+        As `export` wrote it.
+    """
+    from sla_bench.harness.exchange import import_records
+
+    added = import_records(file, folders.out)
+    print(
+        f"added {added.runs} runs and {added.evaluations} evaluations to {folders.out}; "
+        f"{added.there} runs were there already"
+    )
+    return 0
+
+
 @app.command
 def evaluate(
     run_id: str,
@@ -170,13 +241,11 @@ def _run(
     if retrain is not None and jobs[0].run_id != retrain:
         raise UserError(f"run {retrain} was trained on other data than {execution.data_root} holds")
     if execution.dry_run:
-        from sla_bench.reporting.terminal import label
+        from sla_bench.harness.launching import runs_at_a_time
+        from sla_bench.reporting.dry_run import dry_run_lines
 
-        for job in jobs:
-            state = (
-                "recorded" if job.is_recorded() else "to evaluate" if store.has_run(job.run_id) else "to run"
-            )
-            print(f"{job.run_id}  {state:11}  {label(job.run)}")
+        for line in dry_run_lines(jobs, store, runs_at_a_time(jobs, execution)):
+            print(line)
         return 0
     code = _execute(jobs, store, execution)
     _report(store, [j.run_id for j in jobs], hint)

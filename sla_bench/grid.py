@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Optional, Union, get_args, get_origin
@@ -35,7 +35,7 @@ from sla_bench.registry import (
     Registry,
 )
 
-_REGISTRIES: dict[str, Registry[Any]] = {
+REGISTRIES: dict[str, Registry[Any]] = {
     "dataset": DATASETS,
     "learner": LEARNERS,
     "loss": LOSSES,
@@ -43,7 +43,7 @@ _REGISTRIES: dict[str, Registry[Any]] = {
     "transform": TRANSFORMS,
     "backbone": BACKBONES,
 }
-_PIECES = ("learner", "loss", "method", "backbone")
+PIECES = ("learner", "loss", "method", "backbone")
 
 
 def has(info: FieldInfo, marker: type) -> bool:
@@ -115,10 +115,7 @@ def parse_settings(form: Form, settings: Iterable[str]) -> dict[str, Any]:
     Raises:
         UserError: not of the form key=value, or no such field.
     """
-    fields = {n for m in (form.run, form.evaluation) for n in m.model_fields}
-    pieces = [piece for piece in _PIECES if piece in fields]
-    known = fields - {"scenario", *map(_options_field, pieces)}
-    parsed: dict[str, Any] = {}
+    pairs = []
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals:
@@ -127,18 +124,31 @@ def parse_settings(form: Form, settings: Iterable[str]) -> dict[str, Any]:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UserError(f"--set {setting!r}: {text!r} is not a value") from error
-        if isinstance(value, str):
-            value = _number(value)
+        pairs.append((key, _number(value) if isinstance(value, str) else value))
+    return place_settings(form, pairs)
+
+
+def place_settings(form: Form, settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Turn `[("steps", 20), ("learner.C", 1)]` into `{"steps": 20, "learner_options": {"C": 1}}`.
+
+    Raises:
+        UserError: no such field, or no such piece.
+    """
+    fields = {n for m in (form.run, form.evaluation) for n in m.model_fields}
+    pieces = [piece for piece in PIECES if piece in fields]
+    known = fields - {"scenario", *map(_options_field, pieces)}
+    placed: dict[str, Any] = {}
+    for key, value in settings:
         piece, dot, option = key.partition(".")
         if dot:
             if piece not in pieces:
                 raise unknown("piece", piece, pieces)
-            parsed.setdefault(_options_field(piece), {})[option] = value
+            placed.setdefault(_options_field(piece), {})[option] = value
         elif key in known:
-            parsed[key] = value
+            placed[key] = value
         else:
             raise UserError(f"--set {key!r}: no such field; {nearest(key, sorted(known))}")
-    return parsed
+    return placed
 
 
 def _options_field(piece: str) -> str:
@@ -164,24 +174,54 @@ def span(form: Form, options: Mapping[str, Any], settings: Iterable[str] = ()) -
     Raises:
         UserError: a name or value is wrong, or a method refuses the setting; the sentence says why.
     """
-    fixed = parse_settings(form, settings)
+    return join(points(form, options, parse_settings(form, settings)))
+
+
+Point = tuple[RunConfig, EvalConfig]
+"""One training and one evaluation of it."""
+
+
+def points(
+    form: Form,
+    options: Mapping[str, Any],
+    fixed: Mapping[str, Any],
+    left_out: Callable[[RunConfig, EvalConfig], bool] = lambda run, evaluation: False,
+) -> Iterator[Point]:
+    """Yield what the options span, point by point; a training comes as often as it is evaluated.
+
+    Args:
+        form: of the scenario.
+        options: as the `model_dump()` of its options.
+        fixed: as from `place_settings`; it wins over options and budget.
+        left_out: says of a point that it is not wanted, before it is asked whether it makes sense.
+
+    Raises:
+        UserError: as `span`.
+    """
     axes = {name: list(options[name]) for name in form.order}
-    axes["method"] = _expand_methods(form.scenario, axes["method"])
+    axes["method"] = expand_methods(form.scenario, axes["method"])
     for name in form.order:
         if name in fixed:
             axes[name] = [fixed[name]]
-        if name in _REGISTRIES:
+        if name in REGISTRIES:
             for value in axes[name]:
-                _REGISTRIES[name].check(value)
+                REGISTRIES[name].check(value)
     _check_piece_options(axes, fixed)
     scalars = {n: v for n, v in options.items() if n not in axes and v is not None}
-    tasks: dict[str, tuple[RunConfig, list[EvalConfig]]] = {}
     # An axis that says nothing leaves its field to the budget.
     for values in itertools.product(*(axes[name] or [None] for name in form.order)):
         point = {n: v for n, v in zip(form.order, values, strict=True) if v is not None}
         run, evaluation = _resolve(form, {**scalars, **point, **fixed}, fixed)
-        form.check(run, evaluation)
-        _check_meaning(run, fixed)
+        if not left_out(run, evaluation):
+            form.check(run, evaluation)
+            _check_meaning(run, fixed)
+            yield run, evaluation
+
+
+def join(found: Iterable[Point]) -> list[Task]:
+    """Return each training once, in the order of its first point, with all its evaluations."""
+    tasks: dict[str, tuple[RunConfig, list[EvalConfig]]] = {}
+    for run, evaluation in found:
         _, wanted = tasks.setdefault(run.digest(), (run, []))
         if evaluation not in wanted:
             wanted.append(evaluation)
@@ -204,7 +244,12 @@ def _check_meaning(run: RunConfig, fixed: Mapping[str, Any]) -> None:
         raise UserError("--set nesterov=true needs a momentum above 0")
 
 
-def _expand_methods(scenario: str, names: list[str]) -> list[str]:
+def expand_methods(scenario: str, names: list[str]) -> list[str]:
+    """Return the methods that are meant, `all` and `controls` written out, each once.
+
+    Raises:
+        UserError: an unknown method, or one that the scenario refuses.
+    """
     expanded: list[str] = []
     for name in names:
         if name in ("all", "controls"):
@@ -221,11 +266,11 @@ def _expand_methods(scenario: str, names: list[str]) -> list[str]:
 
 
 def _check_piece_options(axes: Mapping[str, list[Any]], fixed: Mapping[str, Any]) -> None:
-    for piece in _PIECES:
+    for piece in PIECES:
         options = fixed.get(_options_field(piece), {})
         if not options:
             continue
-        registry = _REGISTRIES[piece]
+        registry = REGISTRIES[piece]
         chosen = axes[piece] or list(registry)
         taken = {option for name in chosen for option in registry[name].options}
         for option in options:
@@ -236,9 +281,9 @@ def _check_piece_options(axes: Mapping[str, list[Any]], fixed: Mapping[str, Any]
 
 def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tuple[RunConfig, EvalConfig]:
     values = {**budget_of(form, given["budget"], given["dataset"]), **given}
-    for piece in _PIECES:
+    for piece in PIECES:
         if piece in values:
-            taken = _REGISTRIES[piece][values[piece]].options
+            taken = REGISTRIES[piece][values[piece]].options
             options = fixed.get(_options_field(piece), {})
             values[_options_field(piece)] = {k: v for k, v in options.items() if k in taken}
     form.complete(values, given)

@@ -37,7 +37,9 @@ def write_records(out, accuracies, seeds=(0,), shots=5, settings=("episodes=60",
     return store, run_ids
 
 
-def write_evaluation(store: Store, run_id: str, evaluation: EvalConfig, accuracies, seed):
+def write_evaluation(
+    store: Store, run_id: str, evaluation: EvalConfig, accuracies, seed, data_hash="made up"
+):
     """Add one evaluation; its episodes do not depend on anything but their number."""
     samples = {"classes": np.zeros((evaluation.episodes, evaluation.ways), np.int16)}
     metrics = {}
@@ -50,5 +52,5 @@ def write_evaluation(store: Store, run_id: str, evaluation: EvalConfig, accuraci
             "support_passes": 1,
             "query_passes": 1,
         }
-    eval_id = evaluation.digest(data="made up")
-    store.write_evaluation(run_id, eval_id, evaluation, metrics, samples, "made up")
+    eval_id = evaluation.digest(data=data_hash)
+    store.write_evaluation(run_id, eval_id, evaluation, metrics, samples, data_hash)

@@ -147,7 +147,7 @@ def test_dry_run_lists_and_runs_nothing(tmp_path, capsys):
     arguments = command("--dataset", "fc100", "--dry-run", data_root=tmp_path, out=tmp_path / "out")
     code, out, _ = in_process(*arguments, capsys=capsys)
     assert code == 0
-    assert out.count("to run") == 2
+    assert out.count("  to run  ") == 2
     assert not (tmp_path / "out").exists()
 
 

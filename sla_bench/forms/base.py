@@ -27,7 +27,10 @@ class Form:
         complete: fills in, in the first argument, what follows from other fields; the second holds what the
             user gave.
         check: refuses what the data set is known not to serve, with a sentence, before any file is read.
+        relative_images: images that a training draws, up to a factor that runs agree on which agree in data
+            set and `same_cost`; views and controls are not in it.
         evaluation_like_training: fields of the evaluation that a training suggests.
+        same_cost: fields on which that factor, or the seconds of an image, depends.
     """
 
     run: type[RunConfig]
@@ -37,7 +40,9 @@ class Form:
     budgets: Callable[[str, str], dict[str, Any]]
     complete: Callable[[dict[str, Any], Mapping[str, Any]], None]
     check: Callable[[RunConfig, EvalConfig], None]
+    relative_images: Callable[[RunConfig], float]
     evaluation_like_training: Callable[[RunConfig], dict[str, Any]] = lambda run: {}
+    same_cost: tuple[str, ...] = ()
 
     @property
     def scenario(self) -> str:

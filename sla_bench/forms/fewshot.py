@@ -114,6 +114,12 @@ def _check(run: RunConfig, evaluation: EvalConfig) -> None:
             )
 
 
+def _relative_images(run: RunConfig) -> float:
+    assert isinstance(run, FewShotRun)
+    episode = run.train_ways * (run.train_shots + run.train_queries)
+    return float(run.steps * run.batch_episodes * episode)
+
+
 def _evaluation_like_training(run: RunConfig) -> dict[str, Any]:
     assert isinstance(run, FewShotRun)
     return {"ways": run.train_ways, "shots": run.train_shots}
@@ -127,5 +133,6 @@ FORM = Form(
     budgets=_budgets,
     complete=_complete,
     check=_check,
+    relative_images=_relative_images,
     evaluation_like_training=_evaluation_like_training,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sla_bench.config import ImbalancedEvaluation, ImbalancedRun
+from sla_bench.config import ImbalancedEvaluation, ImbalancedRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.forms.base import Form, check_colors
@@ -99,6 +99,11 @@ def _usual_subset_seed(budget: str, seed: int, whole: bool) -> int:
     return 0 if whole or budget == "paper" else seed
 
 
+def _relative_images(run: RunConfig) -> float:
+    assert isinstance(run, ImbalancedRun)
+    return float(run.epochs)
+
+
 FORM = Form(
     run=ImbalancedRun,
     evaluation=ImbalancedEvaluation,
@@ -107,4 +112,6 @@ FORM = Form(
     budgets=_budgets,
     complete=_complete,
     check=check_colors,
+    relative_images=_relative_images,
+    same_cost=("imbalance", "ratio", "max_class_size", "batch_size"),
 )

@@ -37,6 +37,10 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
         raise as_user_error(error, path) from error
+    except BaseException:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def remove_temporaries(folder: Path) -> None:

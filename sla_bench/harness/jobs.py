@@ -33,6 +33,7 @@ class Job:
         run_id: hash of config, protocol version and training data.
         run: the training.
         evaluations: eval_id (hash of config, protocol version and test data) -> the evaluation.
+        training_data_hash: of the training data.
         data_hash: of the test data.
         data_root: where the data lie.
         out: the results folder.
@@ -44,6 +45,7 @@ class Job:
     run_id: str
     run: RunConfig
     evaluations: dict[str, EvalConfig]
+    training_data_hash: str
     data_hash: str
     data_root: Path
     out: Path
@@ -107,7 +109,19 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
         test_data = prints.of(name, "test", scenario.by, seed)
         evaluations = {e.digest(data=test_data): e for e in task.evaluations}
         run_id = task.run.digest(data=training_data)
-        jobs.append(Job(run_id, task.run, evaluations, test_data, data_root, out, device, **further))
+        jobs.append(
+            Job(
+                run_id,
+                task.run,
+                evaluations,
+                training_data,
+                test_data,
+                data_root,
+                out,
+                device,
+                **further,
+            )
+        )
     return jobs
 
 
@@ -140,8 +154,8 @@ def _perform(job: Job, progress: Progress) -> None:
         weights = store.run_folder(job.run_id) / "model.safetensors"
         if not weights.exists():
             raise UserError(
-                f"run {job.run_id} was recorded with --keep-models none, its weights are gone; delete "
-                f"{weights.parent} to train it again"
+                f"run {job.run_id} was recorded with --keep-models none or imported, its weights are gone; "
+                f"delete {weights.parent} to train it again"
             )
         state = load_file(weights)
     else:
@@ -162,7 +176,8 @@ def _record(job: Job, training: Training, weights: bytes | None, device: torch.d
     from sla_bench.harness.environment import describe
 
     environment = describe(job.run.threads, str(device))
-    job.store.write_run(job.run_id, job.run, weights, training.history, environment, training.summary)
+    summary = {**training.summary, "data_hash": job.training_data_hash}
+    job.store.write_run(job.run_id, job.run, weights, training.history, environment, summary)
 
 
 def pick_device(name: str) -> torch.device:

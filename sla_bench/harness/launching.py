@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sla_bench.errors import UserError
 from sla_bench.harness.jobs import Job
+from sla_bench.harness.launch_options import Launch
 from sla_bench.harness.locks import RunClaimedError
 
 if TYPE_CHECKING:
@@ -104,6 +105,11 @@ def crashed(job: Job, tries: int, retries: int, how: str) -> News:
         return News(job, "retrying", note=how)
     times = f", {tries} times" if tries > 1 else ""
     return News(job, "failed", note=how + times, exit_code=1)
+
+
+def runs_at_a_time(jobs: Sequence[Job], settings: Launch) -> int:
+    """How many processes of this machine work on the jobs: as told, or one for the threads of each run."""
+    return settings.workers or max(1, usable_cores() // max(job.run.threads for job in jobs))
 
 
 def usable_cores() -> int:

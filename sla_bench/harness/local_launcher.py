@@ -14,7 +14,7 @@ from multiprocessing.context import SpawnProcess
 
 from sla_bench.harness.jobs import Job, perform
 from sla_bench.harness.launch_options import Launch
-from sla_bench.harness.launching import News, attempt, crashed, thread_limits, usable_cores
+from sla_bench.harness.launching import News, attempt, crashed, runs_at_a_time, thread_limits
 
 # glibc maps blocks above 32 MiB anew at each allocation, and the activations of a batch with four views are
 # such blocks: new pages take a fifth of a training step. Larger blocks are still given back at once.
@@ -41,7 +41,7 @@ def launch(jobs: Sequence[Job], settings: Launch) -> Iterator[News]:
         jobs: what to do, in this order as far as workers are free.
         settings: `workers` processes at a time; by default as many as there are cores for their threads.
     """
-    workers = settings.workers or max(1, usable_cores() // max(job.run.threads for job in jobs))
+    workers = runs_at_a_time(jobs, settings)
     waiting = list(reversed(jobs))
     tries: Counter[str] = Counter()
     team: list[_Worker] = []

@@ -1,0 +1,110 @@
+"""Samples of an evaluation in small types, and reading such files from strangers."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from sla_bench.classification_metrics import expected_calibration_error
+from sla_bench.errors import UserError
+from sla_bench.harness.archive import ZIP_ERRORS, is_plain
+
+LARGEST_SAMPLES = 256 << 20
+"""Bytes of one evaluation's arrays."""
+_INTEGERS = (np.uint8, np.uint16, np.int16, np.int32)
+
+
+def compact_samples(samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays in the smallest types that keep the figures.
+
+    Integers keep their values exactly (uint8, uint16, ...). Floats become float16 where the figures that are
+    computed from them stay the same in the digits that tables print: the mean in two decimals (NLL,
+    confidence in %), and for `confidence/<row>` the calibration error in a tenth of a percent; else they stay
+    as they are.
+
+    Args:
+        samples: name -> array, as in samples.npz.
+    """
+    return {
+        name: _small_integers(array) if array.dtype.kind in "iu" else _small_floats(name, array, samples)
+        for name, array in samples.items()
+    }
+
+
+def _small_floats(name: str, array: np.ndarray, samples: Mapping[str, np.ndarray]) -> np.ndarray:
+    if array.dtype not in (np.float32, np.float64):
+        return array
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    return half if _figures(name, half, samples) == _figures(name, array, samples) else array
+
+
+def _small_integers(array: np.ndarray) -> np.ndarray:
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    for kind in _INTEGERS:
+        limits = np.iinfo(kind)
+        if limits.min <= low and high <= limits.max:
+            return array.astype(kind) if np.dtype(kind).itemsize < array.dtype.itemsize else array
+    return array
+
+
+def _figures(name: str, array: np.ndarray, samples: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """What tables print of an array, as they print it."""
+    kind, _, row = name.partition("/")
+    mean = float(array.mean(dtype=np.float64)) if array.size else math.nan
+    if kind != "confidence":
+        return (f"{mean:.2f}",)
+    hit = samples[f"predictions/{row}"] == samples["labels"]
+    return f"{100 * mean:.2f}", f"{100 * expected_calibration_error(array, hit):.1f}"
+
+
+def samples_bytes(samples: Mapping[str, np.ndarray]) -> bytes:
+    """Return a samples.npz; the same arrays give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in samples.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, member.getvalue())
+    return buffer.getvalue()
+
+
+def checked_samples(content: bytes) -> dict[str, np.ndarray]:
+    """Read a samples.npz that may hold anything.
+
+    Raises:
+        UserError: it is no archive of plain numeric arrays, or these are larger than LARGEST_SAMPLES; the
+            sentence says why, not where.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            infos = archive.infolist()
+            if not all(is_plain(info) for info in infos):
+                raise UserError("packed in an unusual way")
+            if sum(info.file_size for info in infos) > LARGEST_SAMPLES:
+                raise UserError(f"arrays of more than {LARGEST_SAMPLES:,} bytes")
+            return {info.filename.removesuffix(".npy"): _array(archive.read(info)) for info in infos}
+    except ZIP_ERRORS as error:
+        raise UserError(f"damaged arrays ({error})") from None
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The array of a .npy file, whose header is believed only after it was checked."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise UserError(f"arrays of format {version}, not (1, 0)")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.kind not in "iuf" or dtype.hasobject:
+        raise UserError(f"an array of type {dtype}, not of numbers")
+    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise UserError("an array of another size than it says")
+    file.seek(0)
+    array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    return array

@@ -1,0 +1,134 @@
+"""Records without weights as one compact file, and back, so that a grid can go on elsewhere."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sla_bench.errors import UserError
+from sla_bench.harness.archive import RecordArchive, RunFiles, open_archive
+from sla_bench.harness.compact import compact_samples, samples_bytes
+from sla_bench.harness.files import write_atomically
+from sla_bench.harness.record_checks import check_run
+from sla_bench.harness.store import RunRecord, Store
+
+
+@dataclass
+class Exchanged:
+    """How much was written.
+
+    Args:
+        runs: trainings.
+        evaluations: of these and of trainings that were there already.
+        there: trainings that were there already.
+    """
+
+    runs: int = 0
+    evaluations: int = 0
+    there: int = 0
+
+
+def export_records(stores: Sequence[Store], path: Path) -> Exchanged:
+    """Write all records of the stores to an archive, samples in small types, no weights.
+
+    The same records give the same bytes.
+
+    Args:
+        stores: whose records.
+        path: the archive, NAME.zip; one that is there is replaced when the new one is whole.
+
+    Raises:
+        UserError: another suffix, a file of a record can't be read, or the archive can't be written.
+    """
+    if path.suffix != ".zip":
+        raise UserError(f"{path}: an export is a zip file; call it {path.stem or 'records'}.zip")
+    written = Exchanged()
+
+    def write(file: Any) -> None:
+        with zipfile.ZipFile(file, "w") as archive:
+            for store in stores:
+                for record in store.records():
+                    _write_record(archive, store, record)
+                    written.runs += 1
+                    written.evaluations += len(record.evaluations)
+
+    write_atomically(path, write)
+    return written
+
+
+def _write_record(archive: zipfile.ZipFile, store: Store, record: RunRecord) -> None:
+    where = f"{store.scenario}/runs/{record.run_id}"
+    for name in ("config.json", "history.csv", "environment.json", "done.json"):
+        _add(archive, f"{where}/{name}", _bytes_of(record.folder / name))
+    for evaluation in record.evaluations:
+        below = f"{where}/evaluations/{evaluation.folder.name}"
+        for name in ("config.json", "metrics.json"):
+            _add(archive, f"{below}/{name}", _bytes_of(evaluation.folder / name))
+        try:
+            samples = evaluation.samples
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise UserError(f"can't read {evaluation.folder / 'samples.npz'}: {error}") from None
+        _add(archive, f"{below}/samples.npz", samples_bytes(compact_samples(samples)))
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"can't read {path}: {error.strerror}") from None
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    info.compress_type = zipfile.ZIP_STORED if name.endswith(".npz") else zipfile.ZIP_DEFLATED
+    info.external_attr = 0o644 << 16
+    archive.writestr(info, content)
+
+
+def import_records(path: Path, root: Path) -> Exchanged:
+    """Add the records of an archive that are not there yet; what is there stays as it is.
+
+    Everything is checked before the first file is written.
+
+    Args:
+        path: the archive.
+        root: `results/`.
+
+    Raises:
+        UserError: as `RecordArchive`; a file that is not what its name says, a record of another protocol or
+            under a wrong id; or no permission to write.
+    """
+    added = Exchanged()
+    with open_archive(path) as archive:
+        for run in archive.runs:
+            check_run(archive, run)
+        for run in archive.runs:
+            _add_run(archive, run, Store(root, run.scenario), added)
+    return added
+
+
+def _add_run(archive: RecordArchive, run: RunFiles, store: Store, added: Exchanged) -> None:
+    """Write what is missing; the file that makes a record valid comes last."""
+    new, folder = not store.has_run(run.run_id), store.run_folder(run.run_id)
+    if new:
+        _copy(archive, run.files, folder, ("config.json", "history.csv", "environment.json"))
+    for eval_id, files in run.evaluations.items():
+        if not store.has_evaluation(run.run_id, eval_id):
+            place = store.evaluation_folder(run.run_id, eval_id)
+            _copy(archive, files, place, ("config.json", "samples.npz", "metrics.json"))
+            added.evaluations += 1
+    if new:
+        _copy(archive, run.files, folder, ("done.json",))
+    added.runs += new
+    added.there += not new
+
+
+def _copy(
+    archive: RecordArchive, files: dict[str, zipfile.ZipInfo], folder: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        content = archive.read(files[name])
+        write_atomically(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]

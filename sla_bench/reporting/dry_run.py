@@ -1,0 +1,90 @@
+"""What a command would do, and how long it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sla_bench.harness.estimate import Estimate, estimate
+from sla_bench.harness.jobs import Job
+from sla_bench.harness.store import Store
+from sla_bench.registry import SCENARIOS
+from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.terminal import label
+
+_RECORDED, _EVALUATE, _RUN = "recorded", "to evaluate", "to run"
+
+
+def dry_run_lines(jobs: Sequence[Job], store: Store, workers: int) -> Iterator[str]:
+    """Yield a line for each run with its state, then how many there are and an estimate of the time.
+
+    Args:
+        jobs: of one scenario.
+        store: its records.
+        workers: runs at a time.
+    """
+    reading: Reading = SCENARIOS.load(store.scenario, "reading")
+    details = _all_details(jobs, reading)
+    varying = [place for place, values in enumerate(zip(*details, strict=True)) if len(set(values)) > 1]
+    counts = dict.fromkeys((_RECORDED, _EVALUATE, _RUN), 0)
+    to_run = []
+    for job, detail in zip(jobs, details, strict=True):
+        trained = store.has_run(job.run_id)
+        state = _RUN if not trained else _EVALUATE if job.open_evaluations() else _RECORDED
+        counts[state] += 1
+        if state == _RUN:
+            to_run.append(job.run)
+        yield ", ".join([f"{job.run_id}  {state:11}  {label(job.run)}", *(detail[k] for k in varying)])
+    yield f"{len(jobs):,} runs: " + ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
+    if to_run:
+        yield words(estimate(to_run, store.records()), workers)
+
+
+def _all_details(jobs: Sequence[Job], reading: Reading) -> list[tuple[str, ...]]:
+    # Most runs of a large grid differ in their seed only, and a budget's label takes its time.
+    known: dict[str, tuple[str, ...]] = {}
+    details = []
+    for job in jobs:
+        # Where a subset follows the seed, the label says whether it does.
+        seedless = None if hasattr(job.run, "subset_seed") else {"seed"}
+        alike = job.run.model_dump_json(exclude=seedless) + repr(list(job.evaluations.values()))
+        if alike not in known:
+            known[alike] = _details(job, reading)
+        details.append(known[alike])
+    return details
+
+
+def _details(job: Job, reading: Reading) -> tuple[str, ...]:
+    """What the label of a run does not say; shown where it differs between the runs of a command."""
+    tests = list(job.evaluations.values())
+    settings = " + ".join(dict.fromkeys(reading.setting(job.run, test) for test in tests))
+    return (
+        settings,
+        job.run.backbone,
+        job.run.precision,
+        f"selection {reading.selection(job.run)}",
+        f"sampler {reading.sampler(job.run)}",
+        f"budget {reading.budget_label(job.run, tests[0])}",
+    )
+
+
+def words(found: Estimate, workers: int) -> str:
+    """The estimate as a sentence."""
+    if not found.known:
+        return "nothing like them is recorded, so their time can't be estimated"
+    on = "1 worker" if workers == 1 else f"{workers} workers"
+    text = (
+        f"training takes about {duration(found.wall_seconds(workers))} on {on}, "
+        f"judged by {found.records:,} recorded runs"
+    )
+    return f"{text}; nothing is known of {found.unknown:,} further runs" if found.unknown else text
+
+
+def duration(seconds: float) -> str:
+    """As in "45 s", "12 min", "3.5 h", "2.1 days"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"

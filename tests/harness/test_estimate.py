@@ -1,0 +1,93 @@
+import pytest
+
+from sla_bench.grid import form_of, options_model, span
+from sla_bench.harness.estimate import estimate
+from sla_bench.harness.store import RunRecord
+
+
+def runs_of(scenario, settings=(), **given):
+    form = form_of(scenario)
+    return [t.run for t in span(form, options_model(form)(**given).model_dump(), settings)]
+
+
+def recorded(runs, seconds, tmp_path):
+    return [
+        RunRecord(str(k), tmp_path, run, {"train_seconds": s}, ())
+        for k, (run, s) in enumerate(zip(runs, seconds, strict=True))
+    ]
+
+
+def test_other_seeds_of_the_same_run_give_their_median(tmp_path):
+    seen = runs_of("fewshot", seed=[0, 1, 2], method=["sla"])
+    found = estimate(
+        runs_of("fewshot", seed=[3, 4], method=["sla"]), recorded(seen, [10, 30, 1000], tmp_path)
+    )
+    assert (found.seconds, found.known, found.unknown, found.records) == (pytest.approx(60), 2, 0, 3)
+    assert found.wall_seconds(2) == pytest.approx(30)
+    assert found.wall_seconds(8) == pytest.approx(30)
+
+
+def test_the_likest_records_count(tmp_path):
+    seen = runs_of("fewshot", seed=[0], learner=["protonet", "metaoptnet-rr"], method=["baseline"])
+    found = estimate(
+        runs_of("fewshot", seed=[1], learner=["metaoptnet-rr"], method=["baseline"]),
+        recorded(seen, [10, 40], tmp_path),
+    )
+    assert (found.seconds, found.records) == (pytest.approx(40), 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "factor"),
+    [
+        (["steps=3000"], {}, 3),
+        ([], {"train_queries": 25}, 30 / 15),
+        ([], {"train_ways": 10}, 2),
+        ([], {"method": ["sla"]}, 4),
+        ([], {"method": ["sla"], "transform": ["color_perm"]}, 6),
+        ([], {"method": ["baseline-xM"]}, 4),
+        ([], {"learner": ["metaoptnet-svm"]}, 1),
+    ],
+)
+def test_other_lengths_and_methods_by_images(settings, given, factor, tmp_path):
+    seen = runs_of("fewshot", ["steps=1000"], method=["baseline"], seed=[1])
+    wanted = runs_of("fewshot", settings or ["steps=1000"], **{"method": ["baseline"], **given})
+    found = estimate(wanted, recorded(seen, [10], tmp_path))
+    assert (found.seconds, found.known) == (pytest.approx(10 * factor), 1)
+
+
+@pytest.mark.parametrize(
+    "given", [{"backbone": ["conv4-32"]}, {"dataset": ["glyphs-rot"]}, {"precision": "bf16"}, {"threads": 2}]
+)
+def test_of_other_backbones_and_data_nothing_is_known(given, tmp_path):
+    seen = recorded(runs_of("fewshot", method=["baseline"]), [10], tmp_path)
+    found = estimate(runs_of("fewshot", method=["baseline"], **given), seen)
+    assert (found.seconds, found.known, found.unknown, found.records) == (0, 0, 1, 0)
+
+
+def test_class_sizes_are_part_of_the_cost_of_an_epoch(tmp_path):
+    seen = recorded(runs_of("imbalanced", ["epochs=10"], method=["baseline"]), [20], tmp_path)
+    longer = estimate(runs_of("imbalanced", ["epochs=30"], method=["sla+sd"], loss=["ldam"]), seen)
+    assert longer.seconds == pytest.approx(20 * 3 * 4)
+    assert estimate(runs_of("imbalanced", method=["baseline"], ratio=[10.0]), seen).unknown == 1
+
+
+def test_every_method_but_the_baseline_costs_as_many_images_as_views():
+    """The rule that `estimate` and the protocol share, against what the objectives do."""
+    import torch
+
+    from sla_bench.losses.ce import CrossEntropy
+    from sla_bench.objectives.classifier_base import Classes
+    from sla_bench.registry import METHODS, TRANSFORMS
+
+    transform = TRANSFORMS.load("rotation")
+    for name, entry in METHODS.items():
+        expected = transform.num_views if entry.depends_on_transform else 1
+        if entry.target:
+            objective = METHODS.load(name)(transform)
+            ways = objective.num_views if entry.way_factor else 1
+            per_image = objective.copies * (objective.num_views if objective.trains_on_views else 1)
+            assert ways * per_image * objective.step_factor * objective.members == expected, name
+        if entry.classifier:
+            classes = Classes(torch.tensor([3, 2]), CrossEntropy)
+            classifier = METHODS.load(name, "classifier")(4, classes, transform)
+            assert classifier.images_per_image * classifier.step_factor * classifier.members == expected, name

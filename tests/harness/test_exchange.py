@@ -1,0 +1,309 @@
+import json
+import stat
+import struct
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_records import write_evaluation, write_records
+
+from sla_bench.cli import run_command_line
+from sla_bench.config import PROTOCOL_VERSION
+from sla_bench.errors import UserError
+from sla_bench.grid import form_of, options_model, span
+from sla_bench.harness.exchange import export_records, import_records
+from sla_bench.harness.store import Store
+from sla_bench.reporting.leaderboard import leaderboard
+
+ACCURACIES = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.55}
+
+
+def exported(tmp_path, **given):
+    store, ids = write_records(tmp_path / "from", ACCURACIES, seeds=(0, 1), **given)
+    path = tmp_path / "records.zip"
+    export_records([store], path)
+    return store, ids, path
+
+
+def files_below(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def imbalanced_records(out):
+    """One seed of baseline and SLA+SD on 300 images of 20 classes."""
+    form = form_of("imbalanced")
+    store, rng = Store(out, "imbalanced"), np.random.default_rng(0)
+    labels = np.arange(300, dtype=np.int32) % 20
+    for task in span(form, options_model(form)(dataset=["cifar100"]).model_dump()):
+        row = {"baseline": "baseline", "sla+sd": "SLA+SD"}[task.run.method]
+        summary = {"train_images": 9, "train_seconds": 2.5, "parameters": 3}
+        run_id = task.run.digest(data="train")
+        history = [{"member": 0, "step": 1, "train_loss": 0.1}]
+        store.write_run(run_id, task.run, None, history, {}, {**summary, "data_hash": "train"})
+        predictions = np.where(rng.random(300) < 0.6, labels, rng.integers(0, 20, 300)).astype(np.int32)
+        metrics = {
+            "accuracy": float((predictions == labels).mean()),
+            "group_accuracy": {"many": 0.7, "few": None},
+            **dict.fromkeys(("macro_f1", "g_mean", "ece", "nll"), 0.25),
+            "query_passes": 1,
+        }
+        samples = {
+            "labels": labels,
+            f"predictions/{row}": predictions,
+            f"confidence/{row}": rng.random(300).astype(np.float32),
+            f"nll/{row}": rng.exponential(1, 300).astype(np.float32),
+        }
+        (evaluation,) = task.evaluations
+        eval_id = evaluation.digest(data="test")
+        store.write_evaluation(run_id, eval_id, evaluation, {row: metrics}, samples, "test")
+    return store
+
+
+def test_the_tables_of_imported_records_are_the_exporters(tmp_path):
+    store, _, path = exported(tmp_path)
+    imbalanced = imbalanced_records(tmp_path / "from")
+    export_records([store, imbalanced], path)
+    done = import_records(path, tmp_path / "to")
+    assert (done.runs, done.evaluations, done.there) == (6, 6, 0)
+    for one in (store, imbalanced):
+        ours = leaderboard(Store(tmp_path / "to", one.scenario).records())
+        pd.testing.assert_frame_equal(ours, leaderboard(one.records()))
+        assert len(ours) > 1
+    assert not list((tmp_path / "to").rglob("model.safetensors"))
+
+
+def test_the_archive_is_small_has_no_weights_and_is_the_same_again(tmp_path):
+    store = imbalanced_records(tmp_path)
+    path = tmp_path / "a.zip"
+    export_records([store], path)
+    export_records([store], tmp_path / "b.zip")
+    assert path.read_bytes() == (tmp_path / "b.zip").read_bytes()
+    import_records(path, tmp_path / "to")
+    (first, _) = Store(tmp_path / "to", "imbalanced").records()
+    samples = first.evaluations[0].samples
+    (name,) = (n for n in samples if n.startswith("predictions/"))
+    assert (samples["labels"].dtype, samples[name].dtype) == (np.uint8, np.uint8)
+    (original, _) = store.records()
+    for key, array in original.evaluations[0].samples.items():
+        np.testing.assert_allclose(samples[key], array, rtol=1e-3)
+        if array.dtype.kind == "i":
+            np.testing.assert_array_equal(samples[key], array)
+
+
+def test_what_is_there_is_never_overwritten_and_what_is_missing_is_added(tmp_path):
+    store, ids, path = exported(tmp_path)
+    target = Store(tmp_path / "to", "fewshot")
+    assert import_records(path, tmp_path / "to").runs == 4
+    marked = target.run_folder(ids[0]) / "done.json"
+    marked.write_text(marked.read_text() + "\n")
+    before = files_below(tmp_path / "to")
+    again = import_records(path, tmp_path / "to")
+    assert (again.runs, again.evaluations, again.there) == (0, 0, 4)
+    assert files_below(tmp_path / "to") == before
+    record = next(iter(store.records()))
+    further = record.evaluations[0].config.model_copy(update={"test_seed": 5})
+    write_evaluation(store, record.run_id, further, {"baseline": 0.4}, 0)
+    export_records([store], path)
+    more = import_records(path, tmp_path / "to")
+    assert (more.runs, more.evaluations, more.there) == (0, 1, 4)
+    after = files_below(tmp_path / "to")
+    assert {name: after[name] for name in before} == before
+
+
+def test_a_record_that_can_not_be_read_is_named_and_leaves_no_half_archive(tmp_path):
+    store, _, path = exported(tmp_path)
+    before = path.read_bytes()
+    lost = next(iter(store.records())).evaluations[0].folder / "samples.npz"
+    lost.unlink()
+    with pytest.raises(UserError, match=r"samples\.npz"):
+        export_records([store], path)
+    assert path.read_bytes() == before
+    assert {p.name for p in tmp_path.iterdir()} == {"from", path.name}
+
+
+def test_an_unfinished_folder_is_completed(tmp_path):
+    _, ids, path = exported(tmp_path)
+    target = Store(tmp_path / "to", "fewshot")
+    target.run_folder(ids[0]).mkdir(parents=True)
+    (target.run_folder(ids[0]) / "config.json").write_text("{")
+    assert import_records(path, tmp_path / "to").runs == 4
+    assert len(list(target.records())) == 4
+
+
+def rewritten(path, change):
+    """Pass each member through `change(name, content) -> [(info or name, content), ...]`."""
+    with zipfile.ZipFile(path) as archive:
+        members = [(i.filename, archive.read(i)) for i in archive.infolist()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            for new_name, new_content in change(name, content):
+                archive.writestr(new_name, new_content)
+
+
+def first_only(suffix, new):
+    seen = []
+
+    def change(name, content):
+        if name.endswith(suffix) and not seen:
+            seen.append(name)
+            return new(name, content)
+        return [(name, content)]
+
+    return change
+
+
+def edited(**fields):
+    def new(name, content):
+        return [(name, json.dumps({**json.loads(content), **fields}))]
+
+    return new
+
+
+def content_is(content):
+    return lambda name, _: [(name, content)]
+
+
+def link(name, content):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return [(info, "/etc/passwd")]
+
+
+def renamed(make):
+    return lambda name, content: [(name, content), (make(name), b"x")]
+
+
+def same_id_elsewhere(name, content):
+    return [(name.replace(name.split("/")[2], "0" * 12), content)]
+
+
+BAD = {
+    "absolute": ("done.json", renamed(lambda n: "/etc/passwd"), "no file of a record"),
+    "up": ("done.json", renamed(lambda n: "fewshot/runs/../../../x"), "no file of a record"),
+    "up in a record": ("done.json", renamed(lambda n: n + "/../../x"), "no file of a record"),
+    "backslash": ("done.json", renamed(lambda n: "..\\x"), "no file of a record"),
+    "weights": ("done.json", renamed(lambda n: n.replace("done.json", "model.safetensors")), "no file of"),
+    "other scenario": ("done.json", renamed(lambda n: "x" + n), "no file of a record"),
+    "newline": ("done.json", renamed(lambda n: n + "\n"), "no file of a record"),
+    "link": ("done.json", link, "no file of a record"),
+    "missing": ("history.csv", lambda n, c: [], "missing"),
+    "missing samples": ("samples.npz", lambda n, c: [], "missing"),
+    "bomb": ("done.json", content_is(bytes(65 << 20)), "larger than"),
+    "no json": ("done.json", content_is("{"), "done.json"),
+    "deep json": ("environment.json", content_is("[" * 100_000), "environment.json"),
+    "a list": ("environment.json", content_is("[]"), "no mapping"),
+    "no seconds": ("done.json", edited(train_seconds="=1+1"), "train_seconds is no number"),
+    "protocol": ("done.json", edited(protocol=PROTOCOL_VERSION + 1), "made under protocol"),
+    "wrong hash of the data": ("done.json", edited(data_hash="x"), "but its config and data give"),
+    "wrong config": ("h/config.json", edited(shots=0), "greater than or equal to 1"),
+    "no such field": ("config.json", edited(frobnicate=1), "--frobnicate: no such field"),
+    "other config": ("metrics.json", edited(data_hash="y"), "but its config and data give"),
+    "no rows": ("metrics.json", edited(rows=[]), "rows are no mapping"),
+    "row without samples": ("metrics.json", edited(rows={"SLA": {}}), "no samples of 'SLA'"),
+    "history of texts": ("history.csv", content_is("member,step,x\n0,1,=cmd()\n"), "x: not all are numbers"),
+    "no history": ("history.csv", content_is(""), "history.csv"),
+    "samples": ("samples.npz", content_is("x"), "damaged arrays"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_archives_are_refused_before_anything_is_written(case, tmp_path):
+    suffix, new, fragment = BAD[case]
+    _, _, path = exported(tmp_path)
+    if suffix == "h/config.json":
+        changed = []
+
+        def change(name, content):
+            if "/evaluations/" in name and name.endswith("config.json") and not changed:
+                changed.append(name)
+                return new(name, content)
+            return [(name, content)]
+
+        rewritten(path, change)
+    else:
+        rewritten(path, first_only(suffix, new))
+    with pytest.raises(UserError) as error:
+        import_records(path, tmp_path / "to")
+    assert fragment in str(error.value)
+    assert "nothing was imported" in str(error.value)
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_record_under_the_id_of_another_is_refused(tmp_path):
+    store = imbalanced_records(tmp_path / "from")
+    path = tmp_path / "x.zip"
+    export_records([store], path)
+    other = sorted(r.run_id for r in store.records())
+    swap = dict(zip(other, reversed(other), strict=True))
+
+    def change(name, content):
+        parts = name.split("/")
+        return [("/".join([*parts[:2], swap[parts[2]], *parts[3:]]), content)]
+
+    rewritten(path, change)
+    with pytest.raises(UserError, match="but its config and data give"):
+        import_records(path, tmp_path / "to")
+
+
+def test_a_file_that_is_there_twice_is_refused(tmp_path):
+    _, _, path = exported(tmp_path)
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        rewritten(path, first_only("done.json", lambda n, c: [(n, c), (n, c)]))
+    with pytest.raises(UserError, match="there twice"):
+        import_records(path, tmp_path / "to")
+
+
+def test_many_files_that_unpack_to_much_are_refused(tmp_path):
+    _, _, path = exported(tmp_path)
+    rewritten(path, lambda n, c: [(n, bytes(30 << 20) if n.endswith("environment.json") else c)])
+    with pytest.raises(UserError, match="bytes that unpack to"):
+        import_records(path, tmp_path / "to")
+
+
+def test_a_size_that_lies_is_found(tmp_path):
+    _, _, path = exported(tmp_path)
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        info = next(i for i in archive.infolist() if i.filename.endswith("environment.json"))
+    place = content.index(info.filename.encode(), archive.start_dir)
+    # The uncompressed size stands 22 bytes before the name in an entry of the directory.
+    content[place - 22 : place - 18] = struct.pack("<I", info.file_size - 1)
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged"):
+        import_records(path, tmp_path / "to")
+
+
+@pytest.mark.parametrize("cut", [1, 30, 2000])
+def test_a_cut_archive_is_refused(cut, tmp_path):
+    _, _, path = exported(tmp_path)
+    path.write_bytes(path.read_bytes()[:-cut])
+    # What is found from the end may be the archive of samples inside.
+    with pytest.raises(UserError, match=r"records\.zip: "):
+        import_records(path, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+
+
+def test_the_commands(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_records(tmp_path / "from", ACCURACIES)
+    assert run_command_line(["export", "a.zip", "--out", "from"]) == 0
+    assert "a.zip: 2 runs, 2 evaluations" in capsys.readouterr().out
+    assert run_command_line(["import", "a.zip", "--out", "to"]) == 0
+    assert "added 2 runs and 2 evaluations to to; 0 runs were there already" in capsys.readouterr().out
+    for out in ("from", "to"):
+        assert run_command_line(["leaderboard", "--out", out]) == 0
+    a, b = ((tmp_path / out / "fewshot" / "leaderboard.csv").read_bytes() for out in ("from", "to"))
+    assert a == b
+    capsys.readouterr()
+    for arguments, fragment in (
+        (["export", "a.txt", "--out", "from"], "call it a.zip"),
+        (["export", "b.zip", "--out", "nowhere"], "no finished runs"),
+        (["export", "b.zip", "--out", "from", "--scenario", "fewshto"], "did you mean 'fewshot'"),
+        (["export", "b.zip", "--out", "from", "--scenario", "imbalanced"], "no finished runs"),
+        (["import", "nowhere.zip", "--out", "to"], "nowhere.zip: no such file"),
+        (["import", "from", "--out", "to"], "not an archive of records"),
+    ):
+        assert run_command_line(arguments) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert fragment in line

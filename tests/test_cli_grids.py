@@ -1,0 +1,183 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import real_formats
+from made_up_records import write_evaluation
+
+from sla_bench.cli import run_command_line
+from sla_bench.grid_files import read_grid_file
+from sla_bench.harness.jobs import make_jobs
+from sla_bench.harness.store import Store
+
+GRID = """
+scenario: fewshot
+dataset: fc100
+method: [baseline, sla]
+shots: [1, 5]
+seed: [0, 1]
+set: {episodes: 60}
+"""
+
+
+@pytest.fixture
+def grid(tmp_path):
+    """A grid file and the folders of data that it needs."""
+    real_formats.write_category_pickles(tmp_path, "fc100", 20)
+    path = tmp_path / "grid.yaml"
+    path.write_text(GRID)
+    return path
+
+
+def run(path, *arguments):
+    folders = ["--data-root", str(path.parent), "--out", str(path.parent / "out")]
+    return run_command_line(["run", str(path), *folders, *arguments])
+
+
+def record(path):
+    """Record all that the file spans, without training."""
+    out = path.parent / "out"
+    store = Store(out, "fewshot")
+    for job in make_jobs(read_grid_file(path).tasks()["fewshot"], path.parent, out, "cpu"):
+        summary = {"train_images": 750, "train_seconds": 30.0, "parameters": 10, "best_step": [10]}
+        history = [{"member": 0, "step": 10, "train_loss": 1.0, "train_accuracy": 0.5, "val_accuracy": 0.4}]
+        store.write_run(job.run_id, job.run, None, history, {}, summary)
+        row = {"baseline": "baseline", "sla": "SLA+AG"}[job.run.method]
+        for evaluation in job.evaluations.values():
+            write_evaluation(store, job.run_id, evaluation, {row: 0.5}, job.run.seed, job.data_hash)
+
+
+def test_a_dry_run_lists_runs_states_and_time_and_writes_nothing(grid, capsys):
+    assert run(grid, "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 8 + 2
+    assert all("  to run  " in line for line in lines[:8])
+    assert lines[8] == "8 runs: 8 to run"
+    assert "can't be estimated" in lines[9]
+    assert not (grid.parent / "out").exists()
+
+
+def test_the_estimate_speaks_of_what_is_not_recorded(grid, capsys):
+    record(grid)
+    grid.write_text(GRID.replace("[0, 1]", "[0, 1, 2]"))
+    assert run(grid, "--dry-run", "--workers", "2") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "12 runs: 8 recorded, 4 to run"
+    assert lines[-1] == "training takes about 60 s on 2 workers, judged by 8 recorded runs"
+
+
+def test_a_recorded_grid_is_not_run_again_but_shown(grid, capsys):
+    record(grid)
+    assert run(grid) == 0
+    out = capsys.readouterr().out
+    assert "8 of 8 runs are recorded already" in out
+    assert "SLA+AG" in out
+    table = pd.read_csv(grid.parent / "out" / "fewshot" / "leaderboard.csv")
+    assert set(table["setting"]) == {"5-way 1-shot", "5-way 5-shot"}
+
+
+def test_an_imported_grid_goes_on_elsewhere(grid, capsys, tmp_path):
+    record(grid)
+    archive = str(tmp_path / "a.zip")
+    out = grid.parent / "out"
+    assert run_command_line(["export", archive, "--out", str(out)]) == 0
+    shutil.move(out, tmp_path / "first")
+    assert run_command_line(["import", archive, "--out", str(out)]) == 0
+    assert run(grid) == 0
+    assert "8 of 8 runs are recorded already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [
+        (
+            "scenario: fewshot\n\n\n\n\n\ndataset: glyhps",
+            ":7: dataset: unknown dataset 'glyhps'; did you mean",
+        ),
+        ("scenario: fewshot\nshots: [", "not YAML"),
+        ("scenario: fewshot\nout: results", "give --out on the command line"),
+        ("scenario: fewshot\nyes: true", "give --yes on the command line"),
+        (
+            f"scenario: fewshot\nseed: {list(range(6000))}",
+            "spans up to 12,000 runs; if that is meant, add --yes",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(text, fragment, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_text(text)
+    assert run_command_line(["run", "x.yaml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("sla-bench: x.yaml")
+    assert fragment in line
+
+
+@pytest.mark.parametrize(
+    ("name", "fragment"),
+    [
+        ("fewshto", "no such file and no such scenario; did you mean 'fewshot'?"),
+        ("nowhere.yaml", "nowhere.yaml: no such file"),
+        (".", "is a folder"),
+    ],
+)
+def test_what_is_no_file(name, fragment, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_command_line(["run", name]) == 2
+    assert fragment in capsys.readouterr().err
+
+
+def test_run_alone_shows_the_help(capsys):
+    assert run_command_line(["run"]) == 0
+    out = capsys.readouterr().out
+    assert "fewshot" in out
+    assert "FILE" in out
+
+
+def test_reading_a_grid_needs_no_torch(tmp_path):
+    (tmp_path / "x.yaml").write_text("scenario: fewshot\ndataset: glyhps\n")
+    code = (
+        "import sys\nfrom sla_bench.cli import run_command_line as run\n"
+        "assert run(['run', sys.argv[1]]) == 2 and run(['import', 'nowhere.zip']) == 2\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "x.yaml")], check=True, timeout=120)
+
+
+@pytest.mark.slow
+def test_grids_of_both_scenarios_run_and_are_recorded(tmp_path, capsys):
+    real_formats.write_category_pickles(tmp_path, "fc100", 20)
+    real_formats.write_cifar10(tmp_path, 10, 2)
+    path = tmp_path / "grid.yaml"
+    path.write_text(
+        """
+defaults: {budget: smoke, method: baseline}
+grids:
+  - scenario: fewshot
+    dataset: fc100
+    shots: [1, 5]
+    set: {steps: 2, validations: 1, validation_episodes: 4, episodes: 10}
+  - scenario: imbalanced
+    dataset: cifar10
+    ratio: 4
+    max_class_size: 10
+    set: {epochs: 1, batch_size: 8}
+"""
+    )
+    assert run(path) == 0
+    again = capsys.readouterr()
+    assert run(path) == 0
+    again = capsys.readouterr().out
+    assert "2 of 2 runs are recorded already" in again
+    assert "1 of 1 runs are recorded already" in again
+    out = tmp_path / "out"
+    assert len(list(out.glob("fewshot/runs/*/done.json"))) == 2
+    (done,) = out.glob("imbalanced/runs/*/done.json")
+    (record,) = Store(out, "imbalanced").records()
+    data_hash = json.loads(done.read_text())["data_hash"]
+    assert record.config.digest(data=data_hash) == record.run_id
+    assert run_command_line(["export", str(tmp_path / "a.zip"), "--out", str(out)]) == 0
+    assert run_command_line(["import", str(tmp_path / "a.zip"), "--out", str(tmp_path / "to")]) == 0
+    assert "added 3 runs and 3 evaluations" in capsys.readouterr().out
