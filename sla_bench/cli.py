@@ -278,9 +278,8 @@ def report(
     path = folders.out / "report.html"
     for section in write_report(_stores(scenario, folders), path):
         for name in section.damaged:
-            print(
-                f"passed over, can't be read: {folders.out / section.name / 'runs' / name}", file=sys.stderr
-            )
+            folder = folders.out / section.name / "runs" / name
+            print(f"passed over, can't be read: {folder}", file=sys.stderr)
     print(path)
     return 0
 

@@ -16,10 +16,11 @@ _MOST_POINTS = 100
 
 
 def curve_of(record: RunRecord) -> dict[str, list[list[float]]]:
-    """Return quantity -> points (images through the backbone, accuracy in %), of an ensemble its first member.
+    """Return quantity -> points (images through the backbone, accuracy in %).
 
-    Points that were not measured are left out, and so is a quantity without any; of many points, every n-th
-    and the last are kept. A history that can't be read gives no curve.
+    Of an ensemble it is the first member's. Points that were not measured are left out, and so is a quantity
+    without any; of many points, every n-th and the last are kept. A history that can't be read gives
+    no curve.
     """
     try:
         with (record.folder / "history.csv").open(newline="", encoding="utf-8") as file:

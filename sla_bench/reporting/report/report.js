@@ -205,6 +205,7 @@ for (const table of document.querySelectorAll(".scroll > table")) {
   const refresh = () => filterRows(form, table, more);
   form.hidden = false;
   form.addEventListener("input", refresh);
+  form.addEventListener("change", refresh);
   form.addEventListener("reset", () => setTimeout(refresh));
   form.addEventListener("submit", (event) => event.preventDefault());
   more.addEventListener("click", () => {
