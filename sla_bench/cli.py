@@ -343,6 +343,28 @@ def plot(
     return 0
 
 
+@app.command
+def report(
+    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+) -> int:
+    """Write results/report.html: tables that sort and filter, each row with all that it was made of.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    """
+    from sla_bench.reporting.report.page import write_report
+
+    path = folders.out / "report.html"
+    for section in write_report(_stores(scenario, folders), path):
+        for name in section.damaged:
+            folder = folders.out / section.name / "runs" / name
+            print(f"passed over, can't be read: {folder}", file=sys.stderr)
+    print(path)
+    return 0
+
+
 def _stores(scenario: str | None, folders: Folders) -> list[Any]:
     from sla_bench.harness.store import Store
 

@@ -103,7 +103,7 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
         leaderboard: at least one row with a gain.
     """
     rows = leaderboard[leaderboard[_GAIN[0]].notna()]
-    limits = _gain_limits(rows[_GAIN].to_numpy(dtype=np.float64))
+    limits = gain_limits(rows[_GAIN].to_numpy(dtype=np.float64))
     cut = (rows[_GAIN[1]] < limits[0]).any() or (rows[_GAIN[2]] > limits[1]).any()
     notes = ["Arrow head: the interval goes on."] if cut else []
 
@@ -188,7 +188,7 @@ def chance_level(setting: str) -> float | None:
     return 100 / int(found[1]) if found else None
 
 
-def _gain_limits(values: np.ndarray) -> tuple[float, float]:
+def gain_limits(values: np.ndarray) -> tuple[float, float]:
     """Hold all gains, zero, and intervals as far as the span of the gains beyond them."""
     gains = np.append(values[:, 0], 0.0)
     reach = max(np.ptp(gains), 1.0)

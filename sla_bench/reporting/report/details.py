@@ -1,0 +1,162 @@
+"""What a row of the report unfolds to: seeds, command, curves, settings, environments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from sla_bench.config import EvalConfig, RunConfig
+from sla_bench.harness.store import RunRecord
+from sla_bench.reporting.commands import commands_of
+from sla_bench.reporting.report.curves import QUANTITIES, curve_of
+from sla_bench.reporting.report.numbers import interval, number
+from sla_bench.reporting.report.pool import Pool
+from sla_bench.reporting.report.sources import Cell, Source, Sources
+
+TableRow = Mapping[Any, Any]
+Facts = list[list[str]]
+"""Names and texts."""
+
+_INTERVALS = {
+    "crossed": "over seeds and test samples",
+    "test-only": "over test samples only (one trained model)",
+    "seeds": "over seeds",
+}
+
+
+class Details:
+    """Collects the details of all rows of a page; what several rows share is kept once."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._cells: list[dict[str, Any]] = []
+        self._places: dict[Cell, int] = {}
+        self._facts, self._environments = Pool(), Pool()
+        self._curves: dict[str, dict[str, list[list[float]]]] = {}
+        self._environment_of: dict[str, int] = {}
+
+    def add(self, row: TableRow, further: Facts, sources: Sources) -> int:
+        """Take a row of the leaderboard and return its number.
+
+        Args:
+            row: its accuracy.
+            further: its other metrics.
+            sources: the records behind it.
+        """
+        entry = {
+            "cell": self._cell(sources.cell(row), sources),
+            "figures": self._facts.add(_test_facts(row) + further),
+            "gain": _gain_facts(row),
+        }
+        if isinstance(row["reference"], str) and sources.of(other := sources.cell(row, row["reference"])):
+            entry["reference"] = self._cell(other, sources)
+        self._rows.append(entry)
+        return len(self._rows) - 1
+
+    def content(self) -> dict[str, Any]:
+        """Return all details as plain JSON values."""
+        return {
+            "rows": self._rows,
+            "cells": self._cells,
+            "facts": self._facts.items,
+            "environments": self._environments.items,
+            "curves": self._curves,
+            "quantities": QUANTITIES,
+        }
+
+    def _cell(self, cell: Cell, sources: Sources) -> int:
+        if cell not in self._places:
+            self._places[cell] = len(self._cells)
+            self._cells.append(self._content(cell[-1], sources.of(cell)))
+        return self._places[cell]
+
+    def _content(self, method: str, sources: list[Source]) -> dict[str, Any]:
+        settings = [_settings(record.config, evaluation.config) for record, evaluation in sources]
+        shared = [n for n in settings[0] if n != "seed" and all(s[n] == settings[0][n] for s in settings)]
+        varying = [n for n in settings[0] if n not in shared]
+        return {
+            "method": method,
+            "commands": commands_of((record.config, evaluation.config) for record, evaluation in sources),
+            "settings": self._facts.add([[name, settings[0][name]] for name in shared]),
+            "seeds": {
+                "head": [*varying, "run", "accuracy %", "training s"],
+                "body": [
+                    [*(own[n] for n in varying), *_seed_facts(method, source)]
+                    for own, source in zip(settings, sources, strict=True)
+                ],
+            },
+            "runs": [self._run(record) for record, _ in sources],
+            "environments": sorted({self._environment_of[record.run_id] for record, _ in sources}),
+        }
+
+    def _run(self, record: RunRecord) -> str:
+        """Take a training's curve and environment; return its id."""
+        if record.run_id not in self._curves:
+            self._curves[record.run_id] = curve_of(record)
+            self._environment_of[record.run_id] = self._environments.add(_environment(record))
+        return record.run_id
+
+
+def _settings(run: RunConfig, evaluation: EvalConfig) -> dict[str, str]:
+    """Every field of both as a text, the options of pieces one by one."""
+    found: dict[str, str] = {}
+    for name, value in {**dict(run), **dict(evaluation)}.items():
+        if name.endswith("_options"):
+            piece = name.removesuffix("options").replace("_", ".")
+            found |= {f"{piece}{option}": _text(v) for option, v in sorted(value.items())}
+        else:
+            found[name] = _text(value)
+    return found
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
+
+
+def _seed_facts(method: str, source: Source) -> list[str]:
+    record, evaluation = source
+    accuracy = 100 * evaluation.metrics[method]["accuracy"]
+    return [record.run_id, f"{accuracy:.2f}", f"{record.done['train_seconds']:,.0f}"]
+
+
+def _environment(record: RunRecord) -> Facts:
+    try:
+        content = json.loads((record.folder / "environment.json").read_bytes())
+        versions = content.pop("versions", {})
+        return [[str(n), _text(v)] for n, v in [*content.items(), *versions.items()]]
+    except (OSError, ValueError, AttributeError):
+        return [["environment", "can't be read"]]
+
+
+def _test_facts(row: TableRow) -> Facts:
+    """What the table has no column for."""
+    kind = _INTERVALS.get(row["interval_kind"], row["interval_kind"])
+    return _known(
+        ("accuracy, 95 % interval", interval(row["ci95_low"], row["ci95_high"], ".2f")),
+        ("the interval goes", kind),
+        ("open interval (other images, same classes), ±", number(row["ci95_open"], ".2f")),
+        ("standard error over classes (jackknife)", number(row["jackknife_se"], ".2f")),
+        ("test samples", number(row["test_samples"], ",.0f")),
+        ("passes per support image at test", number(row["support_passes"], ".0f")),
+        ("passes per test image", number(row["query_passes"], ".0f")),
+        ("seconds of training, mean", number(row["train_seconds"], ",.0f")),
+        ("parameters", number(row["parameters"], ",.0f")),
+    )
+
+
+def _gain_facts(row: TableRow) -> Facts:
+    return _known(
+        ("relative gain %", number(row["relative_gain_pct"], "+.2f")),
+        ("its 95 % interval", interval(row["gain_ci95_low"], row["gain_ci95_high"], "+.2f")),
+        ("gain in points", number(row["gain_points"], "+.2f")),
+        ("errors reduced by %", number(row["error_reduction_pct"], ".1f")),
+        ("p", number(row["p_value"], ".2g")),
+        ("p, Holm", number(row["p_holm"], ".2g")),
+        ("p, sign flips over seeds", number(row["p_sign_flip"], ".2g")),
+        ("smallest p that these seeds can give", number(row["smallest_p"], ".2g")),
+    )
+
+
+def _known(*facts: tuple[str, str]) -> Facts:
+    return [[name, text] for name, text in facts if text]

@@ -1,0 +1,185 @@
+"""One scenario of the report: notes, filters and the rows of its leaderboard, as texts and places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sla_bench.harness.store import Store
+from sla_bench.registry import SCENARIOS
+from sla_bench.reporting.files import HEADINGS, blocks, cells_of, further_metrics, notes, training_words
+from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.plots import gain_limits
+from sla_bench.reporting.report.details import Details, Facts
+from sla_bench.reporting.report.numbers import typeset
+from sla_bench.reporting.report.sources import Sources
+from sla_bench.reporting.report.whiskers import Axis, Whisker
+from sla_bench.reporting.style import BLUE, method_colour
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    Args:
+        heading: what stands above it.
+        sorts_by: column of the leaderboard by which it sorts; the first click shows the largest first. Empty:
+            by its text, from A.
+        kind: "extra" is left out where the window is not wide, "minor" where it is narrow; "long" texts wrap.
+    """
+
+    heading: str
+    sorts_by: str = ""
+    kind: str = "minor"
+
+
+METHOD = Column("method", kind="")
+"""The head of each row."""
+COLUMNS = (
+    Column("data set", kind="minor long"),
+    Column("setting"),
+    Column("learner"),
+    Column("training", kind="minor long"),
+    Column("accuracy %", "value", kind=""),
+    Column("against"),
+    Column("gain %", "relative_gain_pct", kind=""),
+    Column("95 % interval", "gain_ci95_low"),
+    Column("p (Holm)", "p_holm", kind="extra"),
+    Column("seeds", "seeds"),
+    Column("train images", "train_images", kind="extra"),
+    Column("passes", "query_passes", kind="extra"),
+    Column("published", "published"),
+)
+_FILTERS = ("data set", "learner", "method", "against")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One (method, reference) in one setting.
+
+    Args:
+        number: of its details.
+        method: its head.
+        texts: heading -> what is shown.
+        values: heading -> what it sorts by, where it does not by its text.
+        whisker: its gain; None where there is none.
+        is_sla: drawn in blue.
+    """
+
+    number: int
+    method: str
+    texts: dict[str, str]
+    values: dict[str, float]
+    whisker: Whisker | None
+    is_sla: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the page shows of one scenario.
+
+    Args:
+        name: of the scenario.
+        subject: what it is about.
+        summary: the same in a sentence.
+        runs: number of trainings.
+        notes: what a reader has to know of its intervals.
+        shared: what all rows have in common and no column tells.
+        columns: those that are not empty.
+        rows: in the order of the leaderboard.
+        axis: of the gains; None where no row has one.
+        choices: heading -> the values that can be filtered by, where there are several.
+        damaged: names of the records that can't be read.
+    """
+
+    name: str
+    subject: str
+    summary: str
+    runs: int
+    notes: list[str]
+    shared: str
+    columns: list[Column]
+    rows: list[Row]
+    axis: Axis | None
+    choices: dict[str, list[str]]
+    damaged: list[str]
+
+
+def section_of(store: Store, details: Details) -> Section:
+    """Build the section of one scenario, and add the details of its rows to those of the page.
+
+    Raises:
+        UserError: records of different protocols.
+    """
+    records = list(store.records())
+    table = leaderboard(records)
+    axis = _axis(table)
+    rows = list(_rows(table, axis, Sources(records), details))
+    trainings = {row.texts["training"] for row in rows}
+    entry = SCENARIOS[store.scenario]
+    columns = [c for c in COLUMNS if any(row.texts[c.heading] for row in rows)]
+    choices = {heading: list(dict.fromkeys(row.texts[heading] for row in rows)) for heading in _FILTERS}
+    return Section(
+        name=store.scenario,
+        subject=entry.subject,
+        summary=entry.summary,
+        runs=len(records),
+        notes=notes(table) if rows else [],
+        shared=" ".join(trainings) if len(trainings) == 1 else "",
+        columns=[c for c in columns if c.heading != "training" or len(trainings) > 1],
+        rows=rows,
+        axis=axis,
+        choices={heading: [c for c in found if c] for heading, found in choices.items() if len(found) > 1},
+        damaged=[folder.name for folder in store.damaged()],
+    )
+
+
+def _axis(table: pd.DataFrame) -> Axis | None:
+    gains = table[(table["metric"] == "accuracy") & table["relative_gain_pct"].notna()]
+    if gains.empty:
+        return None
+    return Axis(*gain_limits(gains[["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]].to_numpy(float)))
+
+
+def _rows(table: pd.DataFrame, axis: Axis | None, sources: Sources, details: Details) -> Iterator[Row]:
+    if table.empty:
+        return
+    for block in blocks(table):
+        further = _further(block)
+        accuracies = block[block["metric"] == "accuracy"]
+        for (_, series), row in zip(accuracies.iterrows(), accuracies.to_dict("records"), strict=True):
+            own = further.get((row["setting"], row["learner"], row["method"]), [])
+            yield Row(
+                number=details.add(row, own, sources),
+                method=row["method"],
+                texts=_texts(series),
+                values=_values(row),
+                whisker=axis.whisker(row) if axis else None,
+                is_sla=method_colour(row["method"]) == BLUE,
+            )
+
+
+def _further(block: pd.DataFrame) -> dict[tuple[Any, ...], Facts]:
+    """(setting, learner, method) -> the metrics beside accuracy."""
+    texts = further_metrics(block)
+    return {
+        tuple(line[:3]): [[n, typeset(t)] for n, t in zip(texts.columns[3:], line[3:], strict=True) if t]
+        for line in texts.itertuples(index=False, name=None)
+    }
+
+
+def _texts(row: pd.Series) -> dict[str, str]:
+    cells = dict(zip(HEADINGS, cells_of(row), strict=True))
+    # A reader has to see how well a published figure is known, even where it is well known.
+    if pd.notna(row["published"]):
+        cells["published"] = f"{row['published']:.2f} ({row['published_status']})"
+    cells |= {n: typeset(cells[n]) for n in ("accuracy %", "gain %", "95 % interval")}
+    return cells | {"data set": row["dataset"], "training": training_words(row)}
+
+
+def _values(row: Mapping[Any, Any]) -> dict[str, float]:
+    sorting = [column for column in COLUMNS if column.sorts_by and pd.notna(row[column.sorts_by])]
+    return {column.heading: float(f"{row[column.sorts_by]:.6g}") for column in sorting}

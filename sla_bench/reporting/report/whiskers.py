@@ -1,0 +1,79 @@
+"""Where a gain and its interval lie on a common axis, in % of its length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sla_bench.reporting.report.numbers import number
+
+_TICKS = 3
+
+
+@dataclass(frozen=True)
+class Whisker:
+    """A dot and the line of its interval.
+
+    Args:
+        place: of the dot, 0..100.
+        low: left end of the line, 0..100; None where there is no interval.
+        high: right end.
+        cut_low: the interval goes on beyond the left end of the axis.
+        cut_high: the same on the right.
+        hollow: it says nothing about other seeds.
+    """
+
+    place: float
+    low: float | None
+    high: float | None
+    cut_low: bool
+    cut_high: bool
+    hollow: bool
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The axis that all gains of a table share.
+
+    Args:
+        low: value in % at its left end.
+        high: value at its right end; above `low`.
+    """
+
+    low: float
+    high: float
+
+    def place(self, value: float) -> float:
+        """Return where a value lies, 0..100; values beyond an end are put there."""
+        return round(100 * (min(max(value, self.low), self.high) - self.low) / (self.high - self.low), 2)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return place and text of a few round values; zero is one of them where it is on the axis."""
+        step = _round_step((self.high - self.low) / _TICKS)
+        numbers = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
+        return [(self.place(n * step), number(n * step, "+g") if n else "0") for n in numbers]
+
+    def whisker(self, row: Mapping[Any, Any]) -> Whisker | None:
+        """Return the dot and line of a row of the leaderboard; None where it has no gain."""
+        if pd.isna(row["relative_gain_pct"]):
+            return None
+        low, high = row["gain_ci95_low"], row["gain_ci95_high"]
+        known = pd.notna(low) and pd.notna(high)
+        return Whisker(
+            place=self.place(row["relative_gain_pct"]),
+            low=self.place(low) if known else None,
+            high=self.place(high) if known else None,
+            cut_low=bool(known and low < self.low),
+            cut_high=bool(known and high > self.high),
+            hollow=row["interval_kind"] == "test-only",
+        )
+
+
+def _round_step(rough: float) -> float:
+    """The next 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
