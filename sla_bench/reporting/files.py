@@ -12,7 +12,7 @@ from sla_bench.harness.files import write_text
 from sla_bench.harness.store import RunRecord, Store
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.latex import latex
-from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.leaderboard import COLUMNS, leaderboard
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.reading import Reading
 
@@ -24,7 +24,7 @@ def write_leaderboard(store: Store) -> pd.DataFrame:
         UserError: records of different protocols, or the files can't be written.
     """
     table = leaderboard(store.records())
-    texts = [name for name in table if not is_numeric_dtype(table[name])]
+    texts = [name for name in COLUMNS if not is_numeric_dtype(table[name])]
     guarded = table.assign(**{name: table[name].map(escape_formula) for name in texts})
     write_text(store.folder / "leaderboard.csv", guarded.to_csv(index=False, float_format="%.6g"))
     write_text(store.folder / "leaderboard.md", markdown(table))
@@ -33,7 +33,10 @@ def write_leaderboard(store: Store) -> pd.DataFrame:
 
 
 def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
-    """Draw gains, accuracies, learning curves and what the scenario adds, as PNG and SVG."""
+    """Draw gains, accuracies, curves, costs and what the scenario adds, each where its data are there."""
+    from sla_bench.reporting.budget_curves import plot_budget_curves
+    from sla_bench.reporting.cost_accuracy import plot_cost_accuracy
+    from sla_bench.reporting.gain_curves import plot_gain_curves
     from sla_bench.reporting.plots import plot_accuracies, plot_gains, plot_learning_curves
 
     if table.empty:
@@ -43,6 +46,9 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
     if accuracies["relative_gain_pct"].notna().any():
         paths += plot_gains(accuracies, store.folder / "gains")
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
+    paths += plot_gain_curves(accuracies, reading.axis, store.folder / reading.axis.stem)
+    paths += plot_cost_accuracy(accuracies, reading.matched_controls, store.folder / "cost_accuracy")
+    paths += plot_budget_curves(accuracies, reading.length, store.folder / "budget_curves")
     if reading.validates:
         paths += plot_learning_curves(histories(store.records()), store.folder / "learning_curves")
     return paths + reading.pictures(store, table)

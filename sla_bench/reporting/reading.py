@@ -102,6 +102,11 @@ class Reading(ABC):
     validates: ClassVar[bool]
     elsewhere: ClassVar[frozenset[str]]
 
+    @property
+    def matched_controls(self) -> frozenset[str]:
+        """All further references: the controls of equal cost."""
+        return frozenset(name for names in self.matched_references.values() for name in names)
+
     @abstractmethod
     def setting(self, run: RunConfig, test: EvalConfig) -> str:
         """What is tested, in the words of published.csv."""

@@ -10,6 +10,10 @@ from sla_bench.reporting.reading import Reading
 
 ONE_SEED, OTHER_RECIPE = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05
+TEST_ONLY = (
+    "Hollow: one trained model per method; the interval covers test sampling only, "
+    "seed variation is not in it."
+)
 
 
 def notes(table: pd.DataFrame) -> list[str]:

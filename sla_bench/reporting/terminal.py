@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -120,7 +120,7 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
             f"{training_words(first)}, {first['test_samples']:,.0f} test samples"
         )
         rows = [dict(zip(HEADINGS, cells_of(row), strict=True)) for _, row in part.iterrows()]
-        bold = part.index.isin(best_rows(part)).tolist()
+        bold = np.flatnonzero(part.index.isin(best_rows(part))).tolist()
         _print_block(console, title, headings, [[row[h] for h in headings] for row in rows], bold)
     for part in blocks(table):
         further = further_metrics(part)
@@ -145,7 +145,7 @@ def _print_text(console: Console, text: str) -> None:
 
 
 def _print_block(
-    console: Console, title: str, headings: list[str], rows: list[list[str]], bold: Sequence[bool] = ()
+    console: Console, title: str, headings: list[str], rows: list[list[str]], bold: Collection[int] = ()
 ) -> None:
     block = Table()
     for place, heading in enumerate(headings):
@@ -153,9 +153,9 @@ def _print_block(
             block.add_column(heading, min_width=max(len(row[place]) for row in rows))
         else:
             block.add_column(heading, justify="right")
-    for row, strong in itertools.zip_longest(rows, bold, fillvalue=False):
+    for place, row in enumerate(rows):
         # As Text: a name in brackets is no markup.
-        block.add_row(*map(Text, row), style="bold" if strong else None)
+        block.add_row(*map(Text, row), style="bold" if place in bold else None)
     # The title of a rich table is broken at the table's width.
     console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
     console.print(block)
