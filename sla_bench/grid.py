@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,12 @@ PIECES = ("learner", "loss", "method", "backbone")
 def has(info: FieldInfo, marker: type) -> bool:
     """Say whether a field carries a marker of config.py."""
     return any(isinstance(m, marker) for m in info.metadata)
+
+
+@functools.cache
+def fields_with(model: type[BaseModel], marker: type) -> tuple[str, ...]:
+    """Names of the fields that carry a marker of config.py."""
+    return tuple(name for name, info in model.model_fields.items() if has(info, marker))
 
 
 class _Options(BaseModel):

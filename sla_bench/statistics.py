@@ -365,13 +365,13 @@ def _variance_of_mean(deviations: np.ndarray, strata: ArrayLike | None) -> tuple
     """Variance of the overall mean, and Satterthwaite's degrees of freedom (NaN where it is zero)."""
     seeds, samples = deviations.shape
     order, starts, counts = _by_stratum(strata, samples)
-    values = deviations[:, order]
-    centred = values - np.repeat(np.add.reduceat(values, starts, axis=1) / counts, counts, axis=1)
-    if seeds == 1:
-        products = centred[0] ** 2
-    else:
+    values = deviations if strata is None else deviations[:, order]
+    means = np.add.reduceat(values, starts, axis=1) / counts
+    centred = values - (means if strata is None else np.repeat(means, counts, axis=1))
+    products = np.einsum("st,st->t", centred, centred)
+    if seeds > 1:
         # sum over pairs s != s' of x_s x_s' = (sum x)^2 - sum x^2: all pairs in O(S T)
-        products = (centred.sum(axis=0) ** 2 - (centred**2).sum(axis=0)) / (seeds * (seeds - 1))
+        products = (centred.sum(axis=0) ** 2 - products) / (seeds * (seeds - 1))
     within = np.add.reduceat(products, starts) / (counts - 1)
     shared = max(0.0, float(counts @ within / samples)) / samples
     shared_freedom = samples - len(counts)

@@ -7,7 +7,12 @@ from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
 from sla_bench.harness.store import Store
 
-ROWS = {"baseline": ("baseline", "baseline+TTA"), "sla": ("SLA+AG", "SLA+SI", "SLA+plain", "SLA+plain+TTA")}
+ROWS = {
+    "baseline": ("baseline", "baseline+TTA"),
+    "sla": ("SLA+AG", "SLA+SI", "SLA+plain", "SLA+plain+TTA"),
+    "baseline-xM": ("baseline-xM", "baseline-xM+TTA"),
+    "baseline-NMway": ("baseline-NMway", "baseline-NMway+TTA"),
+}
 
 
 def hits_of(accuracy, episodes=60, ways=5, queries=15, seed=0):

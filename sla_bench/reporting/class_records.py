@@ -12,8 +12,8 @@ from sla_bench.long_tail import GROUP_NAMES
 from sla_bench.registry import METHODS
 from sla_bench.reporting.class_results import ClassResult, TrainingClasses
 from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.row_names import BASELINE, augments_labels
 
-BASELINE = "baseline"
 MOST_CLASSES = 200
 """Of more classes no confusion matrix is drawn."""
 
@@ -33,9 +33,8 @@ def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassR
     for record in sorted(records, key=lambda r: (list(METHODS).index(r.config.method), r.config.seed)):
         for evaluation in record.evaluations:
             for method in reading.rows(evaluation):
-                if method == BASELINE or (method.startswith("SLA") and not method.endswith("+TTA")):
-                    key = reading.key(record, evaluation, method)
-                    key.pop("method")
+                if method == BASELINE or (augments_labels(method) and not method.endswith("+TTA")):
+                    key = reading.setting_key(record, evaluation)
                     methods = cells.setdefault(tuple(key.items()), {})
                     methods.setdefault(method, {})[record.config.seed] = _Seed(record, evaluation, method)
     cells = dict(sorted(cells.items(), key=str))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sla_bench.errors import UserError
+from sla_bench.reporting.row_names import augments_labels
 
 
 class Span(NamedTuple):
@@ -164,7 +165,7 @@ def beside_reference(
         others = [
             result
             for result in results
-            if result.training == base.training and result.method.lower().startswith("sla")
+            if result.training == base.training and augments_labels(result.method)
         ]
         for other in others:
             if not np.array_equal(other.classes.counts, base.classes.counts):

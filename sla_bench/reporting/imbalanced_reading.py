@@ -11,15 +11,26 @@ import pandas as pd
 from sla_bench.config import EvalConfig, FromDataset, ImbalancedEvaluation, ImbalancedRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.forms.imbalanced import usual_subset_seed
-from sla_bench.grid import has
+from sla_bench.grid import fields_with
 from sla_bench.harness.store import EvaluationRecord, Store
 from sla_bench.reporting.class_results import TrainingClasses
-from sla_bench.reporting.reading import Figure, Reading
+from sla_bench.reporting.reading import Figure, PrimaryContrast, Reading, SettingAxis
 
 
 class ImbalancedReading(Reading):
     """Accuracy per balanced test image; recall of class groups, F1, G-mean and calibration per seed."""
 
+    primary = PrimaryContrast(" ratio 100", "ce", "SLA+SD", "baseline-xM")
+    axis = SettingAxis("Imbalance ratio", r"\bratio (\S+)", "gains_by_ratio")
+    length = "epochs"
+    # The code behind the published tables keeps the best epoch on the test images.
+    published_training: ClassVar = {
+        "budget": "paper",
+        "selection": "best-test",
+        "transform": "rotation",
+        "precision": "fp32",
+        "sampler": "uniform",
+    }
     matched_references: ClassVar = {
         "SLA+SI": ("baseline-xM",),
         "SLA+SD": ("baseline-xM",),
@@ -55,7 +66,7 @@ class ImbalancedReading(Reading):
         """Accuracy over images; the others as one number."""
         metrics, samples = evaluation.metrics[method], evaluation.samples
         labels = samples["labels"]
-        hits = (samples[f"predictions/{method}"] == labels).astype(float)
+        hits = samples[f"predictions/{method}"] == labels
         figures = {"accuracy": Figure(metrics["accuracy"], hits, labels)}
         for group, accuracy in metrics["group_accuracy"].items():
             if accuracy is not None:
@@ -85,8 +96,8 @@ class ImbalancedReading(Reading):
         assert isinstance(run, ImbalancedRun)
         dataset = dataset_named(run.dataset)
         found = []
-        for name, info in type(run).model_fields.items():
-            if has(info, FromDataset) and name != "imbalance" and run.imbalance != "none":
+        for name in fields_with(type(run), FromDataset):
+            if name != "imbalance" and run.imbalance != "none":
                 usual = getattr(dataset, name)
                 found += [f"{name}={getattr(run, name)}"] if getattr(run, name) != usual else []
         if run.subset_seed != usual_subset_seed(run):

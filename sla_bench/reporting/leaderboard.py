@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sla_bench.errors import UserError
-from sla_bench.harness.store import EvaluationRecord, RunRecord
-from sla_bench.registry import METHODS, SCENARIOS
-from sla_bench.reporting.reading import Figure, Reading
+from sla_bench.harness.store import RunRecord
+from sla_bench.reporting.cells import Cell, Cells
+from sla_bench.reporting.published import PublishedFigures
+from sla_bench.reporting.reading import Figure
+from sla_bench.reporting.row_names import BASELINE
 from sla_bench.statistics import (
     Gain,
     MeanInterval,
@@ -53,6 +52,7 @@ COLUMNS = [
     "error_reduction_pct",
     "p_value",
     "p_holm",
+    "holm_contrasts",
     "p_sign_flip",
     "smallest_p",
     "interval_kind",
@@ -64,26 +64,11 @@ COLUMNS = [
     "parameters",
     "published",
     "published_status",
+    "published_differs",
     "run_ids",
 ]
 
-BASELINE = "baseline"
-
-
-@dataclass
-class _Cell:
-    """One metric of one method in one setting, for each seed."""
-
-    key: dict[str, Any]
-    reading: Reading
-    figures: dict[int, Figure] = field(default_factory=dict)
-    records: dict[int, RunRecord] = field(default_factory=dict)
-    metrics: dict[int, dict[str, Any]] = field(default_factory=dict)
-    place: tuple[int, int] = (0, 0)
-
-    @property
-    def seeds(self) -> set[int]:
-        return set(self.figures)
+_FAMILY = ["scenario", "dataset", "budget", "metric", "reference"]
 
 
 def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
@@ -95,75 +80,31 @@ def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
     Raises:
         UserError: records of different protocol versions.
     """
-    cells = _cells(list(records))
-    rows = [row for cell in sorted(cells.values(), key=_place) for row in _rows(cell, cells)]
+    cells, published = Cells(records), PublishedFigures()
+    rows = [row for cell in cells for row in _rows(cell, cells, published)]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    if table.empty:
-        return table
-    family = ["scenario", "dataset", "budget", "metric", "reference"]
-    for index in table.groupby(family, dropna=True).groups.values():
-        table.loc[index, "p_holm"] = holm(table.loc[index, "p_value"].to_numpy(dtype=float))
+    if not table.empty:
+        table["p_holm"], table["holm_contrasts"] = _adjusted(table)
     return table
 
 
-def _cells(records: list[RunRecord]) -> dict[tuple[Any, ...], _Cell]:
-    protocols = {e.protocol for r in records for e in r.evaluations}
-    if len(protocols) > 1:
-        raise UserError(
-            f"the records follow different protocols ({', '.join(map(str, sorted(protocols)))}); "
-            "they can't stand in one table: use another --out for one of them"
-        )
-    cells: dict[tuple[Any, ...], _Cell] = {}
-    for record in records:
-        reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
-        for evaluation in _largest(record.evaluations, reading):
-            for row, method in enumerate(reading.rows(evaluation)):
-                for column, (metric, figure) in enumerate(reading.figures(evaluation, method).items()):
-                    key = {**reading.key(record, evaluation, method), "metric": metric}
-                    cell = cells.setdefault(tuple(key.values()), _Cell(key, reading))
-                    seed = record.config.seed
-                    cell.figures[seed], cell.records[seed] = figure, record
-                    cell.metrics[seed] = evaluation.metrics[method]
-                    cell.place = (row, column)
-    return cells
+def _adjusted(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """p-values adjusted in each family of contrasts, and how many contrasts the family has."""
+    p = table["p_value"].to_numpy(dtype=float)
+    adjusted, contrasts = np.full(len(p), np.nan), np.full(len(p), np.nan)
+    for rows in table.groupby(_FAMILY, dropna=True).indices.values():
+        adjusted[rows] = holm(p[rows])
+        contrasts[rows] = np.where(np.isnan(p[rows]), np.nan, np.count_nonzero(~np.isnan(p[rows])))
+    return adjusted, contrasts
 
 
-def _place(cell: _Cell) -> tuple[Any, ...]:
-    """Where a cell stands: settings together, then methods as registered, rows and metrics as recorded."""
-    record = next(iter(cell.records.values()))
-    names = (
-        "dataset",
-        "backbone",
-        "budget",
-        "precision",
-        "selection",
-        "sampler",
-        "transform",
-        "setting",
-        "learner",
-        "train_shots",
-    )
-    return (*(cell.key[n] for n in names), list(METHODS).index(record.config.method), *cell.place)
-
-
-def _largest(evaluations: Iterable[EvaluationRecord], reading: Reading) -> list[EvaluationRecord]:
-    """Of evaluations of one setting, the one with most samples."""
-    best: dict[tuple[Any, ...], EvaluationRecord] = {}
-    for evaluation in evaluations:
-        key = reading.same_test(evaluation.config)
-        if key not in best or reading.test_size(evaluation) > reading.test_size(best[key]):
-            best[key] = evaluation
-    return list(best.values())
-
-
-def _rows(cell: _Cell, cells: dict[tuple[Any, ...], _Cell]) -> list[dict[str, Any]]:
+def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> list[dict[str, Any]]:
     seeds = sorted(cell.seeds)
     records = [cell.records[s] for s in seeds]
     figures = [cell.figures[s] for s in seeds]
     interval = _interval(figures)
     scale = 100 if figures[0].percent else 1
     method, metric = cell.key["method"], cell.key["metric"]
-    published, status = _published(cell.key)
     about = [cell.reading.about(cell.metrics[s]) for s in seeds]
     samples = figures[0].samples
     common = {
@@ -177,23 +118,19 @@ def _rows(cell: _Cell, cells: dict[tuple[Any, ...], _Cell]) -> list[dict[str, An
         "train_images": records[0].done["train_images"],
         "train_seconds": _mean([r.done["train_seconds"] for r in records]),
         "parameters": records[0].done["parameters"],
-        "published": published,
-        "published_status": status,
+        **published.beside(cell.key, cell.reading.published_training),
         "run_ids": " ".join(r.run_id for r in records),
         **{name: _mean([a[name] for a in about]) for name in about[0]},
     }
     if method == BASELINE:
         return [{**common, "reference": None}]
-    references = [BASELINE]
+    references = {BASELINE: cells.beside(cell, BASELINE)}
     if metric == "accuracy":
-        references += [
-            name
-            for name in cell.reading.matched_references.get(method, ())
-            if (other := cells.get(_with_method(cell.key, name))) and other.seeds & set(seeds)
-        ]
-    return [
-        {**common, "reference": r, **_gain(cell, cells.get(_with_method(cell.key, r)))} for r in references
-    ]
+        for name in cell.reading.matched_references.get(method, ()):
+            other = cells.beside(cell, name)
+            if other is not None and other.seeds & cell.seeds:
+                references[name] = other
+    return [{**common, "reference": name, **_gain(cell, other)} for name, other in references.items()]
 
 
 def _interval(figures: Sequence[Figure]) -> MeanInterval:
@@ -202,17 +139,13 @@ def _interval(figures: Sequence[Figure]) -> MeanInterval:
     return mean_interval(_stacked(figures), strata=figures[0].strata)
 
 
-def _with_method(key: dict[str, Any], method: str) -> tuple[Any, ...]:
-    return tuple({**key, "method": method}.values())
-
-
-def _gain(cell: _Cell, reference: _Cell | None) -> dict[str, Any]:
+def _gain(cell: Cell, reference: Cell | None) -> dict[str, Any]:
     seeds = sorted(cell.seeds & reference.seeds) if reference else []
     if reference is None or not seeds:
         return {}
     treated, base = [cell.figures[s] for s in seeds], [reference.figures[s] for s in seeds]
     scale = 100 if base[0].percent else 1
-    points = float(np.mean([f.value for f in treated]) - np.mean([f.value for f in base]))
+    points = _mean([f.value for f in treated]) - _mean([f.value for f in base])
     found = {"seeds": len(seeds), "gain_points": scale * points}
     gain = _relative_gain(base, treated)
     if gain is None:
@@ -246,22 +179,4 @@ def _stacked(figures: Sequence[Figure]) -> np.ndarray:
 
 def _mean(values: Sequence[float | None]) -> float:
     present = [v for v in values if v is not None]
-    return float(np.mean(present)) if present else float("nan")
-
-
-def _published(key: dict[str, Any]) -> tuple[float | None, str | None]:
-    """The published accuracy in % of the same setting, and how well it is known; budgets may differ."""
-    table = published_figures()
-    if key["metric"] != "accuracy":
-        return None, None
-    names = ["scenario", "dataset", "setting", "learner", "method", "backbone"]
-    match = table[(table[names] == [key[n] for n in names]).all(axis=1)]
-    if match.empty:
-        return None, None
-    return float(match["accuracy"].iloc[0]), str(match["status"].iloc[0])
-
-
-def published_figures() -> pd.DataFrame:
-    """Figures of the paper and of its baselines, each with source and status."""
-    with (resources.files("sla_bench.reporting") / "published.csv").open() as file:
-        return pd.read_csv(file)
+    return sum(present) / len(present) if present else float("nan")

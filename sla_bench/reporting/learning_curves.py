@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from sla_bench.reporting import style
+from sla_bench.reporting.line_panels import name_ends
 
 _QUANTITIES = {"val_accuracy": "validation", "train_accuracy": "training task, smoothed"}
 _PLOT_HEIGHT = 1.55
@@ -32,7 +33,8 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure:
     quantities = [q for q in _QUANTITIES if histories[q].notna().any()]
     histories = histories.assign(line=_line_names(histories))
     names = sorted(histories["line"].unique(), key=lambda name: style.method_colour(name) == style.GREY)
-    looks = dict(zip(names, itertools.cycle(itertools.product(_DASHES, style.COLOURS)), strict=False))
+    pairs = zip(names, itertools.cycle(itertools.product(_DASHES, style.COLOURS)), strict=False)
+    looks = {name: {"linestyle": dashes, "color": colour} for name, (dashes, colour) in pairs}
     right = 0.12 + style.CHARACTER_INCHES * max(map(len, names))
     learners = list(histories["learner"].unique())
 
@@ -56,7 +58,7 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure:
                 axes.set_xlabel("Images through the backbone" if horizontal == "images" else "Training steps")
                 if column == 0:
                     axes.set_ylabel("Accuracy in %")
-                _name_lines(axes, ends, looks)
+                name_ends(axes, ends, looks, _PLOT_HEIGHT)
     return figure
 
 
@@ -77,9 +79,8 @@ def _draw_runs(axes: Axes, runs: pd.DataFrame, horizontal: str, quantity: str, l
         if quantity == "train_accuracy":
             values = values.rolling(max(1, len(values) // 10), center=True, min_periods=1).mean()
         name = str(line)
-        dashes, colour = looks[name]
         marker = "o" if quantity == "val_accuracy" else ""
-        axes.plot(known[horizontal], values, ls=dashes, color=colour, lw=0.9, marker=marker, ms=2)
+        axes.plot(known[horizontal], values, lw=0.9, marker=marker, ms=2, **looks[name])
         ends.setdefault(name, []).append(float(values.iloc[-1]))
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
@@ -87,19 +88,3 @@ def _draw_runs(axes: Axes, runs: pd.DataFrame, horizontal: str, quantity: str, l
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     axes.set_axisbelow(True)
     return {name: float(np.mean(values)) for name, values in ends.items()}
-
-
-def _name_lines(axes: Axes, ends: dict, looks: dict) -> None:
-    low, high = axes.get_ylim()
-    per_point = (high - low) / (_PLOT_HEIGHT * 72)
-    places = style.spread_apart(list(ends.values()), gap=1.15 * style.FONT_POINTS * per_point)
-    for (name, end), place in zip(ends.items(), places, strict=True):
-        axes.annotate(
-            name,
-            (1, end),
-            xycoords=("axes fraction", "data"),
-            xytext=(4, (place - end) / per_point),
-            textcoords="offset points",
-            va="center",
-            color=looks[name][1],
-        )

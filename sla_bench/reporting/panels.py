@@ -77,7 +77,7 @@ def group_panels(
 
     panels = {}
     for _, group in rows.groupby(splits, dropna=False, sort=False):
-        key = {column: _text(group[column].iloc[0]) for column in splits}
+        key = {column: text_of(group[column].iloc[0]) for column in splits}
         named = [
             word if column in keys else f"{column.replace('_', ' ')} {word}"
             for column, word in key.items()
@@ -87,7 +87,7 @@ def group_panels(
             key=key,
             title=", ".join(named),
             labels=[
-                ", ".join(filter(None, map(_text, words)))
+                ", ".join(filter(None, map(text_of, words)))
                 for words in group[["method", *within]].itertuples(index=False)
             ],
             values=group[list(columns)].to_numpy(dtype=np.float64),
@@ -211,7 +211,28 @@ def _ambiguous(rows: pd.DataFrame, identity: Sequence[str], column: str) -> bool
     return bool(counts.max() > 1)
 
 
-def _text(value: str | float | None) -> str:
+def text_of(value: str | float | None) -> str:
+    """A value of a leaderboard column as a word of a title; empty where there is none."""
     if pd.isna(value):
         return ""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def interval_limits(values: np.ndarray, held: Sequence[float]) -> tuple[float, float]:
+    """Limits of an axis that hold all values, and intervals as far as the span of the values beyond them.
+
+    Args:
+        values: (n, 3) value, low, high.
+        held: further places that the axis holds.
+    """
+    centres = np.append(values[:, 0], held)
+    reach = max(np.ptp(centres), 1.0)
+    low, high = centres.min() - reach, centres.max() + reach
+    return padded(np.append(np.clip(values[:, 1:], low, high), centres))
+
+
+def padded(values: np.ndarray) -> tuple[float, float]:
+    """Least and largest of some values, NaN left out, with a margin."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    margin = 0.05 * max(high - low, 1.0)
+    return low - margin, high + margin

@@ -17,16 +17,14 @@ from matplotlib.figure import Figure
 from sla_bench.errors import UserError
 from sla_bench.reporting import style
 from sla_bench.reporting.learning_curves import learning_curves_figure
-from sla_bench.reporting.panels import Panel, group_panels, panel_figure
+from sla_bench.reporting.panels import Panel, group_panels, interval_limits, padded, panel_figure
+from sla_bench.reporting.row_names import BASELINE
+from sla_bench.reporting.table_texts import TEST_ONLY
 
-BASELINE, CONTROLS = "baseline", "the controls"
+CONTROLS = "the controls"
 _KEYS = ["dataset", "setting", "learner"]
 _GAIN = ["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]
 _ACCURACY = ["value", "ci95_low", "ci95_high"]
-_TEST_ONLY = (
-    "Hollow: one trained model per method; the interval covers test sampling only, "
-    "seed variation is not in it."
-)
 
 
 def plot_gains(leaderboard: pd.DataFrame, path_stem: Path | str) -> list[Path]:
@@ -103,7 +101,7 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
         leaderboard: at least one row with a gain.
     """
     rows = leaderboard[leaderboard[_GAIN[0]].notna()]
-    limits = gain_limits(rows[_GAIN].to_numpy(dtype=np.float64))
+    limits = interval_limits(rows[_GAIN].to_numpy(dtype=np.float64), [0.0])
     cut = (rows[_GAIN[1]] < limits[0]).any() or (rows[_GAIN[2]] > limits[1]).any()
     notes = ["Arrow head: the interval goes on."] if cut else []
 
@@ -151,7 +149,7 @@ def accuracies_figure(leaderboard: pd.DataFrame) -> Figure:
     for panel in panels:
         alike = [p.values.ravel() for p in panels if p.key["setting"] == panel.key["setting"]]
         chance = chance_level(panel.key["setting"])
-        limits.append(_padded(np.concatenate([*alike, [np.nan if chance is None else chance]])))
+        limits.append(padded(np.concatenate([*alike, [np.nan if chance is None else chance]])))
 
     def decorate(axes: Axes, panel: Panel) -> None:
         chance = chance_level(panel.key["setting"])
@@ -188,20 +186,6 @@ def chance_level(setting: str) -> float | None:
     return 100 / int(found[1]) if found else None
 
 
-def gain_limits(values: np.ndarray) -> tuple[float, float]:
-    """Hold all gains, zero, and intervals as far as the span of the gains beyond them."""
-    gains = np.append(values[:, 0], 0.0)
-    reach = max(np.ptp(gains), 1.0)
-    low, high = gains.min() - reach, gains.max() + reach
-    return _padded(np.append(np.clip(values[:, 1:], low, high), gains))
-
-
-def _padded(values: np.ndarray) -> tuple[float, float]:
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    margin = 0.05 * max(high - low, 1.0)
-    return low - margin, high + margin
-
-
 def _metric_name(rows: pd.DataFrame) -> str:
     names = rows["metric"].dropna().unique() if "metric" in rows else ["accuracy"]
     return str(names[0]).replace("_", " ").capitalize() if len(names) == 1 else "Value"
@@ -216,7 +200,7 @@ def _caption(rows: pd.DataFrame, marks: str, notes: Sequence[str]) -> str:
     if "budget" in rows and rows["budget"].nunique() == 1:
         sentences.append(f"Budget: {rows['budget'].dropna().iloc[0]}.")
     if hollow.any():
-        sentences.append(_TEST_ONLY)
+        sentences.append(TEST_ONLY)
     return " ".join(sentences)
 
 

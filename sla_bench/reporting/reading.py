@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel
 
 from sla_bench.config import Axis, EvalConfig, FromBudget, RunConfig
-from sla_bench.grid import budget_of, form_of, has
+from sla_bench.grid import budget_of, fields_with, form_of
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
 
 
@@ -36,19 +40,72 @@ class Figure:
     higher_is_better: bool = True
 
 
+@dataclass(frozen=True)
+class PrimaryContrast:
+    """The one comparison of a scenario that was fixed before anything ran.
+
+    Args:
+        setting_end: how the words of its setting end.
+        learner: the head or the loss.
+        method: the row.
+        reference: what it is compared with.
+    """
+
+    setting_end: str
+    learner: str
+    method: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class SettingAxis:
+    """A number in the words of a setting along which gains are drawn.
+
+    Args:
+        name: what the axis is called.
+        pattern: finds the number in the setting; its only group is the number.
+        stem: file name of the figure, without ending.
+    """
+
+    name: str
+    pattern: str
+    stem: str
+
+    def split(self, setting: str) -> tuple[str, float] | None:
+        """Return the words of the setting without the number, and the number; None where it has none."""
+        found = re.search(self.pattern, setting)
+        if found is None:
+            return None
+        rest = setting[: found.start()] + " " + setting[found.end() :]
+        return " ".join(rest.split()), float(found[1])
+
+
 class Reading(ABC):
     """What the leaderboard has to know about one scenario.
 
     Attributes:
+        primary: the contrast that decides, fixed beforehand.
+        axis: along which gains are drawn.
+        length: the field of a training that says how long it is.
+        published_training: column -> what it says of the trainings behind published figures.
         matched_references: method -> further references, fixed beforehand; they enter where they are
             recorded. Every method is compared with `baseline`.
         validates: histories hold accuracies on validation data.
         elsewhere: fields with a default of the budget that are told by another column, or follow the test.
     """
 
+    primary: ClassVar[PrimaryContrast]
+    axis: ClassVar[SettingAxis]
+    length: ClassVar[str]
+    published_training: ClassVar[Mapping[str, str]]
     matched_references: ClassVar[Mapping[str, tuple[str, ...]]]
     validates: ClassVar[bool]
     elsewhere: ClassVar[frozenset[str]]
+
+    @property
+    def matched_controls(self) -> frozenset[str]:
+        """All further references: the controls of equal cost."""
+        return frozenset(name for names in self.matched_references.values() for name in names)
 
     @abstractmethod
     def setting(self, run: RunConfig, test: EvalConfig) -> str:
@@ -109,24 +166,21 @@ class Reading(ABC):
 
     def budget_label(self, run: RunConfig, test: EvalConfig) -> str:
         """Name the budget and whatever departs from it: "quick", "quick, steps=200"."""
-        recipe = budget_of(form_of(run.scenario), run.budget, run.dataset)
+        recipe = _recipe(run.scenario, run.budget, run.dataset)
         departures = []
         for config in (run, test):
-            for name, info in type(config).model_fields.items():
-                told = name in self.elsewhere or has(info, Axis)
-                if has(info, FromBudget) and not told:
-                    value = getattr(config, name)
-                    departures += [f"{name}={value}"] if value != recipe[name] else []
+            for name in _told_by_budget(type(config), self.elsewhere):
+                value = getattr(config, name)
+                departures += [f"{name}={value}"] if value != recipe[name] else []
         departures += self.departures(run, test, recipe)
-        for name in type(run).model_fields:
-            if name.endswith("_options"):
-                departures += [f"{n}={v}" for n, v in sorted(getattr(run, name).items())]
+        for name in _options_fields(type(run)):
+            departures += [f"{n}={v}" for n, v in sorted(getattr(run, name).items())]
         if run.threads != RunConfig.model_fields["threads"].default:
             departures.append(f"threads={run.threads}")
         return ", ".join([run.budget, *departures])
 
-    def key(self, record: RunRecord, evaluation: EvaluationRecord, method: str) -> dict[str, Any]:
-        """The columns that identify a cell, all but the metric."""
+    def setting_key(self, record: RunRecord, evaluation: EvaluationRecord) -> dict[str, Any]:
+        """The columns that identify a cell, all but method and metric."""
         run, test = record.config, evaluation.config
         return {
             "scenario": run.scenario,
@@ -141,5 +195,23 @@ class Reading(ABC):
             "precision": run.precision,
             "sampler": self.sampler(run),
             "protocol": evaluation.protocol,
-            "method": method,
         }
+
+
+# A label is wanted of each of thousands of records: what depends on their kind only is found once.
+
+
+@functools.cache
+def _told_by_budget(model: type[BaseModel], elsewhere: frozenset[str]) -> tuple[str, ...]:
+    axes = fields_with(model, Axis)
+    return tuple(n for n in fields_with(model, FromBudget) if n not in axes and n not in elsewhere)
+
+
+@functools.cache
+def _options_fields(model: type[BaseModel]) -> tuple[str, ...]:
+    return tuple(name for name in model.model_fields if name.endswith("_options"))
+
+
+@functools.cache
+def _recipe(scenario: str, budget: str, dataset: str) -> Mapping[str, Any]:
+    return MappingProxyType(budget_of(form_of(scenario), budget, dataset))

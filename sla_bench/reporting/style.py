@@ -15,6 +15,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from sla_bench.reporting.row_names import augments_labels
+
 # Okabe and Ito's colours, told apart with any common colour blindness; their yellow is too light for lines
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 BLUE = COLOURS[0]
@@ -136,4 +138,4 @@ def wrap(text: str, characters: int) -> str:
 
 def method_colour(label: str) -> str:
     """Blue for self-supervised label augmentation, grey for baselines and controls."""
-    return BLUE if label.lower().startswith("sla") else GREY
+    return BLUE if augments_labels(label) else GREY

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from sla_bench.config import RunConfig
 from sla_bench.harness.launching import News
 from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.files import (
+from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.summaries import below, over_datasets
+from sla_bench.reporting.table_texts import (
     HEADINGS,
+    best_rows,
     blocks,
     cells_of,
     further_metrics,
     notes,
+    one_line,
+    shown_headings,
+    title_of,
     training_words,
 )
-from sla_bench.reporting.reading import Reading
 
 _PLAIN_INTERVAL = 15.0
 _WORDS = {"setting", "learner", "method", "against"}
-# headings that are left out where their column is empty, or the same in each row
-_HIDDEN = {
-    "open +-": "ci95_open",
-    "seeds": "seeds",
-    "p (Holm)": "p_holm",
-    "published": "published",
-    "against": "reference",
-}
 
 
 def label(run: RunConfig) -> str:
@@ -114,44 +114,55 @@ class Board:
 
 def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     """Print leaderboard rows: accuracies, a block per training, setting and learner; then other metrics."""
-    console = console or Console(width=None if sys.stdout.isatty() else 160)
+    console = console or Console(width=None if sys.stdout.isatty() else 180)
     if table.empty:
         console.print("no finished runs")
         return
     accuracies = table[table["metric"] == "accuracy"]
-    left_out = {"setting", "learner", *(h for h in _HIDDEN if not _worth_showing(h, accuracies))}
-    headings = [h for h in HEADINGS if h not in left_out]
+    headings = [h for h in shown_headings(accuracies) if h not in ("setting", "learner")]
     for part in blocks(accuracies, "setting", "learner"):
         first = part.iloc[0]
         title = (
-            f"{first['dataset']}, {cells_of(first)[0]}, {first['learner']}, {training_words(first)}, "
-            f"{first['test_samples']:,.0f} test samples"
+            f"{one_line(first['dataset'])}, {cells_of(first)[0]}, {first['learner']}, "
+            f"{training_words(first)}, {first['test_samples']:,.0f} test samples"
         )
         rows = [dict(zip(HEADINGS, cells_of(row), strict=True)) for _, row in part.iterrows()]
-        _print_block(console, title, headings, [[row[h] for h in headings] for row in rows])
+        bold = np.flatnonzero(part.index.isin(best_rows(part))).tolist()
+        _print_block(console, title, headings, [[row[h] for h in headings] for row in rows], bold)
     for part in blocks(table):
         further = further_metrics(part)
         if not further.empty:
-            title = f"{part['dataset'].iloc[0]}, {training_words(part.iloc[0])}, further metrics"
-            _print_block(console, title, list(further.columns), further.to_numpy().tolist())
+            _print_block(
+                console,
+                f"{title_of(part)}, further metrics",
+                list(further.columns),
+                further.to_numpy().tolist(),
+            )
+        for sentence in below(part):
+            _print_text(console, sentence)
+    for title, sentences in over_datasets(table):
+        for sentence in (f"Over data sets: {title}", *sentences):
+            _print_text(console, sentence)
     for note in notes(table):
-        console.print(note, highlight=False)
+        _print_text(console, note)
 
 
-def _print_block(console: Console, title: str, headings: list[str], rows: list[list[str]]) -> None:
+def _print_text(console: Console, text: str) -> None:
+    console.print(one_line(text), highlight=False, markup=False)
+
+
+def _print_block(
+    console: Console, title: str, headings: list[str], rows: list[list[str]], bold: Collection[int] = ()
+) -> None:
     block = Table()
     for place, heading in enumerate(headings):
         if heading in _WORDS:
             block.add_column(heading, min_width=max(len(row[place]) for row in rows))
         else:
             block.add_column(heading, justify="right")
-    for row in rows:
-        block.add_row(*row)
+    for place, row in enumerate(rows):
+        # As Text: a name in brackets is no markup.
+        block.add_row(*map(Text, row), style="bold" if place in bold else None)
     # The title of a rich table is broken at the table's width.
     console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
     console.print(block)
-
-
-def _worth_showing(heading: str, table: pd.DataFrame) -> bool:
-    column = table[_HIDDEN[heading]]
-    return bool(column.max() > 1 if heading == "seeds" else column.notna().any())

@@ -6,9 +6,10 @@ from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.store import Store
 from sla_bench.long_tail import GROUP_NAMES
 from sla_bench.reporting.class_records import class_results
-from sla_bench.reporting.files import markdown, write_leaderboard, write_plots
+from sla_bench.reporting.files import write_leaderboard, write_plots
 from sla_bench.reporting.imbalanced_reading import READING
 from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
 

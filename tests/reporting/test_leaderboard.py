@@ -6,8 +6,11 @@ import pytest
 from made_up_records import hits_of, write_records
 
 from sla_bench.errors import UserError
-from sla_bench.reporting.files import escape_formula, histories, markdown, notes, write_leaderboard
-from sla_bench.reporting.leaderboard import COLUMNS, leaderboard, published_figures
+from sla_bench.reporting.files import escape_formula, histories, write_leaderboard
+from sla_bench.reporting.leaderboard import COLUMNS, leaderboard
+from sla_bench.reporting.markdown import markdown
+from sla_bench.reporting.published import published_figures
+from sla_bench.reporting.table_texts import notes
 from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
 

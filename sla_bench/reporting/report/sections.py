@@ -12,7 +12,7 @@ from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.files import HEADINGS, blocks, cells_of, further_metrics, notes, training_words
 from sla_bench.reporting.leaderboard import leaderboard
-from sla_bench.reporting.plots import gain_limits
+from sla_bench.reporting.panels import interval_limits
 from sla_bench.reporting.report.details import Details, Facts
 from sla_bench.reporting.report.numbers import typeset
 from sla_bench.reporting.report.sources import Sources
@@ -141,7 +141,8 @@ def _axis(table: pd.DataFrame) -> Axis | None:
     gains = table[(table["metric"] == "accuracy") & table["relative_gain_pct"].notna()]
     if gains.empty:
         return None
-    return Axis(*gain_limits(gains[["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]].to_numpy(float)))
+    intervals = gains[["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]].to_numpy(float)
+    return Axis(*interval_limits(intervals, [0.0]))
 
 
 def _rows(table: pd.DataFrame, axis: Axis | None, sources: Sources, details: Details) -> Iterator[Row]:

@@ -1,0 +1,158 @@
+"""The leaderboard as LaTeX tables (booktabs)."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from sla_bench.reporting.summaries import below
+from sla_bench.reporting.table_texts import (
+    HEADINGS,
+    SIGNIFICANT,
+    best_rows,
+    blocks,
+    cells_of,
+    further_metrics,
+    notes,
+    one_line,
+    shown_headings,
+    title_of,
+)
+
+_PREAMBLE = r"""% Made by sla_bench from its records.
+% Needs \usepackage{booktabs} and, with pdfLaTeX, \usepackage[T1]{fontenc}.
+"""
+_BOLD = ("accuracy %", "gain %")
+_LEFT_OUT = ("open +-", "sign flips p (least)", "train s")  # for the width of a page
+_WORDS = ("method", "against", "published")
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    '"': r"\textquotedbl{}",
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+    "\N{DAGGER}": r"\textdagger{}",
+    "\N{DOUBLE DAGGER}": r"\textdaggerdbl{}",
+    **{c: f"\\{c}" for c in "&%$#_"},
+}
+_SIGN = re.compile(r"(?<![^ (])([+-])(?=\d)")
+
+
+def latex(table: pd.DataFrame) -> str:
+    r"""The leaderboard as LaTeX, one `table*` per data set and training; further metrics in one of their own.
+
+    In bold: the best method of a setting and learner where it gains (Holm-adjusted p < 0.05) over the row's
+    reference, and more than one model was trained. Labels are `tab:<scenario>-<number>`.
+    """
+    number = itertools.count(1)
+    parts = [_PREAMBLE]
+    for block in blocks(table) if not table.empty else []:
+        label = f"tab:{block['scenario'].iloc[0]}"
+        parts.append(_table_of_accuracies(block, f"{label}-{next(number)}"))
+        further = further_metrics(block)
+        if not further.empty:
+            caption = [f"{title_of(block)}: further metrics."]
+            rows = further.to_numpy().tolist()
+            parts.append(_table(list(further.columns), rows, caption, f"{label}-{next(number)}"))
+    return "\n".join(parts)
+
+
+def escape_latex(text: str) -> str:
+    r"""Make LaTeX print a text as it is, in a cell, a caption or a heading.
+
+    >>> escape_latex("50 % of a_b")
+    '50 \\% of a\\_b'
+    """
+    escaped = "".join(_SPECIAL.get(c, c) for c in one_line(text))
+    return escaped.replace("--", "-{}-").replace("--", "-{}-")
+
+
+def _table_of_accuracies(block: pd.DataFrame, label: str) -> str:
+    accuracies = block[block["metric"] == "accuracy"]
+    headings = [heading for heading in shown_headings(accuracies) if heading not in _LEFT_OUT]
+    bold = set(best_rows(accuracies))
+    rows = []
+    for number, row in accuracies.iterrows():
+        texts: dict[str, str] = dict(zip(HEADINGS, cells_of(row), strict=True))
+        if number in bold:
+            texts |= {heading: _Bold(texts[heading]) for heading in _BOLD}
+        rows.append([texts[heading] for heading in headings])
+    caption = [f"{title_of(block)}.", *below(block), *notes(block)]
+    least = accuracies.dropna(subset="smallest_p").groupby("seeds")["smallest_p"].first()
+    caption += [f"With {n} seeds no sign-flip p is below {p:.2g}." for n, p in least.items()]
+    if bold:
+        caption.append(
+            "Bold: the best method of its setting and learner, where it gains over the reference of its row "
+            f"(Holm-adjusted p < {SIGNIFICANT})."
+        )
+    return _table(headings, rows, caption, label)
+
+
+def _body(rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
+    """Lines of the body; setting and learner stand above the rows that share them."""
+    before: list[str] | None = None
+    for row in rows:
+        names = list(row[:2])
+        if names != before:
+            if before is not None:
+                yield r"\addlinespace"
+            yield rf"\multicolumn{{{columns}}}{{l}}{{\emph{{{_cell(', '.join(names))}}}}} \\"
+        yield " & ".join(map(_cell, row[2:])) + r" \\"
+        before = names
+
+
+def _cell(text: str) -> str:
+    return rf"\textbf{{{_set(text)}}}" if isinstance(text, _Bold) else _set(text)
+
+
+def _set(text: str) -> str:
+    """Signs before digits are set as such, everything else is text."""
+    pieces = []
+    for part in re.split(r"( \+- )", text):
+        if part == " +- ":
+            pieces.append(r" $\pm$ ")
+            continue
+        ends = _SIGN.split(part)
+        pieces += [f"${piece}$" if place % 2 else escape_latex(piece) for place, piece in enumerate(ends)]
+    return "".join(pieces)
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: Sequence[str], label: str) -> str:
+    """A table whose first two columns, setting and learner, head groups of rows."""
+    shown = headings[2:]
+    columns = "".join("l" if heading in _WORDS else "r" for heading in shown)
+    lines = [
+        r"\begin{table*}",
+        r"  \centering",
+        rf"  \caption{{{' '.join(map(_set, caption))}}}",
+        rf"  \label{{{label}}}",
+        r"  \scriptsize",
+        r"  \setlength{\tabcolsep}{3pt}",
+        rf"  \begin{{tabular}}{{{columns}}}",
+        r"    \toprule",
+        "    " + " & ".join(map(_set, shown)) + r" \\",
+        r"    \midrule",
+        *(f"    {line}" for line in _body(rows, len(shown))),
+        r"    \bottomrule",
+        r"  \end{tabular}",
+        r"\end{table*}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+class _Bold(str):
+    """The text of a cell that is set in bold."""
+
+    __slots__ = ()

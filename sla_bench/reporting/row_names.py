@@ -1,0 +1,12 @@
+"""What the name of a leaderboard row says, whatever the scenario."""
+
+from __future__ import annotations
+
+BASELINE = "baseline"
+SAME_BUT_LONGER = {BASELINE: "baseline-xM", "baseline+TTA": "baseline-xM+TTA"}
+"""A row -> the row of the same training with M times the steps, read in the same way."""
+
+
+def augments_labels(method: str) -> bool:
+    """Say whether a row is of self-supervised label augmentation, and not of a baseline or control."""
+    return method.lower().startswith("sla")

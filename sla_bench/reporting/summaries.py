@@ -1,0 +1,80 @@
+"""Sentences below a table: the contrast that was fixed beforehand, and gains over all its cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from sla_bench.registry import SCENARIOS
+from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.row_names import augments_labels
+from sla_bench.reporting.table_texts import ONE_SEED, TRAINING, one_line, training_words
+from sla_bench.statistics import interquartile_mean, share_of_losses
+
+_CELL = ["dataset", "setting", "learner", "train_shots"]
+
+
+def below(block: pd.DataFrame) -> list[str]:
+    """All sentences of one block of the leaderboard."""
+    return [*primary_contrasts(block), *gains_over_cells(block)]
+
+
+def primary_contrasts(block: pd.DataFrame) -> list[str]:
+    """Name the scenario's primary contrast with its gain, interval and p, for each row that shows it."""
+    reading: Reading = SCENARIOS.load(str(block["scenario"].iloc[0]), "reading")
+    primary = reading.primary
+    wanted = (
+        (block["metric"] == "accuracy")
+        & block["setting"].str.endswith(primary.setting_end)
+        & (block["learner"] == primary.learner)
+        & (block["method"] == primary.method)
+        & (block["reference"] == primary.reference)
+    )
+    found = []
+    for _, row in block[wanted].iterrows():
+        sure = f"one seed {ONE_SEED}, no p"
+        if pd.notna(row["p_value"]):
+            sure = f"{row['seeds']} seeds, p {row['p_value']:.2g}, after Holm {row['p_holm']:.2g}"
+        found.append(
+            f"Primary contrast, fixed before any run: {row['setting']}, {row['learner']}, {row['method']} "
+            f"against {row['reference']}: {row['relative_gain_pct']:+.1f} % "
+            f"({row['gain_ci95_low']:+.1f} to {row['gain_ci95_high']:+.1f}; {sure})."
+        )
+    return found
+
+
+def gains_over_cells(rows: pd.DataFrame) -> list[str]:
+    """Summarise the gains of each row of label augmentation against each reference over several cells.
+
+    Args:
+        rows: of the leaderboard; a cell is a data set, setting and learner.
+
+    Returns:
+        One sentence per method and reference that have a gain in at least two cells.
+    """
+    gains = rows[(rows["metric"] == "accuracy") & rows["relative_gain_pct"].notna()]
+    gains = gains[[augments_labels(method) for method in gains["method"]]]
+    found = []
+    for (method, reference), part in gains.groupby(["method", "reference"], sort=False):
+        if part[_CELL].drop_duplicates().shape[0] < 2:
+            continue
+        values = part["relative_gain_pct"].to_numpy(dtype=float)
+        losses = round(share_of_losses(values) * len(values))
+        single = int((part["interval_kind"] == "test-only").sum())
+        marked = f"; {single} of the cells of one seed {ONE_SEED}" if single else ""
+        found.append(
+            f"{method} against {reference}: interquartile mean of the gains "
+            f"{interquartile_mean(values):+.1f} %, median {np.median(values):+.1f} %; SLA loses in "
+            f"{losses} of {len(values)} cells ({100 * losses / len(values):.0f} %){marked}."
+        )
+    return found
+
+
+def over_datasets(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+    """Summaries over all data sets that were trained alike: title, and sentences as `gains_over_cells`."""
+    found = []
+    for _, part in table.groupby([name for name in TRAINING if name != "dataset"], sort=False):
+        names = [one_line(name) for name in part["dataset"].unique()]
+        if len(names) > 1 and (sentences := gains_over_cells(part)):
+            found.append((f"{', '.join(names)}, {training_words(part.iloc[0])}", sentences))
+    return found
