@@ -77,7 +77,7 @@ def assert_same_contents(one, other):
 
 
 def processes_with(variable, value):
-    """Processes, this one apart, that have inherited an environment variable."""
+    """Processes that have inherited an environment variable, but for this one and its resource tracker."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -85,4 +85,12 @@ def processes_with(variable, value):
                 found.append(process)
         except psutil.Error:
             continue
-    return [p for p in found if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in found if is_at_work(p)]
+
+
+def is_at_work(process):
+    try:
+        tracker = "multiprocessing.resource_tracker" in " ".join(process.cmdline())
+        return not tracker and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False

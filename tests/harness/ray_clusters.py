@@ -25,7 +25,8 @@ def ray_folder():
     os.environ["RAY_TMPDIR"] = folder
     try:
         yield folder
-        assert not survivors(folder)
+        left = survivors(folder)
+        assert not left, left
     finally:
         for process in processes_with("RAY_TMPDIR", folder):
             process.kill()
