@@ -10,7 +10,6 @@ import pandas as pd
 
 from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.files import HEADINGS, blocks, cells_of, further_metrics, notes, training_words
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.panels import interval_limits
 from sla_bench.reporting.report.details import Details, Facts
@@ -18,6 +17,14 @@ from sla_bench.reporting.report.numbers import typeset
 from sla_bench.reporting.report.sources import Sources
 from sla_bench.reporting.report.whiskers import Axis, Whisker
 from sla_bench.reporting.style import BLUE, method_colour
+from sla_bench.reporting.table_texts import (
+    HEADINGS,
+    blocks,
+    cells_of,
+    further_metrics,
+    notes,
+    training_words,
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ COLUMNS = (
     Column("against"),
     Column("gain %", "relative_gain_pct", kind=""),
     Column("95 % interval", "gain_ci95_low"),
-    Column("p (Holm)", "p_holm", kind="extra"),
+    Column("p (Holm, m)", "p_holm", kind="extra"),
     Column("seeds", "seeds"),
     Column("train images", "train_images", kind="extra"),
     Column("passes", "query_passes", kind="extra"),
@@ -174,9 +181,6 @@ def _further(block: pd.DataFrame) -> dict[tuple[Any, ...], Facts]:
 
 def _texts(row: pd.Series) -> dict[str, str]:
     cells = dict(zip(HEADINGS, cells_of(row), strict=True))
-    # A reader has to see how well a published figure is known, even where it is well known.
-    if pd.notna(row["published"]):
-        cells["published"] = f"{row['published']:.2f} ({row['published_status']})"
     cells |= {n: typeset(cells[n]) for n in ("accuracy %", "gain %", "95 % interval")}
     return cells | {"data set": row["dataset"], "training": training_words(row)}
 

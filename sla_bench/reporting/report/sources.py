@@ -29,8 +29,9 @@ class Sources:
             reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
             # As in the leaderboard, the largest evaluation of a setting counts.
             for evaluation in sorted(record.evaluations, key=reading.test_size):
+                setting = reading.setting_key(record, evaluation)
                 for method in reading.rows(evaluation):
-                    key = reading.key(record, evaluation, method)
+                    key = {**setting, "method": method}
                     self._names = list(key)
                     self._found.setdefault(tuple(key.values()), {})[record.run_id] = (record, evaluation)
 
