@@ -255,8 +255,9 @@ def _run(
 def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
     from sla_bench.harness.environment import has_bf16_instructions
     from sla_bench.harness.files import check_writable, write_text
+    from sla_bench.reporting.figure_cache import leaderboard_of
     from sla_bench.reporting.files import rows_of_runs
-    from sla_bench.reporting.leaderboard import BASELINE, leaderboard
+    from sla_bench.reporting.leaderboard import BASELINE
     from sla_bench.reporting.terminal import Board, print_table
 
     open_jobs = [j for j in jobs if not j.is_recorded()]
@@ -284,7 +285,7 @@ def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
                     board.console.print(f"its log: {path}", soft_wrap=True, highlight=False)
             if news.kind == "done" and not shown and news.job.run.method == BASELINE and len(open_jobs) > 1:
                 shown = True
-                print_table(rows_of_runs(leaderboard(store.records()), [news.job.run_id]))
+                print_table(rows_of_runs(leaderboard_of(store), [news.job.run_id]))
     return max((n.exit_code for n in failures), default=0)
 
 

@@ -48,13 +48,14 @@ class EvaluationRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One training on disk with its evaluations."""
+    """One training on disk with its evaluations; `signature` changes when one of its files does."""
 
     run_id: str
     folder: Path
     config: RunConfig
     done: dict[str, Any]
     evaluations: tuple[EvaluationRecord, ...]
+    signature: str = ""
 
     @property
     def history(self) -> pd.DataFrame:
@@ -73,6 +74,11 @@ class Store:
     def __init__(self, root: Path, scenario: str) -> None:
         self.folder = root / scenario
         self.scenario = scenario
+
+    @property
+    def cache_file(self) -> Path:
+        """What was read from the records; can be deleted at any time."""
+        return self.folder / "cache.sqlite"
 
     def run_folder(self, run_id: str) -> Path:
         """Where a training lies or will lie."""
@@ -161,7 +167,7 @@ class Store:
         return self._read()[1]
 
     def _read(self) -> tuple[list[RunRecord], list[Path]]:
-        cache = RecordCache(self.folder / "cache.sqlite")
+        cache = RecordCache(self.cache_file)
         known = cache.load("record")
         form = form_of(self.scenario)
         records, damaged, changed, seen = [], [], {}, set()
@@ -174,7 +180,7 @@ class Store:
                 else:
                     content = _read_files(folder)
                     changed[folder.name] = signature, json.dumps(content).encode()
-                records.append(self._record(folder, content, form))
+                records.append(self._record(folder, content, form, signature))
                 seen.add(folder.name)
             except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
                 damaged.append(folder)
@@ -187,7 +193,7 @@ class Store:
         names = sorted(os.listdir(runs)) if runs.is_dir() else []  # noqa: PTH208
         return [folder for folder in map(runs.joinpath, names) if (folder / "done.json").exists()]
 
-    def _record(self, folder: Path, content: dict[str, Any], form: Form) -> RunRecord:
+    def _record(self, folder: Path, content: dict[str, Any], form: Form, signature: str) -> RunRecord:
         evaluations = tuple(
             EvaluationRecord(
                 folder / "evaluations" / eval_id,
@@ -199,7 +205,7 @@ class Store:
             for eval_id, evaluation in content["evaluations"].items()
         )
         config = form.run.model_validate(content["config"])
-        return RunRecord(folder.name, folder, config, content["done"], evaluations)
+        return RunRecord(folder.name, folder, config, content["done"], evaluations, signature)
 
 
 _KEY_FILES = frozenset(("config.json", "done.json", "history.csv", "metrics.json", "samples.npz"))

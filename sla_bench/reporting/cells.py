@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,17 @@ _ORDER = (
     "learner",
     "train_shots",
 )
+
+ReadFigures = Callable[[Reading, RunRecord, EvaluationRecord], Mapping[str, Mapping[str, Figure]]]
+"""Method -> metric -> figure of an evaluation."""
+
+
+def read_figures(
+    reading: Reading, record: RunRecord, evaluation: EvaluationRecord
+) -> dict[str, dict[str, Figure]]:
+    """Work the figures out from the samples."""
+    del record
+    return {method: reading.figures(evaluation, method) for method in reading.rows(evaluation)}
 
 
 @dataclass
@@ -58,13 +69,15 @@ class Cells:
 
     Args:
         records: all of a store.
+        figures: reads those of an evaluation.
 
     Raises:
         UserError: records of different protocol versions.
     """
 
-    def __init__(self, records: Iterable[RunRecord]) -> None:
+    def __init__(self, records: Iterable[RunRecord], figures: ReadFigures) -> None:
         records = list(records)
+        self._figures = figures
         _check_protocols(records)
         self._cells: dict[tuple[int, str, str], Cell] = {}
         self._settings: dict[tuple[Any, ...], int] = {}
@@ -93,8 +106,8 @@ class Cells:
         setting = self._settings.setdefault(identity, len(self._settings))
         rank = self._rank.get(record.config.method, len(self._rank))
         seed = record.config.seed
-        for row, method in enumerate(reading.rows(evaluation)):
-            for column, (metric, figure) in enumerate(reading.figures(evaluation, method).items()):
+        for row, (method, metrics) in enumerate(self._figures(reading, record, evaluation).items()):
+            for column, (metric, figure) in enumerate(metrics.items()):
                 cell = self._cells.get((setting, method, metric))
                 if cell is None:
                     key = {**shared, "method": method, "metric": metric}

@@ -11,8 +11,9 @@ from pandas.api.types import is_numeric_dtype
 from sla_bench.harness.files import write_text
 from sla_bench.harness.store import RunRecord, Store
 from sla_bench.registry import SCENARIOS
+from sla_bench.reporting.figure_cache import leaderboard_of
 from sla_bench.reporting.latex import latex
-from sla_bench.reporting.leaderboard import COLUMNS, leaderboard
+from sla_bench.reporting.leaderboard import COLUMNS
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.reading import Reading
 
@@ -23,7 +24,7 @@ def write_leaderboard(store: Store) -> pd.DataFrame:
     Raises:
         UserError: records of different protocols, or the files can't be written.
     """
-    table = leaderboard(store.records())
+    table = leaderboard_of(store)
     texts = [name for name in COLUMNS if not is_numeric_dtype(table[name])]
     guarded = table.assign(**{name: table[name].map(escape_formula) for name in texts})
     write_text(store.folder / "leaderboard.csv", guarded.to_csv(index=False, float_format="%.6g"))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sla_bench.harness.store import RunRecord
-from sla_bench.reporting.cells import Cell, Cells
+from sla_bench.reporting.cells import Cell, Cells, ReadFigures, read_figures
 from sla_bench.reporting.published import PublishedFigures
 from sla_bench.reporting.reading import Figure
 from sla_bench.reporting.row_names import BASELINE
@@ -71,16 +71,17 @@ COLUMNS = [
 _FAMILY = ["scenario", "dataset", "budget", "metric", "reference"]
 
 
-def leaderboard(records: Iterable[RunRecord]) -> pd.DataFrame:
+def leaderboard(records: Iterable[RunRecord], figures: ReadFigures = read_figures) -> pd.DataFrame:
     """Build the leaderboard in long form, one row per (method, metric, reference), values in %.
 
     Args:
         records: all of a store.
+        figures: reads those of an evaluation.
 
     Raises:
         UserError: records of different protocol versions.
     """
-    cells, published = Cells(records), PublishedFigures()
+    cells, published = Cells(records, figures), PublishedFigures()
     rows = [row for cell in cells for row in _rows(cell, cells, published)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     if not table.empty:

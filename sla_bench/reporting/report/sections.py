@@ -10,7 +10,7 @@ import pandas as pd
 
 from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.figure_cache import leaderboard_of
 from sla_bench.reporting.panels import interval_limits
 from sla_bench.reporting.report.details import Details, Facts
 from sla_bench.reporting.report.numbers import typeset
@@ -122,7 +122,7 @@ def section_of(store: Store, details: Details) -> Section:
         UserError: records of different protocols.
     """
     records = list(store.records())
-    table = leaderboard(records)
+    table = leaderboard_of(store, records)
     axis = _axis(table)
     rows = list(_rows(table, axis, Sources(records), details))
     trainings = {row.texts["training"] for row in rows}

@@ -1,0 +1,134 @@
+"""Figures of recorded evaluations, worked out from their samples once and kept beside the records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sla_bench.harness.record_cache import RecordCache
+from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
+from sla_bench.reporting.cells import read_figures
+from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.reading import Figure, Reading
+
+# Rises when a reading makes other figures of the same samples.
+_VERSION = 1
+_KIND = "figures"
+
+
+def leaderboard_of(store: Store, records: Iterable[RunRecord] | None = None) -> pd.DataFrame:
+    """The leaderboard of a store's records.
+
+    Args:
+        store: the records.
+        records: all of them, if they have been read already.
+
+    Raises:
+        UserError: records of different protocol versions.
+    """
+    figures = FigureCache(store.cache_file)
+    table = leaderboard(store.records() if records is None else records, figures.of)
+    figures.save()
+    return table
+
+
+class FigureCache:
+    """Reads figures of evaluations; those that were read before come from a file.
+
+    Args:
+        path: of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._cache = RecordCache(path)
+        self._known = self._cache.load(_KIND)
+        self._changed: dict[str, tuple[str, bytes]] = {}
+
+    def of(
+        self, reading: Reading, record: RunRecord, evaluation: EvaluationRecord
+    ) -> dict[str, dict[str, Figure]]:
+        """Method -> metric -> figure, as the reading of the scenario gives them."""
+        name = f"{record.run_id}/{evaluation.folder.name}"
+        signature = f"{_VERSION} {record.signature}"
+        kept = self._known.get(name)
+        if kept is not None and kept[0] == signature:
+            return _unpack(kept[1])
+        figures = read_figures(reading, record, evaluation)
+        self._changed[name] = signature, _pack(figures)
+        return figures
+
+    def save(self) -> None:
+        """Keep what was read anew."""
+        self._cache.update(_KIND, self._changed)
+        self._changed = {}
+
+
+def _pack(figures: dict[str, dict[str, Figure]]) -> bytes:
+    """A line of JSON, then the bytes of all arrays one after the other."""
+    arrays: list[bytes] = []
+    # Methods share the classes of the test images.
+    placed: dict[bytes, dict[str, Any]] = {}
+
+    def place(array: np.ndarray | None) -> dict[str, Any] | None:
+        if array is None:
+            return None
+        # A sample is a share of few queries, so that there are few different values.
+        values, codes = np.unique(array, return_inverse=True)
+        codes = codes.astype(np.min_scalar_type(max(len(values) - 1, 0)))
+        content = codes.tobytes()
+        key = content + values.tobytes()
+        if key not in placed:
+            start = sum(map(len, arrays))
+            arrays.append(content)
+            placed[key] = {
+                "start": start,
+                "size": len(codes),
+                "codes": codes.dtype.str,
+                "values": values.tolist(),
+                "type": values.dtype.str,
+            }
+        return placed[key]
+
+    header = {
+        method: {
+            metric: {
+                "value": figure.value,
+                "percent": figure.percent,
+                "higher_is_better": figure.higher_is_better,
+                "samples": place(figure.samples),
+                "strata": place(figure.strata),
+            }
+            for metric, figure in metrics.items()
+        }
+        for method, metrics in figures.items()
+    }
+    return json.dumps(header).encode() + b"\n" + b"".join(arrays)
+
+
+def _unpack(content: bytes) -> dict[str, dict[str, Figure]]:
+    head, _, arrays = content.partition(b"\n")
+
+    def array(place: dict[str, Any] | None) -> np.ndarray | None:
+        if place is None:
+            return None
+        codes = np.frombuffer(arrays, place["codes"], place["size"], place["start"])
+        return np.array(place["values"], place["type"])[codes]
+
+    return {
+        method: {
+            metric: Figure(
+                figure["value"],
+                array(figure["samples"]),
+                array(figure["strata"]),
+                figure["percent"],
+                figure["higher_is_better"],
+            )
+            for metric, figure in metrics.items()
+        }
+        for method, metrics in json.loads(head).items()
+    }
