@@ -75,6 +75,9 @@ class Details:
         settings = [_settings(record.config, evaluation.config) for record, evaluation in sources]
         shared = [n for n in settings[0] if n != "seed" and all(s[n] == settings[0][n] for s in settings)]
         varying = [n for n in settings[0] if n not in shared]
+        environments: dict[int, list[str]] = {}
+        for record, _ in sources:
+            environments.setdefault(self._environment(record), []).append(record.run_id)
         return {
             "method": method,
             "commands": commands_of((record.config, evaluation.config) for record, evaluation in sources),
@@ -87,15 +90,20 @@ class Details:
                 ],
             },
             "runs": [self._run(record) for record, _ in sources],
-            "environments": sorted({self._environment_of[record.run_id] for record, _ in sources}),
+            "environments": [[place, run_ids] for place, run_ids in environments.items()],
         }
 
     def _run(self, record: RunRecord) -> str:
-        """Take a training's curve and environment; return its id."""
+        """Take a training's curve; return its id."""
         if record.run_id not in self._curves:
             self._curves[record.run_id] = curve_of(record)
-            self._environment_of[record.run_id] = self._environments.add(_environment(record))
         return record.run_id
+
+    def _environment(self, record: RunRecord) -> int:
+        """Take a training's environment; return its number."""
+        if record.run_id not in self._environment_of:
+            self._environment_of[record.run_id] = self._environments.add(_environment(record))
+        return self._environment_of[record.run_id]
 
 
 def _settings(run: RunConfig, evaluation: EvalConfig) -> dict[str, str]:
@@ -131,10 +139,10 @@ def _environment(record: RunRecord) -> Facts:
 
 def _test_facts(row: TableRow) -> Facts:
     """What the table has no column for."""
-    kind = _INTERVALS.get(row["interval_kind"], row["interval_kind"])
+    kind = str(row["interval_kind"])
     return _known(
         ("accuracy, 95 % interval", interval(row["ci95_low"], row["ci95_high"], ".2f")),
-        ("the interval goes", kind),
+        ("the interval goes", _INTERVALS.get(kind, kind)),
         ("open interval (other images, same classes), ±", number(row["ci95_open"], ".2f")),
         ("standard error over classes (jackknife)", number(row["jackknife_se"], ".2f")),
         ("test samples", number(row["test_samples"], ",.0f")),

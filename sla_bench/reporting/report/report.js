@@ -127,10 +127,10 @@ function unfolded(place) {
     .filter((figure) => figure !== null);
   if (curves.length) parts.push(part("Learning curves", "wide", element("div", { class: "curves" }, ...curves)));
   parts.push(part("Settings", "", list(details.facts[cell.settings])));
-  cell.environments.forEach((environment, place) => {
-    const many = cell.environments.length > 1 ? ` ${place + 1} of ${cell.environments.length}` : "";
-    parts.push(part(`Environment${many}`, "", list(details.environments[environment])));
-  });
+  for (const [environment, runs] of cell.environments) {
+    const whose = runs.length < cell.runs.length ? ` of ${runs.join(", ")}` : "";
+    parts.push(part(`Environment${whose}`, "", list(details.environments[environment])));
+  }
   return element("div", { class: "unfolded" }, ...parts);
 }
 

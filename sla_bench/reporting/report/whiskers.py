@@ -11,7 +11,7 @@ import pandas as pd
 
 from sla_bench.reporting.report.numbers import number
 
-_TICKS = 3
+_TICKS = 4
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,14 @@ class Axis:
         """Return where a value lies, 0..100; values beyond an end are put there."""
         return round(100 * (min(max(value, self.low), self.high) - self.low) / (self.high - self.low), 2)
 
-    def ticks(self) -> list[tuple[float, str]]:
-        """Return place and text of a few round values; zero is one of them where it is on the axis."""
+    def ticks(self) -> list[tuple[float, str, bool]]:
+        """Return place and text of two to five round values, and whether a small screen shows it.
+
+        Zero is one of them where it is on the axis.
+        """
         step = _round_step((self.high - self.low) / _TICKS)
         numbers = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
-        return [(self.place(n * step), number(n * step, "+g") if n else "0") for n in numbers]
+        return [(self.place(n * step), number(n * step, "+g") if n else "0", n % 2 == 0) for n in numbers]
 
     def whisker(self, row: Mapping[Any, Any]) -> Whisker | None:
         """Return the dot and line of a row of the leaderboard; None where it has no gain."""
@@ -74,6 +77,6 @@ class Axis:
 
 
 def _round_step(rough: float) -> float:
-    """The next 1, 2 or 5 times a power of ten."""
+    """The next 1, 2, 2.5 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))

@@ -115,12 +115,13 @@ def test_settings_environment_and_curves_are_kept_once(tmp_path):
     ]
     (store.run_folder(ids[0]) / "history.csv").write_text(pd.DataFrame(history).to_csv(index=False))
     environment = {"python": "3.99", "versions": {"torch": "<b>"}}
-    (store.run_folder(ids[1]) / "environment.json").write_text(json.dumps(environment))
+    (store.run_folder(ids[2]) / "environment.json").write_text(json.dumps(environment))
     write_report([store], tmp_path / "report.html")
     details = details_of(read(tmp_path / "report.html"))
     assert details["curves"][ids[0]]["val_accuracy"] == [[188, 25.0], [375, 50.0]]
-    assert [["python", "3.99"], ["torch", "<b>"]] in details["environments"]
-    assert len(details["environments"]) == 2
+    baseline, other = details["cells"][0]["environments"]
+    assert (baseline[1], other[1]) == ([ids[0]], [ids[2]])
+    assert details["environments"][other[0]] == [["python", "3.99"], ["torch", "<b>"]]
     assert ["learning_rate", "0.002"] in details["facts"][details["cells"][0]["settings"]]
 
 
