@@ -301,7 +301,12 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
     for folder in store.damaged():
         print(f"passed over, can't be read: {folder}", file=sys.stderr)
     names = ", ".join(
-        ["leaderboard.csv", "leaderboard.md", *sorted(p.name for p in paths if p.suffix == ".png")]
+        [
+            "leaderboard.csv",
+            "leaderboard.md",
+            "leaderboard.tex",
+            *sorted(p.name for p in paths if p.suffix == ".png"),
+        ]
     )
     print(f"{store.folder}/: {names}")
 

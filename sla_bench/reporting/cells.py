@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from sla_bench.errors import UserError
@@ -48,6 +50,7 @@ class Cell:
         figures: by seed.
         records: by seed.
         metrics: of the row, by seed.
+        tests: size of the test and hash of its data, by seed.
     """
 
     setting: int
@@ -57,11 +60,35 @@ class Cell:
     figures: dict[int, Figure] = field(default_factory=dict)
     records: dict[int, RunRecord] = field(default_factory=dict)
     metrics: dict[int, dict[str, Any]] = field(default_factory=dict)
+    tests: dict[int, tuple[Any, str]] = field(default_factory=dict)
 
     @property
-    def seeds(self) -> set[int]:
-        """Seeds that have a figure."""
-        return set(self.figures)
+    def seeds(self) -> list[int]:
+        """Seeds whose test is the one that most seeds have (of equals the larger), ascending."""
+        sizes = Counter(size for size, _ in self.tests.values())
+        if len(sizes) == 1:
+            return sorted(self.tests)
+        usual = max(sizes, key=lambda size: (sizes[size], size))
+        return sorted(seed for seed, (size, _) in self.tests.items() if size == usual)
+
+    def seeds_shared_with(self, other: Cell) -> list[int]:
+        """Seeds of both on the same test of the same data, ascending."""
+        return [s for s in self.seeds if s in other.seeds and self.tests[s] == other.tests[s]]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An evaluation, the columns that its rows share, and the number of their setting."""
+
+    record: RunRecord
+    evaluation: EvaluationRecord
+    reading: Reading
+    shared: dict[str, Any]
+    setting: int
+
+    @cached_property
+    def size(self) -> Any:
+        return self.reading.test_size(self.evaluation)
 
 
 class Cells:
@@ -85,10 +112,19 @@ class Cells:
         readings: dict[str, Reading] = {
             name: SCENARIOS.load(name, "reading") for name in {r.config.scenario for r in records}
         }
-        for record in records:
-            reading = readings[record.config.scenario]
-            for evaluation in _largest(record.evaluations, reading):
-                self._add(record, evaluation, reading)
+        found = [
+            _Found(record, evaluation, reading, shared, self._number(shared))
+            for record in records
+            for reading in (readings[record.config.scenario],)
+            for evaluation in record.evaluations
+            for shared in (reading.setting_key(record, evaluation),)
+        ]
+        for one in _most_common_tests(found):
+            self._add(one)
+
+    def _number(self, shared: dict[str, Any]) -> int:
+        identity = (*(shared[name] for name in _ORDER), *shared.values())
+        return self._settings.setdefault(identity, len(self._settings))
 
     def __iter__(self) -> Iterator[Cell]:
         """Settings together, the methods of each as registered, rows and metrics as recorded."""
@@ -100,21 +136,21 @@ class Cells:
         """The same setting and metric of another method, if it is recorded."""
         return self._cells.get((cell.setting, method, cell.key["metric"]))
 
-    def _add(self, record: RunRecord, evaluation: EvaluationRecord, reading: Reading) -> None:
-        shared = reading.setting_key(record, evaluation)
-        identity = (*(shared[name] for name in _ORDER), *shared.values())
-        setting = self._settings.setdefault(identity, len(self._settings))
-        rank = self._rank.get(record.config.method, len(self._rank))
-        seed = record.config.seed
-        for row, (method, metrics) in enumerate(self._figures(reading, record, evaluation).items()):
+    def _add(self, found: _Found) -> None:
+        evaluation, reading, setting = found.evaluation, found.reading, found.setting
+        config = found.record.config
+        rank = self._rank.get(config.method, len(self._rank))
+        figures = self._figures(reading, found.record, evaluation)
+        for row, (method, metrics) in enumerate(figures.items()):
             for column, (metric, figure) in enumerate(metrics.items()):
                 cell = self._cells.get((setting, method, metric))
                 if cell is None:
-                    key = {**shared, "method": method, "metric": metric}
+                    key = {**found.shared, "method": method, "metric": metric}
                     cell = Cell(setting, key, reading, (rank, row, column))
                     self._cells[setting, method, metric] = cell
-                cell.figures[seed], cell.records[seed] = figure, record
-                cell.metrics[seed] = evaluation.metrics[method]
+                cell.figures[config.seed], cell.records[config.seed] = figure, found.record
+                cell.metrics[config.seed] = evaluation.metrics[method]
+                cell.tests[config.seed] = found.size, evaluation.data_hash
 
 
 def _check_protocols(records: list[RunRecord]) -> None:
@@ -126,11 +162,16 @@ def _check_protocols(records: list[RunRecord]) -> None:
         )
 
 
-def _largest(evaluations: Iterable[EvaluationRecord], reading: Reading) -> list[EvaluationRecord]:
-    """Of evaluations of one setting, the one with most samples."""
-    best: dict[tuple[Any, ...], EvaluationRecord] = {}
-    for evaluation in evaluations:
-        key = reading.same_test(evaluation.config)
-        if key not in best or reading.test_size(evaluation) > reading.test_size(best[key]):
-            best[key] = evaluation
+def _most_common_tests(found: list[_Found]) -> list[_Found]:
+    """Of the evaluations of a run that differ in size only, the one that most runs have; then the largest."""
+    runs = Counter((one.setting, one.size) for one in found)
+    best: dict[tuple[Any, ...], _Found] = {}
+    for one in found:
+        key = (one.record.run_id, one.reading.same_test(one.evaluation.config))
+        other = best.get(key)
+        if other is None or (runs[one.setting, one.size], one.size) > (
+            runs[other.setting, other.size],
+            other.size,
+        ):
+            best[key] = one
     return list(best.values())

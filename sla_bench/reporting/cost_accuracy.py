@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sla_bench.reporting import style
 from sla_bench.reporting.line_panels import mark, name_places, titled_groups
-from sla_bench.reporting.panel_grid import panel_grid
+from sla_bench.reporting.panel_grid import panel_grid, width_of
 from sla_bench.reporting.panels import interval_limits
 from sla_bench.reporting.row_names import SAME_BUT_LONGER, augments_labels
 from sla_bench.reporting.table_texts import TEST_ONLY, TRAINING
@@ -169,7 +169,7 @@ def side_by_side(images: np.ndarray) -> np.ndarray:
 def _list(
     axes: Axes, panel: CostPanel, markers: dict[str, str], matched: Collection[str], inches: float
 ) -> None:
-    per_inch = 1 / (axes.get_position().width * axes.figure.get_size_inches()[0])
+    per_inch = 1 / width_of(axes)
     line = 1.1 * style.LINE_INCHES / inches
     start = 1 + 0.2 * per_inch
     axes.text(start, 1 - 0.4 * line, _LIST_HEAD, transform=axes.transAxes, va="center", color=style.GREY)

@@ -46,10 +46,9 @@ def gain_panels(leaderboard: pd.DataFrame, axis: SettingAxis) -> list[LinePanel]
     """
     rows = leaderboard[(leaderboard["reference"] == BASELINE) & leaderboard[_GAIN[0]].notna()]
     places = [axis.split(setting) for setting in rows["setting"]]
-    rows = rows.assign(
-        place=[None if found is None else found[1] for found in places],
-        setting=[None if found is None else found[0] for found in places],
-    ).dropna(subset="place")
+    rows = rows[[found is not None for found in places]]
+    rests, numbers = zip(*filter(None, places), strict=True) if len(rows) else ((), ())
+    rows = rows.assign(setting=list(rests), place=list(numbers))
     named, further = ["dataset", "setting", "learner"], [c for c in TRAINING if c != "dataset"]
     panels = []
     for title, part in titled_groups(rows, named, further) if len(rows) else []:

@@ -100,7 +100,7 @@ def _adjusted(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> list[dict[str, Any]]:
-    seeds = sorted(cell.seeds)
+    seeds = cell.seeds
     records = [cell.records[s] for s in seeds]
     figures = [cell.figures[s] for s in seeds]
     interval = _interval(figures)
@@ -129,7 +129,7 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> list[dict[st
     if metric == "accuracy":
         for name in cell.reading.matched_references.get(method, ()):
             other = cells.beside(cell, name)
-            if other is not None and other.seeds & cell.seeds:
+            if other is not None and cell.seeds_shared_with(other):
                 references[name] = other
     return [{**common, "reference": name, **_gain(cell, other)} for name, other in references.items()]
 
@@ -141,7 +141,7 @@ def _interval(figures: Sequence[Figure]) -> MeanInterval:
 
 
 def _gain(cell: Cell, reference: Cell | None) -> dict[str, Any]:
-    seeds = sorted(cell.seeds & reference.seeds) if reference else []
+    seeds = cell.seeds_shared_with(reference) if reference else []
     if reference is None or not seeds:
         return {}
     treated, base = [cell.figures[s] for s in seeds], [reference.figures[s] for s in seeds]

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from sla_bench.reporting import style
-from sla_bench.reporting.panel_grid import panel_grid
+from sla_bench.reporting.panel_grid import panel_grid, width_of
 from sla_bench.reporting.panels import interval_limits, text_of
 from sla_bench.reporting.row_names import augments_labels
 
@@ -221,7 +221,7 @@ def name_ends(axes: Axes, ends: dict[str, float], looks: dict[str, dict[str, Any
     places = style.spread_apart(np.clip(heights, 0, 1).tolist(), gap)
     if len(places) and np.ptp(places) <= 1:
         places = places + max(0.0, -places.min()) - max(0.0, places.max() - 1)
-    per_inch = 1 / (axes.get_position().width * axes.figure.get_size_inches()[0])
+    per_inch = 1 / width_of(axes)
     for name, place in zip(ends, places, strict=True):
         look = looks[name]
         if "marker" in look:

@@ -12,6 +12,11 @@ from sla_bench.reporting import class_axes, style
 _LEFT, _TICKS, _GAP = 0.45, 0.36, 0.06
 
 
+def width_of(axes: Axes) -> float:
+    """Width of an axes in inches."""
+    return float(axes.bbox.width / axes.figure.dpi)
+
+
 def panel_grid(
     titles: Sequence[str], right: float, plot: float, labels: tuple[str, str], caption: str
 ) -> tuple[Figure, list[Axes]]:

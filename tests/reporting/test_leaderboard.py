@@ -186,3 +186,41 @@ def test_an_empty_store_gives_an_empty_table(capsys):
     print_table(empty)
     assert "no finished runs" in capsys.readouterr().out
     assert "No finished runs" in markdown(empty)
+
+
+def test_one_run_that_was_tested_on_more_episodes_is_read_on_those_that_all_have(tmp_path):
+    write_records(tmp_path, BOTH, seeds=(0, 1, 2))
+    store, _ = write_records(tmp_path, BOTH, seeds=(0,), settings=("episodes=90",))
+    table = leaderboard(store.records())
+    assert set(table["test_samples"]) == {60}
+    assert set(table["seeds"]) == {3}
+
+
+def test_seeds_and_methods_are_compared_on_the_same_test_only(tmp_path):
+    accuracies = {"baseline": 0.5, "SLA+AG": 0.6}
+    write_records(tmp_path, accuracies, seeds=(0, 1))
+    write_records(tmp_path, {"baseline": 0.5}, seeds=(2, 3), settings=("episodes=60",))
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, seeds=(2, 3, 4), settings=("episodes=90",))
+    table = leaderboard(store.records())
+    row = row_of(table, "SLA+AG")
+    assert (row["test_samples"], len(row["run_ids"].split())) == (90, 3)
+    assert pd.isna(row["relative_gain_pct"])
+    assert row_of(table, "baseline", None)["seeds"] == 4
+
+
+def test_tests_on_other_data_are_not_paired(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6}, seeds=(0, 1, 2))
+    record = next(r for r in store.records() if r.config.method == "sla" and r.config.seed == 1)
+    path = record.evaluations[0].folder / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_hash": "other"}))
+    row = row_of(leaderboard(store.records()), "SLA+AG")
+    assert row["seeds"] == 2
+    assert len(row["run_ids"].split()) == 3
+
+
+def test_a_method_that_is_not_known_here_comes_last(tmp_path):
+    store, ids = write_records(tmp_path, BOTH, seeds=(0, 1))
+    for run_id in ids:
+        path = store.run_folder(run_id) / "config.json"
+        path.write_text(path.read_text().replace('"method": "baseline"', '"method": "=cmd()"'))
+    assert list(leaderboard(store.records())["method"])[-1] == "baseline+TTA"
