@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,6 @@ _PACKAGES = ("sla-bench", "torch", "torchvision", "numpy", "scipy", "pandas", "p
 
 def describe(threads: int, device: str) -> dict[str, Any]:
     """Return versions, hardware, threads and the code's revision, for the record."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -28,7 +23,7 @@ def describe(threads: int, device: str) -> dict[str, Any]:
         "bf16_instructions": has_bf16_instructions(),
         "threads": threads,
         "device": device,
-        "versions": versions,
+        "versions": dict(_versions()),
         "code": _revision(),
     }
 
@@ -43,10 +38,22 @@ def has_bf16_instructions() -> bool | None:
     return None if flags is None else any(flag.endswith("bf16") for flag in flags.split())
 
 
+@cache
+def _versions() -> tuple[tuple[str, str], ...]:
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            found.append((package, "not installed"))
+    return tuple(found)
+
+
 def _processor() -> str:
     return _cpuinfo("model name") or platform.processor()
 
 
+@cache
 def _cpuinfo(key: str) -> str | None:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -56,6 +63,7 @@ def _cpuinfo(key: str) -> str | None:
     return None
 
 
+@cache
 def _revision() -> str:
     package = Path(__file__).parent.parent
     try:

@@ -125,8 +125,13 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
     return jobs
 
 
-def perform(job: Job, progress: Progress) -> None:
+def perform(job: Job, progress: Progress, scenario: Any = None) -> None:
     """Train unless recorded, from the last checkpoint on, then add the missing evaluations.
+
+    Args:
+        job: what to do.
+        progress: told each step.
+        scenario: has `run` and `evaluate`; by default the job's own.
 
     Raises:
         RunClaimedError: another process works on this run.
@@ -136,10 +141,10 @@ def perform(job: Job, progress: Progress) -> None:
         # What another process has done since the job was made is not done again.
         if not job.is_recorded():
             remove_temporaries(job.store.run_folder(job.run_id))
-            _perform(job, progress)
+            _perform(job, progress, scenario or SCENARIOS.load(job.run.scenario))
 
 
-def _perform(job: Job, progress: Progress) -> None:
+def _perform(job: Job, progress: Progress, scenario: Any) -> None:
     import torch
     from safetensors.torch import load_file, save
 
@@ -147,7 +152,7 @@ def _perform(job: Job, progress: Progress) -> None:
 
     torch.set_num_threads(job.run.threads)
     device = pick_device(job.device)
-    scenario, store = SCENARIOS.load(job.run.scenario), job.store
+    store = job.store
     checkpoints = FileCheckpoints(store.checkpoint_folder(job.run_id), job.checkpoint_seconds)
     training = None
     if store.has_run(job.run_id):

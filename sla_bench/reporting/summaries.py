@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,19 @@ from sla_bench.reporting.table_texts import ONE_SEED, TRAINING, one_line, traini
 from sla_bench.statistics import interquartile_mean, share_of_losses
 
 _CELL = ["dataset", "setting", "learner", "train_shots"]
+_NEEDED = [
+    *_CELL,
+    "method",
+    "metric",
+    "reference",
+    "seeds",
+    "relative_gain_pct",
+    "gain_ci95_low",
+    "gain_ci95_high",
+    "p_value",
+    "p_holm",
+    "interval_kind",
+]
 
 
 def below(block: pd.DataFrame) -> list[str]:
@@ -23,15 +38,15 @@ def primary_contrasts(block: pd.DataFrame) -> list[str]:
     """Name the scenario's primary contrast with its gain, interval and p, for each row that shows it."""
     reading: Reading = SCENARIOS.load(str(block["scenario"].iloc[0]), "reading")
     primary = reading.primary
-    wanted = (
-        (block["metric"] == "accuracy")
-        & block["setting"].str.endswith(primary.setting_end)
-        & (block["learner"] == primary.learner)
-        & (block["method"] == primary.method)
-        & (block["reference"] == primary.reference)
-    )
     found = []
-    for _, row in block[wanted].iterrows():
+    for row in _accuracies(block):
+        if not (
+            row["setting"].endswith(primary.setting_end)
+            and row["learner"] == primary.learner
+            and row["method"] == primary.method
+            and row["reference"] == primary.reference
+        ):
+            continue
         sure = f"one seed {ONE_SEED}, no p"
         if pd.notna(row["p_value"]):
             sure = f"{row['seeds']} seeds, p {row['p_value']:.2g}, after Holm {row['p_holm']:.2g}"
@@ -52,15 +67,18 @@ def gains_over_cells(rows: pd.DataFrame) -> list[str]:
     Returns:
         One sentence per method and reference that have a gain in at least two cells.
     """
-    gains = rows[(rows["metric"] == "accuracy") & rows["relative_gain_pct"].notna()]
-    gains = gains[[augments_labels(method) for method in gains["method"]]]
+    contrasts: dict[tuple[str, str], list[dict[Any, Any]]] = {}
+    for row in _accuracies(rows):
+        if augments_labels(row["method"]) and pd.notna(row["relative_gain_pct"]):
+            contrasts.setdefault((row["method"], row["reference"]), []).append(row)
     found = []
-    for (method, reference), part in gains.groupby(["method", "reference"], sort=False):
-        if part[_CELL].drop_duplicates().shape[0] < 2:
+    for (method, reference), part in contrasts.items():
+        # Not a number, which stands where nothing was trained in shots, is not equal to itself.
+        if len({tuple(str(row[name]) for name in _CELL) for row in part}) < 2:
             continue
-        values = part["relative_gain_pct"].to_numpy(dtype=float)
+        values = np.array([row["relative_gain_pct"] for row in part], dtype=float)
         losses = round(share_of_losses(values) * len(values))
-        single = int((part["interval_kind"] == "test-only").sum())
+        single = sum(row["interval_kind"] == "test-only" for row in part)
         marked = f"; {single} of the cells of one seed {ONE_SEED}" if single else ""
         found.append(
             f"{method} against {reference}: interquartile mean of the gains "
@@ -68,6 +86,12 @@ def gains_over_cells(rows: pd.DataFrame) -> list[str]:
             f"{losses} of {len(values)} cells ({100 * losses / len(values):.0f} %){marked}."
         )
     return found
+
+
+def _accuracies(rows: pd.DataFrame) -> list[dict[Any, Any]]:
+    """The rows of accuracies, with the columns that sentences are about."""
+    # Row by row in Python: filters of whole frames cost milliseconds for each of many small blocks.
+    return [row for row in rows[_NEEDED].to_dict("records") if row["metric"] == "accuracy"]
 
 
 def over_datasets(table: pd.DataFrame) -> list[tuple[str, list[str]]]:

@@ -33,9 +33,9 @@ def notes(table: pd.DataFrame) -> list[str]:
         )
     if table["budget"].str.startswith("smoke").any():
         found.append("Budget smoke only shows that everything runs: weak baselines inflate relative gains.")
-    for scenario, part in table.groupby("scenario", sort=False):
+    for scenario in table["scenario"].unique():
         reading: Reading = SCENARIOS.load(str(scenario), "reading")
-        found += reading.notes(part)
+        found += reading.notes(table[table["scenario"] == scenario])
     return found
 
 
@@ -168,9 +168,21 @@ def best_rows(block: pd.DataFrame) -> pd.Index:
     Args:
         block: rows of one metric of one of `blocks`.
     """
-    best = block["value"] == block.groupby(["setting", "learner"])["value"].transform("max")
-    gains = (block["p_holm"] < SIGNIFICANT) & (block["relative_gain_pct"] > 0)
-    return block.index[best & gains & (block["interval_kind"] != "test-only")]
+    rows = block[["setting", "learner", "value", "p_holm", "relative_gain_pct", "interval_kind"]].to_dict(
+        "records"
+    )
+    best: dict[tuple[str, str], float] = {}
+    for row in rows:
+        cell = row["setting"], row["learner"]
+        best[cell] = max(best.get(cell, row["value"]), row["value"])
+    wanted = [
+        row["value"] == best[row["setting"], row["learner"]]
+        and row["p_holm"] < SIGNIFICANT
+        and row["relative_gain_pct"] > 0
+        and row["interval_kind"] != "test-only"
+        for row in rows
+    ]
+    return block.index[wanted]
 
 
 def title_of(block: pd.DataFrame) -> str:

@@ -1,0 +1,86 @@
+"""`datasets`: what there is, what is on disk, how to get the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+
+from sla_bench.commands.options import NO_FOLDERS, Folders
+
+datasets_app = App(name="datasets", help="What data sets there are, what is on disk, how to get the rest.")
+
+
+@datasets_app.default
+def list_datasets(*, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+    """List the data sets and whether their files are there."""
+    from sla_bench.datasets.overview import overview
+
+    Console(soft_wrap=True, highlight=False).print(overview(folders.data_root))
+    return 0
+
+
+@datasets_app.command
+def info(
+    name: str,
+    *,
+    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+    sheet: Path | None = None,
+) -> int:
+    """Say what a data set is, what is on disk, and how to get it.
+
+    Parameters
+    ----------
+    name: str
+        Data set.
+    sheet: Path
+        Write a contact sheet of the training images to this PNG file.
+    """
+    from sla_bench.datasets.overview import describe, write_sheet
+
+    Console(soft_wrap=True, highlight=False).print(describe(name, folders.data_root), markup=False)
+    if sheet is not None:
+        write_sheet(name, folders.data_root, sheet)
+        print(sheet)
+    return 0
+
+
+@datasets_app.command
+def prepare(
+    name: str,
+    *,
+    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+    source: Path | None = None,
+) -> int:
+    """Render, convert or download once what runs need.
+
+    Parameters
+    ----------
+    name: str
+        Data set.
+    source: Path
+        Where its files lie, if not below the data root.
+    """
+    from sla_bench.datasets.named import dataset_named
+
+    for path in dataset_named(name).prepare(folders.data_root, source):
+        print(path)
+    return 0
+
+
+@datasets_app.command
+def verify(name: str, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+    """Compare the files on disk with what they should be.
+
+    Parameters
+    ----------
+    name: str
+        Data set.
+    """
+    from sla_bench.datasets.overview import verify as verify_files
+
+    for line in verify_files(name, folders.data_root):
+        print(line)
+    return 0

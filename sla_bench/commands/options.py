@@ -1,0 +1,40 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from pydantic import BaseModel, ConfigDict, Field
+
+from sla_bench.datasets.named import default_data_root
+from sla_bench.harness.launch_options import Launch
+
+
+class Folders(BaseModel):
+    """Where things lie."""
+
+    model_config = ConfigDict(frozen=True)
+    data_root: Path = Field(
+        default_factory=default_data_root,
+        description="data files; default: $SLA_BENCH_DATA or datasets/",
+    )
+    out: Path = Field(Path("results"), description="records, leaderboard, plots")
+
+
+class Execution(Folders, Launch):
+    """How the runs are executed; it changes no result."""
+
+    keep_models: Literal["all", "none"] = Field(
+        "all", description="none: weights are not written, and runs can't be evaluated again"
+    )
+    checkpoint_every: float = Field(
+        60.0, ge=0, description="seconds between checkpoints, from which a killed run goes on"
+    )
+    dry_run: bool = Field(False, description="only list the runs and which are recorded")
+
+
+Settings = Annotated[list[str] | None, Parameter(name="--set", help="key=value: any field of the config")]
+NO_EXECUTION = Execution()
+NO_FOLDERS = Folders()

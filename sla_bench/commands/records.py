@@ -1,0 +1,129 @@
+"""Tables, plots and report from the records; records to and from an archive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from sla_bench.commands.options import NO_FOLDERS, Folders
+from sla_bench.errors import UserError
+from sla_bench.registry import SCENARIOS
+
+
+def leaderboard(
+    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+) -> int:
+    """Build the tables again from the records, and print them.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    """
+    from sla_bench.reporting.files import write_leaderboard
+    from sla_bench.reporting.terminal import print_table
+
+    for store in stores_of(scenario, folders):
+        print_table(write_leaderboard(store))
+    return 0
+
+
+def plot(
+    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+) -> int:
+    """Draw the plots again from the records.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    """
+    from sla_bench.reporting.files import write_leaderboard, write_plots
+
+    for store in stores_of(scenario, folders):
+        for path in write_plots(store, write_leaderboard(store)):
+            print(path)
+    return 0
+
+
+def report(
+    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+) -> int:
+    """Write results/report.html: tables that sort and filter, each row with all that it was made of.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    """
+    from sla_bench.reporting.report.page import write_report
+
+    path = folders.out / "report.html"
+    for section in write_report(stores_of(scenario, folders), path):
+        for name in section.damaged:
+            folder = folders.out / section.name / "runs" / name
+            print(f"passed over, can't be read: {folder}", file=sys.stderr)
+    print(path)
+    return 0
+
+
+def stores_of(scenario: str | None, folders: Folders) -> list[Any]:
+    """Stores with at least one finished run, of one scenario or of all.
+
+    Raises:
+        UserError: there is none, or no such scenario.
+    """
+    from sla_bench.harness.store import Store
+
+    names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
+    stores = [s for s in (Store(folders.out, name) for name in names) if any(s.records())]
+    if not stores:
+        raise UserError(f"no finished runs in {folders.out}; python -m sla_bench run {names[0]} makes some")
+    return stores
+
+
+def export(
+    file: Path,
+    *,
+    scenario: list[str] | None = None,
+    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+) -> int:
+    """Write the records, without weights, to one compact file, so that a grid can go on elsewhere.
+
+    Parameters
+    ----------
+    file: Path
+        The archive, `NAME.zip`.
+    scenario: list[str]
+        Only these; default: each that has records.
+    """
+    from sla_bench.harness.exchange import export_records
+
+    names: list[str | None] = list(dict.fromkeys(scenario)) if scenario else [None]
+    stores = [store for name in names for store in stores_of(name, folders)]
+    written = export_records(stores, file)
+    print(f"{file}: {written.runs} runs, {written.evaluations} evaluations, {file.stat().st_size:,} bytes")
+    for folder in (f for store in stores for f in store.damaged()):
+        print(f"passed over, can't be read: {folder}", file=sys.stderr)
+    return 0
+
+
+def import_(file: Path, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+    """Add the records of an archive that are not here yet; `leaderboard` then shows them.
+
+    Parameters
+    ----------
+    file: Path
+        As `export` wrote it.
+    """
+    from sla_bench.harness.exchange import import_records
+
+    added = import_records(file, folders.out)
+    print(
+        f"added {added.runs} runs and {added.evaluations} evaluations to {folders.out}; "
+        f"{added.there} runs were there already"
+    )
+    return 0

@@ -1,0 +1,215 @@
+"""`run` and `evaluate`: train and test what is not recorded, then show the table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from sla_bench.commands.options import NO_EXECUTION, Execution, Settings
+from sla_bench.errors import UserError
+from sla_bench.grid import form_of, options_model, span
+from sla_bench.registry import LAUNCHERS, SCENARIOS
+
+run_app = App(
+    name="run", help="Train, evaluate and show the table; what is recorded already is not done again."
+)
+
+
+def _add_scenario(name: str) -> None:
+    form = form_of(name)
+    options_type = options_model(form)
+    no_options = options_type()
+
+    def run_scenario(
+        *,
+        options: Any = no_options,
+        execution: Execution = NO_EXECUTION,
+        controls: bool = False,
+        set_: list[str] | None = None,
+    ) -> int:
+        values: dict[str, Any] = options.model_dump()
+        if controls:
+            values["method"] = [*values["method"], "controls"]
+        return _run(span(form, values, set_ or []), name, execution, hint=not controls)
+
+    run_scenario.__doc__ = f"""{SCENARIOS[name].summary}
+
+    Parameters
+    ----------
+    controls: bool
+        Add the controls to the methods: is it SLA, or more of something?
+    """
+    # The type of the options is made at run time, so the signature can't name it.
+    run_scenario.__annotations__ = {
+        "options": Annotated[options_type, Parameter(name="*")],
+        "execution": Annotated[Execution, Parameter(name="*")],
+        "controls": bool,
+        "set_": Settings,
+        "return": int,
+    }
+    run_app.command(run_scenario, name=name)
+
+
+for _scenario in SCENARIOS:
+    _add_scenario(_scenario)
+
+
+@run_app.default
+def run_file(
+    file: Path | None = None,
+    *,
+    execution: Annotated[Execution, Parameter(name="*")] = NO_EXECUTION,
+    yes: bool = False,
+) -> int:
+    """Train, evaluate and show the table; what is recorded already is not done again.
+
+    Parameters
+    ----------
+    file: Path
+        A grid file, see docs/grids.md; or one of the scenarios below with its options.
+    yes: bool
+        Don't ask before a grid of more than 10,000 runs.
+    """
+    from sla_bench.grid_files import tasks_of_file
+
+    if file is None:
+        run_app.help_print()
+        return 0
+    tasks = tasks_of_file(file, yes, elsewhere=(*Execution.model_fields, "yes"))
+    return max(_run(of_one, scenario, execution, hint=False) for scenario, of_one in tasks.items())
+
+
+def evaluate(
+    run_id: str,
+    *,
+    execution: Annotated[Execution, Parameter(name="*")] = NO_EXECUTION,
+    ways: int | None = None,
+    shots: int | None = None,
+    queries: int | None = None,
+    episodes: int | None = None,
+    test_seed: int | None = None,
+    set_: Settings = None,
+) -> int:
+    """Evaluate a finished training again, in any setting; nothing is trained.
+
+    Parameters
+    ----------
+    run_id: str
+        Name of a folder in results/<scenario>/runs/ (its beginning is enough), or the path of one, or of its
+        model.safetensors.
+    ways: int
+        Ways of a test episode.
+    shots: int
+        Support images per class.
+    queries: int
+        Query images per class.
+    episodes: int
+        Test episodes.
+    test_seed: int
+        Chooses the test episodes.
+    """
+    from sla_bench.grid import evaluation_of
+    from sla_bench.harness.store import Store
+    from sla_bench.reporting.run_list import find_run
+
+    if (path := Path(run_id)).exists():
+        folder = path.resolve() if path.is_dir() else path.resolve().parent
+        run_id, execution = folder.name, execution.model_copy(update={"out": folder.parent.parent.parent})
+    stores = [Store(execution.out, scenario) for scenario in SCENARIOS]
+    record = find_run([r for store in stores for r in store.records()], run_id)
+    changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
+    task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
+    return _run([task], record.config.scenario, execution, hint=False, retrain=record.run_id)
+
+
+def _run(
+    tasks: Sequence[Any], scenario: str, execution: Execution, hint: bool, retrain: str | None = None
+) -> int:
+    from sla_bench.harness.jobs import make_jobs
+    from sla_bench.harness.store import Store
+
+    store = Store(execution.out, scenario)
+    jobs = make_jobs(
+        tasks,
+        execution.data_root,
+        execution.out,
+        execution.device,
+        keep_models=execution.keep_models == "all",
+        checkpoint_seconds=execution.checkpoint_every,
+    )
+    if retrain is not None and jobs[0].run_id != retrain:
+        raise UserError(f"run {retrain} was trained on other data than {execution.data_root} holds")
+    if execution.dry_run:
+        from sla_bench.harness.launching import runs_at_a_time
+        from sla_bench.reporting.dry_run import dry_run_lines
+
+        for line in dry_run_lines(jobs, store, runs_at_a_time(jobs, execution)):
+            print(line)
+        return 0
+    code = _execute(jobs, store, execution)
+    _report(store, [j.run_id for j in jobs], hint)
+    return code
+
+
+def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
+    from sla_bench.harness.environment import has_bf16_instructions
+    from sla_bench.harness.files import check_writable, write_text
+    from sla_bench.reporting.figure_cache import leaderboard_of
+    from sla_bench.reporting.files import rows_of_runs
+    from sla_bench.reporting.leaderboard import BASELINE
+    from sla_bench.reporting.terminal import Board, print_table
+
+    open_jobs = [j for j in jobs if not j.is_recorded()]
+    if len(open_jobs) < len(jobs):
+        print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")
+    if not open_jobs:
+        return 0
+    if any(j.run.precision == "bf16" for j in open_jobs) and has_bf16_instructions() is False:
+        print(
+            "this processor has no bf16 instructions; on it --precision bf16 is several times slower",
+            file=sys.stderr,
+        )
+    launch = LAUNCHERS.load(execution.launcher)
+    check_writable(store.folder)
+    failures = []
+    shown = False
+    with Board(len(open_jobs)) as board, closing(launch(open_jobs, execution)) as all_news:
+        for news in all_news:
+            board.show(news)
+            if news.kind == "failed":
+                failures.append(news)
+                if news.log:
+                    path = store.folder / "logs" / f"{news.job.run_id}.log"
+                    write_text(path, news.log)
+                    board.console.print(f"its log: {path}", soft_wrap=True, highlight=False)
+            if news.kind == "done" and not shown and news.job.run.method == BASELINE and len(open_jobs) > 1:
+                shown = True
+                print_table(rows_of_runs(leaderboard_of(store), [news.job.run_id]))
+    return max((n.exit_code for n in failures), default=0)
+
+
+def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
+    from sla_bench.reporting.files import rows_of_runs, write_leaderboard, write_plots
+    from sla_bench.reporting.terminal import print_table
+
+    table = write_leaderboard(store)
+    print_table(rows_of_runs(table, run_ids))
+    paths = write_plots(store, table)
+    if hint:
+        print("Is it SLA, or more images, views and ways? The same command with --controls says.")
+    for folder in store.damaged():
+        print(f"passed over, can't be read: {folder}", file=sys.stderr)
+    names = ", ".join(
+        [
+            "leaderboard.csv",
+            "leaderboard.md",
+            "leaderboard.tex",
+            *sorted(p.name for p in paths if p.suffix == ".png"),
+        ]
+    )
+    print(f"{store.folder}/: {names}")

@@ -1,0 +1,104 @@
+"""`runs`: the recorded trainings, one by one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from sla_bench.commands.options import NO_FOLDERS, Folders
+from sla_bench.commands.records import stores_of
+from sla_bench.registry import SCENARIOS
+
+runs_app = App(name="runs", help="List, show, compare and prune the recorded runs.")
+
+
+@runs_app.default
+def list_recorded(
+    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+) -> int:
+    """List the recorded runs: id, what was trained, accuracies in %, seconds of training.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    """
+    from sla_bench.reporting.run_list import list_runs
+
+    for store in stores_of(scenario, folders):
+        for line in list_runs(store.records()):
+            print(line)
+        for folder in store.damaged():
+            print(f"can't be read: {folder}", file=sys.stderr)
+    return 0
+
+
+@runs_app.command
+def show(run_id: str, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+    """Show all of a record, with the command that makes it again.
+
+    Parameters
+    ----------
+    run_id: str
+        Name of a folder in results/<scenario>/runs/ (its beginning is enough).
+    """
+    from sla_bench.reporting.run_list import find_run, show_run
+
+    records = [record for store in stores_of(None, folders) for record in store.records()]
+    for line in show_run(find_run(records, run_id)):
+        print(line)
+    return 0
+
+
+@runs_app.command
+def compare(first: str, second: str, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+    """Show what differs between two runs: config, training, environment, accuracies.
+
+    Parameters
+    ----------
+    first: str
+        A run id (its beginning is enough).
+    second: str
+        Another.
+    """
+    from sla_bench.reporting.run_list import compare_runs, find_run
+
+    records = [record for store in stores_of(None, folders) for record in store.records()]
+    for line in compare_runs(find_run(records, first), find_run(records, second)):
+        print(line)
+    return 0
+
+
+@runs_app.command
+def prune(
+    scenario: str | None = None,
+    *,
+    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+    yes: bool = False,
+) -> int:
+    """Delete what serves no table: unfinished and damaged runs, those of another protocol, old checkpoints.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: all.
+    yes: bool
+        Don't ask.
+    """
+    from sla_bench.confirmation import confirm
+    from sla_bench.harness.pruning import leftovers
+    from sla_bench.harness.pruning import prune as delete
+    from sla_bench.harness.store import Store
+
+    names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
+    found = [leftover for name in names for leftover in leftovers(Store(folders.out, name))]
+    for leftover in found:
+        print(f"{leftover.path}: {leftover.why}")
+    if not found:
+        print("nothing to delete")
+        return 0
+    confirm(f"{len(found)} folders would be deleted", "Delete them?", yes)
+    print(f"deleted {delete(found)}")
+    return 0
