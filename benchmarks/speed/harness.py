@@ -26,7 +26,7 @@ from sla_bench.harness.store import Store
 from sla_bench.reporting.files import write_leaderboard
 from sla_bench.scenarios.base import Evaluation, Training
 
-SEEDS = 5
+SEEDS, LEARNERS = 10, ["protonet", "metaoptnet-rr", "metaoptnet-svm"]
 ROWS = {"baseline": ("baseline", "baseline+TTA"), "sla": ("SLA+AG", "SLA+SI", "SLA+plain", "SLA+plain+TTA")}
 
 
@@ -56,10 +56,10 @@ class NoScenario:
 
 
 def jobs_of(runs: int, out: Path) -> list[Job]:
-    """So many jobs: baseline and SLA, five seeds, as many recipes as that takes."""
+    """So many jobs: baseline and SLA, all learners, ten seeds, as many recipes as that takes."""
     jobs = []
-    for k in range(-(-runs // (2 * SEEDS))):
-        options = options_model(FORM)(seed=list(range(SEEDS))).model_dump()
+    options = options_model(FORM)(learner=LEARNERS, seed=list(range(SEEDS))).model_dump()
+    for k in range(-(-runs // (2 * len(LEARNERS) * SEEDS))):
         for task in span(FORM, options, [f"learning_rate={1e-4 * (k + 1):.6f}", "episodes=600"]):
             evaluations = {e.digest(data="none"): e for e in task.evaluations}
             run_id = task.run.digest(data="none")

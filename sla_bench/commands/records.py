@@ -12,6 +12,8 @@ from sla_bench.commands.options import NO_FOLDERS, Folders
 from sla_bench.errors import UserError
 from sla_bench.registry import SCENARIOS
 
+_MOST_ROWS_PRINTED = 2000
+
 
 def leaderboard(
     scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
@@ -27,7 +29,11 @@ def leaderboard(
     from sla_bench.reporting.terminal import print_table
 
     for store in stores_of(scenario, folders):
-        print_table(write_leaderboard(store))
+        table = write_leaderboard(store)
+        if len(table) > _MOST_ROWS_PRINTED:
+            print(f"{len(table):,} rows, too many to print: {store.folder / 'leaderboard.md'}")
+        else:
+            print_table(table)
     return 0
 
 
