@@ -15,6 +15,7 @@ from sla_bench.errors import UserError
 from sla_bench.grid import Task
 from sla_bench.harness.files import remove_temporaries
 from sla_bench.harness.locks import claim
+from sla_bench.harness.memory import give_back_memory
 from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
 
@@ -166,6 +167,7 @@ def _perform(job: Job, progress: Progress, scenario: Any) -> None:
     else:
         training = scenario.run(job.run, job.data_root, device, progress, checkpoints)
         state = training.state
+        give_back_memory()
     # The record of a run without weights comes last: nothing could be evaluated after it.
     if training is not None and job.keep_models:
         _record(job, training, save({name: value.contiguous() for name, value in state.items()}), device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,10 +14,8 @@ from multiprocessing.context import SpawnProcess
 from sla_bench.harness.jobs import Job, perform
 from sla_bench.harness.launch_options import Launch
 from sla_bench.harness.launching import News, attempt, crashed, runs_at_a_time, thread_limits
+from sla_bench.harness.memory import let_workers_keep_memory
 
-# glibc maps blocks above 32 MiB anew at each allocation, and the activations of a batch with four views are
-# such blocks: new pages take a fifth of a training step. Larger blocks are still given back at once.
-_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(48 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 _NEWS_INTERVAL = 0.2
 _RETRIES = 1
 
@@ -78,8 +75,7 @@ def _start(threads: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
-    for name, size in _MEMORY.items():
-        os.environ.setdefault(name, size)
+    let_workers_keep_memory()
     with thread_limits(threads):
         process.start()
     theirs.close()
