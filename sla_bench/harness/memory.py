@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 
-# glibc maps blocks above 32 MiB anew at each allocation and gives freed memory back at once; the activations of
-# a batch with four views are such blocks, and new pages take a fifth of a training step.
+# glibc maps blocks above 32 MiB anew at each allocation and gives freed memory back at once; activations of a
+# batch with four views are such blocks, and new pages take a fifth of a training step.
 _KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(48 << 20), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 
 
