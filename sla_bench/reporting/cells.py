@@ -73,7 +73,8 @@ class Cell:
 
     def seeds_shared_with(self, other: Cell) -> list[int]:
         """Seeds of both on the same test of the same data, ascending."""
-        return [s for s in self.seeds if s in other.seeds and self.tests[s] == other.tests[s]]
+        theirs = set(other.seeds)
+        return [s for s in self.seeds if s in theirs and self.tests[s] == other.tests[s]]
 
 
 @dataclass(frozen=True)
