@@ -91,7 +91,8 @@ def gains_over_cells(rows: pd.DataFrame) -> list[str]:
 def _accuracies(rows: pd.DataFrame) -> list[dict[Any, Any]]:
     """The rows of accuracies, with the columns that sentences are about."""
     # Row by row in Python: filters of whole frames cost milliseconds for each of many small blocks.
-    return [row for row in rows[_NEEDED].to_dict("records") if row["metric"] == "accuracy"]
+    needed = rows[[name for name in _NEEDED if name in rows]]
+    return [row for row in needed.to_dict("records") if row["metric"] == "accuracy"]
 
 
 def over_datasets(table: pd.DataFrame) -> list[tuple[str, list[str]]]:

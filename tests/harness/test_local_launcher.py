@@ -5,7 +5,6 @@ import psutil
 import pytest
 from tiny_jobs import contents, tiny_jobs
 
-from sla_bench.harness import local_launcher
 from sla_bench.harness.launch_options import Launch
 from sla_bench.harness.local_launcher import launch
 
@@ -51,7 +50,7 @@ def test_what_the_user_can_mend_is_not_tried_again(tmp_path):
 
 def test_workers_fill_the_cores_and_never_more(tmp_path, monkeypatch):
     (job,) = tiny_jobs(tmp_path / "data", tmp_path / "out")
-    monkeypatch.setattr(local_launcher, "usable_cores", lambda: 5)
+    monkeypatch.setattr("sla_bench.harness.launching.usable_cores", lambda: 5)
     for threads, expected in ((1, 5), (2, 2), (8, 1)):
         jobs = [
             replace(job, run_id=str(i), run=job.run.model_copy(update={"threads": threads})) for i in range(9)

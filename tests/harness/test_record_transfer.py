@@ -14,7 +14,9 @@ from sla_bench.harness.record_transfer import pack, unpack
 def job_of(store, run_id):
     record = next(r for r in store.records() if r.run_id == run_id)
     evaluations = {e.folder.name: e.config for e in record.evaluations}
-    return Job(run_id, record.config, evaluations, "made up", Path("data"), store.folder.parent, "cpu")
+    return Job(
+        run_id, record.config, evaluations, "made up", "made up", Path("data"), store.folder.parent, "cpu"
+    )
 
 
 def files_below(folder):
