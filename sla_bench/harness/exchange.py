@@ -11,7 +11,7 @@ from typing import Any
 from sla_bench.errors import UserError
 from sla_bench.harness.archive import RecordArchive, RunFiles, open_archive
 from sla_bench.harness.compact import compact_samples, samples_bytes
-from sla_bench.harness.files import write_atomically
+from sla_bench.harness.files import write_atomically, write_bytes
 from sla_bench.harness.record_checks import check_run
 from sla_bench.harness.store import RunRecord, Store
 
@@ -130,5 +130,4 @@ def _copy(
     archive: RecordArchive, files: dict[str, zipfile.ZipInfo], folder: Path, names: tuple[str, ...]
 ) -> None:
     for name in names:
-        content = archive.read(files[name])
-        write_atomically(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        write_bytes(folder / name, archive.read(files[name]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sla_bench.harness.files import write_atomically
+from sla_bench.harness.files import write_bytes
 from sla_bench.harness.jobs import Job
 
 _PATTERNS = ("*.json", "*.csv", "*.safetensors", "evaluations/*/*.json", "evaluations/*/*.npz")
@@ -37,8 +37,7 @@ def unpack(record: Record, job: Job) -> None:
         path = folder / name
         if has_run if path.parent == folder else path.parent.name in present:
             continue
-        content = record[name]
-        write_atomically(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        write_bytes(path, record[name])
 
 
 def _rank(name: str) -> int:

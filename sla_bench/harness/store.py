@@ -23,7 +23,7 @@ import pandas as pd
 from sla_bench.config import PROTOCOL_VERSION, EvalConfig, RunConfig
 from sla_bench.forms.base import Form
 from sla_bench.grid import form_of
-from sla_bench.harness.files import write_atomically, write_json, write_text
+from sla_bench.harness.files import write_atomically, write_bytes, write_json, write_text
 from sla_bench.harness.record_cache import RecordCache
 
 _EVALUATION_ID = re.compile("[0-9a-f]{12}")
@@ -130,7 +130,7 @@ class Store:
         write_json(folder / "config.json", config.model_dump(mode="json"))
         write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
         if model is not None:
-            write_atomically(folder / "model.safetensors", lambda file: file.write(model))
+            write_bytes(folder / "model.safetensors", model)
         write_json(folder / "environment.json", environment)
         write_json(folder / "done.json", {**summary, "protocol": PROTOCOL_VERSION})
 
