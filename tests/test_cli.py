@@ -64,6 +64,18 @@ def test_help_needs_no_torch_and_names_the_options():
         assert option in done.stdout
 
 
+def test_help_loads_nothing_that_takes_its_time():
+    code = (
+        "import sys\nfrom sla_bench.cli import run_command_line as run\n"
+        "assert run(['--help']) == 0\n"
+        "assert not {'numpy', 'pandas', 'torch', 'scipy'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "fragments"),
     [

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
 from sla_bench.registry import DATASETS
+
+if TYPE_CHECKING:
+    # NumPy alone takes as long to import as all that `--help` needs.
+    from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
 
 
 def default_data_root() -> Path:
