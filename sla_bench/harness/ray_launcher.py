@@ -18,7 +18,7 @@ from sla_bench.harness.ray_driver import CONNECTED, CONNECTING, drive
 
 _IMPORT_SECONDS = 60.0
 _ANSWER_SECONDS = 12.0
-_START_SECONDS = 90.0
+_START_SECONDS = 180.0
 _SHUTDOWN_SECONDS = 20.0
 
 
