@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,9 @@ class Dispatcher:
 
         Args:
             stopped: says whether nobody listens any more.
+
+        Raises:
+            UserError: the node of this machine died.
         """
         while (self._waiting or self._handed) and not stopped():
             while self._waiting and len(self._handed) < self._limit:
@@ -65,10 +69,12 @@ class Dispatcher:
     def cancel(self) -> None:
         """Interrupt what still runs; what does not end in time is killed with the connection."""
         left = list(self._handed)
-        for ref in left:
-            self._ray.cancel(ref)
-        if left:
-            self._ray.wait(left, num_returns=len(left), timeout=_CANCEL_SECONDS)
+        # Without the node of this machine nothing can be cancelled; Ray ends what its driver has left.
+        with suppress(self._ray.exceptions.RayError):
+            for ref in left:
+                self._ray.cancel(ref)
+            if left:
+                self._ray.wait(left, num_returns=len(left), timeout=_CANCEL_SECONDS)
 
     def _hand_out(self, job: Job, with_record: bool = False) -> None:
         # Without a reserved GPU a run must not take one: others have reserved it.
@@ -111,6 +117,11 @@ class Dispatcher:
             yield from self._begin(job)
             yield _broken(job, error)
             return
+        except errors.LocalRayletDiedError:
+            raise UserError(
+                "the Ray node of this machine died, and with it the way to the cluster; finished runs are "
+                "kept, the same command goes on once the node is back"
+            ) from None
         except errors.RayError as error:
             yield from self._begin(job)
             yield self._crashed(job, error)

@@ -46,12 +46,12 @@ def survivors(folder, seconds=15):
 
 
 @contextmanager
-def cluster():
-    """A cluster whose head takes no tasks; add nodes with `add_node`."""
+def cluster(cpus=0):
+    """A cluster whose head takes no tasks, or so many; add nodes with `add_node`."""
     from ray.cluster_utils import Cluster
 
     with ray_folder():
-        head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False}
+        head = {"num_cpus": cpus, "object_store_memory": MEMORY, "include_dashboard": False}
         started = Cluster(initialize_head=True, head_node_args=head)
         try:
             yield started
