@@ -105,7 +105,7 @@ def test_a_grid_that_is_killed_two_hundred_times_loses_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_commands_share_a_grid_and_do_no_run_twice(tmp_path):
+def test_two_commands_on_one_grid_end_with_its_records(tmp_path):
     data_root, out = tmp_path / "data", tmp_path / "out"
     write_cifar10(data_root)
     both = [
@@ -114,7 +114,6 @@ def test_two_commands_share_a_grid_and_do_no_run_twice(tmp_path):
     ]
     said = [process.communicate(timeout=600) for process in both]
     assert [p.returncode for p in both] == [0, 0], said
-    # The training of each run was reported by one of them, as far as it was long enough to be reported.
     finish(data_root, tmp_path / "alone")
     tiny_jobs.assert_same_contents(tiny_jobs.contents(tmp_path / "alone"), tiny_jobs.contents(out))
     assert tables(out) == tables(tmp_path / "alone")
