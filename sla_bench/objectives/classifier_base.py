@@ -109,6 +109,14 @@ class ClassifierObjective(nn.Module, ABC):
             features: (B, M, D), of all views, view 0 the image as it is.
         """
 
+    @abstractmethod
+    def read_upright(self, features: Tensor) -> Tensor:
+        """Return the scores (B, N) of single inference, which validation reads whatever `rows` has.
+
+        Args:
+            features: (B, D), of the images as they are.
+        """
+
 
 class SingleClassifier(ClassifierObjective):
     """One head over the N classes, read on the image as it is; +TTA averages its scores over the views.
@@ -137,6 +145,10 @@ class SingleClassifier(ClassifierObjective):
         """Scores of the upright view, and their mean over the views."""
         scores = self.criterion.scores(self.head(features))
         return {self.row: scores[:, 0], f"{self.row}+TTA": scores.mean(1)}
+
+    def read_upright(self, features: Tensor) -> Tensor:
+        """Scores of the head; see the base class."""
+        return self.criterion.scores(self.head(features))
 
 
 def every_view(criterion: Criterion, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
