@@ -166,6 +166,15 @@ SCENARIOS = Registry(
             by="images",
             training_splits=("trainval",),
         ),
+        "standard": ScenarioEntry(
+            "sla_bench.scenarios.standard",
+            "Fully supervised learning: train on all images of all classes.",
+            form="sla_bench.forms.standard:FORM",
+            reading="sla_bench.reporting.standard_reading:READING",
+            subject="fully supervised learning",
+            by="images",
+            training_splits=("trainval",),
+        ),
     },
 )
 

@@ -47,7 +47,8 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
     if accuracies["relative_gain_pct"].notna().any():
         paths += plot_gains(accuracies, store.folder / "gains")
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
-    paths += plot_gain_curves(accuracies, reading.axis, store.folder / reading.axis.stem)
+    if reading.axis is not None:
+        paths += plot_gain_curves(accuracies, reading.axis, store.folder / reading.axis.stem)
     paths += plot_cost_accuracy(accuracies, reading.matched_controls, store.folder / "cost_accuracy")
     paths += plot_budget_curves(accuracies, reading.length, store.folder / "budget_curves")
     if reading.validates:

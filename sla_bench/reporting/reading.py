@@ -85,7 +85,7 @@ class Reading(ABC):
 
     Attributes:
         primary: the contrast that decides, fixed beforehand.
-        axis: along which gains are drawn.
+        axis: along which gains are drawn; None where settings have no number.
         length: the field of a training that says how long it is.
         published_training: column -> what it says of the trainings behind published figures.
         matched_references: method -> further references, fixed beforehand; they enter where they are
@@ -95,7 +95,7 @@ class Reading(ABC):
     """
 
     primary: ClassVar[PrimaryContrast]
-    axis: ClassVar[SettingAxis]
+    axis: ClassVar[SettingAxis | None]
     length: ClassVar[str]
     published_training: ClassVar[Mapping[str, str]]
     matched_references: ClassVar[Mapping[str, tuple[str, ...]]]
