@@ -310,6 +310,32 @@ TRANSFORMS = Registry(
     },
 )
 
+_POLICY = ("images_per_draw",)
+MIXES = Registry(
+    "mix",
+    {
+        "none": Entry("sla_bench.mixing.none:NoMix", "crop and flip alone"),
+        "cutout": Entry("sla_bench.mixing.cutout:Cutout", "a square becomes the mean", ("size",)),
+        "mixup": Entry(
+            "sla_bench.mixing.pairs:MixUp", "weighted means of two images", ("alpha", "probability")
+        ),
+        "cutmix": Entry(
+            "sla_bench.mixing.pairs:CutMix", "a rectangle of another image", ("alpha", "probability")
+        ),
+        "autoaugment": Entry(
+            "sla_bench.mixing.policies:AutoAugment", "a learned pair of operations", ("policy", *_POLICY)
+        ),
+        "randaugment": Entry(
+            "sla_bench.mixing.policies:RandAugment",
+            "random operations of one strength",
+            ("num_ops", "magnitude", *_POLICY),
+        ),
+        "trivialaugment": Entry(
+            "sla_bench.mixing.policies:TrivialAugment", "one random operation of random strength", _POLICY
+        ),
+    },
+)
+
 _NO_DISTILLATION = (
     "a few-shot test has no fixed set of classes to distil into; use sla, whose rows show single (SLA+SI) "
     "and aggregated (SLA+AG) inference"
