@@ -213,6 +213,7 @@ class StandardRun(ClassifierRun):
 
     scenario: Literal["standard"] = "standard"
     dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set, see `datasets`")
+    mix: Annotated[str, Axis()] = Field("none", description="augmentation on top of crop and flip")
     ensemble: Annotated[int, Axis(), Adds(method="baseline")] = Field(
         1, ge=1, description="adds so many baselines, averaged; as many as views are the control ens-M"
     )
@@ -227,6 +228,7 @@ class StandardRun(ClassifierRun):
     )
     val_seed: int = Field(0, ge=0, lt=2**32, description="chooses these images; the same for all seeds")
     steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
+    mix_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
 
     @property
     def val_indices_hash(self) -> str | None:

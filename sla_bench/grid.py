@@ -32,6 +32,7 @@ from sla_bench.registry import (
     LEARNERS,
     LOSSES,
     METHODS,
+    MIXES,
     SCENARIOS,
     TRANSFORMS,
     Registry,
@@ -44,8 +45,9 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "method": METHODS,
     "transform": TRANSFORMS,
     "backbone": BACKBONES,
+    "mix": MIXES,
 }
-PIECES = ("learner", "loss", "method", "backbone")
+PIECES = ("learner", "loss", "method", "backbone", "mix")
 
 
 def has(info: FieldInfo, marker: type) -> bool:

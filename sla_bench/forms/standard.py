@@ -22,12 +22,12 @@ _QUICK: dict[str, Any] = {
     "weight_decay": 1e-4,
     "schedule": "cosine",
     "milestones": {},
-    "steps": 2000,
+    "steps": 1500,
     "batch_size": 64,
     "validations": 10,
     "images_per_class": None,
 }
-_SMOKE: dict[str, Any] = {**_QUICK, "steps": 40, "batch_size": 32, "validations": 2, "images_per_class": 30}
+_SMOKE: dict[str, Any] = {**_QUICK, "steps": 20, "batch_size": 32, "validations": 2, "images_per_class": 30}
 
 # SLA's published code, train.py and datasets.py: 80,000 steps of 128 images, the rate divided by 10 at 1/2
 # and 3/4, a validation each 1,000 steps on a tenth of the training images.
@@ -96,10 +96,11 @@ def _relative_images(run: RunConfig) -> float:
 FORM = Form(
     run=StandardRun,
     evaluation=StandardEvaluation,
-    order=("dataset", "backbone", "transform", "ensemble", "seed", "method"),
+    order=("dataset", "backbone", "transform", "mix", "ensemble", "seed", "method"),
     default_methods=("baseline", "sla"),
     budgets=_budgets,
     complete=_complete,
     check=check_colors,
     relative_images=_relative_images,
+    same_cost=("mix",),
 )

@@ -77,6 +77,11 @@ class ClassifierObjective(nn.Module, ABC):
         return {}
 
     @property
+    def single_row(self) -> str:
+        """The read-off of single inference, one pass per member: validation reads it, whatever is first."""
+        return next(row for row, passes in self.rows.items() if passes == self.members)
+
+    @property
     def num_views(self) -> int:
         """M."""
         return self.transform.num_views
@@ -106,15 +111,8 @@ class ClassifierObjective(nn.Module, ABC):
         """Return read-off -> scores (B, N) for each of `rows` and `further_rows`.
 
         Args:
-            features: (B, M, D), of all views, view 0 the image as it is.
-        """
-
-    @abstractmethod
-    def read_upright(self, features: Tensor) -> Tensor:
-        """Return the scores (B, N) of single inference, which validation reads whatever `rows` has.
-
-        Args:
-            features: (B, D), of the images as they are.
+            features: (B, M, D), of all views, view 0 the image as it is. From view 0 alone, (B, 1, D), the
+                read-offs that cost one pass per member are the same, and the others mean nothing.
         """
 
 
@@ -145,10 +143,6 @@ class SingleClassifier(ClassifierObjective):
         """Scores of the upright view, and their mean over the views."""
         scores = self.criterion.scores(self.head(features))
         return {self.row: scores[:, 0], f"{self.row}+TTA": scores.mean(1)}
-
-    def read_upright(self, features: Tensor) -> Tensor:
-        """Scores of the head; see the base class."""
-        return self.criterion.scores(self.head(features))
 
 
 def every_view(criterion: Criterion, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,7 +64,3 @@ class DistilledDataAugmentation(classifier_base.ClassifierObjective):
         scores = self.criterion.scores(self.head(features))
         teacher = self.criterion.scores(self.teacher_head(features)).mean(1)
         return {"DA+SD": scores[:, 0], "DA+SD+TTA": scores.mean(1), "DA+SD teacher": teacher}
-
-    def read_upright(self, features: Tensor) -> Tensor:
-        """The second head; see the base class."""
-        return self.criterion.scores(self.head(features))

@@ -141,10 +141,6 @@ class SLAClassifier(classifier_base.ClassifierObjective):
         scores = self.joint_scores(self.joint_logits(features))
         return {"SLA+AG": aggregate(scores), "SLA+SI": single(scores)}
 
-    def read_upright(self, features: Tensor) -> Tensor:
-        """SLA+SI; see the base class."""
-        return single(self.joint_scores(self.joint_logits(features[:, None])))
-
 
 def _checked_scope(scope: str) -> str:
     if scope not in JOINT_SCOPES:

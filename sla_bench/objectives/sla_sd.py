@@ -72,7 +72,3 @@ class DistilledSLA(SLAClassifier):
         scores = self.criterion.scores(self.head(features))
         teacher = aggregate(self.joint_scores(self.joint_logits(features)))
         return {self.row: scores[:, 0], f"{self.row}+TTA": scores.mean(1), f"{self.row} teacher": teacher}
-
-    def read_upright(self, features: Tensor) -> Tensor:
-        """The second head; see the base class."""
-        return self.criterion.scores(self.head(features))

@@ -62,11 +62,12 @@ def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
     for record in records:
         config = record.config
         reading: Reading = SCENARIOS.load(config.scenario, "reading")
+        method = reading.method(config)
         about = {
-            "label": f"{config.method} {config.transform or ''} {record.run_id[:4]}".replace("  ", " "),
+            "label": f"{method} {config.transform or ''} {record.run_id[:4]}".replace("  ", " "),
             "dataset": config.dataset,
             "learner": reading.learner(config),
-            "method": config.method,
+            "method": method,
             "transform": config.transform,
             "train_shots": reading.train_shots(config),
             "seed": config.seed,

@@ -115,6 +115,10 @@ class Reading(ABC):
     def learner(self, run: RunConfig) -> str:
         """The head or the loss."""
 
+    def method(self, run: RunConfig) -> str:
+        """The method, with what else its rows are named for."""
+        return run.method
+
     def train_shots(self, run: RunConfig) -> int | None:
         """Shots in training, where there are any."""
         del run

@@ -32,14 +32,20 @@ class StandardReading(ClassifierReading):
     elsewhere = frozenset({"selection", "val_fraction"})
 
     def setting(self, run: RunConfig, test: EvalConfig) -> str:
-        """All images."""
-        del run, test
-        return "full"
+        """All images; with what is done to them on top of crop and flip, as in "full, cutmix"."""
+        del test
+        assert isinstance(run, StandardRun)
+        return "full" if run.mix == "none" else f"full, {run.mix}"
 
     def learner(self, run: RunConfig) -> str:
         """The loss."""
         del run
         return "ce"
+
+    def method(self, run: RunConfig) -> str:
+        """As in "baseline ens-8" for an ensemble."""
+        assert isinstance(run, StandardRun)
+        return run.method if run.ensemble == 1 else f"{run.method} ens-{run.ensemble}"
 
     def selection(self, run: RunConfig) -> str:
         """Which weights are tested."""

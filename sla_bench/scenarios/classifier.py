@@ -15,6 +15,7 @@ from sla_bench.class_sampling import ClassSampler
 from sla_bench.config import ClassifierRun, RunConfig
 from sla_bench.datasets.base import Dataset
 from sla_bench.datasets.subset import Subset
+from sla_bench.mixing.base import Mix, unmixed
 from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import Member
@@ -64,6 +65,7 @@ def train_classifier(
     steps: int,
     seed: int,
     sampler_kind: str = "uniform",
+    mix: Mix | None = None,
     validate: Callable[[ClassifierModel], float] | None = None,
     choose_best: bool = True,
     progress: Progress = silent,
@@ -79,6 +81,7 @@ def train_classifier(
         steps: of a baseline; an objective may multiply them.
         seed: of the order of the images and of their augmentation.
         sampler_kind: how images are drawn, as `ClassSampler`.
+        mix: what is done to a batch on top of crop and flip, before its views are made.
         validate: accuracy in 0..1 of the model; None: nothing is validated.
         choose_best: as `train`.
         progress: told each step.
@@ -98,13 +101,15 @@ def train_classifier(
         objective.reweight(float(done))
         chosen = sampler.next()
         index = positions[chosen].repeat_interleave(objective.copies)
-        images = batches.augmented(index, generator)
+        images, own = batches.augmented(index, generator), labels[chosen].to(device)
+        mixed = unmixed(images, own) if mix is None else mix(images, own, generator)
+        images = mixed.images
         if objective.trains_on_views:
             images = objective.transform.views(images).flatten(0, 1)
         with autocast(config.precision, device):
             features = model.backbone(images.contiguous(memory_format=torch.channels_last))
         features = features.float().view(len(chosen), objective.images_per_image, -1)
-        return objective.loss(features, labels[chosen].to(device))
+        return mixed.loss(lambda of: objective.loss(features, of))
 
     model.to(memory_format=torch.channels_last)
     result = train(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sla_bench.augment import ImageBatches
 from sla_bench.config import StandardEvaluation, StandardRun
-from sla_bench.datasets.base import LabeledImages
+from sla_bench.datasets.base import Dataset, LabeledImages
 from sla_bench.datasets.index_files import check_range, read_hashed
 from sla_bench.datasets.named import dataset_named
 from sla_bench.datasets.stratified import split_images
@@ -22,7 +22,9 @@ from sla_bench.embedding import embed
 from sla_bench.errors import UserError
 from sla_bench.long_tail import GROUP_NAMES, head_and_tail_groups
 from sla_bench.losses.ce import CrossEntropy
+from sla_bench.mixing.base import Mix
 from sla_bench.objectives.classifier_base import Classes
+from sla_bench.registry import MIXES
 from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
     Evaluation,
@@ -101,20 +103,23 @@ def _check_sizes(config: StandardRun, images: LabeledImages) -> None:
         )
 
 
-def build_model(config: StandardRun, images: LabeledImages, transform: str, seed: int) -> ClassifierModel:
+def build_model(
+    config: StandardRun, dataset: Dataset, counts: np.ndarray, transform: str, seed: int
+) -> ClassifierModel:
     """Build a model with cross entropy; see `build_classifier`.
 
     Args:
-        config: names data set, backbone and method.
-        images: gives the classes.
+        config: names backbone and method.
+        dataset: gives the size of the images.
+        counts: int64 (N,), training images of each class, which change nothing.
         transform: the label augmentation.
         seed: of the initial weights and of dropout.
 
     Raises:
         UserError: an option of the backbone or the method has a wrong value.
     """
-    classes = Classes(torch.from_numpy(images.class_counts), CrossEntropy, config.loss_reduction)
-    return build_classifier(config, dataset_named(config.dataset), classes, transform, seed)
+    classes = Classes(torch.from_numpy(counts), CrossEntropy, config.loss_reduction)
+    return build_classifier(config, dataset, classes, transform, seed)
 
 
 def run(
@@ -142,10 +147,12 @@ def run(
     tested = dataset.load("test", "images", data_root)
     check_same_classes(config.dataset, images.class_names, tested.class_names)
     batches = ImageBatches(images, dataset.properties, device=device)
-    validate = partial(upright_accuracy, batches=batches, data=validation, config=config)
+    mix: Mix = MIXES.load(config.mix)(dataset.properties, **config.mix_options)
+    validate = partial(single_accuracy, batches=batches, data=validation, config=config)
+    transform = config.transform or ANY_TRANSFORM
 
     def train_one(seed: int, own: Checkpoints | None) -> Member:
-        model = build_model(config, images, config.transform or ANY_TRANSFORM, seed).to(device)
+        model = build_model(config, dataset, train_part.counts, transform, seed).to(device)
         member = train_classifier(
             config,
             model,
@@ -153,6 +160,7 @@ def run(
             batches,
             config.steps,
             seed,
+            mix=mix,
             validate=validate if len(validation.index) else None,
             choose_best=config.selection == "validation",
             progress=progress,
@@ -171,7 +179,7 @@ def run(
     return training
 
 
-def upright_accuracy(
+def single_accuracy(
     model: ClassifierModel, batches: ImageBatches, data: Subset, config: StandardRun
 ) -> float:
     """Accuracy in 0..1 of single inference: each image once and as it is, whatever the objective.
@@ -187,7 +195,7 @@ def upright_accuracy(
         index = torch.from_numpy(positions)
         features = embed(model.backbone, batches, index, precision=config.precision, device=batches.device)
         with torch.no_grad():
-            scores = model.objective.read_upright(features[:, 0])
+            scores = model.objective.read(features)[model.objective.single_row]
         labels = torch.from_numpy(data.images.labels[positions]).to(scores.device)
         hits += int((scores.argmax(1) == labels).sum())
     return hits / len(data.index)
@@ -214,13 +222,13 @@ def evaluate(
     Raises:
         UserError: training and test classes differ, or the model's scores are not finite.
     """
-    images = load_images(config, data_root)
+    images, dataset = load_images(config, data_root), dataset_named(config.dataset)
     test = TestImages(config, images.class_names, evaluation.images_per_class, data_root, device)
     models = []
     for member in member_states(state):
-        model = build_model(config, images, evaluation.transform, config.seed).to(device)
+        model = build_model(config, dataset, images.class_counts, evaluation.transform, config.seed)
         model.load_state_dict(member)
-        models.append(model.eval())
+        models.append(model.to(device).eval())
     read = test.evaluate(models, _groups(config, images), list(GROUP_NAMES), progress)
     return read if config.ensemble == 1 else _as_ensemble(read, config.ensemble)
 

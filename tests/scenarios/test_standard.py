@@ -108,7 +108,7 @@ def test_validation_is_the_accuracy_of_single_inference(method, data_root):
     images = standard.load_images(run, data_root)
     validation = standard.split(run, images).validation
     dataset = dataset_named("cifar10")
-    model = standard.build_model(run, images, "rotation", seed=0).eval()
+    model = standard.build_model(run, dataset, images.class_counts, "rotation", seed=0).eval()
     model.load_state_dict(member_states(training.state)[0])
     plain = ImageBatches(images, dataset.properties, device=CPU).plain(torch.from_numpy(validation.index))
     with torch.no_grad():
