@@ -115,9 +115,15 @@ class Reading(ABC):
     def learner(self, run: RunConfig) -> str:
         """The head or the loss."""
 
+    def members(self, run: RunConfig) -> int:
+        """How many models of its method a training averages at test."""
+        del run
+        return 1
+
     def method(self, run: RunConfig) -> str:
-        """The method, with what else its rows are named for."""
-        return run.method
+        """The method; as in "baseline ens-8" where models of it are averaged."""
+        members = self.members(run)
+        return run.method if members == 1 else f"{run.method} ens-{members}"
 
     def train_shots(self, run: RunConfig) -> int | None:
         """Shots in training, where there are any."""

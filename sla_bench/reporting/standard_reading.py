@@ -42,10 +42,10 @@ class StandardReading(ClassifierReading):
         del run
         return "ce"
 
-    def method(self, run: RunConfig) -> str:
-        """As in "baseline ens-8" for an ensemble."""
+    def members(self, run: RunConfig) -> int:
+        """Size of the ensemble."""
         assert isinstance(run, StandardRun)
-        return run.method if run.ensemble == 1 else f"{run.method} ens-{run.ensemble}"
+        return run.ensemble
 
     def selection(self, run: RunConfig) -> str:
         """Which weights are tested."""

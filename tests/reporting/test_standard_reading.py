@@ -92,6 +92,8 @@ def test_an_ensemble_is_a_row_beside_its_baseline(tmp_path):
     (row,) = table[(table["method"] == "baseline ens-3") & (table["metric"] == "accuracy")].to_dict("records")
     assert (row["reference"], row["query_passes"], row["budget"]) == ("baseline", 3, "quick")
     assert row["relative_gain_pct"] == pytest.approx(0)
+    shown = table[table["metric"] == "accuracy"]["method"].tolist()
+    assert shown == ["baseline", "baseline+TTA", "baseline ens-3", "baseline+TTA ens-3"]
 
 
 def test_an_ensemble_is_told_apart_while_it_runs_and_in_lists(tmp_path):
