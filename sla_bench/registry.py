@@ -30,6 +30,8 @@ class ScenarioEntry(Entry):
     Args:
         form: what the command line asks for.
         reading: how a leaderboard reads its records.
+        classifier: builds the model of a training whose classes are those of the test, a function
+            `(config, dataset, counts (N,), transform, seed) -> ClassifierModel`; empty where there is none.
         subject: what it is about, for sentences.
         by: how its data are split, see `Dataset.load`.
         training_splits: the splits that a training sees.
@@ -37,6 +39,7 @@ class ScenarioEntry(Entry):
 
     form: str = ""
     reading: str = ""
+    classifier: str = ""
     subject: str = ""
     by: Literal["classes", "images"] = "classes"
     training_splits: tuple[Literal["train", "val", "trainval"], ...] = ("train", "val")
@@ -162,6 +165,7 @@ SCENARIOS = Registry(
             "Imbalanced learning: train on a long-tailed part, test on balanced classes.",
             form="sla_bench.forms.imbalanced:FORM",
             reading="sla_bench.reporting.imbalanced_reading:READING",
+            classifier="sla_bench.scenarios.imbalanced:build_model",
             subject="imbalanced learning",
             by="images",
             training_splits=("trainval",),
@@ -171,6 +175,7 @@ SCENARIOS = Registry(
             "Fully supervised learning: train on all images of all classes.",
             form="sla_bench.forms.standard:FORM",
             reading="sla_bench.reporting.standard_reading:READING",
+            classifier="sla_bench.scenarios.standard:build_model",
             subject="fully supervised learning",
             by="images",
             training_splits=("trainval",),

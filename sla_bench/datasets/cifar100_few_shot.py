@@ -35,6 +35,7 @@ _PROPERTIES = ImageProperties(
     crop_padding=4,
     flip=True,
     jitter=0.4,
+    fit="stretch",
 )
 
 
@@ -117,7 +118,9 @@ def _read_folders(folders: list[Path], where: str) -> SplitSource:
     names = tuple(folder.name for folder in folders)
     shape = (len(paths), 32, 32, 3)
     _PROMISE.check(shape, labels, names, where)
-    return SplitSource(shape, labels, names, decoded_blocks(paths, 32, "stretch", lambda i: str(paths[i])))
+    return SplitSource(
+        shape, labels, names, decoded_blocks(paths, 32, _PROPERTIES.fit, lambda i: str(paths[i]))
+    )
 
 
 def _cifar_fs_names(split: Split) -> tuple[str, ...]:

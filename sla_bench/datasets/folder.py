@@ -141,7 +141,7 @@ class Folder(Dataset):
             (len(paths), size, size, 3),
             listing.labels,
             listing.class_names,
-            decoded_blocks(paths, size, "crop", lambda position: str(paths[position])),
+            decoded_blocks(paths, size, self.properties.fit, lambda position: str(paths[position])),
         )
         self._write(folder, _ALL, source, listing)
         return open_map(folder, _ALL) or source.read()

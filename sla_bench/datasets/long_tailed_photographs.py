@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sla_bench.datasets.base import By, ImageProperties, LabeledImages, Split
+from sla_bench.datasets.base import By, Fit, ImageProperties, LabeledImages, Split
 from sla_bench.datasets.image_files import decoded_blocks
 from sla_bench.datasets.image_lists import check_images, check_labels, class_names_of, read_image_list
 from sla_bench.datasets.layouts import Layout, LayoutDataset
@@ -20,6 +20,7 @@ from sla_bench.datasets.sources import SplitSource
 from sla_bench.errors import UserError
 
 _SIZE = 224
+_FIT: Fit = "inner"
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -74,7 +75,7 @@ def _read(lists: Mapping[Split, PublishedList], num_classes: int, base: Path, sp
     check_images(chosen, base)
     paths = [base / image for image in chosen.images]
     blocks = decoded_blocks(
-        paths, _SIZE, "inner", lambda position: f"{paths[position]} ({chosen.place(position)})"
+        paths, _SIZE, _FIT, lambda position: f"{paths[position]} ({chosen.place(position)})"
     )
     return SplitSource((len(paths), _SIZE, _SIZE, 3), chosen.labels, names, blocks)
 
@@ -92,7 +93,13 @@ def _photographs(
     return LongTailedPhotographs(
         name=name,
         properties=ImageProperties(
-            size=_SIZE, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, crop_padding=28, flip=True, jitter=jitter
+            size=_SIZE,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            crop_padding=28,
+            flip=True,
+            jitter=jitter,
+            fit=_FIT,
         ),
         origin=origin,
         classes=dict.fromkeys(lists, num_classes),

@@ -116,7 +116,7 @@ def _read_list(images: Callable[[Path], Path], base: Path, split: Split) -> Spli
     shape = (len(paths), _SIZE, _SIZE, 3)
     _PROMISE.check(shape, labels, _WNIDS[split], str(listing))
     # The makers' script resizes without regard to the aspect ratio.
-    blocks = decoded_blocks(paths, _SIZE, "stretch", lambda position: str(paths[position]))
+    blocks = decoded_blocks(paths, _SIZE, IMAGENET_84.fit, lambda position: str(paths[position]))
     return SplitSource(shape, labels, _WNIDS[split], blocks)
 
 
@@ -156,6 +156,7 @@ IMAGENET_84 = ImageProperties(
     crop_padding=8,
     flip=True,
     jitter=0.4,
+    fit="stretch",
 )
 """MetaOptNet's, for miniImageNet and tieredImageNet alike (Lee et al. 2019)."""
 

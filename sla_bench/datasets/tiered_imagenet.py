@@ -71,7 +71,7 @@ def _read_png(base: Path, split: Split) -> SplitSource:
     labels, names = _read_labels(label_file)
     shape = (len(images), _SIZE, _SIZE, 3)
     _PROMISE.check(shape, labels, names, f"{path} with {label_file.name}")
-    blocks = decoded_blocks(images, _SIZE, "stretch", lambda position: f"{position} in {path}")
+    blocks = decoded_blocks(images, _SIZE, IMAGENET_84.fit, lambda position: f"{position} in {path}")
     return SplitSource(shape, labels, names, blocks)
 
 
