@@ -38,7 +38,7 @@ _SMOKE: dict[str, Any] = {
 _QUICK: dict[str, Any] = {
     **_SMOKE,
     "backbone": "conv4",
-    "steps": 1000,
+    "steps": 800,
     "validations": 5,
     "validation_episodes": 2000,
     "validation_images": 100,
