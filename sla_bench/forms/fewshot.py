@@ -134,5 +134,6 @@ FORM = Form(
     complete=_complete,
     check=_check,
     relative_images=_relative_images,
+    trial=lambda run: {},
     evaluation_like_training=_evaluation_like_training,
 )
