@@ -93,6 +93,13 @@ def _relative_images(run: RunConfig) -> float:
     return float(run.steps * run.batch_size * run.ensemble)
 
 
+def _trial(run: RunConfig) -> dict[str, Any]:
+    assert isinstance(run, StandardRun)
+    if run.val_indices is None and not run.val_fraction:
+        raise UserError("tune standard: --val-fraction 0 leaves no images to validate on")
+    return {}
+
+
 FORM = Form(
     run=StandardRun,
     evaluation=StandardEvaluation,
@@ -103,4 +110,5 @@ FORM = Form(
     check=check_colors,
     relative_images=_relative_images,
     same_cost=("mix",),
+    trial=_trial,
 )
