@@ -90,6 +90,8 @@ class ImageProperties:
         flip: a horizontal flip keeps the class.
         jitter: strength of brightness, contrast and saturation jitter; 0 means none.
         grey: the images have one channel, repeated.
+        resized_crop: training sees random parts of the images, scaled to `size`; those may be larger than
+            `size`. No padding then.
     """
 
     size: int
@@ -99,6 +101,7 @@ class ImageProperties:
     flip: bool = True
     jitter: float = 0.0
     grey: bool = False
+    resized_crop: bool = False
 
 
 @dataclass(frozen=True)
