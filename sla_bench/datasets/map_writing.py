@@ -1,34 +1,21 @@
-"""Converting a split into a memory map: in blocks, and from where a killed process stopped.
-
-Pixels go to a file under a temporary name, which is renamed when all are written; the description comes last.
-Where images are decoded one by one, notes beside that file say how far it is and what its checksum is so far:
-a later call goes on there, if the pixels and everything that determines them are still the same.
-"""
+"""Converting a split into a memory map: in blocks, from where a killed process stopped (`map_part.py`)."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
-import json
 import os
 import shutil
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO
 
 import numpy as np
 
-from sla_bench.datasets.encoded_images import Block
-from sla_bench.datasets.memory_map import FORMAT, MapDescription, map_path, read_description, verify_map
+from sla_bench.datasets.map_part import MapPart, description_or_none
+from sla_bench.datasets.memory_map import FORMAT, MapDescription, map_path, verify_map
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.progress import Progress
 from sla_bench.datasets.sources import SplitSource
 from sla_bench.errors import UserError
-
-_READ_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -90,7 +77,7 @@ def write_map(
 
 def _is_made(folder: Path, name: str, origin: Origin, how: Preparation) -> bool:
     """Another process made it while this one waited."""
-    made = _description_or_none(folder, name)
+    made = description_or_none(folder, name)
     return (
         made is not None
         and (made.layout, made.source) == (origin.layout, str(origin.folder.resolve()))
@@ -103,7 +90,7 @@ def _is_made(folder: Path, name: str, origin: Origin, how: Preparation) -> bool:
 def _make(
     folder: Path, name: str, source: SplitSource, origin: Origin, progress: Progress, how: Preparation
 ) -> None:
-    part = _Part(folder / f".{name}.part", source, _key(source, origin))
+    part = MapPart(folder / f".{name}.part", source, _key(source, origin))
     with part:
         _check_space(folder, source.num_bytes - part.num_bytes)
         part.fill(progress, how)
@@ -131,173 +118,6 @@ def _make(
     part.publish(folder, name, description)
 
 
-@dataclass
-class _Notes:
-    """How far a part is.
-
-    Args:
-        key: of all that determines the pixels.
-        read: images of the source that are dealt with.
-        left_out: positions of those of them that could not be decoded.
-        grey: the three channels of every image so far are equal.
-        sha256: of the pixels so far.
-    """
-
-    key: str
-    read: int = 0
-    left_out: list[int] = field(default_factory=list)
-    grey: bool = True
-    sha256: str = hashlib.sha256().hexdigest()
-
-    @property
-    def written(self) -> int:
-        return self.read - len(self.left_out)
-
-
-class _Part:
-    """The file of pixels that grows, and the notes on it. A context: open in between."""
-
-    def __init__(self, path: Path, source: SplitSource, key: str) -> None:
-        self._path, self._notes_path = path, path.with_name(f"{path.name}.json")
-        self._source = source
-        self._header = _header(source.shape)
-        self._image_bytes = int(np.prod(source.shape[1:]))
-        self.notes = _Notes(key)
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of pixels that are there."""
-        return self.notes.written * self._image_bytes
-
-    def __enter__(self) -> None:
-        self._digest = hashlib.sha256()
-        self._file: IO[bytes] = self._resumed() or self._begun()
-
-    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
-        # Whatever goes wrong in a full disk's last write has been said before.
-        with contextlib.suppress(OSError):
-            self._file.close()
-        if kind is not None and (self._source.encoded is None or not self.notes.read):
-            self.discard()
-
-    def fill(self, progress: Progress, how: Preparation) -> None:
-        """Write what is missing.
-
-        Raises:
-            UserError: an image can't be decoded, or there are more or fewer than the source promised.
-        """
-        if self.notes.left_out and not how.skip_bad:
-            self._try_again()
-        total = self._source.shape[0]
-        progress(self.notes.read, total)
-        for block in _blocks(self._source, self.notes.read, how.workers):
-            if block.unreadable and not how.skip_bad:
-                raise _stopped(block.unreadable[0].message)
-            self._append(block)
-            progress(self.notes.read, total)
-        if self.notes.read != total:
-            raise UserError(f"expected {total} images, got {self.notes.read}")
-        # The number of images is known now; the header has room for any.
-        self._file.seek(0)
-        self._file.write(_header((self.notes.written, *self._source.shape[1:]), len(self._header)))
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def publish(self, folder: Path, name: str, description: MapDescription) -> None:
-        """Give the pixels their name and put the description beside them."""
-        # An equal description may stay: whoever opens the map meanwhile finds the same pixels.
-        if _description_or_none(folder, name) != description:
-            (folder / f"{name}.json").unlink(missing_ok=True)
-        temporary = self._path.with_name(f"{self._path.name}.new")
-        temporary.write_text(json.dumps({"format": FORMAT, **vars(description)}), encoding="utf-8")
-        self._path.replace(map_path(folder, name))
-        temporary.replace(folder / f"{name}.json")
-        self.discard()
-
-    def discard(self) -> None:
-        """Remove the pixels and the notes."""
-        for path in (self._path, self._notes_path):
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-
-    def _begun(self) -> IO[bytes]:
-        self.discard()
-        file = self._path.open("wb")
-        file.write(self._header)
-        return file
-
-    def _try_again(self) -> None:
-        """Begin anew if all images that an earlier call left out can be decoded now."""
-        encoded = self._source.encoded
-        for block in encoded.chosen(self.notes.left_out) if encoded else ():
-            if block.unreadable:
-                raise _stopped(block.unreadable[0].message)
-        self._file.close()
-        self.notes, self._digest = _Notes(self.notes.key), hashlib.sha256()
-        self._file = self._begun()
-
-    def _resumed(self) -> IO[bytes] | None:
-        """The open file where it is as its notes say; None where there is nothing to go on with."""
-        try:
-            notes = _Notes(**json.loads(self._notes_path.read_text(encoding="utf-8")))
-            if notes.key != self.notes.key:
-                return None
-            file = self._path.open("r+b")
-        except (OSError, ValueError, TypeError):
-            return None
-        left = notes.written * self._image_bytes
-        file.seek(len(self._header))
-        while left and (data := file.read(min(_READ_BYTES, left))):
-            self._digest.update(data)
-            left -= len(data)
-        if left or self._digest.hexdigest() != notes.sha256:
-            file.close()
-            self._digest = hashlib.sha256()
-            return None
-        file.seek(len(self._header) + notes.written * self._image_bytes)
-        file.truncate()
-        self.notes = notes
-        return file
-
-    def _append(self, block: Block) -> None:
-        # Ordinary writes, not a writable map: on a full disk the former raise, the latter kill the process.
-        pixels, notes = np.ascontiguousarray(block.pixels), self.notes
-        self._file.write(pixels.data)
-        self._digest.update(pixels.data)
-        notes.sha256 = self._digest.hexdigest()
-        notes.grey = notes.grey and bool((pixels[..., :1] == pixels[..., 1:]).all())
-        notes.left_out += [unreadable.position for unreadable in block.unreadable]
-        notes.read += len(pixels) + len(block.unreadable)
-        if self._source.encoded is not None:
-            self._file.flush()
-            temporary = self._notes_path.with_name(f"{self._notes_path.name}.new")
-            temporary.write_text(json.dumps(asdict(notes)), encoding="utf-8")
-            temporary.replace(self._notes_path)
-
-
-def _stopped(message: str) -> UserError:
-    return UserError(f"{message}; mend it, or leave such images out: datasets prepare --skip-bad")
-
-
-def _blocks(source: SplitSource, start: int, workers: int | None) -> Iterator[Block]:
-    if source.encoded is not None:
-        yield from source.encoded.blocks(start, workers)
-        return
-    for pixels in source.blocks():
-        yield Block(pixels)
-
-
-def _header(shape: tuple[int, ...], length: int | None = None) -> bytes:
-    """The head of an `.npy` file, which keeps its length whatever the number of images."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        buffer, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
-    )
-    if length not in (None, buffer.tell()):
-        raise RuntimeError(f"the header of {shape} has {buffer.tell()} bytes, not {length}")
-    return buffer.getvalue()
-
-
 def _key(source: SplitSource, origin: Origin) -> str:
     """Identifies all that determines the pixels."""
     digest = hashlib.sha256(
@@ -318,13 +138,6 @@ def _key(source: SplitSource, origin: Origin) -> str:
         for image in source.encoded.images:
             digest.update(os.fsencode(image) if isinstance(image, Path) else b"\0")
     return digest.hexdigest()
-
-
-def _description_or_none(folder: Path, name: str) -> MapDescription | None:
-    try:
-        return read_description(folder, name)
-    except UserError:
-        return None
 
 
 def _check_space(folder: Path, needed: int) -> None:
