@@ -61,10 +61,11 @@ def list_folders(folder: Path) -> list[Path]:
         UserError: the folder cannot be read.
     """
     try:
-        inside = [path for path in folder.iterdir() if path.is_dir()]
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if not e.name.startswith((".", "__")) and e.is_dir()]
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from None
-    return sorted(path for path in inside if not path.name.startswith((".", "__")))
+    return [folder / name for name in sorted(names)]
 
 
 def decode(image: Path | bytes, size: int, fit: Fit, name: str) -> np.ndarray:
