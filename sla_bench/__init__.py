@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sla_bench.label_augmentation import SLA, aggregate, joint_labels
     from sla_bench.long_tail import long_tailed_counts, long_tailed_indices
     from sla_bench.pieces import get_learner, get_loss, get_transform
+    from sla_bench.saved_classifier import load_classifier
     from sla_bench.statistics import paired_relative_gain
 
 __version__ = "0.1.0"
@@ -26,6 +27,7 @@ _HOMES = {
     "SLA": "sla_bench.label_augmentation",
     "aggregate": "sla_bench.label_augmentation",
     "joint_labels": "sla_bench.label_augmentation",
+    "load_classifier": "sla_bench.saved_classifier",
     "long_tailed_counts": "sla_bench.long_tail",
     "long_tailed_indices": "sla_bench.long_tail",
     "get_learner": "sla_bench.pieces",
@@ -43,6 +45,7 @@ __all__ = [
     "get_loss",
     "get_transform",
     "joint_labels",
+    "load_classifier",
     "load_dataset",
     "long_tailed_counts",
     "long_tailed_indices",

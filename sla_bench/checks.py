@@ -30,5 +30,18 @@ def fraction(owner: str, name: str, value: float, why: str) -> float:
     return float(value)
 
 
+def whole_number(owner: str, name: str, value: int, lowest: int, highest: int | None = None) -> int:
+    """Return `value`.
+
+    Raises:
+        UserError: it is not a whole number from `lowest` to `highest` (None: without end).
+    """
+    whole = _is_number(value) and isinstance(value, int)
+    if not whole or value < lowest or (highest is not None and value > highest):
+        limits = f"of at least {lowest}" if highest is None else f"from {lowest} to {highest}"
+        raise UserError(f"{owner}: {name} must be a whole number {limits}, got {value!r}")
+    return value
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

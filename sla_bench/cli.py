@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from sla_bench.commands import records
 from sla_bench.commands.datasets import datasets_app
+from sla_bench.commands.predict import predict
 from sla_bench.commands.run import evaluate, run_app
 from sla_bench.commands.runs import runs_app
 from sla_bench.config import as_user_error
@@ -29,7 +30,7 @@ app = App(
 )
 for _app in (run_app, runs_app, datasets_app):
     app.command(_app)
-for _command in (evaluate, records.leaderboard, records.plot, records.report, records.export):
+for _command in (evaluate, predict, records.leaderboard, records.plot, records.report, records.export):
     app.command(_command)
 app.command(records.import_, name="import")
 app.register_install_completion_command(add_to_startup=False)

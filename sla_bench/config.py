@@ -21,6 +21,17 @@ class Axis:
     """Marks a field whose option may be given several times; a command spans the product."""
 
 
+class Adds:
+    """Marks an axis whose option adds trainings to those that the other options span; `--set` fixes it.
+
+    Args:
+        others: fields of the trainings that are added.
+    """
+
+    def __init__(self, **others: Any) -> None:
+        self.others = others
+
+
 class SetOnly:
     """Marks a field that is changed by `--set name=value` and has no option of its own."""
 
@@ -42,9 +53,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    def identity(self) -> dict[str, Any]:
+        """What makes these settings differ from others."""
+        return self.model_dump(mode="json")
+
     def digest(self, **further: Any) -> str:
         """Return 12 hex digits of the SHA-256 of these settings, `further` facts and the protocol version."""
-        content = {**self.model_dump(mode="json"), **further, "protocol": PROTOCOL_VERSION}
+        content = {**self.identity(), **further, "protocol": PROTOCOL_VERSION}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -104,6 +119,21 @@ class EvalConfig(Settings):
     transform: str = "rotation"
 
 
+class ClassifierRun(RunConfig):
+    """A training on a fixed set of classes."""
+
+    loss_reduction: Literal["mean", "sum"] = Field(
+        "mean", description="of the joint loss over the views; sum: M times the mean"
+    )
+    batch_size: Annotated[int, FromBudget(), SetOnly()] = Field(64, ge=2)
+
+
+class ClassifierEvaluation(EvalConfig):
+    """The test images of all classes."""
+
+    images_per_class: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=2)
+
+
 class FewShotRun(RunConfig):
     """A training on episodes."""
 
@@ -141,7 +171,7 @@ class FewShotEvaluation(EvalConfig):
     images_per_class: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=2)
 
 
-class ImbalancedRun(RunConfig):
+class ImbalancedRun(ClassifierRun):
     """A training on a long-tailed part of a data set with fixed classes."""
 
     scenario: Literal["imbalanced"] = "imbalanced"
@@ -166,19 +196,49 @@ class ImbalancedRun(RunConfig):
     sampler: Literal["uniform", "class-balanced", "sqrt"] = Field(
         "uniform", description="how training images are drawn"
     )
-    loss_reduction: Literal["mean", "sum"] = Field(
-        "mean", description="of the joint loss over the views; sum: M times the mean"
-    )
     selection: Literal["last", "best-test"] = Field(
         "last", description="weights of the last epoch; best-test sees the test images and flatters"
     )
     epochs: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
-    batch_size: Annotated[int, FromBudget(), SetOnly()] = Field(64, ge=2)
     order_shifts: Annotated[int, SetOnly()] = Field(5, ge=1)
     loss_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
 
 
-class ImbalancedEvaluation(EvalConfig):
+class ImbalancedEvaluation(ClassifierEvaluation):
     """The balanced test images."""
 
-    images_per_class: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=2)
+
+class StandardRun(ClassifierRun):
+    """A training on all images of a data set with fixed classes, but for those held out for validation."""
+
+    scenario: Literal["standard"] = "standard"
+    dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set, see `datasets`")
+    mix: Annotated[str, Axis()] = Field("none", description="augmentation on top of crop and flip")
+    ensemble: Annotated[int, Axis(), Adds(method="baseline")] = Field(
+        1, ge=1, description="adds so many baselines, averaged; as many as views are the control ens-M"
+    )
+    selection: Annotated[Literal["validation", "last"], FromBudget()] = Field(
+        "last", description="weights of the best validation, or of the last step"
+    )
+    val_indices: str | None = Field(
+        None, description="file of positions to validate on (.npy, .json, else one per line); not drawn then"
+    )
+    val_fraction: Annotated[float, FromBudget()] = Field(
+        0.1, ge=0, lt=1, description="share of each class's training images that is held out to validate on"
+    )
+    val_seed: int = Field(0, ge=0, lt=2**32, description="chooses these images; the same for all seeds")
+    steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
+    mix_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
+
+    @property
+    def val_indices_hash(self) -> str | None:
+        """Of the content of the file of positions, which `val_indices` ends with: "PATH#HASH"."""
+        return self.val_indices.rpartition("#")[2] if self.val_indices is not None else None
+
+    def identity(self) -> dict[str, Any]:
+        """All fields, but of the file of positions its content only."""
+        return {**super().identity(), "val_indices": self.val_indices_hash}
+
+
+class StandardEvaluation(ClassifierEvaluation):
+    """The test images."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from sla_bench.config import (
+    Adds,
     Axis,
     EvalConfig,
     FromBudget,
@@ -31,6 +32,7 @@ from sla_bench.registry import (
     LEARNERS,
     LOSSES,
     METHODS,
+    MIXES,
     SCENARIOS,
     TRANSFORMS,
     Registry,
@@ -43,8 +45,9 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "method": METHODS,
     "transform": TRANSFORMS,
     "backbone": BACKBONES,
+    "mix": MIXES,
 }
-PIECES = ("learner", "loss", "method", "backbone")
+PIECES = ("learner", "loss", "method", "backbone", "mix")
 
 
 def has(info: FieldInfo, marker: type) -> bool:
@@ -75,7 +78,7 @@ def options_model(form: Form) -> type[BaseModel]:
             default: Any = info.default
             filled_in = has(info, FromBudget) or has(info, FromDataset)
             if has(info, Axis):
-                kind, default = list[kind], ([] if filled_in else [default])
+                kind, default = list[kind], ([] if filled_in or has(info, Adds) else [default])
             elif filled_in:
                 kind, default = Optional[kind], None  # noqa: UP045
             if name == "method":
@@ -215,14 +218,28 @@ def points(
                 REGISTRIES[name].check(value)
     _check_piece_options(axes, fixed)
     scalars = {n: v for n, v in options.items() if n not in axes and v is not None}
-    # An axis that says nothing leaves its field to the budget.
-    for values in itertools.product(*(axes[name] or [None] for name in form.order)):
-        point = {n: v for n, v in zip(form.order, values, strict=True) if v is not None}
-        run, evaluation = _resolve(form, {**scalars, **point, **fixed}, fixed)
-        if not left_out(run, evaluation):
-            form.check(run, evaluation)
-            _check_meaning(run, fixed)
-            yield run, evaluation
+    for part in _parts(form, axes, fixed):
+        # An axis that says nothing leaves its field to the budget.
+        for values in itertools.product(*(part[name] or [None] for name in form.order)):
+            point = {n: v for n, v in zip(form.order, values, strict=True) if v is not None}
+            run, evaluation = _resolve(form, {**scalars, **point, **fixed}, fixed)
+            if not left_out(run, evaluation):
+                form.check(run, evaluation)
+                _check_meaning(run, fixed)
+                yield run, evaluation
+
+
+def _parts(
+    form: Form, axes: Mapping[str, list[Any]], fixed: Mapping[str, Any]
+) -> Iterator[dict[str, list[Any]]]:
+    """Yield the axes of each product: what is asked for, then what single options add to it."""
+    adding = [name for name in fields_with(form.run, Adds) if name not in fixed]
+    plain = {**axes, **{name: [form.run.model_fields[name].default] for name in adding}}
+    yield plain
+    for name in adding:
+        (marker,) = (m for m in form.run.model_fields[name].metadata if isinstance(m, Adds))
+        if axes[name]:
+            yield {**plain, **{n: [value] for n, value in marker.others.items()}, name: axes[name]}
 
 
 def join(found: Iterable[Point]) -> list[Task]:

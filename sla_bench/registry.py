@@ -30,6 +30,8 @@ class ScenarioEntry(Entry):
     Args:
         form: what the command line asks for.
         reading: how a leaderboard reads its records.
+        classifier: builds the model of a training whose classes are those of the test, a function
+            `(config, dataset, counts (N,), transform, seed) -> ClassifierModel`; empty where there is none.
         subject: what it is about, for sentences.
         by: how its data are split, see `Dataset.load`.
         training_splits: the splits that a training sees.
@@ -37,6 +39,7 @@ class ScenarioEntry(Entry):
 
     form: str = ""
     reading: str = ""
+    classifier: str = ""
     subject: str = ""
     by: Literal["classes", "images"] = "classes"
     training_splits: tuple[Literal["train", "val", "trainval"], ...] = ("train", "val")
@@ -162,7 +165,18 @@ SCENARIOS = Registry(
             "Imbalanced learning: train on a long-tailed part, test on balanced classes.",
             form="sla_bench.forms.imbalanced:FORM",
             reading="sla_bench.reporting.imbalanced_reading:READING",
+            classifier="sla_bench.scenarios.imbalanced:build_model",
             subject="imbalanced learning",
+            by="images",
+            training_splits=("trainval",),
+        ),
+        "standard": ScenarioEntry(
+            "sla_bench.scenarios.standard",
+            "Fully supervised learning: train on all images of all classes.",
+            form="sla_bench.forms.standard:FORM",
+            reading="sla_bench.reporting.standard_reading:READING",
+            classifier="sla_bench.scenarios.standard:build_model",
+            subject="fully supervised learning",
             by="images",
             training_splits=("trainval",),
         ),
@@ -297,6 +311,32 @@ TRANSFORMS = Registry(
         ),
         "rot_color_perm24": TransformEntry(
             "sla_bench.transforms:ROT_COLOR_PERM24", "rotation x color_perm", num_views=24, uses_color=True
+        ),
+    },
+)
+
+_POLICY = ("images_per_draw",)
+MIXES = Registry(
+    "mix",
+    {
+        "none": Entry("sla_bench.mixing.none:NoMix", "crop and flip alone"),
+        "cutout": Entry("sla_bench.mixing.cutout:Cutout", "a square becomes the mean", ("size",)),
+        "mixup": Entry(
+            "sla_bench.mixing.pairs:MixUp", "weighted means of two images", ("alpha", "probability")
+        ),
+        "cutmix": Entry(
+            "sla_bench.mixing.pairs:CutMix", "a rectangle of another image", ("alpha", "probability")
+        ),
+        "autoaugment": Entry(
+            "sla_bench.mixing.policies:AutoAugment", "a learned pair of operations", ("policy", *_POLICY)
+        ),
+        "randaugment": Entry(
+            "sla_bench.mixing.policies:RandAugment",
+            "random operations of one strength",
+            ("num_ops", "magnitude", *_POLICY),
+        ),
+        "trivialaugment": Entry(
+            "sla_bench.mixing.policies:TrivialAugment", "one random operation of random strength", _POLICY
         ),
     },
 )

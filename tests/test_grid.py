@@ -147,6 +147,23 @@ OTHER_VALUES = {
         "loss_reduction": "sum",
         "selection": "best-test",
     },
+    "standard": {
+        "dataset": ["glyphs"],
+        "method": ["da"],
+        "transform": ["color_perm3"],
+        "mix": ["cutmix"],
+        "ensemble": [3],
+        "backbone": ["resnet20-sla"],
+        "seed": [5],
+        "budget": "smoke",
+        "precision": "bf16",
+        "threads": 2,
+        "loss_reduction": "sum",
+        "selection": "validation",
+        "val_indices": "positions.txt#0123456789abcdef",
+        "val_fraction": 0.2,
+        "val_seed": 4,
+    },
 }
 
 
@@ -159,8 +176,8 @@ def test_every_option_changes_the_run_or_its_evaluation(scenario, option):
     form = form_of(scenario)
 
     def identity(**given):
-        (task,) = span(form, options_model(form)(**{"method": ["sla"], **given}).model_dump())
-        return task.run.digest(), [e.digest() for e in task.evaluations]
+        tasks = span(form, options_model(form)(**{"method": ["sla"], **given}).model_dump())
+        return [(task.run.digest(), [e.digest() for e in task.evaluations]) for task in tasks]
 
     assert identity(**{option: OTHER_VALUES[scenario][option]}) != identity()
 
@@ -191,7 +208,8 @@ def test_every_registered_piece_loads_and_takes_its_options(registry):
 def test_methods_without_an_objective_for_a_scenario_are_refused_there():
     for name, entry in METHODS.items():
         assert ("fewshot" in entry.refused) == (not entry.target), name
-        assert ("imbalanced" in entry.refused) == (not entry.classifier), name
+        for scenario in ("imbalanced", "standard"):
+            assert (scenario in entry.refused) == (not entry.classifier), name
 
 
 def imbalanced(settings=(), **given):
@@ -264,3 +282,98 @@ def test_baselines_do_not_depend_on_the_reduction_of_a_joint_loss():
 def test_the_registry_knows_the_number_of_views():
     for name, entry in TRANSFORMS.items():
         assert TRANSFORMS.load(name).num_views == entry.num_views, name
+
+
+def standard(settings=(), **given):
+    form = form_of("standard")
+    return span(form, options_model(form)(**given).model_dump(), settings)
+
+
+def test_a_plain_standard_command_compares_baseline_and_sla():
+    baseline, sla = standard()
+    assert (baseline.run.method, sla.run.method) == ("baseline", "sla")
+    assert baseline.run.dataset == "glyphs20"
+    assert (baseline.run.selection, baseline.run.val_fraction, baseline.run.mix) == ("last", 0.1, "none")
+    assert (baseline.run.transform, baseline.evaluations) == (None, sla.evaluations)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "backbone", "steps", "falls"),
+    [
+        ("cifar100", "resnet32-sla", 80_000, (1 / 2, 3 / 4)),
+        ("folder:/somewhere", "resnet18", 80_000, (1 / 2, 3 / 4)),
+        ("inaturalist2018", "resnet18", 900_000, (1 / 3, 2 / 3)),
+    ],
+)
+def test_the_papers_budget_is_slas_schedule(dataset, backbone, steps, falls):
+    (task,) = standard(method=["baseline"], budget="paper", dataset=[dataset])
+    run = task.run
+    rates = {
+        run.learning_rate * learning_rate_factor(run.schedule, run.milestones, Fraction(step, steps))
+        for step in (0, round(falls[0] * steps) - 1)
+    }
+    later = [
+        learning_rate_factor(run.schedule, run.milestones, Fraction(round(f * steps), steps)) for f in falls
+    ]
+    assert rates == {0.1}
+    assert later == pytest.approx([0.1, 0.01])
+    assert (run.steps, run.backbone, run.batch_size) == (steps, backbone, 128)
+    assert (run.optimizer, run.momentum, run.nesterov, run.weight_decay) == ("sgd", 0.9, False, 1e-4)
+    assert (run.selection, run.steps / run.validations) == ("validation", 1000)
+
+
+def test_an_ensemble_is_added_to_what_is_asked_for():
+    (alone,) = standard(method=["sla"])
+    added = standard(method=["sla"], ensemble=[6, 3], seed=[1, 0])
+    assert alone in added
+    ensembles = [(t.run.method, t.run.ensemble, t.run.seed) for t in added if t.run.method != "sla"]
+    assert ensembles == [("baseline", size, seed) for size in (6, 3) for seed in (1, 0)]
+
+
+def test_an_ensemble_of_one_is_the_run_itself():
+    (baseline,) = standard(method=["baseline"], ensemble=[1])
+    assert baseline == standard(method=["baseline"])[0]
+
+
+def test_an_ensemble_of_any_objective_is_set():
+    (task,) = standard(["ensemble=2"], method=["sla+sd"])
+    assert (task.run.method, task.run.ensemble) == ("sla+sd", 2)
+
+
+def test_the_content_of_an_index_file_makes_the_run_not_its_name(tmp_path):
+    ids = set()
+    for name, text in {"a.txt": "3\n5\n", "b.json": "[5, 3]", "c.txt": "3\n6\n"}.items():
+        (tmp_path / name).write_text(text)
+        (task,) = standard(method=["sla"], val_indices=str(tmp_path / name))
+        assert (task.run.val_fraction, task.run.val_indices.partition("#")[0]) == (0, str(tmp_path / name))
+        ids.add(task.run.digest())
+    assert len(ids) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "settings", "sentence"),
+    [
+        ({"transform": ["rot_color_perm13"]}, [], "did you mean 'rot_color_perm12'"),
+        ({"mix": ["cutmixx"]}, [], "did you mean 'cutmix'"),
+        ({"mix": ["cutout"]}, ["mix.alpha=1"], "--set mix.alpha: not an option of cutout"),
+        ({"ensemble": [0]}, [], "--ensemble 0: input should be greater than or equal to 1"),
+        ({}, ["ensemble=0"], "--ensemble 0: input should be greater than or equal to 1"),
+        ({"method": ["views"]}, [], "refused for fully supervised learning: it is about episodes"),
+        ({"dataset": ["fashion_mnist"], "transform": ["rot_color_perm24"]}, [], "fashion_mnist are grey"),
+        ({"selection": "validation", "val_fraction": 0}, [], "needs images to validate on"),
+        ({"val_fraction": 1}, [], "--val-fraction 1.0: input should be less than 1"),
+        ({"val_fraction": 0, "val_seed": 1}, [], "--val-seed changes nothing with --val-fraction 0"),
+        ({"val_indices": "/nowhere/a.txt"}, [], "--val-indices /nowhere/a.txt: it can't be read"),
+        (
+            {"val_indices": "a#0123456789abcdef", "val_fraction": 0.2},
+            [],
+            "--val-fraction changes nothing with --val-indices",
+        ),
+        ({"val_indices": "a#0123456789abcdef", "val_seed": 2}, [], "--val-seed changes nothing"),
+    ],
+)
+def test_wrong_standard_options_in_one_sentence(given, settings, sentence):
+    with pytest.raises(UserError) as error:
+        standard(settings, **given)
+    assert sentence in str(error.value)
+    assert "\n" not in str(error.value)

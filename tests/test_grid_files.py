@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.grid_files import read_grid_file, tasks_of_file
+from sla_bench.registry import TRANSFORMS
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.yaml"))
@@ -187,7 +188,11 @@ def test_several_grids_share_defaults_and_do_a_training_once(tmp_path):
         ),
         ("scenario: fewshot\nlearner:\n  - protonet\n  - protonett", 4, "did you mean 'protonet'?"),
         ("scenario: fewshto", 1, "did you mean 'fewshot'?"),
-        ("scenario: [fewshot, imbalanced]", 1, "scenario: one of fewshot, imbalanced is wanted, not a list"),
+        (
+            "scenario: [fewshot, imbalanced]",
+            1,
+            "scenario: one of fewshot, imbalanced, standard is wanted, not a list",
+        ),
         ("dataset: glyphs", 1, "names no scenario"),
         ("- scenario: fewshot", 1, "a grid file is a mapping of keys to values, not a list"),
         ("scenario: fewshot\nlerner: protonet", 2, "lerner: no such key; did you mean 'learner'?"),
@@ -316,3 +321,25 @@ def test_the_files_of_the_papers_tables_span_them():
     assert cells >= set(itertools.product(data, (100, 10), losses, ("baseline", "sla", "sla+sd"), range(5)))
     assert cells >= set(itertools.product(data, (100,), ("ce",), ("baseline-xM", "sla+sd"), range(10)))
     assert {t.run.budget for t in [*few, *tail]} == {"paper"}
+
+
+def test_the_file_of_the_transformations_spans_them_alone_and_composed():
+    whole = read_grid_file(ROOT / "benchmarks" / "standard-transforms.yaml").tasks()["standard"]
+    cells = {(t.run.dataset, t.run.method, t.run.transform) for t in whole}
+    turns, methods = ("rotation", "rotation2"), ("da", "mt", "sla", "sla+sd")
+    assert cells >= set(itertools.product(("glyphs20", "fashion_mnist"), methods, turns))
+    assert cells >= set(itertools.product(("glyphs20",), methods, TRANSFORMS))
+    baselines = [t for t in whole if t.run.method == "baseline" and t.run.ensemble == 1]
+    read = {(t.run.dataset, e.transform) for t in baselines for e in t.evaluations}
+    assert read == {("glyphs20", t) for t in TRANSFORMS} | {("fashion_mnist", t) for t in turns}
+    assert len(baselines) == len({(t.run.dataset, t.run.seed) for t in baselines})
+
+
+def test_an_option_that_adds_may_stand_in_a_file(tmp_path):
+    text = "scenario: standard\nmethod: sla\nensemble: [3, 4]\nexclude:\n- {ensemble: 4}\n"
+    with pytest.raises(UserError, match=r"x\.yaml:5: exclude: matches no run"):
+        tasks(tmp_path, text)
+    found = tasks(tmp_path, text.replace("{ensemble: 4}", "{method: ens-M}"))
+    assert [(t.run.method, t.run.ensemble) for t in found["standard"]] == [("sla", 1), ("baseline", 3)]
+    with pytest.raises(UserError, match=r"x\.yaml:3: ensemble: 0: input should be"):
+        tasks(tmp_path, text.replace("[3, 4]", "0"))

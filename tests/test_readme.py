@@ -31,7 +31,7 @@ def commands():
     return [
         line.partition("#")[0].split()
         for line in text.splitlines()
-        if re.search(r"run (fewshot|imbalanced)", line)
+        if re.search(r"run (fewshot|imbalanced|standard)", line)
     ]
 
 

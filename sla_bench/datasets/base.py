@@ -19,6 +19,8 @@ Split = Literal["train", "val", "test", "trainval"]
 """trainval: all official training images, that is train and val together, in the order of the files."""
 By = Literal["classes", "images"]
 """classes: splits have disjoint classes (few-shot); images: the same classes in each split."""
+Fit = Literal["crop", "inner", "stretch"]
+"""How an image of any size becomes a square, see `image_files.decode`."""
 ClassOrder = Literal["identity", "permuted"]
 """Which class of a long-tailed subset is how large: by label, 0 the largest, or in a random order."""
 
@@ -91,6 +93,7 @@ class ImageProperties:
         flip: a horizontal flip keeps the class.
         jitter: strength of brightness, contrast and saturation jitter; 0 means none.
         grey: the images have one channel, repeated.
+        fit: how image files of another size become images of this one.
         resized_crop: training sees random parts of the images, scaled to `size`; those may be larger than
             `size`. No padding then.
     """
@@ -102,6 +105,7 @@ class ImageProperties:
     flip: bool = True
     jitter: float = 0.0
     grey: bool = False
+    fit: Fit = "crop"
     resized_crop: bool = False
 
 

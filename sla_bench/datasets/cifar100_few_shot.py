@@ -36,6 +36,7 @@ _PROPERTIES = ImageProperties(
     crop_padding=4,
     flip=True,
     jitter=0.4,
+    fit="stretch",
 )
 
 
@@ -116,7 +117,7 @@ def _read_folders(folders: list[Path], where: str) -> SplitSource:
     paths = [path for images in listed for path in images]
     labels = np.repeat(np.arange(len(folders)), [len(images) for images in listed]).astype(np.int64)
     names = tuple(folder.name for folder in folders)
-    images = EncodedImages(paths, 32, "stretch", lambda i: str(paths[i]), folders[0].parent)
+    images = EncodedImages(paths, 32, _PROPERTIES.fit, lambda i: str(paths[i]), folders[0].parent)
     source = decoded_source(images, labels, names)
     _PROMISE.check(source.shape, labels, names, where)
     return source

@@ -159,7 +159,9 @@ class Folder(Dataset):
 
     def _convert(self, listing: FolderListing, data_root: Path, how: Preparation) -> None:
         paths = [self.path / image for image in listing.images]
-        images = EncodedImages(paths, self.properties.size, "crop", lambda i: str(paths[i]), self.path)
+        images = EncodedImages(
+            paths, self.properties.size, self.properties.fit, lambda i: str(paths[i]), self.path
+        )
         source = decoded_source(images, listing.labels, listing.class_names)
         self._write(_ALL, source, listing, data_root, how)
 

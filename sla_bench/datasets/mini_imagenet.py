@@ -115,7 +115,7 @@ def _read_list(images: Callable[[Path], Path], base: Path, split: Split) -> Spli
     if absent is not None:
         raise UserError(f"{absent} is missing, though {listing} names it")
     # The makers' script resizes without regard to the aspect ratio.
-    encoded = EncodedImages(paths, _SIZE, "stretch", lambda position: str(paths[position]), base)
+    encoded = EncodedImages(paths, _SIZE, IMAGENET_84.fit, lambda position: str(paths[position]), base)
     source = decoded_source(encoded, labels, _WNIDS[split])
     _PROMISE.check(source.shape, labels, _WNIDS[split], str(listing))
     return source
@@ -157,6 +157,7 @@ IMAGENET_84 = ImageProperties(
     crop_padding=8,
     flip=True,
     jitter=0.4,
+    fit="stretch",
 )
 """MetaOptNet's, for miniImageNet and tieredImageNet alike (Lee et al. 2019)."""
 

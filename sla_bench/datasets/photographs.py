@@ -99,6 +99,7 @@ def photographs(
             crop_padding=0,
             flip=True,
             jitter=jitter,
+            fit="inner",
             resized_crop=True,
         ),
         origin=origin,

@@ -69,7 +69,7 @@ def _read_png(base: Path, split: Split) -> SplitSource:
     ):
         raise UserError(f"{path} must hold a list of PNG files as bytes")
     labels, names = _read_labels(label_file)
-    encoded = EncodedImages(images, _SIZE, "stretch", lambda position: f"{position} in {path}")
+    encoded = EncodedImages(images, _SIZE, IMAGENET_84.fit, lambda position: f"{position} in {path}")
     source = decoded_source(encoded, labels, names)
     _PROMISE.check(source.shape, labels, names, f"{path} with {label_file.name}")
     return source

@@ -77,6 +77,19 @@ class ClassifierObjective(nn.Module, ABC):
         return {}
 
     @property
+    def single_row(self) -> str:
+        """The read-off of single inference, one pass per member: validation reads it, whatever is first."""
+        return next(row for row, passes in self.rows.items() if passes == self.members)
+
+    @property
+    @abstractmethod
+    def modes(self) -> Mapping[str, str]:
+        """Short name of each inference -> its read-off; the first is the objective's own.
+
+        si: single, ag: aggregated over the views, sd: the second head, tta: mean over the views.
+        """
+
+    @property
     def num_views(self) -> int:
         """M."""
         return self.transform.num_views
@@ -106,7 +119,8 @@ class ClassifierObjective(nn.Module, ABC):
         """Return read-off -> scores (B, N) for each of `rows` and `further_rows`.
 
         Args:
-            features: (B, M, D), of all views, view 0 the image as it is.
+            features: (B, M, D), of all views, view 0 the image as it is. From view 0 alone, (B, 1, D), the
+                read-offs that cost one pass per member are the same, and the others mean nothing.
         """
 
 
@@ -132,6 +146,11 @@ class SingleClassifier(ClassifierObjective):
     def rows(self) -> Mapping[str, int]:
         """The head on upright images, and on all views."""
         return {self.row: self.members, f"{self.row}+TTA": self.members * self.num_views}
+
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """Single, and averaged over the views."""
+        return {"si": self.row, "tta": f"{self.row}+TTA"}
 
     def read(self, features: Tensor) -> dict[str, Tensor]:
         """Scores of the upright view, and their mean over the views."""

@@ -51,6 +51,11 @@ class DistilledDataAugmentation(classifier_base.ClassifierObjective):
         """The teacher."""
         return {"DA+SD teacher": self.num_views}
 
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """The second head alone and averaged over the views, and its teacher."""
+        return {"sd": "DA+SD", "tta": "DA+SD+TTA", "ag": "DA+SD teacher"}
+
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """mean_j CE(a(z_j), y) + beta CE(u(z_1), y) + T^2 KL(mean_j a(z_j) || u(z_1))."""
         teacher_logits, logits = self.teacher_head(features), self.head(features[:, 0])

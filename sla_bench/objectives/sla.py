@@ -114,6 +114,11 @@ class SLAClassifier(classifier_base.ClassifierObjective):
         """Aggregated over the views, and single."""
         return {"SLA+AG": self.num_views, "SLA+SI": 1}
 
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """Aggregated over the views, and single."""
+        return {"ag": "SLA+AG", "si": "SLA+SI"}
+
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """mean_j CE(w(z_j), (y, j)), or another criterion."""
         return self.joint_loss(self.joint_logits(features), labels)

@@ -55,6 +55,11 @@ class DistilledSLA(SLAClassifier):
         """The joint head, aggregated: the teacher."""
         return {f"{self.row} teacher": self.num_views}
 
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """The second head alone and averaged over the views, and its teacher."""
+        return {"sd": self.row, "tta": f"{self.row}+TTA", "ag": f"{self.row} teacher"}
+
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """mean_j CE(w(z_j), (y, j)) + T^2 KL + beta CE(u(z_1), y); no class weights on the KL."""
         joint_logits, logits = self.joint_logits(features), self.head(features[:, 0])

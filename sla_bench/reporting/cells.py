@@ -46,7 +46,8 @@ class Cell:
         setting: number of the setting; cells that differ in method and metric only share it.
         key: the columns that identify the cell.
         reading: of its scenario.
-        place: where it stands in its setting: the method as registered, rows and metrics as recorded.
+        place: where it stands in its setting: the method as registered, ensembles of it after it, rows and
+            metrics as recorded.
         figures: by seed.
         records: by seed.
         metrics: of the row, by seed.
@@ -56,7 +57,7 @@ class Cell:
     setting: int
     key: dict[str, Any]
     reading: Reading
-    place: tuple[int, int, int]
+    place: tuple[int, int, int, int]
     figures: dict[int, Figure] = field(default_factory=dict)
     records: dict[int, RunRecord] = field(default_factory=dict)
     metrics: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -147,7 +148,7 @@ class Cells:
                 cell = self._cells.get((setting, method, metric))
                 if cell is None:
                     key = {**found.shared, "method": method, "metric": metric}
-                    cell = Cell(setting, key, reading, (rank, row, column))
+                    cell = Cell(setting, key, reading, (rank, reading.members(config), row, column))
                     self._cells[setting, method, metric] = cell
                 cell.figures[config.seed], cell.records[config.seed] = figure, found.record
                 cell.metrics[config.seed] = evaluation.metrics[method]

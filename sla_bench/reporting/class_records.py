@@ -33,7 +33,7 @@ def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassR
     for record in sorted(records, key=lambda r: (list(METHODS).index(r.config.method), r.config.seed)):
         for evaluation in record.evaluations:
             for method in reading.rows(evaluation):
-                if method == BASELINE or (augments_labels(method) and not method.endswith("+TTA")):
+                if method == BASELINE or (augments_labels(method) and "+TTA" not in method):
                     key = reading.setting_key(record, evaluation)
                     methods = cells.setdefault(tuple(key.items()), {})
                     methods.setdefault(method, {})[record.config.seed] = _Seed(record, evaluation, method)

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic.fields import FieldInfo
 
-from sla_bench.config import EvalConfig, FromBudget, RunConfig, SetOnly
+from sla_bench.config import Adds, EvalConfig, FromBudget, RunConfig, SetOnly
 from sla_bench.forms.base import Form
 from sla_bench.grid import budget_of, form_of, has
 
@@ -48,7 +48,7 @@ def _options(run: RunConfig, evaluation: EvalConfig) -> list[str]:
     # What says which cell of a table it is stands in every command, even where it is the default.
     named = [
         "dataset",
-        *(n for n in form.order if n in choosable and not has(fields[n], FromBudget)),
+        *(n for n in form.order if n in choosable and not _has_any(fields[n], FromBudget, Adds)),
         "budget",
     ]
     given = {name: recorded[name] for name in named}
@@ -69,10 +69,14 @@ def _filled_in(form: Form, run: RunConfig, given: Mapping[str, Any]) -> dict[str
 
 
 def _words(name: str, info: FieldInfo, value: Any) -> list[str]:
-    # No option can say "none"; --set can.
-    if has(info, SetOnly) or value is None:
+    # No option can say "none", and one that adds trainings says too much; --set can.
+    if _has_any(info, SetOnly, Adds) or value is None:
         return ["--set", f"{name}={_as_yaml(value)}"]
     return [f"--{name.replace('_', '-')}", f"{value:g}" if _is_short(value) else str(value)]
+
+
+def _has_any(info: FieldInfo, *markers: type) -> bool:
+    return any(has(info, marker) for marker in markers)
 
 
 def _is_short(value: Any) -> bool:

@@ -47,7 +47,8 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
     if accuracies["relative_gain_pct"].notna().any():
         paths += plot_gains(accuracies, store.folder / "gains")
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
-    paths += plot_gain_curves(accuracies, reading.axis, store.folder / reading.axis.stem)
+    if reading.axis is not None:
+        paths += plot_gain_curves(accuracies, reading.axis, store.folder / reading.axis.stem)
     paths += plot_cost_accuracy(accuracies, reading.matched_controls, store.folder / "cost_accuracy")
     paths += plot_budget_curves(accuracies, reading.length, store.folder / "budget_curves")
     if reading.validates:
@@ -61,11 +62,12 @@ def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
     for record in records:
         config = record.config
         reading: Reading = SCENARIOS.load(config.scenario, "reading")
+        method = reading.method(config)
         about = {
-            "label": f"{config.method} {config.transform or ''} {record.run_id[:4]}".replace("  ", " "),
+            "label": f"{method} {config.transform or ''} {record.run_id[:4]}".replace("  ", " "),
             "dataset": config.dataset,
             "learner": reading.learner(config),
-            "method": config.method,
+            "method": method,
             "transform": config.transform,
             "train_shots": reading.train_shots(config),
             "seed": config.seed,

@@ -8,16 +8,17 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from sla_bench.config import EvalConfig, FromDataset, ImbalancedEvaluation, ImbalancedRun, RunConfig
+from sla_bench.config import EvalConfig, FromDataset, ImbalancedRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.forms.imbalanced import usual_subset_seed
 from sla_bench.grid import fields_with
-from sla_bench.harness.store import EvaluationRecord, Store
+from sla_bench.harness.store import Store
 from sla_bench.reporting.class_results import TrainingClasses
-from sla_bench.reporting.reading import Figure, PrimaryContrast, Reading, SettingAxis
+from sla_bench.reporting.classifier_reading import ClassifierReading
+from sla_bench.reporting.reading import PrimaryContrast, SettingAxis
 
 
-class ImbalancedReading(Reading):
+class ImbalancedReading(ClassifierReading):
     """Accuracy per balanced test image; recall of class groups, F1, G-mean and calibration per seed."""
 
     primary = PrimaryContrast(" ratio 100", "ce", "SLA+SD", "baseline-xM")
@@ -30,11 +31,6 @@ class ImbalancedReading(Reading):
         "transform": "rotation",
         "precision": "fp32",
         "sampler": "uniform",
-    }
-    matched_references: ClassVar = {
-        "SLA+SI": ("baseline-xM",),
-        "SLA+SD": ("baseline-xM",),
-        "SLA+AG": ("baseline-xM+TTA", "ens-M"),
     }
     validates = False
     elsewhere = frozenset({"subset_seed"})
@@ -61,34 +57,6 @@ class ImbalancedReading(Reading):
         """Which weights are tested."""
         assert isinstance(run, ImbalancedRun)
         return run.selection
-
-    def figures(self, evaluation: EvaluationRecord, method: str) -> dict[str, Figure]:
-        """Accuracy over images; the others as one number."""
-        metrics, samples = evaluation.metrics[method], evaluation.samples
-        labels = samples["labels"]
-        hits = samples[f"predictions/{method}"] == labels
-        figures = {"accuracy": Figure(metrics["accuracy"], hits, labels)}
-        for group, accuracy in metrics["group_accuracy"].items():
-            if accuracy is not None:
-                figures[f"accuracy of {group}"] = Figure(accuracy)
-        figures["macro F1"] = Figure(metrics["macro_f1"])
-        figures["G-mean"] = Figure(metrics["g_mean"])
-        figures["ECE"] = Figure(metrics["ece"], higher_is_better=False)
-        figures["NLL"] = Figure(metrics["nll"], percent=False, higher_is_better=False)
-        return figures
-
-    def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
-        """Passes per test image."""
-        return {"query_passes": metrics["query_passes"]}
-
-    def test_size(self, evaluation: EvaluationRecord) -> tuple[int]:
-        """More test images first."""
-        assert isinstance(evaluation.config, ImbalancedEvaluation)
-        return (evaluation.config.images_per_class or 2**62,)
-
-    def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
-        """The views of +TTA."""
-        return (test.transform,)
 
     def departures(self, run: RunConfig, test: EvalConfig, recipe: Mapping[str, Any]) -> list[str]:
         """What the data set would have otherwise, and the reduction of the joint loss."""

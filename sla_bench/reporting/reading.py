@@ -85,7 +85,7 @@ class Reading(ABC):
 
     Attributes:
         primary: the contrast that decides, fixed beforehand.
-        axis: along which gains are drawn.
+        axis: along which gains are drawn; None where settings have no number.
         length: the field of a training that says how long it is.
         published_training: column -> what it says of the trainings behind published figures.
         matched_references: method -> further references, fixed beforehand; they enter where they are
@@ -95,7 +95,7 @@ class Reading(ABC):
     """
 
     primary: ClassVar[PrimaryContrast]
-    axis: ClassVar[SettingAxis]
+    axis: ClassVar[SettingAxis | None]
     length: ClassVar[str]
     published_training: ClassVar[Mapping[str, str]]
     matched_references: ClassVar[Mapping[str, tuple[str, ...]]]
@@ -114,6 +114,16 @@ class Reading(ABC):
     @abstractmethod
     def learner(self, run: RunConfig) -> str:
         """The head or the loss."""
+
+    def members(self, run: RunConfig) -> int:
+        """How many models of its method a training averages at test."""
+        del run
+        return 1
+
+    def method(self, run: RunConfig) -> str:
+        """The method; as in "baseline ens-8" where models of it are averaged."""
+        members = self.members(run)
+        return run.method if members == 1 else f"{run.method} ens-{members}"
 
     def train_shots(self, run: RunConfig) -> int | None:
         """Shots in training, where there are any."""

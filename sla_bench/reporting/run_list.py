@@ -87,7 +87,7 @@ def compare_runs(first: RunRecord, second: RunRecord) -> Iterator[str]:
 def _label(record: RunRecord) -> str:
     reading, config = _reading(record), record.config
     views = "" if config.transform is None else f" {config.transform}"
-    words = [config.dataset, reading.learner(config), config.backbone, config.budget, config.method]
+    words = [config.dataset, reading.learner(config), config.backbone, config.budget, reading.method(config)]
     return f"{config.scenario} {' '.join(words)}{views} seed {config.seed}"
 
 

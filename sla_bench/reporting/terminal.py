@@ -41,7 +41,7 @@ def label(run: RunConfig) -> str:
     reading: Reading = SCENARIOS.load(run.scenario, "reading")
     shots = reading.train_shots(run)
     setting = f"{run.dataset} {reading.learner(run)}" + ("" if shots is None else f" {shots}-shot")
-    return f"{setting} {run.method}{views} seed {run.seed}"
+    return f"{setting} {reading.method(run)}{views} seed {run.seed}"
 
 
 class Board:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sla_bench.datasets.image_files import decode, list_folders, list_images
+from sla_bench.datasets.image_files import decode, find_images, list_folders, list_images
 from sla_bench.errors import UserError
 
 
@@ -134,3 +134,23 @@ def test_listing_skips_what_is_no_image(tmp_path):
     assert [path.name for path in list_folders(tmp_path)] == ["folder.png"]
     with pytest.raises(UserError, match="cannot read the folder"):
         list_images(tmp_path / "absent")
+
+
+def test_images_are_found_below_folders_once_and_in_order(tmp_path):
+    for name in ("z.png", "a/b/c.jpg", "a/d.PNG", "a/notes.txt", ".hidden/e.png", "a/.f.png", "alone.dat"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    alone, inside = tmp_path / "alone.dat", tmp_path / "a" / "d.PNG"
+    found = find_images([alone, tmp_path, inside])
+    assert found == [alone, tmp_path / "z.png", inside, tmp_path / "a" / "b" / "c.jpg"]
+    assert find_images([inside, tmp_path / "a"]) == [inside, tmp_path / "a" / "b" / "c.jpg"]
+
+
+def test_nothing_to_find_is_said(tmp_path):
+    with pytest.raises(UserError, match=r"there is no file or folder .*missing"):
+        find_images([tmp_path / "missing"])
+    with pytest.raises(UserError, match=r"no images in .* \(known are .*\.png"):
+        find_images([tmp_path])
+    with pytest.raises(UserError, match="name the images"):
+        find_images([])

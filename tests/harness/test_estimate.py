@@ -71,6 +71,13 @@ def test_class_sizes_are_part_of_the_cost_of_an_epoch(tmp_path):
     assert estimate(runs_of("imbalanced", method=["baseline"], ratio=[10.0]), seen).unknown == 1
 
 
+def test_members_are_part_of_the_cost_of_a_training(tmp_path):
+    seen = recorded(runs_of("standard", ["steps=100"], method=["baseline"]), [20], tmp_path)
+    more = estimate(runs_of("standard", ["steps=300", "ensemble=3"], method=["sla"]), seen)
+    assert more.seconds == pytest.approx(20 * 3 * 3 * 4)
+    assert estimate(runs_of("standard", method=["baseline"], mix=["cutmix"]), seen).unknown == 1
+
+
 def test_every_method_but_the_baseline_costs_as_many_images_as_views():
     """The rule that `estimate` and the protocol share, against what the objectives do."""
     import torch

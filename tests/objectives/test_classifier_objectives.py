@@ -141,6 +141,28 @@ def test_reads_are_the_rows_that_are_announced(method, batch):
     assert all(passes >= 1 for passes in objective.rows.values())
 
 
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_read_offs_of_one_pass_need_the_upright_view_alone(method, batch):
+    objective = build(method)
+    read, upright = objective.read(batch[0]), objective.read(batch[0][:, :1])
+    cheap = [
+        row
+        for row, passes in {**objective.rows, **objective.further_rows}.items()
+        if passes == objective.members
+    ]
+    assert cheap
+    for row in cheap:
+        torch.testing.assert_close(upright[row], read[row])
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_modes_name_each_read_off_once_and_their_own_first(method):
+    objective = build(method)
+    assert sorted(objective.modes.values()) == sorted([*objective.rows, *objective.further_rows])
+    assert next(iter(objective.modes.values())) == next(iter(objective.rows))
+    assert set(objective.modes) <= {"si", "ag", "sd", "tta"}
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("method", ["sla", "sla+sd", "da+sd", "baseline"])
 def test_counts_of_joint_labels_are_those_of_the_class(method, loss, batch):

@@ -53,6 +53,14 @@ CASES = {
         {"order_seed": 5, "loss": ["ldam"], "method": ["sla+sd"], "loss_reduction": "sum", "budget": "smoke"},
     ),
     "identity": ("imbalanced", (), {"class_order": "identity", "sampler": "sqrt", "selection": "best-test"}),
+    "standard": ("standard", (), {"transform": ["rotation", "color_perm"], "ensemble": [4, 5]}),
+    "an ensemble of distilled SLA": ("standard", ("ensemble=3",), {"method": ["sla+sd"], "val_fraction": 0}),
+    "positions of a file": (
+        "standard",
+        ("mix.alpha=0.5",),
+        {"val_indices": "/a b/c.txt#0123456789abcdef", "mix": ["mixup"], "selection": "validation"},
+    ),
+    "other images held out": ("standard", (), {"val_seed": 3, "budget": "paper", "dataset": ["cifar10"]}),
     "another transform of the baseline": ("imbalanced", (), {"transform": ["rotation2"]}),
 }
 

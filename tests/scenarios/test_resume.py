@@ -13,6 +13,7 @@ from sla_bench.registry import SCENARIOS
 CPU = torch.device("cpu")
 FEWSHOT = ("steps=4", "validations=2", "validation_episodes=4", "validation_images=16")
 IMBALANCED = ("epochs=1", "batch_size=16", "validations=2")
+STANDARD = ("steps=4", "batch_size=16", "validations=2", "mix.probability=1")
 
 
 class PowerFailureError(Exception):
@@ -52,6 +53,7 @@ SMALL = {"train_ways": 2, "ways": 2, "shots": [1], "train_queries": 2}
 DATA = {
     "fewshot": {"dataset": ["fc100"]},
     "imbalanced": {"dataset": ["cifar10"], "max_class_size": 10, "ratio": [5.0]},
+    "standard": {"dataset": ["cifar10"], "selection": "validation", "val_fraction": 0.5},
 }
 CASES = {
     "dropblock": ("fewshot", FEWSHOT, {**SMALL, "backbone": ["resnet12"], "method": ["baseline"]}),
@@ -59,6 +61,8 @@ CASES = {
     "pool of views": ("fewshot", FEWSHOT, {**SMALL, "method": ["rotpool-NMway"], "transform": ["rotation2"]}),
     "uniform": ("imbalanced", IMBALANCED, {"loss": ["ldam-drw"], "method": ["sla+sd"]}),
     "by class": ("imbalanced", IMBALANCED, {"sampler": "sqrt", "method": ["baseline-repM"]}),
+    "mixed pictures": ("standard", STANDARD, {"method": ["sla+sd"], "mix": ["cutmix"]}),
+    "members": ("standard", (*STANDARD[:3], "ensemble=2"), {"method": ["sla"], "transform": ["rotation2"]}),
     "best-test": ("imbalanced", IMBALANCED, {"selection": "best-test", "method": ["baseline"]}),
 }
 
@@ -67,11 +71,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_an_interrupted_run_ends_with_the_same_bits(case, data_root, tmp_path):
     scenario, settings, options = CASES[case]
-    data = {
-        "fewshot": {"dataset": ["fc100"]},
-        "imbalanced": {"dataset": ["cifar10"], "max_class_size": 10, "ratio": [5.0]},
-    }
-    run = config(scenario, settings, budget="smoke", **data[scenario], **options)
+    run = config(scenario, settings, budget="smoke", **{**DATA[scenario], **options})
     whole = train(run, data_root)
     for failing_call in (2, 1):
         with pytest.raises(PowerFailureError):

@@ -1,0 +1,139 @@
+"""Files of image positions, such as published validation splits."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sla_bench.datasets.subset import index_checksum
+from sla_bench.errors import UserError
+
+_HASHED = re.compile(r"(.+)#([0-9a-f]{16})", re.DOTALL)
+
+
+def with_hash(name: str) -> str:
+    """Return "PATH#HASH" of a file of positions: its absolute path and the hash of what it says.
+
+    Args:
+        name: a path, which is read; or what this function has returned, which is taken as it is.
+
+    Raises:
+        UserError: as `read_indices`.
+    """
+    if _HASHED.fullmatch(name):
+        return name
+    path = Path(name).absolute()
+    return f"{path}#{index_checksum(read_indices(path))}"
+
+
+def read_hashed(name: str) -> tuple[np.ndarray, Path]:
+    """Return the positions of "PATH#HASH", as `read_indices`, and the path.
+
+    Raises:
+        UserError: as `read_indices`; or the file says something else than it did.
+    """
+    found = _HASHED.fullmatch(name)
+    path = Path(found[1] if found else name)
+    index = read_indices(path)
+    if found and index_checksum(index) != found[2]:
+        raise UserError(
+            f"--val-indices {path}: its positions have the hash {index_checksum(index)}, not {found[2]}; "
+            "it has been changed since"
+        )
+    return index, path
+
+
+def read_indices(path: Path) -> np.ndarray:
+    """Read positions of images: int64 (n,), ascending.
+
+    A .npy file holds an array of whole numbers (n,), a .json file a list of them, any other file one a line.
+    The hash of the result is the same whatever the format and the order.
+
+    Raises:
+        UserError: the file can't be read, is empty, or says something else; a position is below 0 or is given
+            twice.
+    """
+    try:
+        values = _READERS.get(path.suffix.lower(), _read_lines)(path)
+    except UnicodeDecodeError:
+        raise _wrong(path, "it is no text; write one position a line, or give a .npy or .json file") from None
+    except OSError as error:
+        raise _wrong(path, f"it can't be read: {error.strerror or error}") from None
+    if not len(values):
+        raise _wrong(path, "it is empty")
+    index = np.sort(values)
+    if index[0] < 0:
+        raise _wrong(path, f"positions count from 0, found {index[0]}")
+    repeated = index[1:][index[1:] == index[:-1]]
+    if len(repeated):
+        raise _wrong(path, f"position {repeated[0]} is given more than once")
+    return index
+
+
+def check_range(index: np.ndarray, num_images: int, path: Path) -> None:
+    """Refuse positions of images that do not exist.
+
+    Args:
+        index: int64 (n,), ascending.
+        num_images: how many exist.
+        path: where the positions come from.
+
+    Raises:
+        UserError: a position is out of range.
+    """
+    if index[-1] >= num_images:
+        raise _wrong(path, f"there are {num_images:,} training images, position {index[-1]} is out of range")
+
+
+def _wrong(path: Path, what: str) -> UserError:
+    return UserError(f"--val-indices {path}: {what}")
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError):
+        raise _wrong(path, "it is no .npy file of numbers") from None
+    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iu":
+        shape = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "an archive"
+        raise _wrong(path, f"an array of whole numbers (n,) is wanted, it holds {shape}")
+    return _as_positions(values.tolist(), path)
+
+
+def _read_json(path: Path) -> np.ndarray:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, RecursionError):
+        raise _wrong(path, "it is no JSON") from None
+    if not isinstance(values, list):
+        raise _wrong(path, "a list of whole numbers is wanted")
+    for place, value in enumerate(values):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise _wrong(path, f"entry {place + 1} is no whole number: {str(value)[:20]!r}")
+    return _as_positions(values, path)
+
+
+def _read_lines(path: Path) -> np.ndarray:
+    values = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        text = line.strip()
+        if not text:
+            continue
+        if not re.fullmatch(r"-?[0-9]+", text):
+            raise _wrong(path, f"line {number} is no whole number: {text[:20]!r}")
+        values.append(int(text[:25]))
+    return _as_positions(values, path)
+
+
+def _as_positions(values: list[int], path: Path) -> np.ndarray:
+    try:
+        return np.array(values, dtype=np.int64)
+    except OverflowError:
+        raise _wrong(path, f"{max(values, key=abs)} is no position of an image") from None
+
+
+_READERS: dict[str, Any] = {".npy": _read_npy, ".json": _read_json}

@@ -1,0 +1,1 @@
+"""Augmentations on top of crop and flip, with or without mixed labels."""

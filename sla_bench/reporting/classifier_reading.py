@@ -1,0 +1,48 @@
+"""How records of classifiers of fixed classes are read, whatever they were trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from sla_bench.config import ClassifierEvaluation, EvalConfig
+from sla_bench.harness.store import EvaluationRecord
+from sla_bench.reporting.reading import Figure, Reading
+
+
+class ClassifierReading(Reading):
+    """Accuracy per test image; recall of class groups, F1, G-mean and calibration per seed."""
+
+    matched_references: ClassVar = {
+        "SLA+SI": ("baseline-xM",),
+        "SLA+SD": ("baseline-xM",),
+        "SLA+AG": ("baseline-xM+TTA", "ens-M"),
+    }
+
+    def figures(self, evaluation: EvaluationRecord, method: str) -> dict[str, Figure]:
+        """Accuracy over images; the others as one number."""
+        metrics, samples = evaluation.metrics[method], evaluation.samples
+        labels = samples["labels"]
+        hits = samples[f"predictions/{method}"] == labels
+        figures = {"accuracy": Figure(metrics["accuracy"], hits, labels)}
+        for group, accuracy in metrics["group_accuracy"].items():
+            if accuracy is not None:
+                figures[f"accuracy of {group}"] = Figure(accuracy)
+        figures["macro F1"] = Figure(metrics["macro_f1"])
+        figures["G-mean"] = Figure(metrics["g_mean"])
+        figures["ECE"] = Figure(metrics["ece"], higher_is_better=False)
+        figures["NLL"] = Figure(metrics["nll"], percent=False, higher_is_better=False)
+        return figures
+
+    def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
+        """Passes per test image."""
+        return {"query_passes": metrics["query_passes"]}
+
+    def test_size(self, evaluation: EvaluationRecord) -> tuple[int]:
+        """More test images first."""
+        assert isinstance(evaluation.config, ClassifierEvaluation)
+        return (evaluation.config.images_per_class or 2**62,)
+
+    def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
+        """The views of +TTA."""
+        return (test.transform,)

@@ -1,0 +1,132 @@
+"""A classifier of fixed classes: a backbone with the heads of an objective, and the training of one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from sla_bench.augment import ImageBatches
+from sla_bench.backbones.base import Backbone
+from sla_bench.class_sampling import ClassSampler
+from sla_bench.config import ClassifierRun, RunConfig
+from sla_bench.datasets.base import Dataset
+from sla_bench.datasets.subset import Subset
+from sla_bench.mixing.base import Mix, unmixed
+from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
+from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
+from sla_bench.scenarios.base import Member
+from sla_bench.seeds import derive_seed, torch_seeded
+from sla_bench.training import Checkpoints, GeneratorSource, Progress, autocast, silent, train
+
+
+class ClassifierModel(nn.Module):
+    """A backbone and the heads of an objective."""
+
+    def __init__(self, backbone: Backbone, objective: ClassifierObjective) -> None:
+        super().__init__()
+        self.backbone, self.objective = backbone, objective
+
+
+def build_classifier(
+    config: RunConfig, dataset: Dataset, classes: Classes, transform: str, seed: int
+) -> ClassifierModel:
+    """Build a model; the weights of its backbone, and of its head over the classes, depend on `seed` alone.
+
+    Args:
+        config: names backbone and method.
+        dataset: gives the size of the images.
+        classes: the classes and their criterion.
+        transform: the label augmentation.
+        seed: of the initial weights and of dropout.
+
+    Raises:
+        UserError: an option of the backbone, the method or the loss has a wrong value.
+    """
+    with torch_seeded(derive_seed(seed, "initial weights")):
+        backbone: Backbone = BACKBONES.load(config.backbone)(
+            dataset.properties.size, **config.backbone_options
+        )
+        objective: ClassifierObjective = METHODS.load(config.method, "classifier")(
+            backbone.num_features, classes, TRANSFORMS.load(transform), **config.method_options
+        )
+    backbone.seed_dropout(derive_seed(seed, "dropout"))
+    return ClassifierModel(backbone, objective)
+
+
+def train_classifier(
+    config: ClassifierRun,
+    model: ClassifierModel,
+    data: Subset,
+    batches: ImageBatches,
+    steps: int,
+    seed: int,
+    sampler_kind: str = "uniform",
+    mix: Mix | None = None,
+    validate: Callable[[ClassifierModel], float] | None = None,
+    choose_best: bool = True,
+    progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
+) -> Member:
+    """Train one model.
+
+    Args:
+        config: optimiser, schedule, batch size, precision.
+        model: it is left in the last step's state.
+        data: the images that are trained on.
+        batches: of `data.images`.
+        steps: of a baseline; an objective may multiply them.
+        seed: of the order of the images and of their augmentation.
+        sampler_kind: how images are drawn, as `ClassSampler`.
+        mix: what is done to a batch on top of crop and flip, before its views are made.
+        validate: accuracy in 0..1 of the model; None: nothing is validated.
+        choose_best: as `train`.
+        progress: told each step.
+        checkpoints: where the training goes on from and what it leaves.
+
+    Raises:
+        UserError: the loss is not finite.
+    """
+    objective, device = model.objective, batches.device
+    sampler = ClassSampler(
+        data.labels, sampler_kind, config.batch_size, seed=derive_seed(seed, "training images")
+    )
+    generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
+    positions, labels = torch.from_numpy(data.index), torch.from_numpy(data.labels)
+
+    def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
+        objective.reweight(float(done))
+        chosen = sampler.next()
+        index = positions[chosen].repeat_interleave(objective.copies)
+        images, own = batches.augmented(index, generator), labels[chosen].to(device)
+        mixed = unmixed(images, own) if mix is None else mix(images, own, generator)
+        images = mixed.images
+        if objective.trains_on_views:
+            images = objective.transform.views(images).flatten(0, 1)
+        with autocast(config.precision, device):
+            features = model.backbone(images.contiguous(memory_format=torch.channels_last))
+        features = features.float().view(len(chosen), objective.images_per_image, -1)
+        return mixed.loss(lambda of: objective.loss(features, of))
+
+    model.to(memory_format=torch.channels_last)
+    result = train(
+        model,
+        batch_loss,
+        None if validate is None else functools.partial(validate, model),
+        config,
+        steps=steps * objective.step_factor,
+        choose_best=choose_best,
+        after_step=model.backbone.advance,
+        progress=progress,
+        checkpoints=checkpoints,
+        sources={
+            "sampler": sampler,
+            "augmentation": GeneratorSource(generator),
+            "dropout": GeneratorSource(model.backbone.generator),
+        },
+    )
+    images = steps * objective.step_factor * config.batch_size * objective.images_per_image
+    return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)

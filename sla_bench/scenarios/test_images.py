@@ -1,0 +1,143 @@
+"""Reading trained classifiers on the test images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sla_bench.augment import ImageBatches
+from sla_bench.classification_metrics import classification_metrics, predictions_of
+from sla_bench.config import RunConfig
+from sla_bench.datasets.named import dataset_named
+from sla_bench.embedding import embed
+from sla_bench.errors import UserError
+from sla_bench.scenarios.base import Evaluation, first_images
+from sla_bench.scenarios.classifier import ClassifierModel
+from sla_bench.training import Progress, silent
+
+_CHUNK = 2048
+"""Test images whose embeddings are held at a time."""
+
+
+class Predictions(NamedTuple):
+    """Of each of T test images: predicted class, its probability, -log of the true class's; each (T,)."""
+
+    classes: np.ndarray
+    confidence: np.ndarray
+    nll: np.ndarray
+
+
+def check_same_classes(dataset: str, trained: tuple[str, ...], tested: tuple[str, ...]) -> None:
+    """Refuse test images of other classes than the training images.
+
+    Raises:
+        UserError: the names, or their order, differ.
+    """
+    if trained != tested:
+        absent = sorted(set(trained) ^ set(tested))
+        raise UserError(
+            f"{dataset}: training and test images must have the same classes, "
+            f"only one of them has {', '.join(absent[:3]) or 'this order'}"
+        )
+
+
+class TestImages:
+    """The test images of all classes; reads models on them.
+
+    Args:
+        config: names the data set.
+        class_names: of the training images; those of the test images must be the same.
+        per_class: only the first so many images of each class; None means all.
+        data_root: where the data lie.
+        device: where to compute.
+
+    Raises:
+        UserError: files are missing or damaged, or test and training classes differ.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        class_names: tuple[str, ...],
+        per_class: int | None,
+        data_root: Path,
+        device: torch.device,
+    ) -> None:
+        dataset = dataset_named(config.dataset)
+        images = dataset.load("test", "images", data_root)
+        check_same_classes(config.dataset, class_names, images.class_names)
+        self.index = torch.from_numpy(first_images(images.labels, per_class))
+        self.labels = images.labels[self.index.numpy()]
+        self.batches = ImageBatches(images, dataset.properties, device=device)
+        self.precision = config.precision
+        self.device = device
+
+    def read(self, models: Sequence[ClassifierModel], progress: Progress = silent) -> dict[str, Predictions]:
+        """Read-off -> what it says of each image; scores are averaged over the models."""
+        parts: dict[str, list[tuple[np.ndarray, ...]]] = {}
+        done = 0
+        for index in self.index.split(_CHUNK):
+            read = [self._scores(model, index) for model in models]
+            labels = self.labels[done : done + len(index)]
+            done += len(index)
+            for row in read[0]:
+                scores = torch.stack([r[row] for r in read]).mean(0)
+                parts.setdefault(row, []).append(predictions_of(scores.double().cpu().numpy(), labels))
+            progress("testing", done, len(self.index))
+        return {
+            row: Predictions(*map(np.concatenate, zip(*chunks, strict=True))) for row, chunks in parts.items()
+        }
+
+    def evaluate(
+        self,
+        models: Sequence[ClassifierModel],
+        groups: np.ndarray,
+        group_names: Sequence[str],
+        progress: Progress = silent,
+    ) -> Evaluation:
+        """Work out the metrics of every read-off.
+
+        Samples: `labels` (T,), and for each read-off `predictions/<row>`, `confidence/<row>`, `nll/<row>`
+        (T,).
+
+        Args:
+            models: of one objective, in eval mode; their scores are averaged.
+            groups: int64 (N,), index into `group_names` of each class.
+            group_names: for instance many, medium, few.
+            progress: told each batch.
+
+        Raises:
+            UserError: the scores are not finite.
+        """
+        objective = models[0].objective
+        samples = {"labels": self.labels.astype(np.int32)}
+        metrics = {}
+        read = self.read(models, progress)
+        for row, passes in {**objective.rows, **objective.further_rows}.items():
+            predictions, confidence, nll = read[row]
+            samples[f"predictions/{row}"] = predictions.astype(np.int32)
+            samples[f"confidence/{row}"] = confidence.astype(np.float32)
+            samples[f"nll/{row}"] = nll.astype(np.float32)
+            metrics[row] = {
+                **classification_metrics(predictions, confidence, nll, self.labels, groups, group_names),
+                "query_passes": passes,
+                "shown": row in objective.rows,
+            }
+        return Evaluation(metrics, samples)
+
+    def _scores(self, model: ClassifierModel, index: Tensor) -> dict[str, Tensor]:
+        features = embed(
+            model.backbone,
+            self.batches,
+            index,
+            model.objective.transform,
+            precision=self.precision,
+            device=self.device,
+        )
+        with torch.no_grad():
+            return model.objective.read(features)

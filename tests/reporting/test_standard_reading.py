@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+
+from sla_bench.classification_metrics import classification_metrics
+from sla_bench.grid import form_of, options_model, span
+from sla_bench.harness.store import Store
+from sla_bench.long_tail import GROUP_NAMES
+from sla_bench.reporting.files import histories, write_leaderboard, write_plots
+from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.markdown import markdown
+from sla_bench.reporting.run_list import list_runs
+from sla_bench.reporting.terminal import label
+
+FORM = form_of("standard")
+CLASSES, PER_CLASS = 4, 50
+LABELS = np.repeat(np.arange(CLASSES), PER_CLASS)
+ROWS = {
+    "baseline": ["baseline", "baseline+TTA"],
+    "sla": ["SLA+AG", "SLA+SI"],
+    "sla+sd": ["SLA+SD"],
+    "baseline-xM": ["baseline-xM", "baseline-xM+TTA"],
+    "ens-M": ["ens-M"],
+}
+ACCURACY = {
+    "baseline": 0.5,
+    "baseline+TTA": 0.55,
+    "SLA+AG": 0.62,
+    "SLA+SI": 0.56,
+    "SLA+SD": 0.6,
+    "baseline-xM": 0.57,
+    "baseline-xM+TTA": 0.59,
+    "ens-M": 0.58,
+}
+
+
+def predictions(row, seed):
+    rng = np.random.default_rng([seed, sorted(ACCURACY).index(row)])
+    wrong = (LABELS + rng.integers(1, CLASSES, len(LABELS))) % CLASSES
+    return np.where(rng.random(len(LABELS)) < ACCURACY[row], LABELS, wrong)
+
+
+def write(out, methods=tuple(ROWS), seeds=(0, 1, 2), settings=(), groups=(1, 1, 1, 1), **options):
+    store = Store(out, "standard")
+    given = options_model(FORM)(method=list(methods), seed=list(seeds), **options).model_dump()
+    for task in span(FORM, given, settings):
+        run, (evaluation,) = task.run, task.evaluations
+        run_id = run.digest(data="made up")
+        history = [
+            {"member": 0, "step": s, "train_loss": 1.0, "train_accuracy": s / 20, "val_accuracy": s / 30}
+            for s in (5, 10)
+        ]
+        views = 1 if run.method == "baseline" else 4
+        summary = {"train_images": 10 * views, "train_seconds": 1.0, "parameters": 10, "best_step": [10]}
+        summary |= {"class_names": list("abcd"), "class_counts": [45] * 4, "groups": list(groups)}
+        store.write_run(run_id, run, None, history, {}, summary)
+        samples, metrics = {"labels": LABELS}, {}
+        for row in ROWS[run.method]:
+            found = predictions(row, run.seed)
+            confidence, nll = np.full(len(LABELS), 0.5), np.full(len(LABELS), 0.7)
+            name = row if run.ensemble == 1 else f"{row} ens-{run.ensemble}"
+            samples |= {f"predictions/{name}": found, f"confidence/{name}": confidence, f"nll/{name}": nll}
+            metrics[name] = {
+                **classification_metrics(found, confidence, nll, LABELS, np.array(groups), list(GROUP_NAMES)),
+                "query_passes": run.ensemble,
+                "shown": True,
+            }
+        eval_id = evaluation.digest(data="made up")
+        store.write_evaluation(run_id, eval_id, evaluation, metrics, samples, "made up")
+    return store
+
+
+def test_rows_meet_the_references_of_the_protocol(tmp_path):
+    table = leaderboard(write(tmp_path).records())
+    found = table[table["metric"] == "accuracy"].groupby("method")["reference"].agg(set).to_dict()
+    assert found["SLA+AG"] == {"baseline", "baseline-xM+TTA", "ens-M"}
+    assert found["SLA+SI"] == found["SLA+SD"] == {"baseline", "baseline-xM"}
+    assert found["ens-M"] == found["baseline+TTA"] == {"baseline"}
+    assert set(table["setting"]) == {"full"}
+    assert set(table["learner"]) == {"ce"}
+
+
+def test_the_primary_contrast_is_named(tmp_path):
+    text = markdown(leaderboard(write(tmp_path).records()))
+    assert "Primary contrast, fixed before any run: full, ce, SLA+AG against ens-M" in text
+    mixed = markdown(leaderboard(write(tmp_path / "b", mix=["cutout"]).records()))
+    assert "full, cutout" in mixed
+    assert "Primary contrast" not in mixed
+
+
+def test_an_ensemble_is_a_row_beside_its_baseline(tmp_path):
+    table = leaderboard(write(tmp_path, methods=["baseline"], ensemble=[3]).records())
+    (row,) = table[(table["method"] == "baseline ens-3") & (table["metric"] == "accuracy")].to_dict("records")
+    assert (row["reference"], row["query_passes"], row["budget"]) == ("baseline", 3, "quick")
+    assert row["relative_gain_pct"] == pytest.approx(0)
+    shown = table[table["metric"] == "accuracy"]["method"].tolist()
+    assert shown == ["baseline", "baseline+TTA", "baseline ens-3", "baseline+TTA ens-3"]
+
+
+def test_an_ensemble_is_told_apart_while_it_runs_and_in_lists(tmp_path):
+    records = write(tmp_path, methods=["baseline"], seeds=[0], ensemble=[3]).records()
+    assert sorted(label(r.config) for r in records) == [
+        "glyphs20 ce baseline ens-3 seed 0",
+        "glyphs20 ce baseline seed 0",
+    ]
+    assert set(histories(records)["method"]) == {"baseline", "baseline ens-3"}
+    assert any("baseline ens-3 seed 0: full: baseline ens-3" in line for line in list_runs(records))
+
+
+@pytest.mark.parametrize(("groups", "shown"), [((1, 1, 1, 1), set()), ((0, 0, 2, 2), {"many", "few"})])
+def test_groups_are_shown_where_classes_differ_in_size(groups, shown, tmp_path):
+    table = leaderboard(write(tmp_path, methods=["baseline"], groups=groups).records())
+    found = {m.removeprefix("accuracy of ") for m in table["metric"] if m.startswith("accuracy of ")}
+    assert found == shown
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "label"),
+    [
+        ({}, (), "quick"),
+        ({"selection": "validation"}, (), "quick"),
+        ({"val_fraction": 0}, (), "quick, val_fraction=0"),
+        ({"val_fraction": 0.2, "val_seed": 3}, (), "quick, val_fraction=0.2, val_seed=3"),
+        ({"val_indices": "/a.txt#0123456789abcdef"}, (), "quick, val_indices=0123456789abcdef"),
+        ({"loss_reduction": "sum"}, ("steps=7",), "quick, steps=7, loss_reduction=sum"),
+        ({"mix": ["mixup"]}, ("mix.alpha=0.5",), "quick, alpha=0.5"),
+    ],
+)
+def test_departures_are_named_beside_the_budget(options, settings, label, tmp_path):
+    store = write(tmp_path, methods=["sla"], seeds=[0], settings=settings, **options)
+    assert set(leaderboard(store.records())["budget"]) == {label}
+
+
+def test_published_figures_stand_beside_the_papers_recipe(tmp_path):
+    options = {"dataset": ["cifar10"], "budget": "paper", "methods": ["baseline", "sla"]}
+    table = leaderboard(write(tmp_path, **options).records())
+    rows = table[table["metric"] == "accuracy"].set_index("method")
+    assert rows.loc["baseline", "published"] == 92.39
+    assert (rows.loc["SLA+SI", "published"], rows.loc["SLA+SI", "published_status"]) == (92.5, "verified")
+    assert rows.loc["SLA+AG", "published_status"] == "recalled"
+    assert rows["published_differs"].isna().all()
+
+
+def test_curves_costs_and_confusions_are_drawn(tmp_path):
+    store = write(tmp_path)
+    names = {path.stem for path in write_plots(store, write_leaderboard(store))}
+    assert names == {"accuracies", "gains", "cost_accuracy", "learning_curves", "confusions"}

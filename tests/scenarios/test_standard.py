@@ -1,0 +1,207 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from real_formats import write_cifar10
+
+from sla_bench.augment import ImageBatches
+from sla_bench.datasets.named import dataset_named
+from sla_bench.errors import UserError
+from sla_bench.grid import form_of, options_model, span
+from sla_bench.registry import METHODS
+from sla_bench.scenarios import imbalanced, standard
+from sla_bench.scenarios.base import member_states
+
+CPU = torch.device("cpu")
+SHORT = ("steps=4", "batch_size=16", "validations=2")
+BATCH, EPOCHS = 16, 2
+
+
+def task(settings=SHORT, scenario="standard", **given):
+    form = form_of(scenario)
+    given = {"dataset": ["cifar10"], "method": ["sla+sd"], **given}
+    (one,) = span(form, options_model(form)(**given).model_dump(), settings)
+    return one.run, one.evaluations[0]
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("data")
+    write_cifar10(root)
+    return root
+
+
+def trained(data_root, settings=SHORT, **given):
+    run, evaluation = task(settings, **given)
+    return run, evaluation, standard.run(run, data_root, CPU)
+
+
+@pytest.mark.parametrize("method", [n for n, e in METHODS.items() if e.classifier])
+def test_every_method_trains_and_is_read(method, data_root):
+    run, evaluation, training = trained(data_root, method=[method])
+    result = standard.evaluate(run, evaluation, training.state, data_root, CPU)
+    assert any(metrics["shown"] for metrics in result.metrics.values())
+    for row, metrics in result.metrics.items():
+        hits = result.samples[f"predictions/{row}"] == result.samples["labels"]
+        assert metrics["accuracy"] == pytest.approx(hits.mean())
+    json.dumps([result.metrics, training.summary])
+
+
+@pytest.mark.parametrize("method", ["baseline", "sla+sd"])
+def test_without_validation_it_is_the_imbalanced_training_of_the_data_as_they_are(method, data_root):
+    steps = EPOCHS * math.ceil(100 / BATCH)
+    recipe = (f"batch_size={BATCH}", "validations=2", "weight_decay=3e-4")
+    run, _, ours = trained(data_root, (*recipe, f"steps={steps}"), method=[method], val_fraction=0)
+    whole = (*recipe, f"epochs={EPOCHS}", "max_class_size=null")
+    other, _ = task(whole, "imbalanced", method=[method], imbalance="none")
+    theirs = imbalanced.run(other, data_root, CPU)
+    assert run.selection == "last"
+    assert ours.state.keys() == theirs.state.keys()
+    assert all(torch.equal(value, theirs.state[name]) for name, value in ours.state.items())
+
+
+def test_a_tenth_of_each_class_is_held_out_and_never_trained_on(data_root):
+    run, _ = task()
+    images = standard.load_images(run, data_root)
+    train, validation = standard.split(run, images)
+    assert validation.counts.tolist() == [1] * 10
+    assert train.counts.tolist() == [9] * 10
+    assert sorted([*train.index, *validation.index]) == list(range(100))
+    same = standard.split(run.model_copy(update={"seed": 5}), images)
+    other = standard.split(run.model_copy(update={"val_seed": 1}), images)
+    assert np.array_equal(same.validation.index, validation.index)
+    assert not np.array_equal(other.validation.index, validation.index)
+
+
+def test_positions_of_a_file_are_held_out(data_root, tmp_path):
+    file = tmp_path / "held out.txt"
+    file.write_text("7\n3\n\n50\n")
+    run, _ = task(val_indices=str(file))
+    train, validation = standard.split(run, standard.load_images(run, data_root))
+    assert validation.index.tolist() == [3, 7, 50]
+    assert not set(train.index) & {3, 7, 50}
+    assert len(train.index) == 97
+    # The content counts, not the name: what has changed since is refused.
+    file.write_text("8\n3\n50\n")
+    with pytest.raises(UserError, match="changed since"):
+        standard.split(run, standard.load_images(run, data_root))
+
+
+def test_positions_beyond_the_images_or_of_whole_classes_are_refused(data_root, tmp_path):
+    images = standard.load_images(task()[0], data_root)
+    file = tmp_path / "index.json"
+    file.write_text("[1, 100]")
+    with pytest.raises(UserError, match="100 training images, position 100 is out of range"):
+        standard.split(task(val_indices=str(file))[0], images)
+    file.write_text(json.dumps(np.flatnonzero(images.labels == 4).tolist()))
+    with pytest.raises(UserError, match="no training image of class 'deer'"):
+        standard.split(task(val_indices=str(file))[0], images)
+
+
+@pytest.mark.parametrize("method", ["baseline", "sla", "sla+sd", "da+sd"])
+def test_validation_is_the_accuracy_of_single_inference(method, data_root):
+    run, _, training = trained(data_root, method=[method], val_fraction=0.5)
+    images = standard.load_images(run, data_root)
+    validation = standard.split(run, images).validation
+    dataset = dataset_named("cifar10")
+    model = standard.build_model(run, dataset, images.class_counts, "rotation", seed=0).eval()
+    model.load_state_dict(member_states(training.state)[0])
+    plain = ImageBatches(images, dataset.properties, device=CPU).plain(torch.from_numpy(validation.index))
+    with torch.no_grad():
+        features = model.backbone(model.objective.transform.views(plain).flatten(0, 1)).view(50, 4, -1)
+        read = model.objective.read(features)
+    row = {"sla": "SLA+SI"}.get(method, next(iter(model.objective.rows)))
+    expected = (read[row].argmax(1).numpy() == validation.labels).mean()
+    assert training.history[-1]["val_accuracy"] == pytest.approx(expected)
+
+
+def test_selection_by_validation_keeps_the_first_of_the_best_steps(data_root):
+    settings = ("steps=6", "batch_size=16", "validations=6")
+    _, _, training = trained(data_root, settings, selection="validation", val_fraction=0.5)
+    seen = [row["val_accuracy"] for row in training.history]
+    assert training.summary["best_step"] == [1 + int(np.argmax(seen))]
+    _, _, last = trained(data_root, settings, selection="last", val_fraction=0.5)
+    assert last.summary["best_step"] == [6]
+    assert [row["val_accuracy"] for row in last.history] == seen
+
+
+def test_an_ensemble_begins_with_the_run_itself_and_votes(data_root):
+    run, evaluation, one = trained(data_root, method=["baseline"])
+    settings = (*SHORT, "ensemble=3")
+    ensemble, _, three = trained(data_root, settings, method=["baseline"])
+    assert ensemble.ensemble == 3
+    assert three.summary["train_images"] == 3 * one.summary["train_images"]
+    members = member_states(three.state)
+    assert len(members) == 3
+    assert all(torch.equal(v, members[0][n]) for n, v in member_states(one.state)[0].items())
+    assert not torch.equal(members[1]["objective.head.weight"], members[0]["objective.head.weight"])
+    result = standard.evaluate(ensemble, evaluation, three.state, data_root, CPU)
+    assert {row: m["query_passes"] for row, m in result.metrics.items()} == {
+        "baseline ens-3": 3,
+        "baseline+TTA ens-3": 12,
+    }
+    single = standard.evaluate(run, evaluation, one.state, data_root, CPU)
+    assert {row: m["query_passes"] for row, m in single.metrics.items()} == {"baseline": 1, "baseline+TTA": 4}
+
+
+def test_as_many_baselines_as_views_are_the_control(data_root):
+    form = form_of("standard")
+    given = {"dataset": ["cifar10"], "ensemble": [4, 5], "transform": ["rotation", "rotation2"]}
+    runs = [t.run for t in span(form, options_model(form)(**given).model_dump())]
+    found = {(r.method, r.ensemble, r.transform) for r in runs}
+    assert found == {
+        ("baseline", 1, None),
+        ("sla", 1, "rotation"),
+        ("sla", 1, "rotation2"),
+        ("ens-M", 1, "rotation"),
+        ("baseline", 4, None),
+        ("baseline", 5, None),
+    }
+
+
+def folder_of(root, classes):
+    """A folder of images, of which so many are in each class."""
+    rng = np.random.default_rng(0)
+    for name, count in classes.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 255, (16, 16, 3), np.uint8)).save(root / name / f"{i}.png")
+    return [f"folder:{root}"]
+
+
+def test_one_class_is_refused(tmp_path):
+    run, _ = task(dataset=folder_of(tmp_path / "photos", {"cat": 12}))
+    with pytest.raises(UserError, match=r"one class"):
+        standard.run(run, tmp_path, CPU)
+
+
+def test_other_classes_at_test_are_refused_before_anything_is_trained(data_root, monkeypatch):
+    dataset = dataset_named("cifar10")
+    load = type(dataset).load
+
+    def renamed(self, split, *arguments, **named):
+        images = load(self, split, *arguments, **named)
+        if split == "test":
+            names = ("aeroplane", *images.class_names[1:])
+            return type(images)(images.images, images.labels, names)
+        return images
+
+    monkeypatch.setattr(type(dataset), "load", renamed)
+    monkeypatch.setattr(standard, "train_members", lambda *_: pytest.fail("it was trained"))
+    run, _ = task()
+    with pytest.raises(UserError, match="same classes, only one of them has aeroplane, airplane"):
+        standard.run(run, data_root, CPU)
+
+
+def test_a_class_of_one_image_can_not_be_held_out(data_root):
+    run, _ = task()
+    images = standard.load_images(run, data_root)
+    keep = np.r_[np.flatnonzero(images.labels != 3), np.flatnonzero(images.labels == 3)[:1]]
+    small = type(images)(images.images[keep], images.labels[keep], images.class_names)
+    with pytest.raises(UserError, match=r"class 'cat' of cifar10 has one training image"):
+        standard.split(run, small)
+    assert len(standard.split(task(val_fraction=0)[0], small).train.index) == len(small)

@@ -1,0 +1,135 @@
+import csv
+
+import numpy as np
+import pytest
+import torch
+from made_up_records import write_records
+from PIL import Image
+from trained_runs import train_runs
+
+from sla_bench.cli import run_command_line
+from sla_bench.saved_classifier import load_classifier
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    torch.set_num_threads(1)
+    (folder,) = train_runs(tmp_path_factory.mktemp("runs"), method=["sla+sd"])
+    return folder
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder with images of several sizes, at two depths, and what is none."""
+    folder = tmp_path / "images"
+    rng = np.random.default_rng(0)
+    for name, shape in {"b.png": (40, 30, 3), "a.jpg": (32, 32, 3), "below/c.PNG": (64, 64)}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(folder / name)
+    (folder / "notes.txt").write_text("none")
+    (folder / ".hidden.png").write_bytes(b"none")
+    return folder
+
+
+def rows_of(file):
+    with file.open(newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+def predict(*arguments, device="cpu"):
+    return run_command_line(["predict", "--device", device, *map(str, arguments)])
+
+
+def test_a_folder_becomes_a_table(run, images, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    assert predict("--run", run, images, "--out", out) == 0
+    assert f"{out}: 3 images, sd" in capsys.readouterr().out
+    rows = rows_of(out)
+    files = [images / "a.jpg", images / "b.png", images / "below" / "c.PNG"]
+    assert [row["path"] for row in rows] == list(map(str, files))
+    assert list(rows[0]) == ["path", "mode", "class", "probability"]
+    classifier = load_classifier(run)
+    classes, probabilities = classifier.predict(files, "sd")
+    assert [row["class"] for row in rows] == [classifier.class_names[c] for c in classes]
+    found = [float(row["probability"]) for row in rows]
+    assert found == pytest.approx(probabilities.max(1), rel=1e-4)
+
+
+def test_modes_are_rows_of_their_own(run, images, tmp_path):
+    out = tmp_path / "out.csv"
+    assert predict("--run", run, images / "b.png", "--mode", "ag", "--mode", "sd", "--out", out) == 0
+    assert [row["mode"] for row in rows_of(out)] == ["ag", "sd"]
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(run, images, tmp_path):
+    by_path, by_id = tmp_path / "path.csv", tmp_path / "id.csv"
+    results = run.parents[2]
+    assert predict("--run", run, images, "--out", by_path) == 0
+    assert predict("--run", run.name[:8], "--results", results, images, "--out", by_id) == 0
+    assert by_path.read_bytes() == by_id.read_bytes()
+
+
+def test_an_image_that_is_named_twice_is_predicted_once(run, images, tmp_path):
+    out = tmp_path / "out.csv"
+    assert predict("--run", run, images / "b.png", images, images / "b.png", "--out", out) == 0
+    assert [row["path"][-5:] for row in rows_of(out)] == ["b.png", "a.jpg", "c.PNG"]
+
+
+def test_cells_that_a_spreadsheet_would_take_for_formulas_are_escaped(run, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(images)
+    (images / "b.png").rename("=1+1.png")
+    (images / "a.jpg").rename('-2 \n,"x".jpg')
+    assert predict("--run", run, "=1+1.png", './-2 \n,"x".jpg', "--out", tmp_path / "out.csv") == 0
+    assert [row["path"] for row in rows_of(tmp_path / "out.csv")] == ["'=1+1.png", '\'-2 \n,"x".jpg']
+
+
+def test_names_that_are_no_utf8_are_written_out(run, images, tmp_path):
+    strange = images / "b\udcff.png"
+    try:
+        (images / "b.png").rename(strange)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    assert predict("--run", run, images, "--out", tmp_path / "out.csv") == 0
+    assert any("b\\udcff.png" in row["path"] for row in rows_of(tmp_path / "out.csv"))
+
+
+def refused(capsys, *arguments, device="cpu"):
+    assert predict(*arguments, device=device) == 2
+    message = capsys.readouterr().err.strip().splitlines()
+    return message[-1]
+
+
+def test_bad_input_is_said_in_one_line_and_leaves_no_table(run, images, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    broken = images / "broken.png"
+    broken.write_bytes((images / "b.png").read_bytes()[:200])
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    end = ("--out", out)
+    assert f"cannot read the image {broken}" in refused(capsys, "--run", run, images, *end)
+    assert f"no images in {empty}" in refused(capsys, "--run", run, empty, *end)
+    assert "name the images" in refused(capsys, "--run", run, *end)
+    assert "there is no file or folder" in refused(capsys, "--run", run, tmp_path / "missing.png", *end)
+    assert "cannot read the image" in refused(capsys, "--run", run, images / "notes.txt", *end)
+    assert "mode 'si' is not one of sd, tta, ag" in refused(
+        capsys, "--run", run, images / "b.png", "--mode", "si", *end
+    )
+    assert "is not the folder of a finished run" in refused(capsys, "--run", images, images, *end)
+    assert "there is no folder" in refused(capsys, "--run", tmp_path / "nothing", images, *end)
+    assert "no finished run begins with 'ffff'" in refused(
+        capsys, "--run", "ffff", "--results", run.parents[2], images, *end
+    )
+    assert "write auto, cpu, cuda" in refused(capsys, "--run", run, images / "b.png", *end, device="gpu")
+    assert not out.exists()
+
+
+def test_a_few_shot_run_is_refused_by_its_id(images, tmp_path, capsys):
+    _, (run_id,) = write_records(tmp_path / "results", {"baseline": 0.5})
+    message = refused(capsys, "--run", run_id, "--results", tmp_path / "results", images)
+    assert "scenario fewshot, whose classes are new" in message
+
+
+def test_a_run_without_weights_is_refused_by_its_id(images, tmp_path, capsys):
+    (folder,) = train_runs(tmp_path, keep_models=False, method=["baseline"])
+    message = refused(capsys, "--run", folder.name, "--results", tmp_path / "results", images)
+    assert "--keep-models none" in message
