@@ -1,7 +1,8 @@
 """Random crop, colour jitter, flip and normalisation of whole batches, from images kept as uint8.
 
 The recipe is MetaOptNet's (Lee et al., CVPR 2019): zero padding and random crop, colour jitter, horizontal
-flip, normalisation. Randomness is drawn first, for the whole batch (`draw_augmentation`); the rest is pure.
+flip, normalisation; for photographs the crop is a random part that is scaled (`resized_crop.py`).
+Randomness is drawn first, for the whole batch (`draw_augmentation`); the rest is pure.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from sla_bench.datasets.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
+from sla_bench.resized_crop import Parts, ResizedCrop, draw_parts
 
 BRIGHTNESS, CONTRAST, SATURATION = range(3)
 _ORDERS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
@@ -53,6 +55,9 @@ class Augmentation:
         flip: bool (B,), mirror left and right after the crop.
         factors: float32 (B, 3), strength of brightness, contrast, saturation; 1 changes nothing. Or None.
         order: int64 (B, 3), the operation (0 brightness, 1 contrast, 2 saturation) of each step. Or None.
+        height: int64 (B,), rows of the part that is scaled to the size of the result; `top` and `left` are
+            its corner in the image, which is not padded. None: nothing is scaled.
+        width: int64 (B,), its columns. Or None.
     """
 
     top: Tensor
@@ -60,6 +65,8 @@ class Augmentation:
     flip: Tensor
     factors: Tensor | None = None
     order: Tensor | None = None
+    height: Tensor | None = None
+    width: Tensor | None = None
 
     def to(self, device: torch.device) -> Augmentation:
         """The same augmentation on another device."""
@@ -76,23 +83,36 @@ class Augmentation:
         return (Augmentation(*part) for part in zip(*parts, strict=False))
 
     def _values(self) -> list[Tensor | None]:
-        return [self.top, self.left, self.flip, self.factors, self.order]
+        return [self.top, self.left, self.flip, self.factors, self.order, self.height, self.width]
 
 
-def draw_augmentation(count: int, properties: ImageProperties, generator: torch.Generator) -> Augmentation:
+def draw_augmentation(
+    count: int, properties: ImageProperties, generator: torch.Generator, shape: tuple[int, int] | None = None
+) -> Augmentation:
     """Draw crop, flip and jitter for `count` images, each on its own.
 
     Jitter factors are uniform in [max(0, 1 - s), 1 + s] for the strength s = `properties.jitter`, and the
     order of the three operations is uniform over the six orders, as in torchvision's `ColorJitter(s, s, s)`.
+
+    Args:
+        count: how many.
+        properties: what may be done.
+        generator: source of randomness, on the CPU.
+        shape: height and width of the images; None: `properties.size`.
     """
-    top, left = torch.randint(2 * properties.crop_padding + 1, (2, count), generator=generator)
+    height = width = None
+    if properties.resized_crop:
+        parts = draw_parts(count, *(shape or (properties.size, properties.size)), generator)
+        top, left, height, width = parts.top, parts.left, parts.height, parts.width
+    else:
+        top, left = torch.randint(2 * properties.crop_padding + 1, (2, count), generator=generator)
     flip = torch.rand(count, generator=generator) < (0.5 if properties.flip else 0.0)
     if properties.jitter == 0:
-        return Augmentation(top, left, flip)
+        return Augmentation(top, left, flip, height=height, width=width)
     low, high = max(0.0, 1 - properties.jitter), 1 + properties.jitter
     factors = torch.empty(count, 3).uniform_(low, high, generator=generator)
     order = _ORDERS.index_select(0, torch.randint(len(_ORDERS), (count,), generator=generator))
-    return Augmentation(top, left, flip, factors, order)
+    return Augmentation(top, left, flip, factors, order, height, width)
 
 
 class CropAndFlip:
@@ -233,14 +253,16 @@ class ImageBatches:
         labels: int64 (N,), on the CPU.
 
     Raises:
-        UserError: the images do not have the properties' size, or the crop's padding is negative.
+        UserError: the images do not have the properties' size (or are smaller, where random parts of them are
+            scaled to it), or the crop's padding is negative.
     """
 
     def __init__(
         self, data: LabeledImages, properties: ImageProperties, device: str | torch.device = "cpu"
     ) -> None:
         height, width = data.images.shape[1:3]
-        if (height, width) != (properties.size, properties.size):
+        exact = (height, width) == (properties.size, properties.size)
+        if not exact and not (properties.resized_crop and min(height, width) >= properties.size):
             raise UserError(
                 f"images are {height} x {width} pixels, "
                 f"the data set's properties say {properties.size} x {properties.size}"
@@ -262,8 +284,14 @@ class ImageBatches:
         )
         self._crop = (
             CropAndFlip(properties.size, properties.crop_padding, *kept)
-            if properties.crop_padding or properties.flip
+            if (properties.crop_padding or properties.flip) and not properties.resized_crop
             else None
+        )
+        self._resized_crop = ResizedCrop(properties.size, self.device)
+        rows, columns = (length - properties.size for length in self._pool.shape[1:3])
+        self._centre = (
+            slice(rows // 2, rows // 2 + properties.size),
+            slice(columns // 2, columns // 2 + properties.size),
         )
         self._jitter = ColorJitter(properties.size, *kept)
 
@@ -276,7 +304,7 @@ class ImageBatches:
         return self._pool.device
 
     def plain(self, index: Tensor) -> Tensor:
-        """Normalised images without augmentation.
+        """Normalised images without augmentation; of larger ones the central part.
 
         Args:
             index: int64 (B,), positions in the data set; repeats are allowed.
@@ -296,7 +324,9 @@ class ImageBatches:
         Returns:
             float32 (B, 3, H, W) in channels_last order of memory.
         """
-        return self.augmented_by(index, draw_augmentation(len(index), self.properties, generator))
+        height, width = self._pool.shape[1:3]
+        drawn = draw_augmentation(len(index), self.properties, generator, (height, width))
+        return self.augmented_by(index, drawn)
 
     def augmented_by(self, index: Tensor, augmentation: Augmentation) -> Tensor:
         """As `augmented`, with an augmentation that was drawn before."""
@@ -320,8 +350,7 @@ class ImageBatches:
     def _fill(self, out: Tensor, index: Tensor, augmentation: Augmentation | None) -> None:
         images = torch.index_select(self._pool, 0, index, out=self._gathered[: len(index)])
         # Jitter treats all pixels of an image alike, so the flip may come before it.
-        if augmentation is not None and self._crop is not None:
-            images = self._crop(images, augmentation.top, augmentation.left, augmentation.flip)
+        images = self._cut(images, augmentation)
         if augmentation is None or augmentation.factors is None or augmentation.order is None:
             out.copy_(images.flatten(1))
             torch.addcmul(self._bias, out, self._scale, out=out)
@@ -329,6 +358,17 @@ class ImageBatches:
             values, rows = self._jitter(images, augmentation.factors, augmentation.order)
             torch.addcmul(self._bias, values, self._scale, out=values)
             torch.index_select(values, 0, rows, out=out)
+
+    def _cut(self, images: Tensor, augmentation: Augmentation | None) -> Tensor:
+        """What is seen of the images, uint8 (B, size, size, 3), mirrored where asked."""
+        if augmentation is None:
+            return images[:, *self._centre]
+        if augmentation.height is not None and augmentation.width is not None:
+            parts = Parts(augmentation.top, augmentation.left, augmentation.height, augmentation.width)
+            return self._resized_crop(images, parts, augmentation.flip)
+        if self._crop is not None:
+            return self._crop(images, augmentation.top, augmentation.left, augmentation.flip)
+        return images
 
     def _pattern(self, per_channel: np.ndarray, pixels: int) -> Tensor:
         """One image's worth of a constant per channel: arithmetic runs along whole rows of memory."""

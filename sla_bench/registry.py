@@ -469,6 +469,15 @@ DATASETS = Registry(
         "fashion_mnist": Entry(
             "sla_bench.datasets.fashion_mnist:FASHION_MNIST", "10 classes of clothes, 28 px"
         ),
+        "tiny_imagenet": Entry(
+            "sla_bench.datasets.tiny_imagenet:TINY_IMAGENET", "200 classes of photographs, 64 px"
+        ),
+        "imagenet": Entry("sla_bench.datasets.imagenet:IMAGENET", "1,000 classes of photographs, 224 px"),
+        "cub200": Entry("sla_bench.datasets.listed_photographs:CUB200", "200 species of birds, 224 px"),
+        "mit67": Entry("sla_bench.datasets.listed_photographs:MIT67", "67 kinds of room, 224 px"),
+        "stanford_dogs": Entry(
+            "sla_bench.datasets.listed_photographs:STANFORD_DOGS", "120 breeds of dogs, 224 px"
+        ),
         "imagenet_lt": Entry(
             "sla_bench.datasets.long_tailed_photographs:IMAGENET_LT", "1,000 long-tailed classes, 224 px"
         ),

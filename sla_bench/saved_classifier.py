@@ -17,7 +17,7 @@ from torch import Tensor
 from sla_bench.augment import ImageBatches
 from sla_bench.config import PROTOCOL_VERSION, RunConfig
 from sla_bench.datasets.base import ImageProperties, LabeledImages
-from sla_bench.datasets.image_files import decoded_blocks
+from sla_bench.datasets.encoded_images import EncodedImages
 from sla_bench.datasets.named import dataset_named
 from sla_bench.embedding import embed
 from sla_bench.errors import UserError
@@ -126,7 +126,7 @@ class Classifier:
         if not paths:
             raise UserError("there are no images to predict")
         size, fit = self.properties.size, self.properties.fit
-        return decoded_blocks(paths, size, fit, lambda position: str(paths[position]))()
+        return EncodedImages(paths, size, fit, lambda position: str(paths[position])).pixels()
 
     def _as_trained(self, images: np.ndarray | Tensor) -> np.ndarray:
         array = images.cpu().numpy() if isinstance(images, Tensor) else images

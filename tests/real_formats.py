@@ -1,8 +1,8 @@
 """Small files in the formats in which the real data sets are handed around, with random pixels.
 
-Needs numpy and Pillow only. Each function writes below `root` what the makers' archive unpacks there, and
-returns what a reader must find: `{split: (images uint8 (N, H, W, 3), class name of each image)}` in the order
-of the files. Every class is there, with fewer images than in the published files.
+Needs numpy, scipy and Pillow only. Each function writes below `root` what the makers' archive unpacks there,
+and returns what a reader must find: `{split: (images uint8 (N, H, W, 3), class name of each image)}` in the
+order of the files. Every class is there, with fewer images than in the published files.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
 
 Splits = dict[str, tuple[np.ndarray, list[str]]]
 SPLITS = ("train", "val", "test")
@@ -166,14 +167,189 @@ def write_photograph_lists(
         for i, (label, colour) in enumerate(zip(labels, colours, strict=True)):
             class_folder = "val" if (dataset, part) == ("imagenet_lt", "test") else "train"
             path = f"{class_folder}/n{label:08d}/{part}_{i}.JPEG"
-            (base / path).parent.mkdir(parents=True, exist_ok=True)
-            pixels = np.ascontiguousarray(np.broadcast_to(colour, (size, 2 * size, 3)))
-            Image.fromarray(pixels).save(base / path, quality=100, subsampling=0)
+            _photograph(base / path, colour, size)
             lines.append(f"{path} {label}\n")
         (base / f"{stem}_{part}.txt").write_text("".join(lines))
         split = "test" if (dataset, part) == ("inaturalist2018", "val") else part
         written[split] = (colours, [f"n{label:08d}" for label in labels])
     return written
+
+
+def write_inaturalist_json(root: Path, counts: tuple[int, ...] = (6, 3, 1)) -> Splits:
+    """`iNaturalist18/{train,val}2018.json` with `train_val2018/SUPERCATEGORY/NUMBER/*.jpg`; ids are mixed."""
+    base = root / "iNaturalist18"
+    written: Splits = {}
+    for seed, (part, split) in enumerate((("train", "train"), ("val", "test"))):
+        labels, colours = _photographs(counts if part == "train" else (2,) * len(counts), seed)
+        ids = np.random.default_rng(seed).permutation(len(labels)).tolist()
+        images, annotations = [], []
+        for i, (key, label, colour) in enumerate(zip(ids, labels, colours, strict=True)):
+            path = f"train_val2018/Aves/{3000 + label}/{part}{i}.jpg"
+            _photograph(base / path, colour)
+            images.append({"id": key, "file_name": path, "width": 32, "height": 16, "license": 3})
+            annotations.append({"id": key, "image_id": key, "category_id": label})
+        content = {
+            "info": {"year": 2018},
+            "images": images,
+            "licenses": [{"id": 3, "name": "some licence"}],
+            "annotations": annotations[::-1],
+            "categories": [{"id": k, "name": str(k), "supercategory": "Aves"} for k in range(len(counts))],
+        }
+        (base / f"{part}2018.json").write_text(json.dumps(content))
+        written[split] = (colours, [str(3000 + label) for label in labels])
+    return written
+
+
+def write_tiny_imagenet(root: Path, counts: tuple[int, ...] = (3, 2, 2)) -> Splits:
+    """`tiny-imagenet-200/` with `wnids.txt` (not in order), boxes, annotations and images without labels."""
+    base = root / "tiny-imagenet-200"
+    wnids = [f"n{k:08d}" for k in range(len(counts))]
+    labels, colours = _photographs(counts, 0)
+    order = np.argsort(labels, kind="stable")
+    seen: dict[int, int] = {}
+    for label, colour in zip(np.array(labels)[order].tolist(), colours[order], strict=True):
+        number = seen.setdefault(label, 0)
+        seen[label] += 1
+        _photograph(
+            base / "train" / wnids[label] / "images" / f"{wnids[label]}_{number}.JPEG", colour, 64, 64
+        )
+    for wnid in wnids:
+        (base / "train" / wnid / f"{wnid}_boxes.txt").write_text(f"{wnid}_0.JPEG\t0\t10\t63\t58\n")
+    written = {"train": (colours[order], [wnids[label] for label in sorted(labels)])}
+    labels, colours = _photographs((2,) * len(counts), 1)
+    lines = []
+    for i, (label, colour) in enumerate(zip(labels, colours, strict=True)):
+        _photograph(base / "val" / "images" / f"val_{i}.JPEG", colour, 64, 64)
+        lines.append(f"val_{i}.JPEG\t{wnids[label]}\t0\t32\t44\t62\n")
+    (base / "val" / "val_annotations.txt").write_text("".join(lines))
+    _photograph(base / "test" / "images" / "test_0.JPEG", colours[0], 64, 64)
+    (base / "wnids.txt").write_text("".join(f"{wnid}\n" for wnid in wnids[::-1]))
+    (base / "words.txt").write_text("".join(f"{wnid}\tsome thing, another name\n" for wnid in wnids))
+    return {**written, "test": (colours, [wnids[label] for label in labels])}
+
+
+def write_imagenet(root: Path, validation: str = "sorted", counts: tuple[int, ...] = (3, 2, 2)) -> Splits:
+    """`train/WNID/*.JPEG`, and `val/` sorted by class, or loose with the devkit, Kaggle's table or a map."""
+    base = root / "imagenet"
+    pictures = base / "ILSVRC/Data/CLS-LOC" if validation == "kaggle" else base
+    wnids = [f"n{k:08d}" for k in range(len(counts))]
+    labels, colours = _photographs(counts, 0)
+    order = np.argsort(labels, kind="stable")
+    labels, colours = sorted(labels), colours[order]
+    for i, (label, colour) in enumerate(zip(labels, colours, strict=True)):
+        _photograph(pictures / "train" / wnids[label] / f"{wnids[label]}_{i}.JPEG", colour)
+    written = {"train": (colours, [wnids[label] for label in labels])}
+    labels, colours = _photographs((2,) * len(counts), 1)
+    names = [f"ILSVRC2012_val_{i + 1:08d}" for i in range(len(labels))]
+    for name, label, colour in zip(names, labels, colours, strict=True):
+        _photograph(
+            pictures / "val" / (wnids[label] if validation == "sorted" else "") / f"{name}.JPEG", colour
+        )
+    found = [wnids[label] for label in labels]
+    if validation == "sorted":
+        order = np.argsort(labels, kind="stable")
+        return {**written, "test": (colours[order], sorted(found))}
+    if validation == "devkit":
+        _write_devkit(base / "ILSVRC2012_devkit_t12" / "data", wnids, labels)
+    elif validation == "kaggle":
+        rows = [
+            f"{name},{wnid} 85 1 499 272 {wnid} 1 1 9 9 \n" for name, wnid in zip(names, found, strict=True)
+        ]
+        (base / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n" + "".join(rows[::-1]))
+    else:
+        rows = [f"{name}.JPEG {wnid}\n" for name, wnid in zip(names, found, strict=True)]
+        (base / "val_map.txt").write_text("".join(rows[::-1]))
+    return {**written, "test": (colours, found)}
+
+
+def _write_devkit(folder: Path, wnids: list[str], labels: list[int]) -> None:
+    """`meta.mat` (numbers run against the order of the wnids, inner nodes come last) and the ground truth."""
+    folder.mkdir(parents=True)
+    kinds = [("ILSVRC2012_ID", object), ("WNID", object), ("words", object), ("num_children", object)]
+    rows = [(float(i + 1), wnid, "a thing, a word", 0.0) for i, wnid in enumerate(wnids[::-1])]
+    rows.append((float(len(wnids) + 1), "n99999999", "entity", 3.0))
+    savemat(folder / "meta.mat", {"synsets": np.array(rows, dtype=kinds)[:, None]})
+    lines = [f"{len(wnids) - label}\n" for label in labels]
+    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(lines))
+
+
+def write_cub200(root: Path, counts: tuple[int, ...] = (3, 2, 2)) -> Splits:
+    """`CUB_200_2011/` with its four lists; training and test images are mixed in them."""
+    base = root / "CUB_200_2011"
+    labels, colours = _photographs(tuple(count + 2 for count in counts), 0)
+    names = [f"{label + 1:03d}.Some_Bird" for label in range(len(counts))]
+    place = np.zeros(len(labels), int)
+    for label in range(len(counts)):
+        place[np.flatnonzero(np.array(labels) == label)[:2]] = 1
+    paths = [f"{names[label]}/Some_Bird_{i:04d}_18.jpg" for i, label in enumerate(labels)]
+    for path, colour in zip(paths, colours, strict=True):
+        _photograph(base / "images" / path, colour)
+    columns = {
+        "images": paths,
+        "image_class_labels": [label + 1 for label in labels],
+        "train_test_split": [1 - int(held_out) for held_out in place],
+    }
+    for stem, values in columns.items():
+        text = "".join(f"{i + 1} {value}\n" for i, value in enumerate(values))
+        (base / f"{stem}.txt").write_text(text)
+    (base / "classes.txt").write_text("".join(f"{i + 1} {name}\n" for i, name in enumerate(names)))
+    found = np.array([names[label] for label in labels])
+    return {
+        split: (colours[place == held_out], found[place == held_out].tolist())
+        for split, held_out in (("train", 0), ("test", 1))
+    }
+
+
+def write_mit67(root: Path, counts: tuple[int, ...] = (3, 2, 2)) -> Splits:
+    """`MIT67/{TrainImages,TestImages}.txt` over `Images/ROOM/*.jpg`; the last line has no end."""
+    base = root / "MIT67"
+    rooms = ["airport_inside", "bar", "children_room"]
+    written: Splits = {}
+    for seed, (part, split) in enumerate((("Train", "train"), ("Test", "test"))):
+        labels, colours = _photographs(counts if split == "train" else (2,) * len(counts), seed)
+        paths = [f"{rooms[label]}/{split}_{i}_room.jpg" for i, label in enumerate(labels)]
+        for path, colour in zip(paths, colours, strict=True):
+            _photograph(base / "Images" / path, colour)
+        (base / f"{part}Images.txt").write_text("\n".join(paths))
+        written[split] = (colours, [rooms[label] for label in labels])
+    return written
+
+
+def write_stanford_dogs(root: Path, lists: str = "lists", counts: tuple[int, ...] = (3, 2, 2)) -> Splits:
+    """`StanfordDogs/Images/` and MATLAB lists: cells with paths, labels as doubles from 1."""
+    base = root / "StanfordDogs"
+    (base / lists).mkdir(parents=True, exist_ok=True)
+    names = [f"n{k:08d}-some_dog" for k in range(len(counts))]
+    written: Splits = {}
+    for seed, split in enumerate(("train", "test")):
+        labels, colours = _photographs(counts if split == "train" else (2,) * len(counts), seed)
+        paths = [f"{names[label]}/{split}_{i}.jpg" for i, label in enumerate(labels)]
+        for path, colour in zip(paths, colours, strict=True):
+            _photograph(base / "Images" / path, colour)
+        write_dog_list(base / lists / f"{split}_list.mat", paths, labels)
+        written[split] = (colours, [names[label] for label in labels])
+    return written
+
+
+def write_dog_list(file: Path, paths: list[str], labels: list[int]) -> None:
+    cells = np.empty((len(paths), 1), object)
+    cells[:, 0] = paths
+    numbers = np.array([[label + 1.0] for label in labels])
+    savemat(file, {"file_list": cells, "annotation_list": cells, "labels": numbers})
+
+
+def _photographs(counts: tuple[int, ...], seed: int) -> tuple[list[int], np.ndarray]:
+    """Labels in mixed order, and a colour for each image, uint8 (N, 1, 1, 3)."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(len(counts)), counts)).tolist()
+    return labels, rng.integers(0, 256, (len(labels), 1, 1, 3), dtype=np.uint8)
+
+
+def _photograph(path: Path, colour: np.ndarray, height: int = 16, width: int | None = None) -> None:
+    """A JPEG file of one colour, by default twice as wide as high."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.ascontiguousarray(np.broadcast_to(colour, (height, width or 2 * height, 3)))
+    Image.fromarray(pixels).save(path, quality=100, subsampling=0)
 
 
 def write_category_pickles(root: Path, dataset: str, per_class: int = 6) -> Splits:

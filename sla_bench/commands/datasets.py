@@ -53,8 +53,10 @@ def prepare(
     *,
     folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
     source: Path | None = None,
+    workers: int | None = None,
+    skip_bad: bool = False,
 ) -> int:
-    """Render, convert or download once what runs need.
+    """Render, convert or download once what runs need; where it was stopped, it goes on.
 
     Parameters
     ----------
@@ -62,11 +64,22 @@ def prepare(
         Data set.
     source: Path
         Where its files lie, if not below the data root.
+    workers: int
+        Processes that decode images; default: one per core.
+    skip_bad: bool
+        Leave out images that can't be decoded, and name them, here and in the records of runs. Without it
+        the first one stops the preparation.
     """
+    from sla_bench.datasets.encoded_images import available_cores
     from sla_bench.datasets.named import dataset_named
+    from sla_bench.datasets.preparation import Preparation
 
-    for path in dataset_named(name).prepare(folders.data_root, source):
+    dataset = dataset_named(name)
+    how = Preparation(available_cores() if workers is None else workers, skip_bad)
+    for path in dataset.prepare(folders.data_root, source, how):
         print(path)
+    for part, images in dataset.left_out(folders.data_root).items():
+        print(f"{part}: {len(images):,} images that can't be decoded are left out: {', '.join(images)}")
     return 0
 
 

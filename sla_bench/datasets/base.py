@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.errors import UserError, unknown
 
 Split = Literal["train", "val", "test", "trainval"]
@@ -93,6 +94,8 @@ class ImageProperties:
         jitter: strength of brightness, contrast and saturation jitter; 0 means none.
         grey: the images have one channel, repeated.
         fit: how image files of another size become images of this one.
+        resized_crop: training sees random parts of the images, scaled to `size`; those may be larger than
+            `size`. No padding then.
     """
 
     size: int
@@ -103,6 +106,7 @@ class ImageProperties:
     jitter: float = 0.0
     grey: bool = False
     fit: Fit = "crop"
+    resized_crop: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,12 +179,20 @@ class Dataset(ABC):
                 "disjoint; take one of the two"
             )
 
-    def prepare(self, data_root: Path, source: Path | None = None) -> list[Path]:
+    def prepare(
+        self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
+    ) -> list[Path]:
         """Convert or render once what later loads need; returns the files that were made or found."""
         del source
+        how.refuse_skip_bad(self.name)
         for split in self.classes:
             self.load(split, self.splits_by[0], data_root)
         return []
+
+    def left_out(self, data_root: Path) -> dict[str, list[str]]:
+        """Images that were left out because they can't be decoded, by the prepared part they would be in."""
+        del data_root
+        return {}
 
     def files(self, data_root: Path) -> list[Path]:
         """The files of this data set that exist below `data_root`, in the layout that `load` would use."""

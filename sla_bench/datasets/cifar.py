@@ -13,6 +13,7 @@ from sla_bench.datasets.base import By, Dataset, ImageProperties, LabeledImages,
 from sla_bench.datasets.cifar100 import Part
 from sla_bench.datasets.class_lists import cifar100_names
 from sla_bench.datasets.download import download
+from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.stratified import split_images
 from sla_bench.errors import UserError
 
@@ -73,12 +74,16 @@ class Cifar(Dataset):
             images, labels = images[index], labels[index]
         return LabeledImages(np.ascontiguousarray(images), labels, self.source_files.class_names)
 
-    def prepare(self, data_root: Path, source: Path | None = None) -> list[Path]:
+    def prepare(
+        self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
+    ) -> list[Path]:
         """Check the files, or download them where there are none; nothing is converted.
 
         Raises:
-            UserError: files are damaged, or no network; `source` is given (the files can simply lie there).
+            UserError: files are damaged, or no network; `source` or `skip_bad` is given (the
+                files can simply lie there, and are no image files).
         """
+        how.refuse_skip_bad(self.name)
         folder = self.source_files.folder
         if source is not None:
             raise UserError(f"{self.name} needs no conversion: put its files into {data_root / folder}")

@@ -19,9 +19,10 @@ from sla_bench.datasets.class_lists import (
     fc100_labels,
 )
 from sla_bench.datasets.download import download
-from sla_bench.datasets.image_files import decoded_blocks, list_folders, list_images
+from sla_bench.datasets.encoded_images import EncodedImages
+from sla_bench.datasets.image_files import list_folders, list_images
 from sla_bench.datasets.layouts import Layout, LayoutDataset
-from sla_bench.datasets.sources import Promise, SplitSource, relabel, selected_blocks
+from sla_bench.datasets.sources import Promise, SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
 
 _PROMISE = Promise(size=32, per_class=600)
@@ -116,11 +117,10 @@ def _read_folders(folders: list[Path], where: str) -> SplitSource:
     paths = [path for images in listed for path in images]
     labels = np.repeat(np.arange(len(folders)), [len(images) for images in listed]).astype(np.int64)
     names = tuple(folder.name for folder in folders)
-    shape = (len(paths), 32, 32, 3)
-    _PROMISE.check(shape, labels, names, where)
-    return SplitSource(
-        shape, labels, names, decoded_blocks(paths, 32, _PROPERTIES.fit, lambda i: str(paths[i]))
-    )
+    images = EncodedImages(paths, 32, _PROPERTIES.fit, lambda i: str(paths[i]), folders[0].parent)
+    source = decoded_source(images, labels, names)
+    _PROMISE.check(source.shape, labels, names, where)
+    return source
 
 
 def _cifar_fs_names(split: Split) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from sla_bench.datasets.base import By, Dataset, ImageProperties, LabeledImages,
 from sla_bench.datasets.class_lists import SPLITS
 from sla_bench.datasets.download import download
 from sla_bench.datasets.idx import read_idx
+from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.sources import Promise
 from sla_bench.datasets.stratified import split_classes, split_images
 from sla_bench.errors import UserError
@@ -90,12 +91,16 @@ class FashionMNIST(Dataset):
             images, labels = images[index], labels[index]
         return _labeled(images, labels, np.arange(len(CLASS_NAMES)))
 
-    def prepare(self, data_root: Path, source: Path | None = None) -> list[Path]:
+    def prepare(
+        self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
+    ) -> list[Path]:
         """Check the files, or download them where there are none; nothing is converted.
 
         Raises:
-            UserError: files are damaged, or no network; `source` is given (the files can simply lie there).
+            UserError: files are damaged, or no network; `source` or `skip_bad` is given (the
+                files can simply lie there, and are no image files).
         """
+        how.refuse_skip_bad(self.name)
         if source is not None:
             raise UserError(
                 f"{self.name} needs no conversion: put its four idx files into {data_root / _FOLDERS[0]}"

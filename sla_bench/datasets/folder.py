@@ -11,6 +11,7 @@ import numpy as np
 
 from sla_bench.datasets import layouts
 from sla_bench.datasets.base import By, Dataset, ImageProperties, LabeledImages, Split
+from sla_bench.datasets.encoded_images import EncodedImages
 from sla_bench.datasets.folder_splits import (
     SPLITS_FILE,
     FolderListing,
@@ -18,10 +19,11 @@ from sla_bench.datasets.folder_splits import (
     list_folder,
     split_listing,
 )
-from sla_bench.datasets.image_files import decoded_blocks
-from sla_bench.datasets.memory_map import map_path, open_map, verify_map, write_map
+from sla_bench.datasets.map_writing import Origin, write_map
+from sla_bench.datasets.memory_map import map_path, open_map, read_description, verify_map
+from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.progress import terminal_progress
-from sla_bench.datasets.sources import SplitSource, relabel, selected_blocks
+from sla_bench.datasets.sources import SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
 
 DEFAULT_SIZE = 84
@@ -83,6 +85,9 @@ class Folder(Dataset):
         listing = list_folder(self.path)
         index, classes = split_listing(listing, split, by, split_seed)
         prepared = self._prepared(listing, data_root)
+        if len(prepared) < len(listing.images):
+            listing = listing.without(self.left_out(data_root)[_ALL])
+            index, classes = split_listing(listing, split, by, split_seed)
         labels, values = relabel(classes)
         names = tuple(listing.class_names[value] for value in values)
         if len(index) == len(listing.images) and np.array_equal(index, np.arange(len(index))):
@@ -98,7 +103,9 @@ class Folder(Dataset):
         images = source.read().images
         return LabeledImages(images, labels, names, grey=prepared.grey)
 
-    def prepare(self, data_root: Path, source: Path | None = None) -> list[Path]:
+    def prepare(
+        self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
+    ) -> list[Path]:
         """Read, resize and keep all images.
 
         Returns:
@@ -110,8 +117,16 @@ class Folder(Dataset):
         if source is not None:
             raise UserError(f"{self.name} names its own folder and takes no source")
         listing = list_folder(self.path)
-        self._prepared(listing, data_root)
+        if how.skip_bad or not self.left_out(data_root):
+            self._prepared(listing, data_root, how)
+        else:
+            self._convert(listing, data_root, how)
         return [map_path(self._folder(listing, data_root), _ALL)]
+
+    def left_out(self, data_root: Path) -> dict[str, list[str]]:
+        """Images that `prepare` left out, because they can't be decoded."""
+        found = read_description(self._folder(list_folder(self.path), data_root), _ALL)
+        return {_ALL: found.left_out} if found is not None and found.left_out else {}
 
     def files(self, data_root: Path) -> list[Path]:
         """The folders of the classes."""
@@ -131,38 +146,39 @@ class Folder(Dataset):
         key = f"{_DECODING} {self.properties.size} {listing.fingerprint} {self.path.resolve()}"
         return data_root / "prepared" / f"folder-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
-    def _prepared(self, listing: FolderListing, data_root: Path) -> LabeledImages:
+    def _prepared(
+        self, listing: FolderListing, data_root: Path, how: Preparation = IN_THREADS
+    ) -> LabeledImages:
         folder = self._folder(listing, data_root)
-        found = open_map(folder, _ALL)
-        if found is not None:
-            return found
-        paths, size = [self.path / image for image in listing.images], self.properties.size
-        source = SplitSource(
-            (len(paths), size, size, 3),
-            listing.labels,
-            listing.class_names,
-            decoded_blocks(paths, size, self.properties.fit, lambda position: str(paths[position])),
+        if open_map(folder, _ALL) is None:
+            self._convert(listing, data_root, how)
+        prepared = open_map(folder, _ALL)
+        if prepared is None:
+            raise UserError(f"{folder} was deleted while it was read; try again")
+        return prepared
+
+    def _convert(self, listing: FolderListing, data_root: Path, how: Preparation) -> None:
+        paths = [self.path / image for image in listing.images]
+        images = EncodedImages(
+            paths, self.properties.size, self.properties.fit, lambda i: str(paths[i]), self.path
         )
-        self._write(folder, _ALL, source, listing)
-        return open_map(folder, _ALL) or source.read()
+        source = decoded_source(images, listing.labels, listing.class_names)
+        self._write(_ALL, source, listing, data_root, how)
 
     def _large_part(
         self, source: SplitSource, index: np.ndarray, listing: FolderListing, data_root: Path
     ) -> LabeledImages:
         folder = self._folder(listing, data_root)
-        name = f"part-{hashlib.sha256(index.tobytes()).hexdigest()[:16]}"
+        whole = read_description(folder, _ALL)
+        key = index.tobytes() + (whole.sha256.encode() if whole is not None else b"")
+        name = f"part-{hashlib.sha256(key).hexdigest()[:16]}"
         if open_map(folder, name) is None:
-            self._write(folder, name, source, listing)
+            self._write(name, source, listing, data_root, IN_THREADS)
         return open_map(folder, name) or source.read()
 
-    def _write(self, folder: Path, name: str, source: SplitSource, listing: FolderListing) -> None:
+    def _write(
+        self, name: str, source: SplitSource, listing: FolderListing, data_root: Path, how: Preparation
+    ) -> None:
+        origin = Origin("folder", self.path, listing.fingerprint)
         with terminal_progress(f"reading {source.shape[0]:,} images of {self.path}") as progress:
-            write_map(
-                folder,
-                name,
-                source,
-                layout="folder",
-                origin=self.path,
-                fingerprint=listing.fingerprint,
-                progress=progress,
-            )
+            write_map(self._folder(listing, data_root), name, source, origin, progress, how)

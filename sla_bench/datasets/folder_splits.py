@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,17 @@ class FolderListing:
     class_names: tuple[str, ...]
     parts: np.ndarray | None
     fingerprint: str
+
+    def without(self, images: Collection[str]) -> FolderListing:
+        """The listing without some images; all classes stay, and so does the fingerprint."""
+        absent = frozenset(images)
+        kept = np.array([image not in absent for image in self.images])
+        return replace(
+            self,
+            images=tuple(image for image in self.images if image not in absent),
+            labels=self.labels[kept],
+            parts=None if self.parts is None else self.parts[kept],
+        )
 
 
 def is_divided(path: Path) -> bool:
@@ -131,6 +143,10 @@ def _by_classes(listing: FolderListing, split: Split, seed: int) -> np.ndarray:
 
 
 def _by_images(listing: FolderListing, split: Split, seed: int) -> np.ndarray:
+    if len(listing.class_names) < 2:
+        raise UserError(
+            f"{listing.path} has only images of {listing.class_names[0]!r}; a classifier needs two at least"
+        )
     if listing.parts is not None:
         members = _classes_of_parts(listing)
         for position, other in enumerate(SPLITS):

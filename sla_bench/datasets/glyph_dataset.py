@@ -18,6 +18,7 @@ from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
 from sla_bench.datasets.glyph_backgrounds import IMAGE_SIDE
 from sla_bench.datasets.glyph_classes import ClassList
 from sla_bench.datasets.glyph_rendering import DEFAULT, Difficulty
+from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.rendered_cache import RenderedCache
 from sla_bench.errors import UserError
 
@@ -79,11 +80,13 @@ class GlyphDataset(Dataset):
         labels = np.repeat(np.arange(len(names), dtype=np.int64), len(images) // len(names))
         return LabeledImages(images, labels, names)
 
-    def prepare(self, data_root: Path, source: Path | None = None) -> list[Path]:
+    def prepare(
+        self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
+    ) -> list[Path]:
         """Render all images unless they are there."""
         if source is not None:
             raise UserError(f"{self.name} is rendered, not read from files: leave out --source")
-        super().prepare(data_root)
+        super().prepare(data_root, how=how)
         return self.files(data_root)
 
     def files(self, data_root: Path) -> list[Path]:

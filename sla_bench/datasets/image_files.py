@@ -6,9 +6,7 @@ import io
 import os
 import struct
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,6 @@ from sla_bench.errors import UserError
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
 )
-_BLOCK = 128
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -98,10 +95,11 @@ def list_folders(folder: Path) -> list[Path]:
         UserError: the folder cannot be read.
     """
     try:
-        inside = [path for path in folder.iterdir() if path.is_dir()]
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if not e.name.startswith((".", "__")) and e.is_dir()]
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from None
-    return sorted(path for path in inside if not path.name.startswith((".", "__")))
+    return [folder / name for name in sorted(names)]
 
 
 def decode(image: Path | bytes, size: int, fit: Fit, name: str) -> np.ndarray:
@@ -135,55 +133,6 @@ def decode(image: Path | bytes, size: int, fit: Fit, name: str) -> np.ndarray:
             return np.asarray(upright, dtype=np.uint8)
     except _UNREADABLE as error:
         raise UserError(f"cannot read the image {name}: {error or type(error).__name__}") from None
-
-
-def decoded_blocks(
-    images: Sequence[Path | bytes | np.ndarray],
-    size: int,
-    fit: Fit,
-    name: Callable[[int], str],
-    threads: int | None = None,
-) -> Callable[[], Iterator[np.ndarray]]:
-    """Decode many images in threads, in order, with a few blocks in flight.
-
-    Args:
-        images: files, or their contents as bytes or as uint8 vectors.
-        size: height = width of the results in pixels.
-        fit: as in `decode`.
-        name: name of the image at a position, for the message.
-        threads: default: one per core this process may use.
-
-    Returns:
-        A function that starts decoding: an iterator over uint8 (n, size, size, 3).
-    """
-    workers = threads or _cores()
-
-    def block(start: int) -> np.ndarray:
-        chosen = images[start : start + _BLOCK]
-        result = np.empty((len(chosen), size, size, 3), np.uint8)
-        for offset, image in enumerate(chosen):
-            content = image.tobytes() if isinstance(image, np.ndarray) else image
-            result[offset] = decode(content, size, fit, name(start + offset))
-        return result
-
-    def blocks() -> Iterator[np.ndarray]:
-        waiting: deque[Future[np.ndarray]] = deque()
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                for start in range(0, len(images), _BLOCK):
-                    waiting.append(pool.submit(block, start))
-                    if len(waiting) > 2 * workers:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-    return blocks
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_pixels(image: Image.Image, name: str) -> None:

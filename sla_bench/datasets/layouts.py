@@ -9,8 +9,10 @@ from pathlib import Path
 from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
 from sla_bench.datasets.checksums import fingerprint
 from sla_bench.datasets.class_lists import SPLITS
+from sla_bench.datasets.map_writing import Origin, write_map
+from sla_bench.datasets.memory_map import MapDescription, open_map, read_description, verify_map
 from sla_bench.datasets.memory_map import map_path as _map_path
-from sla_bench.datasets.memory_map import open_map, read_description, verify_map, write_map
+from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.progress import terminal_progress
 from sla_bench.datasets.sources import SplitSource
 from sla_bench.errors import UserError
@@ -31,6 +33,8 @@ class Layout:
         decoded: the pixels must be decoded from image files, so they are converted once.
         splits: those that it holds.
         verify: compares the files with published checksums; None where none are published.
+        watched: as `files`, for maps to be made again when one of them changes: also the folders in `files`
+            that images lie in. None: `files`.
     """
 
     name: str
@@ -40,6 +44,11 @@ class Layout:
     decoded: bool = False
     verify: Callable[[Path], list[tuple[Path, str]]] | None = None
     splits: tuple[Split, ...] = SPLITS
+    watched: Callable[[Path, Split], list[Path]] | None = None
+
+    def fingerprint(self, base: Path, split: Split) -> str:
+        """Changes with the files of a split."""
+        return fingerprint((self.watched or self.files)(base, split), base)
 
     def all_files(self, base: Path) -> list[Path]:
         """Files of all splits, each once."""
@@ -93,12 +102,15 @@ class LayoutDataset(Dataset):
             return self._open_prepared(split, data_root) or source.read()
         return source.read()
 
-    def prepare(self, data_root: Path, source: Path | None = None) -> list[Path]:
+    def prepare(
+        self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
+    ) -> list[Path]:
         """Convert once what later loads need, and check everything on the way.
 
         Args:
             data_root: the folder below which files lie, and below which maps are written.
             source: folder with the files, if they are not below `data_root`.
+            how: how images are decoded.
 
         Returns:
             The maps, or the files themselves where no map is needed.
@@ -109,15 +121,17 @@ class LayoutDataset(Dataset):
         if source is None and self.fetch is not None and self._locate(data_root) is None:
             self.fetch(data_root)
         layout, base = self._find(source or data_root, also_root=source is not None)
+        if not layout.decoded:
+            how.refuse_skip_bad(layout.name)
         paths = []
         for split in self.splits:
-            if self._is_current(split, layout, base, data_root):
+            if self._is_current(split, layout, base, data_root, how):
                 paths.append(_map_path(self._folder(data_root), split))
                 continue
             content = layout.read(base, split)
             self._check_count(content, split, base)
             if source is not None or layout.decoded or content.num_bytes > DIRECT_LIMIT:
-                paths.append(self._convert(split, content, layout, base, data_root))
+                paths.append(self._convert(split, content, layout, base, data_root, how))
             else:
                 content.read()
                 paths += [path for path in layout.files(base, split) if path not in paths]
@@ -131,11 +145,17 @@ class LayoutDataset(Dataset):
         found = self._locate(data_root)
         return found[0].all_files(found[1]) if found else []
 
+    def left_out(self, data_root: Path) -> dict[str, list[str]]:
+        """Images that `prepare` left out of each split, because they can't be decoded."""
+        folder = self._folder(data_root)
+        described = {split: read_description(folder, split) for split in self.splits}
+        return {split: found.left_out for split, found in described.items() if found and found.left_out}
+
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare what lies on disk with published or recorded checksums.
 
         Files without a checksum are read and held against what the makers promise (shape, classes, images per
-        class): "unknown" if they pass.
+        class): "unknown" if they pass. Images that a map was made of are not decoded again.
 
         Returns:
             Each file or map with its status; empty if nothing is there.
@@ -153,6 +173,9 @@ class LayoutDataset(Dataset):
         if layout.verify is not None:
             return results + layout.verify(base)
         for split in self.splits:
+            if layout.decoded and self._made_of(split, layout, base, data_root):
+                results += [(path, "unknown") for path in layout.files(base, split)]
+                continue
             try:
                 content = layout.read(base, split)
                 self._check_count(content, split, base)
@@ -213,8 +236,8 @@ class LayoutDataset(Dataset):
         origin = Path(description.source)
         layout = next((layout for layout in self.layouts if layout.name == description.layout), None)
         if layout is not None and origin.is_dir():
-            files = layout.files(origin, split)
-            if all(path.exists() for path in files) and fingerprint(files, origin) != description.fingerprint:
+            there = all(path.exists() for path in layout.files(origin, split))
+            if there and layout.fingerprint(origin, split) != description.fingerprint:
                 raise UserError(
                     f"{origin} has changed since {_map_path(folder, split)} was made of it: "
                     f"python -m sla_bench datasets prepare {self.name} --data-root {data_root} "
@@ -222,29 +245,35 @@ class LayoutDataset(Dataset):
                 )
         return open_map(folder, split)
 
-    def _is_current(self, split: Split, layout: Layout, base: Path, data_root: Path) -> bool:
-        folder = self._folder(data_root)
-        try:
-            description = read_description(folder, split)
-        except UserError:
-            return False
+    def _is_current(
+        self, split: Split, layout: Layout, base: Path, data_root: Path, how: Preparation
+    ) -> bool:
+        """The map is whole, of these files, and has all images where none may be left out."""
+        made = self._made_of(split, layout, base, data_root)
         return (
-            description is not None
-            and description.fingerprint == fingerprint(layout.files(base, split), base)
-            and verify_map(folder, split) == "ok"
+            made is not None
+            and (how.skip_bad or not made.left_out)
+            and verify_map(self._folder(data_root), split) == "ok"
         )
 
+    def _made_of(self, split: Split, layout: Layout, base: Path, data_root: Path) -> MapDescription | None:
+        """The description of a map that was made of the files as they are now."""
+        try:
+            description = read_description(self._folder(data_root), split)
+        except UserError:
+            return None
+        same = description is not None and description.fingerprint == layout.fingerprint(base, split)
+        return description if same else None
+
     def _convert(
-        self, split: Split, source: SplitSource, layout: Layout, base: Path, data_root: Path
+        self,
+        split: Split,
+        source: SplitSource,
+        layout: Layout,
+        base: Path,
+        data_root: Path,
+        how: Preparation = IN_THREADS,
     ) -> Path:
-        mark = fingerprint(layout.files(base, split), base)
+        origin = Origin(layout.name, base, layout.fingerprint(base, split))
         with terminal_progress(f"converting {self.name} {split}: {source.shape[0]:,} images") as progress:
-            return write_map(
-                self._folder(data_root),
-                split,
-                source,
-                layout=layout.name,
-                origin=base,
-                fingerprint=mark,
-                progress=progress,
-            )
+            return write_map(self._folder(data_root), split, source, origin, progress, how)

@@ -12,7 +12,7 @@ import numpy as np
 from sla_bench.datasets.array_files import load_dict, read_category_pickle
 from sla_bench.datasets.base import ImageProperties, Split
 from sla_bench.datasets.class_lists import SPLITS, check_classes, mini_imagenet_wnids
-from sla_bench.datasets.image_files import decoded_blocks
+from sla_bench.datasets.encoded_images import EncodedImages
 from sla_bench.datasets.layouts import Layout, LayoutDataset
 from sla_bench.datasets.sources import (
     Promise,
@@ -20,6 +20,7 @@ from sla_bench.datasets.sources import (
     array_blocks,
     as_images,
     as_int_vector,
+    decoded_source,
     relabel,
     selected_blocks,
 )
@@ -113,11 +114,11 @@ def _read_list(images: Callable[[Path], Path], base: Path, split: Split) -> Spli
     absent = next((path for path in paths if not path.exists()), None)
     if absent is not None:
         raise UserError(f"{absent} is missing, though {listing} names it")
-    shape = (len(paths), _SIZE, _SIZE, 3)
-    _PROMISE.check(shape, labels, _WNIDS[split], str(listing))
     # The makers' script resizes without regard to the aspect ratio.
-    blocks = decoded_blocks(paths, _SIZE, IMAGENET_84.fit, lambda position: str(paths[position]))
-    return SplitSource(shape, labels, _WNIDS[split], blocks)
+    encoded = EncodedImages(paths, _SIZE, IMAGENET_84.fit, lambda position: str(paths[position]), base)
+    source = decoded_source(encoded, labels, _WNIDS[split])
+    _PROMISE.check(source.shape, labels, _WNIDS[split], str(listing))
+    return source
 
 
 _LAYOUTS = (

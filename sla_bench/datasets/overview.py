@@ -34,7 +34,8 @@ def describe(name: str, data_root: Path) -> str:
     """
     dataset = dataset_named(name)
     properties = dataset.properties
-    steps = [f"crop with {properties.crop_padding} px of padding"] if properties.crop_padding else []
+    steps = ["random part of 8 to 100 %, aspect 3/4 to 4/3"] if properties.resized_crop else []
+    steps += [f"crop with {properties.crop_padding} px of padding"] if properties.crop_padding else []
     steps += [f"colour jitter {properties.jitter}"] if properties.jitter else []
     steps += ["horizontal flip"] if properties.flip else []
     lines = [

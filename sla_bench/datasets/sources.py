@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sla_bench.datasets.base import LabeledImages
+from sla_bench.datasets.encoded_images import EncodedImages
 from sla_bench.errors import UserError
 
 BLOCK = 512
@@ -24,12 +25,14 @@ class SplitSource:
         labels: int64 (N,), values 0..C-1, every class at least once.
         class_names: C names.
         blocks: returns an iterator over uint8 arrays (n, H, W, 3) that together are the N images in order.
+        encoded: the N images, where `blocks` decodes them.
     """
 
     shape: tuple[int, int, int, int]
     labels: np.ndarray
     class_names: tuple[str, ...]
     blocks: Callable[[], Iterator[np.ndarray]]
+    encoded: EncodedImages | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -94,6 +97,12 @@ class Promise:
             raise UserError(
                 f"{where} has {counts[many]} images of each class, more than the {self.per_class} published"
             )
+
+
+def decoded_source(images: EncodedImages, labels: np.ndarray, class_names: tuple[str, ...]) -> SplitSource:
+    """The split of images that have to be decoded, with their labels, int64 (N,)."""
+    shape = (len(images), images.size, images.size, 3)
+    return SplitSource(shape, labels, class_names, images.pixels, images)
 
 
 def relabel(raw: np.ndarray) -> tuple[np.ndarray, list[Any]]:

@@ -14,11 +14,11 @@ import numpy as np
 
 from sla_bench.datasets.array_files import load_dict, npz_images
 from sla_bench.datasets.base import Split
-from sla_bench.datasets.image_files import decoded_blocks
+from sla_bench.datasets.encoded_images import EncodedImages
 from sla_bench.datasets.layouts import Layout, LayoutDataset
 from sla_bench.datasets.mini_imagenet import IMAGENET_84
 from sla_bench.datasets.restricted_pickle import load_pickle
-from sla_bench.datasets.sources import Promise, SplitSource, as_int_vector, relabel
+from sla_bench.datasets.sources import Promise, SplitSource, as_int_vector, decoded_source, relabel
 from sla_bench.errors import UserError
 
 _SIZE = 84
@@ -69,10 +69,10 @@ def _read_png(base: Path, split: Split) -> SplitSource:
     ):
         raise UserError(f"{path} must hold a list of PNG files as bytes")
     labels, names = _read_labels(label_file)
-    shape = (len(images), _SIZE, _SIZE, 3)
-    _PROMISE.check(shape, labels, names, f"{path} with {label_file.name}")
-    blocks = decoded_blocks(images, _SIZE, IMAGENET_84.fit, lambda position: f"{position} in {path}")
-    return SplitSource(shape, labels, names, blocks)
+    encoded = EncodedImages(images, _SIZE, IMAGENET_84.fit, lambda position: f"{position} in {path}")
+    source = decoded_source(encoded, labels, names)
+    _PROMISE.check(source.shape, labels, names, f"{path} with {label_file.name}")
+    return source
 
 
 TIERED_IMAGENET = LayoutDataset(

@@ -155,6 +155,7 @@ def _perform(job: Job, progress: Progress, scenario: Any) -> None:
     device = pick_device(job.device)
     store = job.store
     checkpoints = FileCheckpoints(store.checkpoint_folder(job.run_id), job.checkpoint_seconds)
+    environment = _environment(job, device)
     training = None
     if store.has_run(job.run_id):
         weights = store.run_folder(job.run_id) / "model.safetensors"
@@ -170,19 +171,29 @@ def _perform(job: Job, progress: Progress, scenario: Any) -> None:
         give_back_memory()
     # The record of a run without weights comes last: nothing could be evaluated after it.
     if training is not None and job.keep_models:
-        _record(job, training, save({name: value.contiguous() for name, value in state.items()}), device)
+        _record(job, training, save({name: value.contiguous() for name, value in state.items()}), environment)
     for eval_id, evaluation in job.open_evaluations().items():
         result = scenario.evaluate(job.run, evaluation, state, job.data_root, device, progress)
         store.write_evaluation(job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash)
     if training is not None and not job.keep_models:
-        _record(job, training, None, device)
+        _record(job, training, None, environment)
     checkpoints.remove()
 
 
-def _record(job: Job, training: Training, weights: bytes | None, device: torch.device) -> None:
+def _environment(job: Job, device: torch.device) -> dict[str, Any]:
+    """What the training is done with, and which images its data lack."""
     from sla_bench.harness.environment import describe
 
-    environment = describe(job.run.threads, str(device))
+    found = describe(job.run.threads, str(device))
+    left_out = dataset_named(job.run.dataset).left_out(job.data_root)
+    if left_out:
+        found["images_left_out"] = {
+            part: {"count": len(images), "images": images} for part, images in left_out.items()
+        }
+    return found
+
+
+def _record(job: Job, training: Training, weights: bytes | None, environment: dict[str, Any]) -> None:
     summary = {**training.summary, "data_hash": job.training_data_hash}
     job.store.write_run(job.run_id, job.run, weights, training.history, environment, summary)
 

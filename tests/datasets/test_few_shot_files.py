@@ -14,7 +14,7 @@ import pytest
 import real_formats
 from real_formats import SPLITS, python2_pickle
 
-from sla_bench.datasets import layouts, memory_map
+from sla_bench.datasets import layouts, map_part, map_writing
 from sla_bench.datasets.cifar100_few_shot import CIFAR_FS, FC100
 from sla_bench.datasets.mini_imagenet import MINI_IMAGENET
 from sla_bench.datasets.tiered_imagenet import TIERED_IMAGENET
@@ -400,10 +400,10 @@ def test_damaged_map_is_found_and_made_again(tmp_path):
 def test_disk_full_while_preparing(tmp_path, monkeypatch):
     real_formats.write_r2d2(tmp_path)
 
-    def full(self, data):
+    def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(memory_map._HashingFile, "write", full)
+    monkeypatch.setattr(map_part.MapPart, "_append", full)
     with pytest.raises(UserError, match="No space left on device"):
         CIFAR_FS.prepare(tmp_path)
     assert list((tmp_path / "prepared" / "cifar_fs").iterdir()) == []
@@ -411,7 +411,7 @@ def test_disk_full_while_preparing(tmp_path, monkeypatch):
 
 def test_too_little_space_is_said_before(tmp_path, monkeypatch):
     real_formats.write_r2d2(tmp_path)
-    monkeypatch.setattr(memory_map.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
+    monkeypatch.setattr(map_writing.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
     with pytest.raises(UserError, match=r"needs .* GB"):
         CIFAR_FS.load("train", "classes", tmp_path)
 
@@ -423,16 +423,19 @@ def test_data_root_that_cannot_be_written(tmp_path):
         CIFAR_FS.load("train", "classes", tmp_path)
 
 
-def test_stopping_a_conversion_leaves_nothing(tmp_path, monkeypatch):
+def test_a_stopped_conversion_is_no_map(tmp_path, monkeypatch):
     real_formats.write_r2d2(tmp_path)
 
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(memory_map.os, "fsync", stop)
+    monkeypatch.setattr(map_part.os, "fsync", stop)
     with pytest.raises(KeyboardInterrupt):
         CIFAR_FS.prepare(tmp_path)
-    assert list((tmp_path / "prepared" / "cifar_fs").iterdir()) == []
+    assert sorted(path.name for path in (tmp_path / "prepared" / "cifar_fs").iterdir()) == [
+        ".train.part",
+        ".train.part.json",
+    ]
 
 
 def test_no_network_is_one_line(tmp_path, monkeypatch):

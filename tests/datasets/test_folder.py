@@ -232,6 +232,12 @@ def test_what_is_wrong_is_named(tmp_path, kind):
     assert not list(tmp_path.glob("data/prepared/*/*"))
 
 
+def test_one_class_is_too_few_for_a_classifier(tmp_path):
+    write_folder(tmp_path / "birds", classes=1, per_class=9, size=32)
+    with pytest.raises(UserError, match="has only images of 'kind00'; a classifier needs two at least"):
+        Folder(tmp_path / "birds", 32).load("trainval", "images", tmp_path)
+
+
 def test_too_few_images_to_split(tmp_path):
     write_folder(tmp_path / "birds", classes=6, per_class=2, size=32)
     with pytest.raises(UserError, match="kind00 has 2 images; each class needs at least three"):

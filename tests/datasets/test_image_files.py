@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sla_bench.datasets.image_files import decode, decoded_blocks, find_images, list_folders, list_images
+from sla_bench.datasets.image_files import decode, find_images, list_folders, list_images
 from sla_bench.errors import UserError
 
 
@@ -122,25 +122,6 @@ def test_unreadable_images_are_named(kind):
     with pytest.raises(UserError, match="cannot read the image cat7") as caught:
         decode(BROKEN[kind], 32, "crop", "cat7")
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("count", [0, 1, 128, 700])
-def test_blocks_keep_the_order(threads, count):
-    images = [encode(Image.new("RGB", (2, 2), (i % 256, i // 256, 0))) for i in range(count)]
-    vectors = [np.frombuffer(image, np.uint8) for image in images]
-    for content in (images, vectors):
-        blocks = list(decoded_blocks(content, 2, "crop", str, threads)())
-        assert sum(map(len, blocks)) == count
-        first = np.concatenate([block[:, 0, 0] for block in blocks] or [np.empty((0, 3), int)]).astype(int)
-        assert (first[:, 0] + 256 * first[:, 1]).tolist() == list(range(count))
-
-
-def test_a_broken_image_ends_the_blocks_with_its_name():
-    images = [GOOD] * 600
-    images[431] = b"?"
-    with pytest.raises(UserError, match="cannot read the image 431"):
-        list(decoded_blocks(images, 8, "crop", str, 2)())
 
 
 def test_listing_skips_what_is_no_image(tmp_path):

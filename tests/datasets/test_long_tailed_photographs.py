@@ -1,11 +1,13 @@
+import dataclasses
+import json
 import os
 import shutil
 
 import numpy as np
 import pytest
-from real_formats import png, write_photograph_lists
+from real_formats import png, write_inaturalist_json, write_photograph_lists
 
-from sla_bench.datasets import layouts, long_tailed_photographs
+from sla_bench.datasets import layouts
 from sla_bench.datasets.image_files import decode
 from sla_bench.datasets.image_lists import class_names_of, read_image_list
 from sla_bench.datasets.long_tailed_photographs import IMAGENET_LT, INATURALIST2018
@@ -14,9 +16,9 @@ from sla_bench.errors import UserError
 BOTH = pytest.mark.parametrize("dataset", [IMAGENET_LT, INATURALIST2018], ids=lambda dataset: dataset.name)
 
 
-def same_images(loaded, colours, names):
+def same_images(loaded, colours, names, size=224):
     assert [loaded.class_names[label] for label in loaded.labels] == names
-    assert loaded.images.shape[1:] == (224, 224, 3)
+    assert loaded.images.shape[1:] == (size, size, 3)
     assert np.abs(loaded.images.astype(int) - colours).max() <= 3
 
 
@@ -25,7 +27,7 @@ def test_lists_become_memory_maps_in_their_own_order(tmp_path, dataset):
     written = write_photograph_lists(tmp_path, dataset.name)
     for split, (colours, names) in written.items():
         loaded = dataset.load(split, "images", tmp_path)
-        same_images(loaded, colours, names)
+        same_images(loaded, colours, names, 256 if split == "train" else 224)
         assert isinstance(loaded.images, np.memmap)
     train, both = (dataset.load(split, "images", tmp_path) for split in ("train", "trainval"))
     assert both.checksum == train.checksum
@@ -44,7 +46,9 @@ def test_prepare_from_elsewhere_then_sources_may_go(tmp_path):
 def test_inaturalist_is_tested_on_its_validation_list(tmp_path):
     write_photograph_lists(tmp_path, "inaturalist2018")
     assert len(INATURALIST2018.load("test", "images", tmp_path)) == 6
-    with pytest.raises(UserError, match="has no val split: its published validation list is the test split"):
+    with pytest.raises(
+        UserError, match="has no val split: its published validation images are the test split"
+    ):
         INATURALIST2018.load("val", "images", tmp_path)
 
 
@@ -69,9 +73,7 @@ def test_large_data_must_be_prepared_first(tmp_path, monkeypatch):
 
 @BOTH
 def test_what_is_missing_and_where_it_comes_from(tmp_path, dataset):
-    with pytest.raises(
-        UserError, match=r"no files found.*put the lists of https://github\.com/.*_train\.txt"
-    ):
+    with pytest.raises(UserError, match=r"no files found.*https://github\.com/.*_train\.txt"):
         dataset.load("train", "images", tmp_path)
     folder = write_lists(tmp_path, dataset.name)
     (folder / f"{folder.name}_val.txt").unlink()
@@ -130,7 +132,10 @@ BAD = {
     "outside": (append("../../etc/a.JPEG 0\n"), "line 11 .* must name an image inside the folder"),
     "absolute": (append("/etc/a.JPEG 0\n"), "line 11 .* must name an image inside the folder"),
     "empty": (only("train"), "names no images"),
-    "test lacks a class": (only("test", 0, 2), r"_test\.txt lacks 1 of the 3 classes .*, 1 for example"),
+    "test lacks a class": (
+        only("test", 0, 2),
+        r"_test\.txt lacks 1 of the 3 classes .*, 'n00000001' for example",
+    ),
     "foreign class in test": (
         append("val/n0/a.JPEG 3\n", "test"),
         r"line 7 of .*_test\.txt has the label 3; the training list has 0 to 2",
@@ -155,16 +160,91 @@ def test_no_text(tmp_path):
         IMAGENET_LT.prepare(tmp_path)
 
 
-def test_a_truncated_list_of_all_classes_is_found(tmp_path, monkeypatch):
-    folder = write_lists(tmp_path)
-    lists = {"train": long_tailed_photographs.PublishedList("ImageNet_LT_train.txt", 11)}
-    with pytest.raises(
-        UserError, match="names 10 images of 3 classes, published are 11 of 3; fetch it again"
-    ):
-        long_tailed_photographs._read(lists, 3, folder, "train")
-    with pytest.raises(UserError, match="names 10 images of 3 classes, published are 11 of 2"):
-        long_tailed_photographs._read(lists, 2, folder, "train")
-    assert len(long_tailed_photographs._read(lists, 4, folder, "train").labels) == 10
+def test_a_truncated_list_of_all_classes_is_found(tmp_path):
+    write_lists(tmp_path)
+    for classes, published in ((3, 11), (2, 11)):
+        dataset = dataclasses.replace(
+            IMAGENET_LT, classes=dict.fromkeys(IMAGENET_LT.classes, classes), published={"train": published}
+        )
+        words = f"has 10 images of 3 classes for train, published are 11 of {classes}; fetch it again"
+        with pytest.raises(UserError, match=words):
+            dataset.prepare(tmp_path)
+    dataset = dataclasses.replace(dataset, classes=dict.fromkeys(IMAGENET_LT.classes, 4))
+    assert len(dataset.load("train", "images", tmp_path)) == 10
+
+
+def test_annotations_and_lists_of_inaturalist_give_the_same(tmp_path):
+    written = write_inaturalist_json(tmp_path)
+    for split, (colours, names) in written.items():
+        loaded = INATURALIST2018.load(split, "images", tmp_path)
+        same_images(loaded, colours, names, 256 if split == "train" else 224)
+    folder = tmp_path / "iNaturalist18"
+    for part in ("train", "val"):
+        content = json.loads((folder / f"{part}2018.json").read_text())
+        category = {a["image_id"]: a["category_id"] for a in content["annotations"]}
+        lines = [f"{image['file_name']} {category[image['id']]}\n" for image in content["images"]]
+        (folder / f"iNaturalist18_{part}.txt").write_text("".join(lines))
+    before = INATURALIST2018.load("train", "images", tmp_path).checksum
+    shutil.rmtree(tmp_path / "prepared")
+    assert INATURALIST2018._find(tmp_path)[0].files(folder, "train")[0].suffix == ".txt"
+    assert INATURALIST2018.load("train", "images", tmp_path).checksum == before
+
+
+def edited(content, key, change):
+    content[key] = change(content[key])
+    return content
+
+
+ANNOTATIONS = {
+    "no images": (
+        lambda c: {"annotations": c["annotations"]},
+        "must have a list 'images'.*found annotations",
+    ),
+    "no annotations": (lambda c: edited(c, "annotations", lambda _: []), "must have a list 'annotations'"),
+    "no object": (lambda c: c["images"], "must have a list 'annotations' .*found list"),
+    "no path": (
+        lambda c: edited(c, "images", lambda images: [{"id": image["id"]} for image in images]),
+        "image 1 of .*train2018.json has no 'file_name'",
+    ),
+    "no category": (
+        lambda c: edited(c, "annotations", lambda found: [*found[:2], {"image_id": found[2]["image_id"]}]),
+        "annotation 3 of .*must have a 'category_id' from 0 on, found None",
+    ),
+    "not annotated": (
+        lambda c: edited(c, "annotations", lambda found: found[:-1]),
+        "image 1 of .*aves.* has no annotation",
+    ),
+    "not listed": (
+        lambda c: edited(c, "images", lambda images: images[:-1]),
+        "annotates 1 images that it does not list",
+    ),
+    "outside": (
+        lambda c: edited(c, "images", lambda images: [{**images[0], "file_name": "/etc/x.jpg"}]),
+        "image 1 of .* must name an image inside the folder",
+    ),
+    "missing image": (
+        lambda c: edited(c, "images", lambda found: [{**found[0], "file_name": "a/b.jpg"}, *found[1:]]),
+        "is missing, though image 1 of .*train2018.json names it",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ANNOTATIONS)
+def test_bad_annotations(tmp_path, kind):
+    write_inaturalist_json(tmp_path)
+    file = tmp_path / "iNaturalist18" / "train2018.json"
+    change, words = ANNOTATIONS[kind]
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    with pytest.raises(UserError, match=f"(?i){words}"):
+        INATURALIST2018.prepare(tmp_path)
+
+
+def test_annotations_that_are_no_json(tmp_path):
+    write_inaturalist_json(tmp_path)
+    file = tmp_path / "iNaturalist18" / "val2018.json"
+    file.write_text(file.read_text()[:-200])
+    with pytest.raises(UserError, match=r"cannot read .*val2018\.json"):
+        INATURALIST2018.prepare(tmp_path)
 
 
 def test_class_names_are_the_folders_where_these_are_unambiguous(tmp_path):
