@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -23,7 +24,7 @@ import pandas as pd
 from sla_bench.config import PROTOCOL_VERSION, EvalConfig, RunConfig
 from sla_bench.forms.base import Form
 from sla_bench.grid import form_of
-from sla_bench.harness.files import write_atomically, write_bytes, write_json, write_text
+from sla_bench.harness.files import json_bytes, write_together
 from sla_bench.harness.record_cache import RecordCache
 
 _EVALUATION_ID = re.compile("[0-9a-f]{12}")
@@ -126,13 +127,15 @@ class Store:
         Raises:
             UserError: no permission, or the disk is full.
         """
-        folder = self.run_folder(run_id)
-        write_json(folder / "config.json", config.model_dump(mode="json"))
-        write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
-        if model is not None:
-            write_bytes(folder / "model.safetensors", model)
-        write_json(folder / "environment.json", environment)
-        write_json(folder / "done.json", {**summary, "protocol": PROTOCOL_VERSION})
+        weights = {} if model is None else {"model.safetensors": model}
+        files = {
+            "config.json": json_bytes(config.model_dump(mode="json")),
+            "history.csv": pd.DataFrame(history).to_csv(index=False).encode(),
+            **weights,
+            "environment.json": json_bytes(environment),
+            "done.json": json_bytes({**summary, "protocol": PROTOCOL_VERSION}),
+        }
+        write_together(self.run_folder(run_id), files)
 
     def write_evaluation(
         self,
@@ -148,12 +151,15 @@ class Store:
         Raises:
             UserError: no permission, or the disk is full.
         """
-        folder = self.evaluation_folder(run_id, eval_id)
-        write_json(folder / "config.json", config.model_dump(mode="json"))
-        write_atomically(folder / "samples.npz", lambda file: np.savez_compressed(file, **samples))  # type: ignore[arg-type]
-        write_json(
-            folder / "metrics.json", {"rows": metrics, "data_hash": data_hash, "protocol": PROTOCOL_VERSION}
-        )
+        arrays = io.BytesIO()
+        np.savez_compressed(arrays, **samples)  # type: ignore[arg-type]
+        about = {"rows": metrics, "data_hash": data_hash, "protocol": PROTOCOL_VERSION}
+        files = {
+            "config.json": json_bytes(config.model_dump(mode="json")),
+            "samples.npz": arrays.getvalue(),
+            "metrics.json": json_bytes(about),
+        }
+        write_together(self.evaluation_folder(run_id, eval_id), files)
 
     def records(self) -> list[RunRecord]:
         """The finished trainings, in the order of their ids.
