@@ -14,6 +14,7 @@ from sla_bench.commands import records
 from sla_bench.commands.datasets import datasets_app
 from sla_bench.commands.run import evaluate, run_app
 from sla_bench.commands.runs import runs_app
+from sla_bench.commands.tune import tune_app
 from sla_bench.config import as_user_error
 from sla_bench.errors import UserError
 
@@ -27,7 +28,7 @@ app = App(
         show_default=lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value,
     ),
 )
-for _app in (run_app, runs_app, datasets_app):
+for _app in (run_app, tune_app, runs_app, datasets_app):
     app.command(_app)
 for _command in (evaluate, records.leaderboard, records.plot, records.report, records.export):
     app.command(_command)

@@ -17,6 +17,10 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class DivergedError(UserError):
+    """A training's loss is not finite."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Say which known name is meant: `"did you mean 'sla'?"`, or the list of all where none is near."""
     known = list(known)

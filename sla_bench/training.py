@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sla_bench.config import Recipe
-from sla_bench.errors import UserError
+from sla_bench.errors import DivergedError
 
 
 class Progress(Protocol):
@@ -186,7 +186,7 @@ def train(
         sources: all that `batch_loss` draws random numbers from.
 
     Raises:
-        UserError: the loss is not finite; the message names step, learning rate and the last validation
+        DivergedError: the loss is not finite; the message names step, learning rate and the last validation
             before it.
     """
     loop = _Loop(
@@ -205,7 +205,7 @@ def train(
             group["lr"] = rate
         loss, accuracy = batch_loss(done)
         if not torch.isfinite(loss):
-            raise UserError(
+            raise DivergedError(
                 f"the loss is {loss.item()} at step {step} of {steps} (learning rate {rate:.3g}; "
                 f"{_last_good(loop.result.history)}); a smaller --set learning_rate=... may help"
             )

@@ -11,77 +11,13 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from sla_bench.commands.options import NO_EXECUTION, Execution, Settings
+from sla_bench.commands.spanning import add_grids
 from sla_bench.errors import UserError
-from sla_bench.grid import form_of, options_model, span
 from sla_bench.registry import LAUNCHERS, SCENARIOS
 
 run_app = App(
     name="run", help="Train, evaluate and show the table; what is recorded already is not done again."
 )
-
-
-def _add_scenario(name: str) -> None:
-    form = form_of(name)
-    options_type = options_model(form)
-    no_options = options_type()
-
-    def run_scenario(
-        *,
-        options: Any = no_options,
-        execution: Execution = NO_EXECUTION,
-        controls: bool = False,
-        set_: list[str] | None = None,
-    ) -> int:
-        values: dict[str, Any] = options.model_dump()
-        if controls:
-            values["method"] = [*values["method"], "controls"]
-        return _run(span(form, values, set_ or []), name, execution, hint=not controls)
-
-    run_scenario.__doc__ = f"""{SCENARIOS[name].summary}
-
-    Parameters
-    ----------
-    controls: bool
-        Add the controls to the methods: is it SLA, or more of something?
-    """
-    # The type of the options is made at run time, so the signature can't name it.
-    run_scenario.__annotations__ = {
-        "options": Annotated[options_type, Parameter(name="*")],
-        "execution": Annotated[Execution, Parameter(name="*")],
-        "controls": bool,
-        "set_": Settings,
-        "return": int,
-    }
-    run_app.command(run_scenario, name=name)
-
-
-for _scenario in SCENARIOS:
-    _add_scenario(_scenario)
-
-
-@run_app.default
-def run_file(
-    file: Path | None = None,
-    *,
-    execution: Annotated[Execution, Parameter(name="*")] = NO_EXECUTION,
-    yes: bool = False,
-) -> int:
-    """Train, evaluate and show the table; what is recorded already is not done again.
-
-    Parameters
-    ----------
-    file: Path
-        A grid file, see docs/grids.md; or one of the scenarios below with its options.
-    yes: bool
-        Don't ask before a grid of more than 10,000 runs.
-    """
-    from sla_bench.grid_files import tasks_of_file
-
-    if file is None:
-        run_app.help_print()
-        return 0
-    tasks = tasks_of_file(file, yes, elsewhere=(*Execution.model_fields, "yes"))
-    return max(_run(of_one, scenario, execution, hint=False) for scenario, of_one in tasks.items())
 
 
 def evaluate(
@@ -124,12 +60,31 @@ def evaluate(
     record = find_run([r for store in stores for r in store.records()], run_id)
     changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
     task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
-    return _run([task], record.config.scenario, execution, hint=False, retrain=record.run_id)
+    return run_tasks([task], record.config.scenario, execution, retrain=record.run_id)
 
 
-def _run(
-    tasks: Sequence[Any], scenario: str, execution: Execution, hint: bool, retrain: str | None = None
+def run_tasks(
+    tasks: Sequence[Any],
+    scenario: str,
+    execution: Execution,
+    hint: bool = False,
+    retrain: str | None = None,
 ) -> int:
+    """Do what is not recorded of some tasks, then show their rows and write tables and plots.
+
+    Args:
+        tasks: of one scenario.
+        scenario: its name.
+        execution: how.
+        hint: say what `--controls` is for.
+        retrain: the id of a finished run; the only task has to be a test of it.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: data are missing or damaged, nothing can be written, or the run saw other data.
+    """
     from sla_bench.harness.jobs import make_jobs
     from sla_bench.harness.store import Store
 
@@ -151,12 +106,17 @@ def _run(
         for line in dry_run_lines(jobs, store, runs_at_a_time(jobs, execution)):
             print(line)
         return 0
-    code = _execute(jobs, store, execution)
+    failures = execute(jobs, store, execution)
     _report(store, [j.run_id for j in jobs], hint)
-    return code
+    return max((news.exit_code for news in failures), default=0)
 
 
-def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
+def execute(jobs: Sequence[Any], store: Any, execution: Execution) -> list[Any]:
+    """Do the jobs that are not recorded; return the news of those that failed.
+
+    Raises:
+        UserError: nothing can be written.
+    """
     from sla_bench.harness.environment import has_bf16_instructions
     from sla_bench.harness.files import check_writable, write_text
     from sla_bench.reporting.figure_cache import leaderboard_of
@@ -168,7 +128,7 @@ def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
     if len(open_jobs) < len(jobs):
         print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")
     if not open_jobs:
-        return 0
+        return []
     if any(j.run.precision == "bf16" for j in open_jobs) and has_bf16_instructions() is False:
         print(
             "this processor has no bf16 instructions; on it --precision bf16 is several times slower",
@@ -187,10 +147,11 @@ def _execute(jobs: Sequence[Any], store: Any, execution: Execution) -> int:
                     path = store.folder / "logs" / f"{news.job.run_id}.log"
                     write_text(path, news.log)
                     board.console.print(f"its log: {path}", soft_wrap=True, highlight=False)
-            if news.kind == "done" and not shown and news.job.run.method == BASELINE and len(open_jobs) > 1:
+            is_baseline = news.job.run.method == BASELINE and news.job.evaluations
+            if news.kind == "done" and not shown and is_baseline and len(open_jobs) > 1:
                 shown = True
                 print_table(rows_of_runs(leaderboard_of(store), [news.job.run_id]))
-    return max((n.exit_code for n in failures), default=0)
+    return failures
 
 
 def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
@@ -213,3 +174,6 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
         ]
     )
     print(f"{store.folder}/: {names}")
+
+
+add_grids(run_app, run_tasks)

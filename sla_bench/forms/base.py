@@ -31,6 +31,9 @@ class Form:
             set and `same_cost`; views and controls are not in it.
         evaluation_like_training: fields of the evaluation that a training suggests.
         same_cost: fields on which that factor, or the seconds of an image, depends.
+        trial: fields of a training that differ where it only serves to choose the learning rate; None: it
+            has no validation data.
+        seed_fields: fields that differ between the seeds of a training.
     """
 
     run: type[RunConfig]
@@ -43,6 +46,8 @@ class Form:
     relative_images: Callable[[RunConfig], float]
     evaluation_like_training: Callable[[RunConfig], dict[str, Any]] = lambda run: {}
     same_cost: tuple[str, ...] = ()
+    trial: Callable[[RunConfig], dict[str, Any]] | None = None
+    seed_fields: tuple[str, ...] = ("seed",)
 
     @property
     def scenario(self) -> str:

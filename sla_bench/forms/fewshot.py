@@ -38,7 +38,7 @@ _SMOKE: dict[str, Any] = {
 _QUICK: dict[str, Any] = {
     **_SMOKE,
     "backbone": "conv4",
-    "steps": 1000,
+    "steps": 800,
     "validations": 5,
     "validation_episodes": 2000,
     "validation_images": 100,
@@ -134,5 +134,6 @@ FORM = Form(
     complete=_complete,
     check=_check,
     relative_images=_relative_images,
+    trial=lambda run: {},
     evaluation_like_training=_evaluation_like_training,
 )

@@ -113,5 +113,6 @@ FORM = Form(
     complete=_complete,
     check=check_colors,
     relative_images=_relative_images,
+    seed_fields=("seed", "subset_seed"),
     same_cost=("imbalance", "ratio", "max_class_size", "batch_size"),
 )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sla_bench.errors import UserError
+from sla_bench.errors import DivergedError, UserError
 from sla_bench.harness.jobs import Job
 from sla_bench.harness.launch_options import Launch
 from sla_bench.harness.locks import RunClaimedError
@@ -42,6 +42,7 @@ class News:
         note: a figure to show, or why it failed, in one line.
         log: the traceback of a bug; empty for what the user can mend.
         exit_code: 0, 1 (a bug) or 2 (the user can mend it).
+        diverged: it failed because its loss was not finite.
     """
 
     job: Job
@@ -52,6 +53,7 @@ class News:
     note: str = ""
     log: str = ""
     exit_code: int = 0
+    diverged: bool = False
 
 
 def attempt(
@@ -85,7 +87,8 @@ def attempt(
         time.sleep(_CLAIMED_SECONDS)
         return News(job, "elsewhere")
     except UserError as error:
-        return News(job, "failed", note=str(error), exit_code=2)
+        diverged = isinstance(error, DivergedError)
+        return News(job, "failed", note=str(error), exit_code=2, diverged=diverged)
     except Exception as error:
         note = f"{type(error).__name__}: {error}"
         return News(job, "failed", note=note, log=traceback.format_exc(), exit_code=1)

@@ -49,7 +49,11 @@ class EvaluationRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One training on disk with its evaluations; `signature` changes when one of its files does."""
+    """One training on disk with its evaluations.
+
+    `signature` changes when one of its files does. `tuned`: it is read as one of the trainings whose learning
+    rate was chosen on validation data; the same training can also stand as that of the recipe.
+    """
 
     run_id: str
     folder: Path
@@ -57,6 +61,7 @@ class RunRecord:
     done: dict[str, Any]
     evaluations: tuple[EvaluationRecord, ...]
     signature: str = ""
+    tuned: bool = False
 
     @property
     def history(self) -> pd.DataFrame:

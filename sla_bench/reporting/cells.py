@@ -168,7 +168,7 @@ def _most_common_tests(found: list[_Found]) -> list[_Found]:
     runs = Counter((one.setting, one.size) for one in found)
     best: dict[tuple[Any, ...], _Found] = {}
     for one in found:
-        key = (one.record.run_id, one.reading.same_test(one.evaluation.config))
+        key = (one.record.run_id, one.record.tuned, one.reading.same_test(one.evaluation.config))
         other = best.get(key)
         if other is None or (runs[one.setting, one.size], one.size) > (
             runs[other.setting, other.size],

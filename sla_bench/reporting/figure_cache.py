@@ -12,9 +12,11 @@ import pandas as pd
 
 from sla_bench.harness.record_cache import RecordCache
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
+from sla_bench.harness.tuning_file import TuningFile
 from sla_bench.reporting.cells import read_figures
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.reading import Figure, Reading
+from sla_bench.reporting.tuned_rows import with_tuned
 
 # Rises when a reading makes other figures of the same samples.
 _VERSION = 1
@@ -32,7 +34,8 @@ def leaderboard_of(store: Store, records: Iterable[RunRecord] | None = None) -> 
         UserError: records of different protocol versions.
     """
     figures = FigureCache(store.cache_file)
-    table = leaderboard(store.records() if records is None else records, figures.of)
+    rates = TuningFile(store.folder).rates()
+    table = leaderboard(with_tuned(store.records() if records is None else records, rates), figures.of)
     figures.save()
     return table
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from sla_bench.config import Axis, EvalConfig, FromBudget, RunConfig
 from sla_bench.grid import budget_of, fields_with, form_of
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
+from sla_bench.tuning import at_recipe_rate
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,11 @@ class Reading(ABC):
             departures.append(f"threads={run.threads}")
         return ", ".join([run.budget, *departures])
 
+    def _budget(self, record: RunRecord, test: EvalConfig) -> str:
+        if not record.tuned:
+            return self.budget_label(record.config, test)
+        return self.budget_label(at_recipe_rate(record.config), test) + ", tuned"
+
     def setting_key(self, record: RunRecord, evaluation: EvaluationRecord) -> dict[str, Any]:
         """The columns that identify a cell, all but method and metric."""
         run, test = record.config, evaluation.config
@@ -189,7 +195,7 @@ class Reading(ABC):
             "learner": self.learner(run),
             "transform": test.transform,
             "backbone": run.backbone,
-            "budget": self.budget_label(run, test),
+            "budget": self._budget(record, test),
             "train_shots": self.train_shots(run),
             "selection": self.selection(run),
             "precision": run.precision,

@@ -1,0 +1,116 @@
+"""`tune`: the learning rate of each method, chosen on validation data; then the grid with and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from cyclopts import App
+
+from sla_bench.commands.options import Execution
+from sla_bench.commands.run import execute, run_tasks
+from sla_bench.commands.spanning import add_grids
+from sla_bench.grid import Task
+from sla_bench.tuning import Trial, chosen_factor, trials_of, tuned_tasks
+
+tune_app = App(
+    name="tune",
+    help="Choose each method's learning rate on validation data, then run the grid with and without it.",
+)
+
+
+def tune(tasks: Sequence[Task], scenario: str, execution: Execution, hint: bool = False) -> int:
+    """Try three learning rates for each method, choose one, and show default and tuned rows.
+
+    Args:
+        tasks: of one scenario, with the recipe's learning rate.
+        scenario: its name.
+        execution: how.
+        hint: unused; the tables of a tuned grid speak for themselves.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        UserError: a learning rate is given, data are missing or damaged, or nothing can be written.
+    """
+    from sla_bench.harness.jobs import make_jobs
+    from sla_bench.harness.store import Store
+    from sla_bench.harness.tuning_file import TuningFile
+
+    del hint
+    trials = trials_of(tasks)
+    out = execution.out / "tuning"
+    file, store = TuningFile(execution.out / scenario), Store(out, scenario)
+    jobs = make_jobs(
+        [Task(trial.run, ()) for trial in trials],
+        execution.data_root,
+        out,
+        execution.device,
+        keep_models=False,
+        checkpoint_seconds=execution.checkpoint_every,
+    )
+    diverged = file.diverged()
+    open_jobs = [job for job in jobs if job.run_id not in diverged]
+    if execution.dry_run:
+        _say_what_is_open(jobs, open_jobs)
+        return run_tasks(tasks, scenario, execution)
+    failures = execute(open_jobs, store, execution)
+    if lost := [news for news in failures if not news.diverged]:
+        return max(news.exit_code for news in lost)
+    rows = _judge(trials, [job.run_id for job in jobs], store)
+    file.put(rows)
+    for row in rows:
+        accuracy = row["validation_accuracy"]
+        result = "diverged" if accuracy is None else f"validation {100 * accuracy:.1f} %"
+        print(
+            f"{row['training']}: learning rate {row['learning_rate']:.3g}, {result}"
+            + "  <- chosen" * row["chosen"]
+        )
+    print(f"trials: {file.path}")
+    return run_tasks([*tasks, *tuned_tasks(tasks, file.rates())], scenario, execution)
+
+
+def _say_what_is_open(jobs: Sequence[Any], open_jobs: Sequence[Any]) -> None:
+    left = sum(not job.is_recorded() for job in open_jobs)
+    then = "then the runs below, and as many again where another rate is better:"
+    print(f"{len(jobs)} trials, {left} of them to run; {then}")
+
+
+def _judge(trials: Sequence[Trial], run_ids: Iterable[str], store: Any) -> list[dict[str, Any]]:
+    """The rows of the tuning file, each group's best marked."""
+    from sla_bench.reporting.terminal import label
+
+    records = {record.run_id: record for record in store.records()}
+    accuracies: dict[str, dict[Any, float]] = {}
+    rows: list[dict[str, Any]] = []
+    for trial, run_id in zip(trials, run_ids, strict=True):
+        record = records.get(run_id)
+        accuracy = None if record is None else validation_accuracy(record.history, trial.takes_best)
+        accuracies.setdefault(trial.group, {})[trial.factor] = -1.0 if accuracy is None else accuracy
+        rows.append(
+            {
+                "group": trial.group,
+                "training": label(trial.run),
+                "factor": trial.factor,
+                "learning_rate": trial.run.learning_rate,
+                "validation_accuracy": accuracy,
+                "run_id": run_id,
+            }
+        )
+    chosen = {group: chosen_factor(found) for group, found in accuracies.items()}
+    return [{**row, "chosen": row["factor"] == chosen[row["group"]]} for row in rows]
+
+
+def validation_accuracy(history: Any, takes_best: bool) -> float:
+    """Mean over the members of a run of their best, or else last, validation accuracy, in 0..1.
+
+    Args:
+        history: data frame with the columns member, step and val_accuracy.
+        takes_best: best instead of last.
+    """
+    members = history.sort_values("step").groupby("member")["val_accuracy"]
+    return float((members.max() if takes_best else members.last()).mean())
+
+
+add_grids(tune_app, tune)

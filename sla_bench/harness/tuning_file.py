@@ -1,0 +1,62 @@
+"""Which learning rates were tried and chosen: results/<scenario>/tuning.csv.
+
+Columns: group (of `tuning.group_of`), training (in words), factor (of the recipe's rate), learning_rate,
+validation_accuracy (0 to 1; empty: it diverged), run_id (of the trial), chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock
+
+from sla_bench.harness.files import write_text
+
+COLUMNS = ("group", "training", "factor", "learning_rate", "validation_accuracy", "run_id", "chosen")
+
+
+class TuningFile:
+    """The trials of one scenario.
+
+    Args:
+        folder: `results/<scenario>`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "tuning.csv"
+
+    def read(self) -> pd.DataFrame:
+        """All trials, one row each; empty where there is no file."""
+        if not self.path.exists():
+            return pd.DataFrame(columns=list(COLUMNS))
+        texts = {"group": str, "run_id": str, "factor": str}
+        # A rate is part of a run's id, so it has to come back to the last bit.
+        return pd.read_csv(self.path, dtype=texts, converters={"learning_rate": float})
+
+    def rates(self) -> dict[str, float]:
+        """Group -> the learning rate that was chosen."""
+        trials = self.read()
+        chosen = trials[trials["chosen"].astype(bool)]
+        return dict(zip(chosen["group"], chosen["learning_rate"].astype(float), strict=True))
+
+    def diverged(self) -> set[str]:
+        """Run ids of the trials that diverged."""
+        trials = self.read()
+        return set(trials.loc[trials["validation_accuracy"].isna(), "run_id"])
+
+    def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the trials of some groups in the place of what was known of these groups.
+
+        Raises:
+            UserError: no permission, or the disk is full.
+        """
+        added = pd.DataFrame(rows, columns=list(COLUMNS))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(".tuning.lock")):
+            known = self.read()
+            kept = known[~known["group"].isin(set(added["group"]))]
+            table = pd.concat([kept, added], ignore_index=True) if len(kept) else added
+            write_text(self.path, table.to_csv(index=False))

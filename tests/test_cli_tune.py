@@ -1,0 +1,144 @@
+import pandas as pd
+import pytest
+import real_formats
+from counting_scenario import CountingScenario
+
+from sla_bench.cli import run_command_line
+from sla_bench.commands import run as run_commands
+from sla_bench.errors import DivergedError
+from sla_bench.reporting import files
+
+RATE = 2e-3
+RATES = (RATE * (1 / 3), RATE, 3 * RATE)
+BEST = {"baseline": RATE, "sla": 3 * RATE}
+
+
+def accuracy(config):
+    """The best is in the middle of the training; the last says the opposite."""
+    is_best = config.learning_rate == BEST[config.method]
+    return [0.3, 0.6, 0.4] if is_best else [0.3, 0.5, 0.5]
+
+
+@pytest.fixture
+def tune(tmp_path, monkeypatch):
+    """Runs `tune fewshot` with made-up trainings; returns exit code and the scenario that counted."""
+    real_formats.write_category_pickles(tmp_path, "fc100", 20)
+    monkeypatch.setattr(files, "write_plots", lambda store, table: [])
+
+    def command(*arguments, accuracy=accuracy, name="tune"):
+        scenario = CountingScenario(accuracy)
+        monkeypatch.setattr(run_commands, "LAUNCHERS", _Launchers(scenario))
+        folders = ["--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
+        given = ["--dataset", "fc100", "--seed", "3", "--seed", "4", "--episodes", "60"]
+        return run_command_line([name, "fewshot", *given, *folders, *arguments]), scenario
+
+    return command
+
+
+class _Launchers:
+    def __init__(self, scenario):
+        self.scenario = scenario
+
+    def load(self, name):
+        return self.scenario.launcher
+
+
+def budgets(tmp_path):
+    table = pd.read_csv(tmp_path / "out" / "fewshot" / "leaderboard.csv")
+    table = table[table["metric"] == "accuracy"].sort_values(["budget", "method"])
+    return [tuple(row) for row in table[["budget", "method", "seeds"]].drop_duplicates().to_numpy()]
+
+
+def test_each_method_gets_three_trials_at_one_seed_and_the_best_rate(tune, tmp_path, capsys):
+    code, scenario = tune()
+    assert code == 0
+    trained = [(run.method, run.seed, run.learning_rate) for run in scenario.trained]
+    trials = [(m, 3, rate) for m in ("baseline", "sla") for rate in RATES]
+    default = [(m, seed, RATE) for m in ("baseline", "sla") for seed in (3, 4)]
+    tuned = [("sla", seed, 3 * RATE) for seed in (3, 4)]
+    assert sorted(trained) == sorted([*trials, *default, *tuned])
+    assert not [run for run in scenario.tested if run.learning_rate == RATES[0]]
+    assert budgets(tmp_path) == [
+        ("quick", "SLA+AG", 2),
+        ("quick", "baseline", 2),
+        ("quick, tuned", "SLA+AG", 2),
+        ("quick, tuned", "baseline", 2),
+    ]
+    assert capsys.readouterr().out.count("<- chosen") == 2
+
+
+def test_default_and_tuned_rows_are_not_compared(tune, tmp_path):
+    tune()
+    table = pd.read_csv(tmp_path / "out" / "fewshot" / "leaderboard.csv")
+    gains = table[(table["metric"] == "accuracy") & table["reference"].notna()]
+    assert len(gains) == 2
+    ids = dict(zip(gains["budget"], gains["run_ids"].str.split(), strict=True))
+    assert not set(ids["quick"]) & set(ids["quick, tuned"])
+
+
+def test_again_nothing_is_trained(tune):
+    tune()
+    assert tune()[1].trained == []
+
+
+def test_a_trial_that_diverges_loses_and_is_not_tried_again(tune, tmp_path):
+    def diverging(config):
+        if config.learning_rate > RATE:
+            raise DivergedError("the loss is nan")
+        return accuracy(config)
+
+    code, _ = tune(accuracy=diverging)
+    assert code == 0
+    trials = pd.read_csv(tmp_path / "out" / "fewshot" / "tuning.csv")
+    assert trials["validation_accuracy"].isna().sum() == 2
+    assert trials.loc[trials["chosen"], "learning_rate"].tolist() == [RATE, RATE]
+    assert tune(accuracy=diverging)[1].trained == []
+
+
+def test_a_trial_that_fails_otherwise_ends_the_command_before_anything_is_chosen(tune, tmp_path):
+    def failing(config):
+        if config.learning_rate > RATE:
+            raise OSError("a disk has gone")
+        return accuracy(config)
+
+    assert tune(accuracy=failing)[0] == 1
+    assert not (tmp_path / "out" / "fewshot" / "tuning.csv").exists()
+
+
+def test_the_last_weights_are_judged_by_the_last_validation(tune, tmp_path):
+    tune("--selection", "last", "--method", "baseline")
+    trials = pd.read_csv(tmp_path / "out" / "fewshot" / "tuning.csv")
+    assert trials["validation_accuracy"].tolist() == [0.5, 0.4, 0.5]
+
+
+def test_a_learning_rate_of_the_users_own_is_refused(tune, capsys):
+    code, scenario = tune("--set", "learning_rate=0.1")
+    assert (code, scenario.trained) == (2, [])
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_dry_run_counts_the_trials_and_trains_nothing(tune, capsys):
+    code, scenario = tune("--dry-run")
+    assert (code, scenario.trained) == (0, [])
+    assert capsys.readouterr().out.startswith("6 trials, 6 of them to run")
+
+
+def test_what_was_tuned_stays_tuned_where_further_seeds_run(tune, tmp_path):
+    tune()
+    _, scenario = tune("--seed", "5", "--method", "baseline", name="run")
+    assert [run.seed for run in scenario.trained] == [5]
+    assert ("quick, tuned", "baseline", 3) in budgets(tmp_path)
+
+
+@pytest.mark.slow
+def test_real_trainings_are_tuned(tmp_path):
+    real_formats.write_category_pickles(tmp_path, "fc100", 20)
+    settings = ["steps=2", "validations=1", "validation_episodes=4", "jackknife_episodes=0"]
+    folders = ["--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
+    given = ["--dataset", "fc100", "--budget", "smoke", "--method", "baseline", "--episodes", "10"]
+    assert run_command_line(["tune", "fewshot", *given, *folders, *(f"--set={s}" for s in settings)]) == 0
+    trials = pd.read_csv(tmp_path / "out" / "fewshot" / "tuning.csv")
+    assert trials["validation_accuracy"].between(0, 1).all()
+    assert trials["chosen"].sum() == 1
+    best = trials["validation_accuracy"].max()
+    assert trials.loc[trials["chosen"], "validation_accuracy"].item() == best
