@@ -45,7 +45,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 @contextmanager
 def _beside(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
-    """Files beside the given ones of one folder, open for writing; they take their places if all goes well."""
+    """Files beside those of one folder, open for writing; they take their places when all has gone well."""
     folder = paths[0].parent
     temporaries: list[Path] = []
     try:

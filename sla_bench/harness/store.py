@@ -166,6 +166,10 @@ class Store:
         }
         write_together(self.evaluation_folder(run_id, eval_id), files)
 
+    def snapshot(self) -> Snapshot:
+        """The store as it is now, for a command that reads its records more than once."""
+        return Snapshot(self.folder.parent, self.scenario)
+
     def records(self) -> list[RunRecord]:
         """The finished trainings, in the order of their ids.
 
@@ -217,6 +221,17 @@ class Store:
         )
         config = form.run.model_validate(content["config"])
         return RunRecord(folder.name, folder, config, content["done"], evaluations, signature)
+
+
+class Snapshot(Store):
+    """A store whose records are read when they are first asked for, and not again."""
+
+    @cached_property
+    def _contents(self) -> tuple[list[RunRecord], list[Path]]:
+        return super()._read()
+
+    def _read(self) -> tuple[list[RunRecord], list[Path]]:
+        return self._contents
 
 
 _KEY_FILES = frozenset(("config.json", "done.json", "history.csv", "metrics.json", "samples.npz"))

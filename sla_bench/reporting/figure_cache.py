@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,15 @@ _VERSION = 1
 _KIND = "figures"
 
 
-def leaderboard_of(store: Store, records: Iterable[RunRecord] | None = None) -> pd.DataFrame:
+def leaderboard_of(store: Store) -> pd.DataFrame:
     """The leaderboard of a store's records.
-
-    Args:
-        store: the records.
-        records: all of them, if they have been read already.
 
     Raises:
         UserError: records of different protocol versions.
     """
     figures = FigureCache(store.cache_file)
     rates = TuningFile(store.folder).rates()
-    table = leaderboard(with_tuned(store.records() if records is None else records, rates), figures.of)
+    table = leaderboard(with_tuned(store.records(), rates), figures.of)
     figures.save()
     return table
 
