@@ -53,8 +53,8 @@ def _beside(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
         with ExitStack() as opened:
             files: list[BinaryIO] = []
             for path in paths:
-                handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
-                temporaries.append(Path(temporary))
+                handle, name = tempfile.mkstemp(dir=folder, prefix=f".{path.name}.")
+                temporaries.append(Path(name))
                 files.append(opened.enter_context(os.fdopen(handle, "wb")))
             yield files
             _flush(files)
