@@ -189,7 +189,7 @@ class Store:
             kept = known.get(folder.name)
             try:
                 if kept is not None and kept[0] == signature:
-                    content = json.loads(kept[1])
+                    content = json.loads(kept[1].decode())
                 else:
                     content = _read_files(folder)
                     changed[folder.name] = signature, json.dumps(content).encode()

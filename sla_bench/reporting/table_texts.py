@@ -22,7 +22,8 @@ TEST_ONLY = (
 
 def rows_of(table: pd.DataFrame) -> list[Row]:
     """The rows of the leaderboard one by one: thousands of small frames would take seconds."""
-    return table.to_dict("records")
+    columns = {name: table[name].tolist() for name in table}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def is_missing(value: object) -> bool:
