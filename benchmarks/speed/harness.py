@@ -4,14 +4,18 @@
     python benchmarks/speed/harness.py --runs 10000
 
 Jobs of the few-shot scenario go through the function that workers call, with a training that returns at once
-and 600 made-up episodes each. Times are wall time in one process: what is written reaches the disk (fsync).
+and 600 made-up episodes each. Each figure is wall time and CPU time of one process: what is written reaches
+the disk (fsync), and on a machine that does other things too the CPU time says more. `--folder` chooses the
+disk. On ext4 a folder near which many files were deleted within five minutes makes new files slow to create.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import tempfile
 import time
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +27,12 @@ from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
 from sla_bench.harness.jobs import Job, perform
 from sla_bench.harness.store import Store
+from sla_bench.reporting.dry_run import dry_run_lines
 from sla_bench.reporting.files import write_leaderboard
+from sla_bench.reporting.report.page import write_report
 from sla_bench.scenarios.base import Evaluation, Training
 
+IN_REPORT = 1000
 SEEDS, LEARNERS = 10, ["protonet", "metaoptnet-rr", "metaoptnet-svm"]
 ROWS = {"baseline": ("baseline", "baseline+TTA"), "sla": ("SLA+AG", "SLA+SI", "SLA+plain", "SLA+plain+TTA")}
 
@@ -47,12 +54,16 @@ class NoScenario:
 
     def evaluate(self, config: Any, *_: Any) -> Evaluation:
         """Random hits."""
-        rng = np.random.default_rng(config.seed)
         rows = ROWS[config.method]
         about = {"accuracy": 0.6, "ci95_open": 0.02, "jackknife_se": None}
         about |= {"support_passes": 1, "query_passes": 1}
-        samples = {f"hits/{r}": rng.binomial(15, 0.6, (self.episodes, 5)).astype(np.uint8) for r in rows}
-        return Evaluation(dict.fromkeys(rows, about), samples)
+        return Evaluation(dict.fromkeys(rows, about), _hits(rows, config.seed, self.episodes))
+
+
+@functools.cache
+def _hits(rows: tuple[str, ...], seed: int, episodes: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {f"hits/{row}": rng.binomial(15, 0.6, (episodes, 5)).astype(np.uint8) for row in rows}
 
 
 def jobs_of(runs: int, out: Path) -> list[Job]:
@@ -73,28 +84,48 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--folder", type=Path, help="below which results are written for a while")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         out = Path(folder)
-        jobs = jobs_of(options.runs, out)
-        scenario, each = NoScenario(), []
-        for job in jobs:
-            started = time.perf_counter()
-            perform(job, lambda *_: None, scenario)
-            each.append(1e3 * (time.perf_counter() - started))
-        low, median, high = np.quantile(each, (0.05, 0.5, 0.95))
+        store, jobs = Store(out, "fewshot"), jobs_of(options.runs, out)
+        first, others = jobs[:IN_REPORT], jobs[IN_REPORT:]
+        costs = record(first)
+        twice(f"report of {len(first):,} runs", lambda: write_report([store], out / "report.html")[0].rows)
+        store.cache_file.unlink()
+        costs += record(others)
+        wall, cpu = np.array(costs).T
+        low, median, high = np.quantile(wall, (0.05, 0.5, 0.95))
         spread = f"median {median:.1f}, {low:.1f} to {high:.1f}"
-        print(f"{len(jobs)} runs: {np.mean(each):.1f} ms per run ({spread})")
-        store = Store(out, "fewshot")
-        for what, do in (
-            ("records, read for the first time", store.records),
-            ("records, read again", store.records),
-            ("leaderboard, for the first time", lambda: write_leaderboard(store)),
-            ("leaderboard, again", lambda: write_leaderboard(store)),
-        ):
-            started = time.perf_counter()
-            found = len(do())
-            print(f"{what}: {time.perf_counter() - started:.2f} s ({found})")
+        print(f"{len(jobs):,} runs: {wall.mean():.1f} ms per run ({spread}), CPU {cpu.mean():.1f} ms")
+        twice("leaderboard", lambda: write_leaderboard(store))
+        measure("records of it, again", store.records)
+        one_more = options.runs + 1
+        measure("dry run, one run left", lambda: list(dry_run_lines(jobs_of(one_more, out), store, 2)))
+
+
+def twice(what: str, do: Callable[[], Sized]) -> None:
+    """Measure something for the first time and again."""
+    for turn in ("for the first time", "again"):
+        measure(f"{what}, {turn}", do)
+
+
+def measure(what: str, do: Callable[[], Sized]) -> None:
+    """Print seconds of wall and CPU time, and how much came out."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    found = len(do())
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    print(f"{what}: {wall:.2f} s, CPU {cpu:.2f} s ({found:,})", flush=True)
+
+
+def record(jobs: list[Job]) -> list[tuple[float, float]]:
+    """Do the jobs; milliseconds of wall and CPU time of each."""
+    scenario, costs = NoScenario(), []
+    for job in jobs:
+        wall, cpu = time.perf_counter(), time.process_time()
+        perform(job, lambda *_: None, scenario)
+        costs.append((1e3 * (time.perf_counter() - wall), 1e3 * (time.process_time() - cpu)))
+    return costs
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def report(
 
 
 def stores_of(scenario: str | None, folders: Folders) -> list[Any]:
-    """Stores with at least one finished run, of one scenario or of all.
+    """Snapshots of the stores with at least one finished run, of one scenario or of all.
 
     Raises:
         UserError: there is none, or no such scenario.
@@ -85,7 +85,7 @@ def stores_of(scenario: str | None, folders: Folders) -> list[Any]:
     from sla_bench.harness.store import Store
 
     names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
-    stores = [s for s in (Store(folders.out, name) for name in names) if any(s.records())]
+    stores = [s for s in (Store(folders.out, name).snapshot() for name in names) if s.records()]
     if not stores:
         raise UserError(f"no finished runs in {folders.out}; python -m sla_bench run {names[0]} makes some")
     return stores

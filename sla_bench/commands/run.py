@@ -107,7 +107,7 @@ def run_tasks(
             print(line)
         return 0
     failures = execute(jobs, store, execution)
-    _report(store, [j.run_id for j in jobs], hint)
+    _report(store.snapshot(), [j.run_id for j in jobs], hint)
     return max((news.exit_code for news in failures), default=0)
 
 

@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
-import re
 import zipfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +25,8 @@ import pandas as pd
 from sla_bench.config import PROTOCOL_VERSION, EvalConfig, RunConfig
 from sla_bench.forms.base import Form
 from sla_bench.grid import form_of
-from sla_bench.harness.files import write_atomically, write_bytes, write_json, write_text
+from sla_bench.harness.files import json_bytes, write_together
 from sla_bench.harness.record_cache import RecordCache
-
-_EVALUATION_ID = re.compile("[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -131,13 +131,15 @@ class Store:
         Raises:
             UserError: no permission, or the disk is full.
         """
-        folder = self.run_folder(run_id)
-        write_json(folder / "config.json", config.model_dump(mode="json"))
-        write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
-        if model is not None:
-            write_bytes(folder / "model.safetensors", model)
-        write_json(folder / "environment.json", environment)
-        write_json(folder / "done.json", {**summary, "protocol": PROTOCOL_VERSION})
+        weights = {} if model is None else {"model.safetensors": model}
+        files = {
+            "config.json": json_bytes(config.model_dump(mode="json")),
+            "history.csv": pd.DataFrame(history).to_csv(index=False).encode(),
+            **weights,
+            "environment.json": json_bytes(environment),
+            "done.json": json_bytes({**summary, "protocol": PROTOCOL_VERSION}),
+        }
+        write_together(self.run_folder(run_id), files)
 
     def write_evaluation(
         self,
@@ -153,12 +155,19 @@ class Store:
         Raises:
             UserError: no permission, or the disk is full.
         """
-        folder = self.evaluation_folder(run_id, eval_id)
-        write_json(folder / "config.json", config.model_dump(mode="json"))
-        write_atomically(folder / "samples.npz", lambda file: np.savez_compressed(file, **samples))  # type: ignore[arg-type]
-        write_json(
-            folder / "metrics.json", {"rows": metrics, "data_hash": data_hash, "protocol": PROTOCOL_VERSION}
-        )
+        arrays = io.BytesIO()
+        np.savez_compressed(arrays, **samples)  # type: ignore[arg-type]
+        about = {"rows": metrics, "data_hash": data_hash, "protocol": PROTOCOL_VERSION}
+        files = {
+            "config.json": json_bytes(config.model_dump(mode="json")),
+            "samples.npz": arrays.getvalue(),
+            "metrics.json": json_bytes(about),
+        }
+        write_together(self.evaluation_folder(run_id, eval_id), files)
+
+    def snapshot(self) -> Snapshot:
+        """The store as it is now, for a command that reads its records more than once."""
+        return Snapshot(self.folder.parent, self.scenario)
 
     def records(self) -> list[RunRecord]:
         """The finished trainings, in the order of their ids.
@@ -176,32 +185,33 @@ class Store:
         known = cache.load("record")
         form = form_of(self.scenario)
         records, damaged, changed, seen = [], [], {}, set()
-        for folder in self._finished():
-            signature = _signature(folder)
+        for folder, signature in self._finished():
             kept = known.get(folder.name)
             try:
                 if kept is not None and kept[0] == signature:
-                    content = json.loads(kept[1])
+                    content = json.loads(kept[1].decode())
                 else:
                     content = _read_files(folder)
                     changed[folder.name] = signature, json.dumps(content).encode()
                 records.append(self._record(folder, content, form, signature))
                 seen.add(folder.name)
-            except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+            except (OSError, ValueError, KeyError, TypeError, csv.Error, zipfile.BadZipFile):
                 damaged.append(folder)
                 changed.pop(folder.name, None)
         cache.update("record", changed, gone=known.keys() - seen)
         return records, damaged
 
-    def _finished(self) -> list[Path]:
+    def _finished(self) -> Iterator[tuple[Path, str]]:
+        """Folders of finished trainings with their signatures."""
         runs = self.folder / "runs"
-        names = sorted(os.listdir(runs)) if runs.is_dir() else []  # noqa: PTH208
-        return [folder for folder in map(runs.joinpath, names) if (folder / "done.json").exists()]
+        for name in _names(str(runs)):
+            if signature := _signature(f"{runs}/{name}"):
+                yield runs / name, signature
 
     def _record(self, folder: Path, content: dict[str, Any], form: Form, signature: str) -> RunRecord:
         evaluations = tuple(
             EvaluationRecord(
-                folder / "evaluations" / eval_id,
+                folder.joinpath("evaluations", eval_id),
                 form.evaluation.model_validate(evaluation["config"]),
                 evaluation["metrics"]["rows"],
                 evaluation["metrics"]["data_hash"],
@@ -213,21 +223,52 @@ class Store:
         return RunRecord(folder.name, folder, config, content["done"], evaluations, signature)
 
 
-_KEY_FILES = frozenset(("config.json", "done.json", "history.csv", "metrics.json", "samples.npz"))
+class Snapshot(Store):
+    """A store whose records are read when they are first asked for, and not again."""
+
+    @cached_property
+    def _contents(self) -> tuple[list[RunRecord], list[Path]]:
+        return super()._read()
+
+    def _read(self) -> tuple[list[RunRecord], list[Path]]:
+        return self._contents
 
 
-def _signature(folder: str | Path) -> str:
-    """Changes when a file of the record does: names, sizes and times of change, and those of evaluations."""
-    stamps = []
-    # pathlib would take most of the time of reading ten thousand records.
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda e: e.name):
-            if entry.name in _KEY_FILES:
-                stat = entry.stat()
-                stamps.append(f"{entry.name} {stat.st_size} {stat.st_mtime_ns}")
-            elif entry.name == "evaluations" or _EVALUATION_ID.fullmatch(entry.name):
-                stamps.append(f"{entry.name}({_signature(entry.path)})")
-    return " ".join(stamps)
+# Asked of each of ten thousand records whenever they are read, for which pathlib is too slow.
+
+
+def _signature(folder: str) -> str:
+    """Changes when a file of the record or of an evaluation does, by its size and time; empty: unfinished."""
+    stamps = _stamps(folder, ("done.json", "config.json", "history.csv"))
+    if stamps.startswith(_MISSING):
+        return ""
+    evaluations = f"{folder}/evaluations"
+    further = [
+        f"{name} {_stamps(f'{evaluations}/{name}', ('metrics.json', 'config.json', 'samples.npz'))}"
+        for name in _names(evaluations)
+    ]
+    return " ".join([stamps, *further])
+
+
+_MISSING = "-"
+
+
+def _stamps(folder: str, names: Iterable[str]) -> str:
+    found = []
+    for name in names:
+        try:
+            stat = os.stat(f"{folder}/{name}")  # noqa: PTH116
+            found.append(f"{stat.st_size}:{stat.st_mtime_ns}")
+        except (FileNotFoundError, NotADirectoryError):
+            found.append(_MISSING)
+    return " ".join(found)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _evaluation_folders(folder: Path) -> list[Path]:
@@ -240,9 +281,10 @@ def _read_files(folder: Path) -> dict[str, Any]:
     Raises:
         OSError: a file is missing.
         ValueError: a file is not what it should be.
+        csv.Error: the history is no text.
         zipfile.BadZipFile: samples are cut.
     """
-    pd.read_csv(folder / "history.csv")
+    _check_history(folder / "history.csv")
     evaluations = {}
     for evaluation in _evaluation_folders(folder):
         with zipfile.ZipFile(evaluation / "samples.npz") as file:
@@ -257,3 +299,11 @@ def _read_files(folder: Path) -> dict[str, Any]:
         "done": json.loads((folder / "done.json").read_bytes()),
         "evaluations": evaluations,
     }
+
+
+def _check_history(path: Path) -> None:
+    # A data frame of a few rows costs more than all the rest of the record.
+    with path.open(newline="", encoding="utf-8") as file:
+        heading, *rows = csv.reader(file)
+    if not all(len(row) == len(heading) for row in rows if row):
+        raise ValueError(f"{path}: a row is cut")

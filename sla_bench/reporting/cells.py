@@ -25,6 +25,7 @@ _ORDER = (
     "learner",
     "train_shots",
 )
+_RANKS = {method: rank for rank, method in enumerate(METHODS)}
 
 ReadFigures = Callable[[Reading, RunRecord, EvaluationRecord], Mapping[str, Mapping[str, Figure]]]
 """Method -> metric -> figure of an evaluation."""
@@ -43,7 +44,6 @@ class Cell:
     """One metric of one method in one setting.
 
     Args:
-        setting: number of the setting; cells that differ in method and metric only share it.
         key: the columns that identify the cell.
         reading: of its scenario.
         place: where it stands in its setting: the method as registered, ensembles of it after it, rows and
@@ -54,7 +54,6 @@ class Cell:
         tests: size of the test and hash of its data, by seed.
     """
 
-    setting: int
     key: dict[str, Any]
     reading: Reading
     place: tuple[int, int, int, int]
@@ -63,7 +62,7 @@ class Cell:
     metrics: dict[int, dict[str, Any]] = field(default_factory=dict)
     tests: dict[int, tuple[Any, str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def seeds(self) -> list[int]:
         """Seeds whose test is the one that most seeds have (of equals the larger), ascending."""
         sizes = Counter(size for size, _ in self.tests.values())
@@ -79,77 +78,97 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """An evaluation, the columns that its rows share, and the number of their setting."""
+class Found:
+    """An evaluation, and the number of its setting."""
 
     record: RunRecord
     evaluation: EvaluationRecord
     reading: Reading
-    shared: dict[str, Any]
     setting: int
 
     @cached_property
     def size(self) -> Any:
+        """Of the test."""
         return self.reading.test_size(self.evaluation)
 
 
-class Cells:
-    """All cells of some records.
+@dataclass(frozen=True)
+class Setting:
+    """Evaluations that differ in method and seed only: rows are compared within a setting.
+
+    Args:
+        shared: the columns that its rows share.
+        found: its evaluations.
+    """
+
+    shared: dict[str, Any]
+    found: list[Found] = field(default_factory=list)
+
+
+def settings_of(records: Iterable[RunRecord]) -> list[Setting]:
+    """Sort the evaluations of records into settings, in the order of the leaderboard.
 
     Args:
         records: all of a store.
-        figures: reads those of an evaluation.
 
     Raises:
         UserError: records of different protocol versions.
     """
+    records = list(records)
+    _check_protocols(records)
+    readings: dict[str, Reading] = {
+        name: SCENARIOS.load(name, "reading") for name in {r.config.scenario for r in records}
+    }
+    numbers: dict[tuple[Any, ...], int] = {}
+    settings: list[Setting] = []
+    found = []
+    for record in records:
+        reading = readings[record.config.scenario]
+        for evaluation in record.evaluations:
+            shared = reading.setting_key(record, evaluation)
+            identity = (*(shared[name] for name in _ORDER), *shared.values())
+            number = numbers.setdefault(identity, len(settings))
+            if number == len(settings):
+                settings.append(Setting(shared))
+            found.append(Found(record, evaluation, reading, number))
+    for one in _most_common_tests(found):
+        settings[one.setting].found.append(one)
+    order = sorted(numbers, key=lambda identity: identity[: len(_ORDER)])
+    return [settings[numbers[identity]] for identity in order]
 
-    def __init__(self, records: Iterable[RunRecord], figures: ReadFigures) -> None:
-        records = list(records)
-        self._figures = figures
-        _check_protocols(records)
-        self._cells: dict[tuple[int, str, str], Cell] = {}
-        self._settings: dict[tuple[Any, ...], int] = {}
-        self._rank = {method: rank for rank, method in enumerate(METHODS)}
-        readings: dict[str, Reading] = {
-            name: SCENARIOS.load(name, "reading") for name in {r.config.scenario for r in records}
-        }
-        found = [
-            _Found(record, evaluation, reading, shared, self._number(shared))
-            for record in records
-            for reading in (readings[record.config.scenario],)
-            for evaluation in record.evaluations
-            for shared in (reading.setting_key(record, evaluation),)
-        ]
-        for one in _most_common_tests(found):
-            self._add(one)
 
-    def _number(self, shared: dict[str, Any]) -> int:
-        identity = (*(shared[name] for name in _ORDER), *shared.values())
-        return self._settings.setdefault(identity, len(self._settings))
+class Cells:
+    """The cells of one setting.
+
+    Args:
+        setting: its evaluations.
+        figures: reads those of an evaluation.
+    """
+
+    def __init__(self, setting: Setting, figures: ReadFigures) -> None:
+        self._cells: dict[tuple[str, str], Cell] = {}
+        for one in setting.found:
+            self._add(one, setting.shared, figures(one.reading, one.record, one.evaluation))
 
     def __iter__(self) -> Iterator[Cell]:
-        """Settings together, the methods of each as registered, rows and metrics as recorded."""
-        settings = sorted(self._settings.items(), key=lambda item: item[0][: len(_ORDER)])
-        rank = {number: place for place, (_, number) in enumerate(settings)}
-        return iter(sorted(self._cells.values(), key=lambda cell: (rank[cell.setting], *cell.place)))
+        """Methods as registered, rows and metrics as recorded."""
+        return iter(sorted(self._cells.values(), key=lambda cell: cell.place))
 
     def beside(self, cell: Cell, method: str) -> Cell | None:
-        """The same setting and metric of another method, if it is recorded."""
-        return self._cells.get((cell.setting, method, cell.key["metric"]))
+        """The same metric of another method, if it is recorded."""
+        return self._cells.get((method, cell.key["metric"]))
 
-    def _add(self, found: _Found) -> None:
-        evaluation, reading, setting = found.evaluation, found.reading, found.setting
-        config = found.record.config
-        rank = self._rank.get(config.method, len(self._rank))
-        figures = self._figures(reading, found.record, evaluation)
+    def _add(self, found: Found, shared: dict[str, Any], figures: Mapping[str, Mapping[str, Figure]]) -> None:
+        evaluation, config = found.evaluation, found.record.config
+        rank = _RANKS.get(config.method, len(_RANKS))
         for row, (method, metrics) in enumerate(figures.items()):
             for column, (metric, figure) in enumerate(metrics.items()):
-                cell = self._cells.get((setting, method, metric))
+                cell = self._cells.get((method, metric))
                 if cell is None:
-                    key = {**found.shared, "method": method, "metric": metric}
-                    cell = Cell(setting, key, reading, (rank, reading.members(config), row, column))
-                    self._cells[setting, method, metric] = cell
+                    key = {**shared, "method": method, "metric": metric}
+                    place = (rank, found.reading.members(config), row, column)
+                    cell = Cell(key, found.reading, place)
+                    self._cells[method, metric] = cell
                 cell.figures[config.seed], cell.records[config.seed] = figure, found.record
                 cell.metrics[config.seed] = evaluation.metrics[method]
                 cell.tests[config.seed] = found.size, evaluation.data_hash
@@ -164,10 +183,10 @@ def _check_protocols(records: list[RunRecord]) -> None:
         )
 
 
-def _most_common_tests(found: list[_Found]) -> list[_Found]:
+def _most_common_tests(found: list[Found]) -> list[Found]:
     """Of the evaluations of a run that differ in size only, the one that most runs have; then the largest."""
     runs = Counter((one.setting, one.size) for one in found)
-    best: dict[tuple[Any, ...], _Found] = {}
+    best: dict[tuple[Any, ...], Found] = {}
     for one in found:
         key = (one.record.run_id, one.record.tuned, one.reading.same_test(one.evaluation.config))
         other = best.get(key)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.harness.store import EvaluationRecord
 from sla_bench.registry import LEARNERS
-from sla_bench.reporting.reading import Figure, PrimaryContrast, Reading, SettingAxis
+from sla_bench.reporting.reading import Figure, PrimaryContrast, Reading, Row, SettingAxis
 
 MANY_SPLITS = 10
 
@@ -98,9 +97,9 @@ class FewShotReading(Reading):
             found.append(f"val_shots={run.val_shots}")
         return found
 
-    def notes(self, table: pd.DataFrame) -> list[str]:
+    def notes(self, rows: Sequence[Row]) -> list[str]:
         """Few random splits of classes are no result."""
-        few = table[table["seeds"] < MANY_SPLITS]["dataset"].unique()
+        few = dict.fromkeys(row["dataset"] for row in rows if row["seeds"] < MANY_SPLITS)
         return [
             f"{name} has no fixed classes for training and test: the seed splits them. Fewer than "
             f"{MANY_SPLITS} splits are a demonstration, not a result."

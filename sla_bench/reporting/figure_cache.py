@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from sla_bench.harness.tuning_file import TuningFile
 from sla_bench.reporting.cells import read_figures
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.reading import Figure, Reading
+from sla_bench.reporting.row_cache import RowCache
 from sla_bench.reporting.tuned_rows import with_tuned
 
 # Rises when a reading makes other figures of the same samples.
@@ -23,20 +24,17 @@ _VERSION = 1
 _KIND = "figures"
 
 
-def leaderboard_of(store: Store, records: Iterable[RunRecord] | None = None) -> pd.DataFrame:
+def leaderboard_of(store: Store) -> pd.DataFrame:
     """The leaderboard of a store's records.
-
-    Args:
-        store: the records.
-        records: all of them, if they have been read already.
 
     Raises:
         UserError: records of different protocol versions.
     """
-    figures = FigureCache(store.cache_file)
+    figures, rows = FigureCache(store.cache_file), RowCache(store.cache_file)
     rates = TuningFile(store.folder).rates()
-    table = leaderboard(with_tuned(store.records() if records is None else records, rates), figures.of)
+    table = leaderboard(with_tuned(store.records(), rates), figures.of, rows.of)
     figures.save()
+    rows.save()
     return table
 
 
@@ -49,8 +47,11 @@ class FigureCache:
 
     def __init__(self, path: Path) -> None:
         self._cache = RecordCache(path)
-        self._known = self._cache.load(_KIND)
         self._changed: dict[str, tuple[str, bytes]] = {}
+
+    @functools.cached_property
+    def _known(self) -> dict[str, tuple[str, bytes]]:
+        return self._cache.load(_KIND)
 
     def of(
         self, reading: Reading, record: RunRecord, evaluation: EvaluationRecord

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from sla_bench.grid import fields_with
 from sla_bench.harness.store import Store
 from sla_bench.reporting.class_results import TrainingClasses
 from sla_bench.reporting.classifier_reading import ClassifierReading
-from sla_bench.reporting.reading import PrimaryContrast, SettingAxis
+from sla_bench.reporting.reading import PrimaryContrast, Row, SettingAxis
 
 
 class ImbalancedReading(ClassifierReading):
@@ -75,9 +75,9 @@ class ImbalancedReading(ClassifierReading):
             found += [f"{name}={value}"] if value != ImbalancedRun.model_fields[name].default else []
         return found
 
-    def notes(self, table: pd.DataFrame) -> list[str]:
+    def notes(self, rows: Sequence[Row]) -> list[str]:
         """Selection on the test images flatters."""
-        if not (table["selection"] == "best-test").any():
+        if all(row["selection"] != "best-test" for row in rows):
             return []
         sentence = (
             "Selection best-test: the weights were chosen on the test images, as some published code does; "

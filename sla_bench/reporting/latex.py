@@ -8,16 +8,20 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from sla_bench.reporting.reading import Row
 from sla_bench.reporting.summaries import below
 from sla_bench.reporting.table_texts import (
     HEADINGS,
     SIGNIFICANT,
+    accuracies_of,
     best_rows,
     blocks,
     cells_of,
     further_metrics,
+    is_missing,
     notes,
     one_line,
+    rows_of,
     shown_headings,
     title_of,
 )
@@ -28,7 +32,7 @@ _PREAMBLE = r"""% Made by sla_bench from its records.
 _BOLD = ("accuracy %", "gain %")
 _LEFT_OUT = ("open +-", "sign flips p (least)", "train s")  # for the width of a page
 _WORDS = ("method", "against", "published")
-_SPECIAL = {
+_SPECIAL: dict[str, str] = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
     "}": r"\}",
@@ -46,6 +50,7 @@ _SPECIAL = {
     "\N{DOUBLE DAGGER}": r"\textdaggerdbl{}",
     **{c: f"\\{c}" for c in "&%$#_"},
 }
+_ESCAPES = str.maketrans(_SPECIAL)
 _SIGN = re.compile(r"(?<![^ (])([+-])(?=\d)")
 
 
@@ -57,14 +62,13 @@ def latex(table: pd.DataFrame) -> str:
     """
     number = itertools.count(1)
     parts = [_PREAMBLE]
-    for block in blocks(table) if not table.empty else []:
-        label = f"tab:{block['scenario'].iloc[0]}"
+    for block in blocks(rows_of(table)):
+        label = f"tab:{block[0]['scenario']}"
         parts.append(_table_of_accuracies(block, f"{label}-{next(number)}"))
         further = further_metrics(block)
-        if not further.empty:
+        if further.lines:
             caption = [f"{title_of(block)}: further metrics."]
-            rows = further.to_numpy().tolist()
-            parts.append(_table(list(further.columns), rows, caption, f"{label}-{next(number)}"))
+            parts.append(_table(further.headings, further.lines, caption, f"{label}-{next(number)}"))
     return "\n".join(parts)
 
 
@@ -74,23 +78,23 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("50 % of a_b")
     '50 \\% of a\\_b'
     """
-    escaped = "".join(_SPECIAL.get(c, c) for c in one_line(text))
+    escaped = one_line(text).translate(_ESCAPES)
     return escaped.replace("--", "-{}-").replace("--", "-{}-")
 
 
-def _table_of_accuracies(block: pd.DataFrame, label: str) -> str:
-    accuracies = block[block["metric"] == "accuracy"]
+def _table_of_accuracies(block: Sequence[Row], label: str) -> str:
+    accuracies = accuracies_of(block)
     headings = [heading for heading in shown_headings(accuracies) if heading not in _LEFT_OUT]
     bold = set(best_rows(accuracies))
     rows = []
-    for number, row in accuracies.iterrows():
+    for place, row in enumerate(accuracies):
         texts: dict[str, str] = dict(zip(HEADINGS, cells_of(row), strict=True))
-        if number in bold:
+        if place in bold:
             texts |= {heading: _Bold(texts[heading]) for heading in _BOLD}
         rows.append([texts[heading] for heading in headings])
     caption = [f"{title_of(block)}.", *below(block), *notes(block)]
-    least = accuracies.dropna(subset="smallest_p").groupby("seeds")["smallest_p"].first()
-    caption += [f"With {n} seeds no sign-flip p is below {p:.2g}." for n, p in least.items()]
+    least = {row["seeds"]: row["smallest_p"] for row in accuracies if not is_missing(row["smallest_p"])}
+    caption += [f"With {n} seeds no sign-flip p is below {p:.2g}." for n, p in sorted(least.items())]
     if bold:
         caption.append(
             "Bold: the best method of its setting and learner, where it gains over the reference of its row "

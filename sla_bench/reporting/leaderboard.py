@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sla_bench.harness.store import RunRecord
-from sla_bench.reporting.cells import Cell, Cells, ReadFigures, read_figures
+from sla_bench.reporting.cells import Cell, Cells, ReadFigures, Setting, read_figures, settings_of
 from sla_bench.reporting.published import PublishedFigures
 from sla_bench.reporting.reading import Figure
 from sla_bench.reporting.row_names import BASELINE
@@ -71,18 +71,35 @@ COLUMNS = [
 _FAMILY = ["scenario", "dataset", "budget", "metric", "reference"]
 
 
-def leaderboard(records: Iterable[RunRecord], figures: ReadFigures = read_figures) -> pd.DataFrame:
+Rows = list[dict[str, Any]]
+WorkOut = Callable[[Setting], Rows]
+"""Works the rows of a setting out."""
+Recall = Callable[[Setting, WorkOut], Rows]
+"""Returns the rows of a setting, worked out now or before."""
+
+
+def leaderboard(
+    records: Iterable[RunRecord],
+    figures: ReadFigures = read_figures,
+    recall: Recall = lambda setting, work_out: work_out(setting),
+) -> pd.DataFrame:
     """Build the leaderboard in long form, one row per (method, metric, reference), values in %.
 
     Args:
         records: all of a store.
         figures: reads those of an evaluation.
+        recall: may spare working out rows that are known.
 
     Raises:
         UserError: records of different protocol versions.
     """
-    cells, published = Cells(records, figures), PublishedFigures()
-    rows = [row for cell in cells for row in _rows(cell, cells, published)]
+    published = PublishedFigures()
+
+    def work_out(setting: Setting) -> Rows:
+        cells = Cells(setting, figures)
+        return [row for cell in cells for row in _rows(cell, cells, published)]
+
+    rows = [row for setting in settings_of(records) for row in recall(setting, work_out)]
     table = pd.DataFrame(rows, columns=COLUMNS)
     if not table.empty:
         table["p_holm"], table["holm_contrasts"] = _adjusted(table)
@@ -99,7 +116,7 @@ def _adjusted(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return adjusted, contrasts
 
 
-def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> list[dict[str, Any]]:
+def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
     seeds = cell.seeds
     records = [cell.records[s] for s in seeds]
     figures = [cell.figures[s] for s in seeds]

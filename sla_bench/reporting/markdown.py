@@ -10,17 +10,19 @@ import pandas as pd
 from sla_bench.reporting.summaries import below, over_datasets
 from sla_bench.reporting.table_texts import (
     HEADINGS,
+    accuracies_of,
     best_rows,
     blocks,
     cells_of,
     further_metrics,
     notes,
     one_line,
+    rows_of,
     title_of,
 )
 
 _BOLD = ("accuracy %", "gain %")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SPECIAL = re.compile(r"[\\`*|\[\]$~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 
 
@@ -33,21 +35,22 @@ def markdown(table: pd.DataFrame) -> str:
     lines = ["# Leaderboard", ""]
     if table.empty:
         return "\n".join([*lines, "No finished runs yet.", ""])
-    for note in notes(table):
+    rows = rows_of(table)
+    for note in notes(rows):
         lines += [escape_markdown(note), ""]
-    for part in blocks(table):
+    for part in blocks(rows):
         lines += [f"## {escape_markdown(title_of(part))}", ""]
-        accuracies = part[part["metric"] == "accuracy"]
+        accuracies = accuracies_of(part)
         bold = set(best_rows(accuracies))
-        rows = [_marked(cells_of(row), number in bold) for number, row in accuracies.iterrows()]
-        lines += [*_table(HEADINGS, rows), ""]
+        texts = [_marked(cells_of(row), place in bold) for place, row in enumerate(accuracies)]
+        lines += [*_table(HEADINGS, texts), ""]
         for sentence in below(part):
             lines += [escape_markdown(sentence), ""]
         further = further_metrics(part)
-        if not further.empty:
-            texts = [[escape_markdown(cell) for cell in row] for row in further.to_numpy().tolist()]
-            lines += [*_table(list(further.columns), texts), ""]
-    for title, sentences in over_datasets(table):
+        if further.lines:
+            texts = [[escape_markdown(cell) for cell in line] for line in further.lines]
+            lines += [*_table(further.headings, texts), ""]
+    for title, sentences in over_datasets(rows):
         lines += [f"## Over data sets: {escape_markdown(title)}", ""]
         for sentence in sentences:
             lines += [escape_markdown(sentence), ""]
@@ -62,8 +65,7 @@ def escape_markdown(text: str) -> str:
     >>> escape_markdown("a|b <i> fashion_mnist _x_ $y$")
     'a\\|b &lt;i&gt; fashion_mnist \\_x\\_ \\$y\\$'
     """
-    escaped = _SPECIAL.sub(lambda found: "\\" + found[0], one_line(text))
-    return "".join(_ENTITIES.get(c, c) for c in escaped)
+    return _SPECIAL.sub(r"\\\g<0>", one_line(text)).translate(_ENTITIES)
 
 
 def _marked(cells: Sequence[str], bold: bool) -> list[str]:

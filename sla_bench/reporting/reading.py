@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +19,9 @@ from sla_bench.config import Axis, EvalConfig, FromBudget, RunConfig
 from sla_bench.grid import budget_of, fields_with, form_of
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
 from sla_bench.tuning import at_recipe_rate
+
+Row = Mapping[Any, Any]
+"""A row of the leaderboard: column -> value; None or NaN where there is none."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +173,9 @@ class Reading(ABC):
         del store, table
         return []
 
-    def notes(self, table: pd.DataFrame) -> list[str]:
-        """What a reader of this scenario's table has to know."""
-        del table
+    def notes(self, rows: Sequence[Row]) -> list[str]:
+        """What a reader of these rows of the scenario has to know."""
+        del rows
         return []
 
     def budget_label(self, run: RunConfig, test: EvalConfig) -> str:
@@ -180,9 +183,13 @@ class Reading(ABC):
         recipe = _recipe(run.scenario, run.budget, run.dataset)
         departures = []
         for config in (run, test):
-            for name in _told_by_budget(type(config), self.elsewhere):
-                value = getattr(config, name)
-                departures += [f"{name}={value}"] if value != recipe[name] else []
+            # Attributes of a pydantic model take several times as long as its dict.
+            values = vars(config)
+            departures += [
+                f"{name}={values[name]}"
+                for name in _told_by_budget(type(config), self.elsewhere)
+                if values[name] != recipe[name]
+            ]
         departures += self.departures(run, test, recipe)
         for name in _options_fields(type(run)):
             departures += [f"{n}={v}" for n, v in sorted(getattr(run, name).items())]

@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 
 from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.reading import Reading, Row
 from sla_bench.reporting.row_names import augments_labels
-from sla_bench.reporting.table_texts import ONE_SEED, TRAINING, one_line, training_words
+from sla_bench.reporting.table_texts import (
+    ONE_SEED,
+    TRAINING,
+    accuracies_of,
+    alike,
+    is_missing,
+    one_line,
+    training_words,
+)
 from sla_bench.statistics import interquartile_mean, share_of_losses
 
 _CELL = ["dataset", "setting", "learner", "train_shots"]
-_NEEDED = [
-    *_CELL,
-    "method",
-    "metric",
-    "reference",
-    "seeds",
-    "relative_gain_pct",
-    "gain_ci95_low",
-    "gain_ci95_high",
-    "p_value",
-    "p_holm",
-    "interval_kind",
-]
 
 
-def below(block: pd.DataFrame) -> list[str]:
+def below(block: Sequence[Row]) -> list[str]:
     """All sentences of one block of the leaderboard."""
     return [*primary_contrasts(block), *gains_over_cells(block)]
 
 
-def primary_contrasts(block: pd.DataFrame) -> list[str]:
+def primary_contrasts(block: Sequence[Row]) -> list[str]:
     """Name the scenario's primary contrast with its gain, interval and p, for each row that shows it."""
-    reading: Reading = SCENARIOS.load(str(block["scenario"].iloc[0]), "reading")
-    primary = reading.primary
     found = []
-    for row in _accuracies(block):
+    for row in accuracies_of(block):
+        reading: Reading = SCENARIOS.load(row["scenario"], "reading")
+        primary = reading.primary
         if not (
             row["setting"].endswith(primary.setting_end)
             and row["learner"] == primary.learner
@@ -48,7 +42,7 @@ def primary_contrasts(block: pd.DataFrame) -> list[str]:
         ):
             continue
         sure = f"one seed {ONE_SEED}, no p"
-        if pd.notna(row["p_value"]):
+        if not is_missing(row["p_value"]):
             sure = f"{row['seeds']} seeds, p {row['p_value']:.2g}, after Holm {row['p_holm']:.2g}"
         found.append(
             f"Primary contrast, fixed before any run: {row['setting']}, {row['learner']}, {row['method']} "
@@ -58,7 +52,7 @@ def primary_contrasts(block: pd.DataFrame) -> list[str]:
     return found
 
 
-def gains_over_cells(rows: pd.DataFrame) -> list[str]:
+def gains_over_cells(rows: Iterable[Row]) -> list[str]:
     """Summarise the gains of each row of label augmentation against each reference over several cells.
 
     Args:
@@ -67,9 +61,9 @@ def gains_over_cells(rows: pd.DataFrame) -> list[str]:
     Returns:
         One sentence per method and reference that have a gain in at least two cells.
     """
-    contrasts: dict[tuple[str, str], list[dict[Any, Any]]] = {}
-    for row in _accuracies(rows):
-        if augments_labels(row["method"]) and pd.notna(row["relative_gain_pct"]):
+    contrasts: dict[tuple[str, str], list[Row]] = {}
+    for row in accuracies_of(rows):
+        if augments_labels(row["method"]) and not is_missing(row["relative_gain_pct"]):
             contrasts.setdefault((row["method"], row["reference"]), []).append(row)
     found = []
     for (method, reference), part in contrasts.items():
@@ -88,18 +82,11 @@ def gains_over_cells(rows: pd.DataFrame) -> list[str]:
     return found
 
 
-def _accuracies(rows: pd.DataFrame) -> list[dict[Any, Any]]:
-    """The rows of accuracies, with the columns that sentences are about."""
-    # Row by row in Python: filters of whole frames cost milliseconds for each of many small blocks.
-    needed = rows[[name for name in _NEEDED if name in rows]]
-    return [row for row in needed.to_dict("records") if row["metric"] == "accuracy"]
-
-
-def over_datasets(table: pd.DataFrame) -> list[tuple[str, list[str]]]:
+def over_datasets(rows: Iterable[Row]) -> list[tuple[str, list[str]]]:
     """Summaries over all data sets that were trained alike: title, and sentences as `gains_over_cells`."""
     found = []
-    for _, part in table.groupby([name for name in TRAINING if name != "dataset"], sort=False):
-        names = [one_line(name) for name in part["dataset"].unique()]
+    for part in alike(rows, (name for name in TRAINING if name != "dataset")):
+        names = [one_line(name) for name in dict.fromkeys(row["dataset"] for row in part)]
         if len(names) > 1 and (sentences := gains_over_cells(part)):
-            found.append((f"{', '.join(names)}, {training_words(part.iloc[0])}", sentences))
+            found.append((f"{', '.join(names)}, {training_words(part[0])}", sentences))
     return found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import pandas as pd
 
 from sla_bench.grid import form_of
 from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.reading import Reading, Row
 
 ONE_SEED, OTHER_RECIPE = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05
@@ -16,38 +20,63 @@ TEST_ONLY = (
 )
 
 
-def notes(table: pd.DataFrame) -> list[str]:
-    """What a reader of the table has to know about its intervals."""
+def rows_of(table: pd.DataFrame) -> list[Row]:
+    """The rows of the leaderboard one by one: thousands of small frames would take seconds."""
+    columns = {name: table[name].tolist() for name in table}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def is_missing(value: object) -> bool:
+    """None or not a number; several times as fast as `pandas.isna`."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What a reader of the rows has to know about their intervals."""
     found = []
-    if (table["interval_kind"] == "test-only").any():
+    if any(row["interval_kind"] == "test-only" for row in rows):
         found.append(
             f"{ONE_SEED} One seed: one trained model per method; the interval covers test sampling only, "
             "seed variation is not in it."
         )
-    differs = table["published_differs"].dropna()
-    if len(differs):
+    differs = [row["published_differs"] for row in rows if not is_missing(row["published_differs"])]
+    if differs:
         columns = ", ".join(dict.fromkeys(c for text in differs for c in text.split(", ")))
         found.append(
             f"{OTHER_RECIPE} Published figures are of the authors' recipe (budget paper and their choice of "
             f"weights); the rows marked so differ from it in {columns}, so that the two can't be compared."
         )
-    if table["budget"].str.startswith("smoke").any():
+    if any(row["budget"].startswith("smoke") for row in rows):
         found.append("Budget smoke only shows that everything runs: weak baselines inflate relative gains.")
-    for scenario in table["scenario"].unique():
-        reading: Reading = SCENARIOS.load(str(scenario), "reading")
-        found += reading.notes(table[table["scenario"] == scenario])
+    for own in alike(rows, ["scenario"]):
+        reading: Reading = SCENARIOS.load(own[0]["scenario"], "reading")
+        found += reading.notes(own)
     return found
 
 
 TRAINING = ("dataset", "backbone", "budget", "transform", "precision", "selection", "sampler")
 
 
-def blocks(table: pd.DataFrame, *further: str) -> list[pd.DataFrame]:
+def blocks(rows: Iterable[Row], *further: str) -> list[list[Row]]:
     """Rows whose cells can be told apart by setting, learner and method; split by `further` columns too."""
-    return [part for _, part in table.groupby([*TRAINING, *further], sort=False)]
+    return alike(rows, [*TRAINING, *further])
 
 
-def training_words(row: pd.Series) -> str:
+def alike(rows: Iterable[Row], columns: Iterable[str]) -> list[list[Row]]:
+    """Rows that are alike in some columns, in the order in which they come."""
+    names = list(columns)
+    parts: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        parts.setdefault(tuple(row[name] for name in names), []).append(row)
+    return list(parts.values())
+
+
+def accuracies_of(rows: Iterable[Row]) -> list[Row]:
+    """The rows about accuracy."""
+    return [row for row in rows if row["metric"] == "accuracy"]
+
+
+def training_words(row: Row) -> str:
     """Backbone and budget of a row, and what of its training is not as usual."""
     selection = form_of(row["scenario"]).run.model_fields["selection"].default
     usual = {"transform": "rotation", "precision": "fp32", "selection": selection, "sampler": "uniform"}
@@ -55,28 +84,39 @@ def training_words(row: pd.Series) -> str:
     return ", ".join([row["backbone"], f"budget {row['budget']}", *unusual])
 
 
-def further_metrics(block: pd.DataFrame) -> pd.DataFrame:
-    """One row per method with all its metrics but accuracy as texts; empty where there are none.
+@dataclass(frozen=True)
+class FurtherMetrics:
+    """The metrics beside accuracy as texts, one line per method.
+
+    Args:
+        headings: setting, learner, method, then the metrics with their units.
+        lines: a text for each heading.
+    """
+
+    headings: list[str]
+    lines: list[list[str]]
+
+
+def further_metrics(block: Iterable[Row]) -> FurtherMetrics:
+    """One line per method with all its metrics but accuracy; no lines where there are none.
 
     Args:
         block: one of `blocks`.
     """
-    rows = block[block["metric"] != "accuracy"]
-    if rows.empty:
-        return pd.DataFrame()
-    metrics = list(dict.fromkeys(rows["metric"]))
+    rows = [row for row in block if row["metric"] != "accuracy"]
+    names = ["setting", "learner", "method"]
+    metrics = list(dict.fromkeys(row["metric"] for row in rows))
     lines = []
-    for names, part in rows.groupby(["setting", "learner", "method"], sort=False):
-        own = part.set_index("metric", drop=False)
-        lines.append([*names, *(_with_reach(own.loc[m]) if m in own.index else "" for m in metrics)])
-    units = [m if m == "NLL" else f"{m} %" for m in metrics]
-    return pd.DataFrame(lines, columns=["setting", "learner", "method", *units])
+    for part in alike(rows, names):
+        own = {row["metric"]: _with_reach(row) for row in part}
+        lines.append([*(part[0][name] for name in names), *(own.get(metric, "") for metric in metrics)])
+    return FurtherMetrics([*names, *(m if m == "NLL" else f"{m} %" for m in metrics)], lines)
 
 
-def _with_reach(row: pd.Series) -> str:
+def _with_reach(row: Row) -> str:
     form = ".2f" if row["metric"] == "NLL" else ".1f"
     reach = (row["ci95_high"] - row["ci95_low"]) / 2
-    return f"{row['value']:{form}}" + ("" if pd.isna(reach) else f" +- {reach:{form}}")
+    return f"{row['value']:{form}}" + ("" if is_missing(reach) else f" +- {reach:{form}}")
 
 
 HEADINGS = (
@@ -109,42 +149,45 @@ _HIDDEN = {
 }
 
 
-def shown_headings(rows: pd.DataFrame) -> list[str]:
+def shown_headings(rows: Sequence[Row]) -> list[str]:
     """HEADINGS without the columns that are empty in all rows, and without the seeds where all have one."""
 
     def worth_showing(heading: str) -> bool:
-        column = rows[_HIDDEN[heading]]
-        return bool(column.max() > 1 if heading == "seeds" else column.notna().any())
+        values = [row[_HIDDEN[heading]] for row in rows]
+        if heading == "seeds":
+            return max(values, default=0) > 1
+        return not all(map(is_missing, values))
 
     return [heading for heading in HEADINGS if heading not in _HIDDEN or worth_showing(heading)]
 
 
-def cells_of(row: pd.Series) -> list[str]:
+def cells_of(row: Row) -> list[str]:
     """The texts of one row of a table for people, in the order of HEADINGS."""
 
-    def number(value: object, form: str) -> str:
-        return "" if value is None or pd.isna(value) else format(value, form)  # type: ignore[call-overload]
+    def number(value: float | None, form: str) -> str:
+        return "" if is_missing(value) else format(value, form)
 
-    def beside(value: object, further: object, form: str) -> str:
-        return "" if pd.isna(value) else f"{value:.2g} ({further:{form}})"  # type: ignore[call-overload]
+    def beside(value: float | None, further: float | None, form: str) -> str:
+        return "" if is_missing(value) else f"{value:.2g} ({further:{form}})"
 
     mark = f" {ONE_SEED}" if row["interval_kind"] == "test-only" else ""
     half = (row["ci95_high"] - row["ci95_low"]) / 2
     interval = ""
-    if pd.notna(row["gain_ci95_low"]):
+    if not is_missing(row["gain_ci95_low"]):
         interval = f"{row['gain_ci95_low']:+.1f} to {row['gain_ci95_high']:+.1f}{mark}"
     published = ""
-    if pd.notna(row["published"]):
-        other = "" if pd.isna(row["published_differs"]) else f" {OTHER_RECIPE}"
+    if not is_missing(row["published"]):
+        other = "" if is_missing(row["published_differs"]) else f" {OTHER_RECIPE}"
         published = f"{row['published']:.2f} ({row['published_status']}){other}"
     shots = ""
-    if pd.notna(row["train_shots"]) and f" {row['train_shots']:.0f}-shot" not in row["setting"]:
+    if not is_missing(row["train_shots"]) and f" {row['train_shots']:.0f}-shot" not in row["setting"]:
         shots = f", trained {row['train_shots']:.0f}-shot"
+    passes = [row[name] for name in ("support_passes", "query_passes")]
     return [
         f"{row['setting']}{shots}",
         row["learner"],
         row["method"],
-        f"{row['value']:.2f}" + ("" if pd.isna(half) else f" +- {half:.2f}{mark}"),
+        f"{row['value']:.2f}" + ("" if is_missing(half) else f" +- {half:.2f}{mark}"),
         number(row["ci95_open"], ".1f"),
         row["reference"] if isinstance(row["reference"], str) else "",
         number(row["relative_gain_pct"], "+.1f"),
@@ -154,42 +197,39 @@ def cells_of(row: pd.Series) -> list[str]:
         str(row["seeds"]),
         number(row["train_images"], ",.0f"),
         number(row["train_seconds"], ".0f"),
-        "/".join(f"{row[n]:.0f}" for n in ("support_passes", "query_passes") if pd.notna(row[n])),
+        "/".join(f"{count:.0f}" for count in passes if not is_missing(count)),
         published,
     ]
 
 
-def best_rows(block: pd.DataFrame) -> pd.Index:
-    """Rows of the best method of each setting and learner that gain significantly: the ones set in bold.
+def best_rows(rows: Sequence[Row]) -> list[int]:
+    """Places of the best method of each setting and learner that gain significantly: they are set in bold.
 
     A row is one method against one reference, so the best method is bold against some of them at most, and
     never where one model was trained.
 
     Args:
-        block: rows of one metric of one of `blocks`.
+        rows: of one metric of one of `blocks`.
     """
-    rows = block[["setting", "learner", "value", "p_holm", "relative_gain_pct", "interval_kind"]].to_dict(
-        "records"
-    )
     best: dict[tuple[str, str], float] = {}
     for row in rows:
         cell = row["setting"], row["learner"]
         best[cell] = max(best.get(cell, row["value"]), row["value"])
-    wanted = [
-        row["value"] == best[row["setting"], row["learner"]]
+    return [
+        place
+        for place, row in enumerate(rows)
+        if row["value"] == best[row["setting"], row["learner"]]
         and row["p_holm"] < SIGNIFICANT
         and row["relative_gain_pct"] > 0
         and row["interval_kind"] != "test-only"
-        for row in rows
     ]
-    return block.index[wanted]
 
 
-def title_of(block: pd.DataFrame) -> str:
+def title_of(block: Sequence[Row]) -> str:
     """Data set and training of one of `blocks`."""
-    return f"{one_line(block['dataset'].iloc[0])}, {training_words(block.iloc[0])}"
+    return f"{one_line(block[0]['dataset'])}, {training_words(block[0])}"
 
 
 def one_line(text: str) -> str:
     """Text without line breaks and control characters, which a name from outside may have."""
-    return "".join(c if c.isprintable() else " " for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Collection
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -20,12 +19,14 @@ from sla_bench.reporting.reading import Reading
 from sla_bench.reporting.summaries import below, over_datasets
 from sla_bench.reporting.table_texts import (
     HEADINGS,
+    accuracies_of,
     best_rows,
     blocks,
     cells_of,
     further_metrics,
     notes,
     one_line,
+    rows_of,
     shown_headings,
     title_of,
     training_words,
@@ -118,32 +119,28 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     if table.empty:
         console.print("no finished runs")
         return
-    accuracies = table[table["metric"] == "accuracy"]
+    all_rows = rows_of(table)
+    accuracies = accuracies_of(all_rows)
     headings = [h for h in shown_headings(accuracies) if h not in ("setting", "learner")]
     for part in blocks(accuracies, "setting", "learner"):
-        first = part.iloc[0]
+        first = part[0]
         title = (
             f"{one_line(first['dataset'])}, {cells_of(first)[0]}, {first['learner']}, "
             f"{training_words(first)}, {first['test_samples']:,.0f} test samples"
         )
-        rows = [dict(zip(HEADINGS, cells_of(row), strict=True)) for _, row in part.iterrows()]
-        bold = np.flatnonzero(part.index.isin(best_rows(part))).tolist()
-        _print_block(console, title, headings, [[row[h] for h in headings] for row in rows], bold)
-    for part in blocks(table):
+        texts = [dict(zip(HEADINGS, cells_of(row), strict=True)) for row in part]
+        lines = [[own[heading] for heading in headings] for own in texts]
+        _print_block(console, title, headings, lines, best_rows(part))
+    for part in blocks(all_rows):
         further = further_metrics(part)
-        if not further.empty:
-            _print_block(
-                console,
-                f"{title_of(part)}, further metrics",
-                list(further.columns),
-                further.to_numpy().tolist(),
-            )
+        if further.lines:
+            _print_block(console, f"{title_of(part)}, further metrics", further.headings, further.lines)
         for sentence in below(part):
             _print_text(console, sentence)
-    for title, sentences in over_datasets(table):
+    for title, sentences in over_datasets(all_rows):
         for sentence in (f"Over data sets: {title}", *sentences):
             _print_text(console, sentence)
-    for note in notes(table):
+    for note in notes(all_rows):
         _print_text(console, note)
 
 

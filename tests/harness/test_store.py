@@ -10,7 +10,7 @@ import pytest
 from made_up_records import write_records
 
 from sla_bench.errors import UserError
-from sla_bench.harness.files import write_atomically, write_text
+from sla_bench.harness.files import write_atomically, write_text, write_together
 from sla_bench.harness.store import Store
 
 
@@ -82,6 +82,16 @@ def test_what_was_read_before_is_the_same_as_what_is_read_anew(tmp_path):
     assert ids[0] not in {r.run_id for r in store.records()}
 
 
+def test_a_snapshot_reads_its_records_once(tmp_path):
+    store, ids = write_records(tmp_path, {"baseline": 0.5}, seeds=(0, 1))
+    snapshot = store.snapshot()
+    assert snapshot.records() == store.records()
+    (store.run_folder(ids[0]) / "config.json").write_text("{")
+    assert (len(snapshot.records()), snapshot.damaged()) == (2, [])
+    assert (len(store.records()), store.damaged()) == (1, [store.run_folder(ids[0])])
+    assert (len(store.snapshot().records()), store.snapshot().damaged()) == (1, store.damaged())
+
+
 @pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0 broken"])
 def test_a_cache_that_can_not_be_read_is_no_harm(content, tmp_path):
     store, ids = write_records(tmp_path, {"baseline": 0.5})
@@ -119,6 +129,48 @@ def test_a_full_disk_while_writing_a_record_loses_nothing_finished(tmp_path, mon
     monkeypatch.undo()
     assert [r.run_id for r in store.records()] == ids
     assert not list(tmp_path.rglob(".*.??????*"))
+
+
+def test_all_files_of_a_record_are_on_the_disk_before_one_of_them_gets_its_name(tmp_path, monkeypatch):
+    names_at_sync, order = [], []
+    sync, replace = os.fsync, Path.replace
+
+    def watched_sync(descriptor):
+        names_at_sync.append([path for path in tmp_path.rglob("*.*") if not path.name.startswith(".")])
+        sync(descriptor)
+
+    def watched_replace(path, target):
+        order.append(target.name)
+        return replace(path, target)
+
+    monkeypatch.setattr("sla_bench.harness.files.os.fsync", watched_sync)
+    monkeypatch.setattr("sla_bench.harness.files.Path.replace", watched_replace)
+    write_together(tmp_path / "record", {"a.json": b"1", "b.csv": b"2", "done.json": b"3"})
+    assert names_at_sync == [[], [], []]
+    assert order == ["a.json", "b.csv", "done.json"]
+
+
+@pytest.mark.parametrize("written", range(5))
+def test_a_writer_that_dies_between_two_files_leaves_no_record(written, tmp_path, monkeypatch):
+    replace, left = Path.replace, [written]
+
+    class KilledError(BaseException):
+        pass
+
+    def dying_replace(path, target):
+        if left[0] == 0:
+            raise KilledError
+        left[0] -= 1
+        return replace(path, target)
+
+    monkeypatch.setattr("sla_bench.harness.files.Path.replace", dying_replace)
+    with pytest.raises(KilledError):
+        write_records(tmp_path, {"baseline": 0.5})
+    monkeypatch.undo()
+    store = Store(tmp_path, "fewshot")
+    assert (store.records(), store.damaged()) == ([], [])
+    _, ids = write_records(tmp_path, {"baseline": 0.5})
+    assert [record.run_id for record in store.records()] == ids
 
 
 def test_files_have_the_permissions_of_ordinary_files(tmp_path):

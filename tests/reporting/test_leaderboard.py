@@ -10,7 +10,7 @@ from sla_bench.reporting.files import escape_formula, histories, write_leaderboa
 from sla_bench.reporting.leaderboard import COLUMNS, leaderboard
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.published import published_figures
-from sla_bench.reporting.table_texts import notes
+from sla_bench.reporting.table_texts import notes, rows_of
 from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
 
@@ -141,10 +141,10 @@ def test_csv_and_markdown_are_written_and_say_what_one_seed_means(tmp_path):
 
 def test_splits_by_seed_are_marked_as_a_demonstration(tmp_path):
     store, _ = write_records(tmp_path, BOTH, seeds=(0, 1), dataset=["fashion_mnist"], ways=3)
-    (note,) = notes(leaderboard(store.records()))
+    (note,) = notes(rows_of(leaderboard(store.records())))
     assert "demonstration" in note
     many, _ = write_records(tmp_path / "many", BOTH, seeds=range(10), dataset=["fashion_mnist"], ways=3)
-    assert notes(leaderboard(many.records())) == []
+    assert notes(rows_of(leaderboard(many.records()))) == []
 
 
 def test_cells_that_a_spreadsheet_would_run_are_escaped():

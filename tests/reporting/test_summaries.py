@@ -8,7 +8,7 @@ from made_up_records import write_records
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.summaries import gains_over_cells, over_datasets, primary_contrasts
-from sla_bench.reporting.table_texts import HEADINGS, best_rows, blocks, cells_of, notes
+from sla_bench.reporting.table_texts import HEADINGS, best_rows, blocks, cells_of, notes, rows_of
 
 BOTH = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.58}
 
@@ -26,7 +26,7 @@ def gains(values, method="SLA+AG", reference="baseline"):
             "relative_gain_pct": values,
             "interval_kind": "crossed",
         }
-    )
+    ).to_dict("records")
 
 
 def test_gains_over_cells_are_summarised_as_numbers_say():
@@ -50,30 +50,30 @@ def test_the_primary_contrast_stands_beside_its_table_and_only_there(tmp_path):
     write_records(tmp_path, accuracies, seeds=(0, 1, 2), shots=1)
     store, _ = write_records(tmp_path, accuracies, seeds=(0, 1, 2), shots=5)
     table = leaderboard(store.records())
-    (block,) = blocks(table)
+    (block,) = blocks(rows_of(table))
     (sentence,) = primary_contrasts(block)
     assert "5-way 5-shot, protonet, SLA+AG against baseline-NMway+TTA: -" in sentence
     assert "3 seeds" in sentence
     assert sentence in markdown(table)
-    assert primary_contrasts(block[block["reference"] != "baseline-NMway+TTA"]) == []
-    assert primary_contrasts(block[block["setting"] == "5-way 1-shot"]) == []
+    assert primary_contrasts([row for row in block if row["reference"] != "baseline-NMway+TTA"]) == []
+    assert primary_contrasts([row for row in block if row["setting"] == "5-way 1-shot"]) == []
 
 
 def test_data_sets_that_were_trained_alike_are_summarised_together(tmp_path):
     write_records(tmp_path, BOTH, seeds=(0, 1))
     store, _ = write_records(tmp_path, BOTH, seeds=(0, 1), dataset=["glyphs-rot"])
-    ((title, sentences),) = over_datasets(leaderboard(store.records()))
+    ((title, sentences),) = over_datasets(rows_of(leaderboard(store.records())))
     assert title == "glyphs, glyphs-rot, conv4, budget quick"
     assert all("of 2 cells" in sentence for sentence in sentences)
     write_records(tmp_path, BOTH, seeds=(0, 1), dataset=["glyphs-sym"], settings=("steps=7", "episodes=60"))
-    ((title, _),) = over_datasets(leaderboard(store.records()))
+    ((title, _),) = over_datasets(rows_of(leaderboard(store.records())))
     assert "glyphs-sym" not in title
 
 
 def test_every_contrast_shows_how_many_holm_counted_and_the_least_p(tmp_path):
     store, _ = write_records(tmp_path, {**BOTH, "ens-M": 0.55}, seeds=(0, 1, 2))
     table = leaderboard(store.records())
-    for _, row in table[table["reference"].notna()].iterrows():
+    for row in rows_of(table[table["reference"].notna()]):
         texts = dict(zip(HEADINGS, cells_of(row), strict=True))
         m = {"baseline": 3, "ens-M": 1}[row["reference"]]
         assert row["holm_contrasts"] == m
@@ -86,13 +86,13 @@ def test_the_best_is_bold_only_where_it_gains_significantly(tmp_path):
     accuracies = {**BOTH, "baseline-xM+TTA": 0.7, "baseline-xM": 0.69}
     store, _ = write_records(tmp_path, accuracies, seeds=range(4))
     table = leaderboard(store.records())
-    bold = table.loc[best_rows(table)]
+    bold = table.loc[best_rows(rows_of(table))]
     assert set(bold["method"]) == {"baseline-xM+TTA"}
     table.loc[bold.index, "p_holm"] = 0.05
-    assert len(best_rows(table)) == 0
+    assert len(best_rows(rows_of(table))) == 0
     table.loc[bold.index, "p_holm"] = 0.01
     table.loc[bold.index, "relative_gain_pct"] = -3.0
-    assert len(best_rows(table)) == 0
+    assert len(best_rows(rows_of(table))) == 0
 
 
 def test_the_best_is_bold_against_the_references_that_it_beats():
@@ -106,8 +106,8 @@ def test_the_best_is_bold_against_the_references_that_it_beats():
             "interval_kind": "crossed",
         }
     )
-    assert list(best_rows(rows)) == [1]
-    assert list(best_rows(rows.assign(interval_kind="test-only"))) == []
+    assert list(best_rows(rows_of(rows))) == [1]
+    assert list(best_rows(rows_of(rows.assign(interval_kind="test-only")))) == []
 
 
 def test_rows_of_one_seed_are_marked_and_never_bold(tmp_path):
@@ -138,11 +138,11 @@ def test_published_figures_of_another_training_are_marked_and_explained(options,
     given = {"dataset": ["fc100"], "backbone": ["resnet12"], "learner": ["metaoptnet-rr"], **options}
     store, _ = write_records(tmp_path, BOTH, seeds=(0, 1), **given)
     table = leaderboard(store.records())
-    (row,) = (row for _, row in table.iterrows() if row["method"] == "SLA+AG")
+    (row,) = (row for row in rows_of(table) if row["method"] == "SLA+AG")
     assert (row["published_differs"] if pd.notna(row["published_differs"]) else None) == differs
     cell = cells_of(row)[HEADINGS.index("published")]
     assert cell.startswith("59.20 (stated gain)")
     assert ("\N{DOUBLE DAGGER}" in cell) == (differs is not None)
-    explained = [note for note in notes(table) if note.startswith("\N{DOUBLE DAGGER}")]
+    explained = [note for note in notes(rows_of(table)) if note.startswith("\N{DOUBLE DAGGER}")]
     assert len(explained) == (differs is not None)
     assert all(differs in note for note in explained)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,13 @@ from sla_bench.reporting.report.whiskers import Axis, Whisker
 from sla_bench.reporting.style import BLUE, method_colour
 from sla_bench.reporting.table_texts import (
     HEADINGS,
+    accuracies_of,
     blocks,
     cells_of,
     further_metrics,
+    is_missing,
     notes,
+    rows_of,
     training_words,
 )
 
@@ -121,10 +124,9 @@ def section_of(store: Store, details: Details) -> Section:
     Raises:
         UserError: records of different protocols.
     """
-    records = list(store.records())
-    table = leaderboard_of(store, records)
-    axis = _axis(table)
-    rows = list(_rows(table, axis, Sources(records), details))
+    records, table = store.records(), leaderboard_of(store)
+    found, axis = rows_of(table), _axis(table)
+    rows = list(_rows(found, axis, Sources(records), details))
     trainings = {row.texts["training"] for row in rows}
     entry = SCENARIOS[store.scenario]
     columns = [c for c in COLUMNS if any(row.texts[c.heading] for row in rows)]
@@ -134,7 +136,7 @@ def section_of(store: Store, details: Details) -> Section:
         subject=entry.subject,
         summary=entry.summary,
         runs=len(records),
-        notes=notes(table) if rows else [],
+        notes=notes(found),
         shared=" ".join(trainings) if len(trainings) == 1 else "",
         columns=[c for c in columns if c.heading != "training" or len(trainings) > 1],
         rows=rows,
@@ -152,39 +154,38 @@ def _axis(table: pd.DataFrame) -> Axis | None:
     return Axis(*interval_limits(intervals, [0.0]))
 
 
-def _rows(table: pd.DataFrame, axis: Axis | None, sources: Sources, details: Details) -> Iterator[Row]:
-    if table.empty:
-        return
-    for block in blocks(table):
+def _rows(
+    found: Iterable[Mapping[Any, Any]], axis: Axis | None, sources: Sources, details: Details
+) -> Iterator[Row]:
+    for block in blocks(found):
         further = _further(block)
-        accuracies = block[block["metric"] == "accuracy"]
-        for (_, series), row in zip(accuracies.iterrows(), accuracies.to_dict("records"), strict=True):
+        for row in accuracies_of(block):
             own = further.get((row["setting"], row["learner"], row["method"]), [])
             yield Row(
                 number=details.add(row, own, sources),
                 method=row["method"],
-                texts=_texts(series),
+                texts=_texts(row),
                 values=_values(row),
                 whisker=axis.whisker(row) if axis else None,
                 is_sla=method_colour(row["method"]) == BLUE,
             )
 
 
-def _further(block: pd.DataFrame) -> dict[tuple[Any, ...], Facts]:
+def _further(block: Iterable[Mapping[Any, Any]]) -> dict[tuple[Any, ...], Facts]:
     """(setting, learner, method) -> the metrics beside accuracy."""
-    texts = further_metrics(block)
+    further = further_metrics(block)
     return {
-        tuple(line[:3]): [[n, typeset(t)] for n, t in zip(texts.columns[3:], line[3:], strict=True) if t]
-        for line in texts.itertuples(index=False, name=None)
+        tuple(line[:3]): [[n, typeset(t)] for n, t in zip(further.headings[3:], line[3:], strict=True) if t]
+        for line in further.lines
     }
 
 
-def _texts(row: pd.Series) -> dict[str, str]:
+def _texts(row: Mapping[Any, Any]) -> dict[str, str]:
     cells = dict(zip(HEADINGS, cells_of(row), strict=True))
     cells |= {n: typeset(cells[n]) for n in ("accuracy %", "gain %", "95 % interval")}
     return cells | {"data set": row["dataset"], "training": training_words(row)}
 
 
 def _values(row: Mapping[Any, Any]) -> dict[str, float]:
-    sorting = [column for column in COLUMNS if column.sorts_by and pd.notna(row[column.sorts_by])]
+    sorting = [column for column in COLUMNS if column.sorts_by and not is_missing(row[column.sorts_by])]
     return {column.heading: float(f"{row[column.sorts_by]:.6g}") for column in sorting}
