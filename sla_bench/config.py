@@ -196,8 +196,10 @@ class ImbalancedRun(ClassifierRun):
     sampler: Literal["uniform", "class-balanced", "sqrt"] = Field(
         "uniform", description="how training images are drawn"
     )
-    selection: Literal["last", "best-test"] = Field(
-        "last", description="weights of the last epoch; best-test sees the test images and flatters"
+    selection: Literal["last", "validation", "best-test"] = Field(
+        "last",
+        description="weights of the last epoch, or of the best validation on training images that are set "
+        "aside (the largest class loses a tenth); best-test sees the test images and flatters",
     )
     epochs: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     order_shifts: Annotated[int, SetOnly()] = Field(5, ge=1)

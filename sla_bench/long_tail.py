@@ -7,7 +7,7 @@ index. Its code speaks of the factor f = smallest / largest class; here it is th
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,6 +17,7 @@ from sla_bench.errors import UserError, unknown
 
 Imbalance = Literal["exp", "step", "none"]
 """exp: class sizes fall exponentially; step: half of the classes are small; none: the data as they are."""
+_HELD_OUT_STREAM = 1
 GROUP_NAMES = ("many", "medium", "few")
 ORDER_POSITIONS = 5
 """Cyclic shifts of a permuted class order: as many as a reference grid has seeds."""
@@ -130,6 +131,51 @@ def long_tailed_indices(
         generator.shuffle(positions)
         chosen.append(positions[:count])
     return np.concatenate(chosen).astype(np.int64)
+
+
+HELD_OUT = 0.1
+"""Part of the largest class that is left for validation."""
+
+
+def with_held_out(
+    labels: np.ndarray,
+    choose: Callable[..., np.ndarray],
+    max_class_size: int | None,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make the largest class of a subset a tenth smaller, and hold out as many images of every class.
+
+    Where a class has too few images outside the subset, as where data are used as they are, those that it has
+    are held out and, if there are none, a tenth of its images in the subset, at least one.
+
+    Args:
+        labels: int64 (N,).
+        choose: `max_class_size` -> positions of the subset, as `long_tailed_indices`.
+        max_class_size: size of the largest class before; None: as large as it is.
+        seed: chooses the images that are held out.
+
+    Returns:
+        Positions of the subset and of the images that are held out, disjoint, int64.
+
+    Raises:
+        UserError: the largest class would be empty, or a class has one image only.
+    """
+    largest = max_class_size or int(np.bincount(labels).max())
+    wanted = max(1, round(HELD_OUT * largest))
+    index = choose(max_class_size=max(1, largest - wanted))
+    generator = np.random.default_rng([seed, _HELD_OUT_STREAM])
+    outside = np.setdiff1d(np.arange(len(labels)), index, assume_unique=True)
+    held_out = []
+    for label in range(int(labels.max()) + 1):
+        free = generator.permutation(outside[labels[outside] == label])
+        if not len(free):
+            own = generator.permutation(index[labels[index] == label])
+            if len(own) < 2:
+                raise UserError(f"class {label} has one image only; none can be held out to validate on")
+            free = own[: max(1, round(HELD_OUT * len(own)))]
+        held_out.append(free[:wanted])
+    chosen = np.concatenate(held_out)
+    return index[~np.isin(index, chosen)], chosen
 
 
 def _subset_counts(

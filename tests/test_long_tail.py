@@ -1,5 +1,6 @@
 import json
 import math
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sla_bench.long_tail import (
     head_and_tail_groups,
     long_tailed_counts,
     long_tailed_indices,
+    with_held_out,
 )
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -273,3 +275,37 @@ def test_groups_need_images():
             head_and_tail_groups(counts)
     with pytest.raises(UserError, match="many >= few"):
         head_and_tail_groups([5, 6], (20, 100))
+
+
+@given(
+    st.lists(st.integers(4, 60), min_size=2, max_size=6),
+    st.sampled_from(["exp", "step", "none"]),
+    st.integers(0, 5),
+)
+def test_what_is_held_out_is_of_every_class_and_not_trained_on(available, imbalance, seed):
+    labels = np.random.default_rng(seed).permutation(labels_of(*available))
+    choose = partial(long_tailed_indices, labels, imbalance, 1.5, seed)
+    index, held_out = with_held_out(labels, choose, None, seed)
+    assert len(set(index)) + len(set(held_out)) == len({*index, *held_out}) == len(index) + len(held_out)
+    for part in (index, held_out):
+        assert set(labels[part]) == set(range(len(available)))
+    again = with_held_out(labels, choose, None, seed)
+    assert np.array_equal(index, again[0])
+    assert np.array_equal(held_out, again[1])
+
+
+def test_of_balanced_data_a_tenth_of_the_largest_class_is_held_out_of_each():
+    labels = labels_of(*[100] * 5)
+    choose = partial(long_tailed_indices, labels, "exp", 10.0, 3)
+    index, held_out = with_held_out(labels, choose, None, 3)
+    assert np.array_equal(index, choose(max_class_size=90))
+    assert np.bincount(labels[held_out]).tolist() == [10] * 5
+    index, held_out = with_held_out(labels, choose, 50, 3)
+    assert np.array_equal(index, choose(max_class_size=45))
+    assert np.bincount(labels[held_out]).tolist() == [5] * 5
+
+
+def test_a_class_of_one_image_cannot_be_validated():
+    labels = labels_of(20, 1)
+    with pytest.raises(UserError, match="class 1 has one image only"):
+        with_held_out(labels, partial(long_tailed_indices, labels, "none"), None, 0)

@@ -68,8 +68,13 @@ def test_tuned_tasks_are_those_whose_rate_is_another():
 
 
 def test_a_scenario_without_validation_images_is_refused():
-    with pytest.raises(UserError, match="imbalanced"):
-        trials_of(tasks("imbalanced"))
     with pytest.raises(UserError, match="--val-fraction 0 leaves no images to validate on"):
         trials_of(tasks("standard", val_fraction=0))
     assert len(trials_of(tasks("standard"))) == 2 * len(FACTORS)
+
+
+def test_trials_on_a_long_tail_set_training_images_aside():
+    trials = trials_of(tasks("imbalanced", method=["baseline"]))
+    assert [t.run.selection for t in trials] == ["validation"] * 3
+    assert not any(t.takes_best for t in trials)
+    assert all(t.takes_best for t in trials_of(tasks("imbalanced", selection="validation")))

@@ -113,6 +113,7 @@ FORM = Form(
     complete=_complete,
     check=check_colors,
     relative_images=_relative_images,
+    trial=lambda run: {"selection": "validation"},
     seed_fields=("seed", "subset_seed"),
     same_cost=("imbalance", "ratio", "max_class_size", "batch_size"),
 )

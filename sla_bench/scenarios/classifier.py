@@ -6,21 +6,26 @@ import functools
 from collections.abc import Callable
 from fractions import Fraction
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sla_bench.augment import ImageBatches
 from sla_bench.backbones.base import Backbone
 from sla_bench.class_sampling import ClassSampler
-from sla_bench.config import ClassifierRun, RunConfig
+from sla_bench.config import ClassifierRun, Precision, RunConfig
 from sla_bench.datasets.base import Dataset
 from sla_bench.datasets.subset import Subset
+from sla_bench.embedding import embed
 from sla_bench.mixing.base import Mix, unmixed
 from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import Member
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import Checkpoints, GeneratorSource, Progress, autocast, silent, train
+
+_CHUNK = 2048
+"""Validation images whose embeddings are held at a time."""
 
 
 class ClassifierModel(nn.Module):
@@ -130,3 +135,27 @@ def train_classifier(
     )
     images = steps * objective.step_factor * config.batch_size * objective.images_per_image
     return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
+
+
+def single_hits(
+    model: ClassifierModel, batches: ImageBatches, data: Subset, precision: Precision
+) -> np.ndarray:
+    """Whether single inference is right: each image read once and as it is, whatever the objective.
+
+    Args:
+        model: is not changed.
+        batches: of all images.
+        data: those to read, n of them.
+        precision: of the backbone.
+
+    Returns:
+        bool (n,).
+    """
+    hits = []
+    for positions in np.split(data.index, range(_CHUNK, len(data.index), _CHUNK)):
+        index = torch.from_numpy(positions)
+        features = embed(model.backbone, batches, index, precision=precision, device=batches.device)
+        with torch.no_grad():
+            scores = model.objective.read(features)[model.objective.single_row]
+        hits.append(scores.argmax(1).cpu().numpy() == data.images.labels[positions])
+    return np.concatenate(hits)

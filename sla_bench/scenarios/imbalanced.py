@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,13 @@ from sla_bench.config import ImbalancedEvaluation, ImbalancedRun
 from sla_bench.datasets.base import Dataset
 from sla_bench.datasets.named import dataset_named
 from sla_bench.datasets.subset import Subset
-from sla_bench.long_tail import GROUP_NAMES, class_order, head_and_tail_groups, long_tailed_indices
+from sla_bench.long_tail import (
+    GROUP_NAMES,
+    class_order,
+    head_and_tail_groups,
+    long_tailed_indices,
+    with_held_out,
+)
 from sla_bench.losses.base import Criterion
 from sla_bench.objectives.classifier_base import Classes
 from sla_bench.registry import LOSSES
@@ -28,7 +35,12 @@ from sla_bench.scenarios.base import (
     member_states,
     train_members,
 )
-from sla_bench.scenarios.classifier import ClassifierModel, build_classifier, train_classifier
+from sla_bench.scenarios.classifier import (
+    ClassifierModel,
+    build_classifier,
+    single_hits,
+    train_classifier,
+)
 from sla_bench.scenarios.test_images import TestImages
 from sla_bench.training import Checkpoints, Progress, silent
 
@@ -39,16 +51,19 @@ class LongTail(Subset):
 
     Args:
         groups: int64 (N,), index into GROUP_NAMES of each class.
+        held_out: images that are validated on; none unless the weights are chosen so.
     """
 
     groups: np.ndarray
+    held_out: Subset
 
 
 def long_tail(config: ImbalancedRun, data_root: Path) -> LongTail:
     """Read the training images and choose the long-tailed part.
 
     Raises:
-        UserError: files are missing or damaged, or the data can't serve the ratio or the class size.
+        UserError: files are missing or damaged, or the data can't serve the ratio, the class size or the
+            validation.
     """
     dataset = dataset_named(config.dataset)
     images = dataset.load("trainval", "images", data_root)
@@ -61,17 +76,21 @@ def long_tail(config: ImbalancedRun, data_root: Path) -> LongTail:
             run_seed=config.seed,
             positions=config.order_shifts,
         )
-    index = long_tailed_indices(
+    choose = functools.partial(
+        long_tailed_indices,
         images.labels,
         config.imbalance,
         config.ratio,
         config.subset_seed,
-        max_class_size=config.max_class_size,
         class_order=order,
     )
+    if config.selection == "validation":
+        index, held_out = with_held_out(images.labels, choose, config.max_class_size, config.subset_seed)
+    else:
+        index, held_out = choose(max_class_size=config.max_class_size), np.arange(0)
     counts = np.bincount(images.labels[index], minlength=images.num_classes)
     groups = head_and_tail_groups(counts, dataset.group_thresholds, config.imbalance)
-    return LongTail(images, index, groups)
+    return LongTail(images, index, groups, Subset(images, held_out))
 
 
 def build_model(
@@ -105,7 +124,7 @@ def run(
     progress: Progress = silent,
     checkpoints: RunCheckpoints | None = None,
 ) -> Training:
-    """Train the members of a run and return their weights at the last epoch.
+    """Train the members of a run and return their weights at the last epoch, or at the best validation.
 
     Args:
         config: the training.
@@ -129,6 +148,14 @@ def run(
         predictions = test.read([model])[next(iter(model.objective.rows))].classes
         return float((predictions == test.labels).mean())
 
+    def balanced_accuracy(model: ClassifierModel) -> float:
+        """Mean of the recalls of the classes."""
+        hits = single_hits(model, batches, data.held_out, config.precision)
+        labels = data.held_out.labels
+        return float((np.bincount(labels, hits) / np.bincount(labels)).mean())
+
+    validations = {"best-test": test_accuracy, "validation": balanced_accuracy}
+
     def train_one(seed: int, own: Checkpoints | None) -> Member:
         model = build_model(config, dataset, data.counts, config.transform or ANY_TRANSFORM, seed).to(device)
         return train_classifier(
@@ -139,7 +166,7 @@ def run(
             steps,
             seed,
             config.sampler,
-            validate=None if test is None else test_accuracy,
+            validate=validations.get(config.selection),
             progress=progress,
             checkpoints=own,
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +17,6 @@ from sla_bench.datasets.index_files import check_range, read_hashed
 from sla_bench.datasets.named import dataset_named
 from sla_bench.datasets.stratified import split_images
 from sla_bench.datasets.subset import Subset
-from sla_bench.embedding import embed
 from sla_bench.errors import UserError
 from sla_bench.long_tail import GROUP_NAMES, head_and_tail_groups
 from sla_bench.losses.ce import CrossEntropy
@@ -34,12 +32,14 @@ from sla_bench.scenarios.base import (
     member_states,
     train_members,
 )
-from sla_bench.scenarios.classifier import ClassifierModel, build_classifier, train_classifier
+from sla_bench.scenarios.classifier import (
+    ClassifierModel,
+    build_classifier,
+    single_hits,
+    train_classifier,
+)
 from sla_bench.scenarios.test_images import TestImages, check_same_classes
 from sla_bench.training import Checkpoints, Progress, silent
-
-_CHUNK = 2048
-"""Validation images whose embeddings are held at a time."""
 
 
 class Split(NamedTuple):
@@ -148,7 +148,10 @@ def run(
     check_same_classes(config.dataset, images.class_names, tested.class_names)
     batches = ImageBatches(images, dataset.properties, device=device)
     mix: Mix = MIXES.load(config.mix)(dataset.properties, **config.mix_options)
-    validate = partial(single_accuracy, batches=batches, data=validation, config=config)
+
+    def single_accuracy(model: ClassifierModel) -> float:
+        return float(single_hits(model, batches, validation, config.precision).mean())
+
     transform = config.transform or ANY_TRANSFORM
 
     def train_one(seed: int, own: Checkpoints | None) -> Member:
@@ -161,7 +164,7 @@ def run(
             config.steps,
             seed,
             mix=mix,
-            validate=validate if len(validation.index) else None,
+            validate=single_accuracy if len(validation.index) else None,
             choose_best=config.selection == "validation",
             progress=progress,
             checkpoints=own,
@@ -177,28 +180,6 @@ def run(
         "validation_images": len(validation.index),
     }
     return training
-
-
-def single_accuracy(
-    model: ClassifierModel, batches: ImageBatches, data: Subset, config: StandardRun
-) -> float:
-    """Accuracy in 0..1 of single inference: each image once and as it is, whatever the objective.
-
-    Args:
-        model: is not changed.
-        batches: of all images.
-        data: those to read.
-        config: says the precision.
-    """
-    hits = 0
-    for positions in np.split(data.index, range(_CHUNK, len(data.index), _CHUNK)):
-        index = torch.from_numpy(positions)
-        features = embed(model.backbone, batches, index, precision=config.precision, device=batches.device)
-        with torch.no_grad():
-            scores = model.objective.read(features)[model.objective.single_row]
-        labels = torch.from_numpy(data.images.labels[positions]).to(scores.device)
-        hits += int((scores.argmax(1) == labels).sum())
-    return hits / len(data.index)
 
 
 def evaluate(

@@ -5,9 +5,12 @@ import pytest
 import torch
 from real_formats import write_cifar10
 
+from sla_bench.augment import ImageBatches
 from sla_bench.classification_metrics import classification_metrics
+from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of, options_model, span
+from sla_bench.long_tail import long_tailed_counts
 from sla_bench.registry import LOSSES, METHODS
 from sla_bench.scenarios import imbalanced
 from sla_bench.scenarios.base import member_states
@@ -164,3 +167,20 @@ def test_training_and_test_classes_must_be_the_same(data_root):
     run, _ = task()
     with pytest.raises(UserError, match="same classes"):
         imbalanced.TestImages(run, ("a", "b"), None, data_root, CPU)
+
+
+def test_validation_keeps_the_best_weights_on_training_images_that_are_set_aside(data_root):
+    run, _, training = trained(data_root, selection="validation", method=["sla"])
+    assert training.summary["class_counts"] == long_tailed_counts(10, 9, "exp", 5.0)
+    accuracies = [row["val_accuracy"] for row in training.history]
+    assert training.history[int(np.argmax(accuracies))]["step"] == training.summary["best_step"][0]
+    data = imbalanced.long_tail(run, data_root)
+    assert np.bincount(data.held_out.labels).tolist() == [1] * 10
+    model = imbalanced.build_model(run, dataset_named("cifar10"), data.counts, "rotation", 0)
+    model.load_state_dict(member_states(training.state)[0])
+    batches = ImageBatches(data.images, dataset_named("cifar10").properties)
+    images = batches.plain(torch.from_numpy(data.held_out.index))
+    with torch.no_grad():
+        features = model.eval().backbone(torch.cat([images] * 4)).view(4, 10, -1).transpose(0, 1)
+        predicted = model.objective.read(features)["SLA+SI"].argmax(1).numpy()
+    assert max(accuracies) == pytest.approx((predicted == data.held_out.labels).mean())
