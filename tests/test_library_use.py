@@ -37,20 +37,19 @@ def batch(images=9):
     return pictures, labels
 
 
-@pytest.mark.parametrize("transform", ["rotation", "color_perm3"])
-def test_a_torchvision_network_learns_with_sla_in_an_ordinary_loop(transform):
+def test_a_torchvision_network_learns_with_sla_in_an_ordinary_loop():
     torch.set_num_threads(1)
     backbone = network()
-    sla = sla_bench.SLA(num_features=512, num_classes=CLASSES, transform=transform, distill=True)
+    sla = sla_bench.SLA(num_features=512, num_classes=CLASSES, transform="rotation", distill=True)
     optimizer = torch.optim.Adam([*backbone.parameters(), *sla.parameters()], lr=1e-3)
     images, labels = batch()
     losses = []
-    for _ in range(15):
+    for _ in range(10):
         loss = sla.loss(backbone(sla.views(images)), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
     assert all(p.grad is not None for p in [*backbone.parameters(), *sla.parameters()])
     with torch.no_grad():

@@ -117,6 +117,9 @@ def test_tensors_and_files_are_read_like_arrays(distilled, test_images, tmp_path
     expected = distilled.predict(images).probabilities
     assert np.array_equal(distilled.predict(torch.from_numpy(images)).probabilities, expected)
     assert np.array_equal(distilled.predict(files).probabilities, expected)
+    assert np.array_equal(
+        distilled.predict(files[0]).probabilities, distilled.predict(files[:1]).probabilities
+    )
     assert np.array_equal(distilled.predict([str(file) for file in files]).probabilities, expected)
     assert np.array_equal(distilled.read(files), images)
 

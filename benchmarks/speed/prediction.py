@@ -19,8 +19,8 @@ import torch
 from sla_bench.datasets.base import ImageProperties
 from sla_bench.losses.ce import CrossEntropy
 from sla_bench.objectives.classifier_base import Classes
+from sla_bench.prediction import Classifier
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
-from sla_bench.saved_classifier import Classifier
 from sla_bench.scenarios.imbalanced import ClassifierModel
 
 SIZE, CLASSES = 32, 20

@@ -59,7 +59,7 @@ def test_cutmix_pastes_one_rectangle_whose_area_is_one_minus_the_weight():
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_weights_of_mixup_have_the_moments_of_the_beta_distribution(alpha):
     images, labels = constant_images([0.0, 1.0], size=2), torch.tensor([0, 1])
-    weights = torch.tensor([m.weight for m in draws(MixUp(PROPERTIES, alpha=alpha), images, labels, 3000)])
+    weights = torch.tensor([m.weight for m in draws(MixUp(PROPERTIES, alpha=alpha), images, labels, 1500)])
     assert float(weights.mean()) == pytest.approx(0.5, abs=0.03)
     assert float(weights.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
 

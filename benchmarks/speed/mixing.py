@@ -1,0 +1,45 @@
+"""Processor time that a mix takes for a batch of 128 images of 32 px, on one thread.
+
+python benchmarks/speed/mixing.py                # half a minute
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from sla_bench.datasets.base import ImageProperties
+from sla_bench.registry import MIXES
+
+SIZE = 32
+IMAGES_PER_DRAW = (1, 4, 16)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--calls", type=int, default=24)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(options.images, SIZE, SIZE, 3, generator=generator).permute(0, 3, 1, 2)
+    labels = torch.randint(10, (options.images,), generator=generator)
+    for name, entry in MIXES.items():
+        always = {"probability": 1.0} if "probability" in entry.options else {}
+        settings = [{"images_per_draw": k} for k in IMAGES_PER_DRAW]
+        for setting in settings if "images_per_draw" in entry.options else [always]:
+            mix = MIXES.load(name)(ImageProperties(SIZE), **setting)
+            milliseconds = []
+            for _ in range(options.calls):
+                started = time.process_time()
+                mix(images, labels, generator)
+                milliseconds.append(1e3 * (time.process_time() - started))
+            print(f"{name:14} {setting}: {statistics.median(milliseconds[5:]):7.2f} ms")
+
+
+if __name__ == "__main__":
+    main()

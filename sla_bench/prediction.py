@@ -1,0 +1,155 @@
+"""Trained models that predict the classes of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sla_bench.augment import ImageBatches
+from sla_bench.datasets.base import ImageProperties, LabeledImages
+from sla_bench.datasets.image_files import decoded_blocks
+from sla_bench.embedding import embed
+from sla_bench.errors import UserError
+from sla_bench.objectives.classifier_base import ClassifierObjective
+from sla_bench.transforms import Transform
+
+if TYPE_CHECKING:
+    from sla_bench.scenarios.classifier import ClassifierModel
+
+_CHUNK = 2048
+"""Images whose embeddings are held at a time."""
+_LUMA = (299, 587, 114)
+
+
+class Prediction(NamedTuple):
+    """What a classifier says of B images: the class of each, int64 (B,), and all probabilities (B, N)."""
+
+    classes: np.ndarray
+    probabilities: np.ndarray
+
+
+class Classifier:
+    """Trained models whose scores are averaged, with all that they need to know of their images.
+
+    Args:
+        models: at least one, on one device.
+        class_names: N names; `class_names[k]` belongs to class k.
+        properties: size, normalisation and kind of the images.
+        precision: of the backbone's arithmetic.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ClassifierModel],
+        class_names: tuple[str, ...],
+        properties: ImageProperties,
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> None:
+        self._models = [model.eval() for model in models]
+        self.class_names = class_names
+        self.properties = properties
+        self._precision = precision
+
+    @property
+    def transform(self) -> Transform:
+        """The label augmentation, whose views "ag" and "tta" read."""
+        return self._objective.transform
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The inferences that it has, the usual one first.
+
+        "si" single inference, "ag" aggregated over the views, "sd" the distilled head, "tta" the mean over
+        the views. "si" and "sd" cost one forward pass per image and model, the others one per view.
+        """
+        return tuple(self._objective.modes)
+
+    def predict(
+        self, images: np.ndarray | Tensor | str | Path | Sequence[str | Path], mode: str | None = None
+    ) -> Prediction:
+        """Predict the classes of images.
+
+        Args:
+            images: uint8 (B, H, W, 3) of the training images' size, or image files of any size, or one.
+            mode: one of `modes`; None means the first.
+
+        Returns:
+            Classes and probabilities.
+
+        Raises:
+            UserError: unknown mode, images of another form, none, a file that cannot be read, or scores that
+                are not finite.
+        """
+        mode = self._checked(mode)
+        if isinstance(images, str | Path):
+            images = [images]
+        parts = [images] if isinstance(images, np.ndarray | Tensor) else self._decoded(images)
+        scores = torch.cat([self._scores(self._as_trained(part), mode) for part in parts]).double()
+        if not torch.isfinite(scores).all():
+            raise UserError("the model's scores are not finite; its training has diverged")
+        return Prediction(scores.argmax(1).numpy(), scores.softmax(1).numpy())
+
+    def read(self, files: Sequence[str | Path]) -> np.ndarray:
+        """Decode image files, resized and cropped as the training images were: uint8 (B, H, W, 3).
+
+        Raises:
+            UserError: no files, or one that cannot be read.
+        """
+        return np.concatenate(list(self._decoded(files)))
+
+    @property
+    def _objective(self) -> ClassifierObjective:
+        return self._models[0].objective
+
+    def _checked(self, mode: str | None) -> str:
+        if mode is None:
+            return self.modes[0]
+        if mode not in self.modes:
+            raise UserError(f"mode {mode!r} is not one of {', '.join(self.modes)}, which this classifier has")
+        return mode
+
+    def _decoded(self, files: Sequence[str | Path]) -> Iterator[np.ndarray]:
+        paths = [Path(file) for file in files]
+        if not paths:
+            raise UserError("there are no images to predict")
+        size, fit = self.properties.size, self.properties.fit
+        return decoded_blocks(paths, size, fit, lambda position: str(paths[position]))()
+
+    def _as_trained(self, images: np.ndarray | Tensor) -> np.ndarray:
+        array = images.cpu().numpy() if isinstance(images, Tensor) else images
+        size = self.properties.size
+        if array.ndim != 4 or array.shape[1:] != (size, size, 3) or array.dtype != np.uint8 or not len(array):
+            raise UserError(
+                f"images must be uint8 (B, {size}, {size}, 3), at least one; "
+                f"got {array.dtype} {array.shape}. Files are resized"
+            )
+        if self.properties.grey:
+            grey = array @ np.array(_LUMA, np.float32) / sum(_LUMA)
+            array = np.repeat(np.rint(grey)[..., None], 3, axis=3).astype(np.uint8)
+        return np.ascontiguousarray(array)
+
+    def _scores(self, images: np.ndarray, mode: str) -> Tensor:
+        """Scores (B, N) on the CPU, averaged over the models."""
+        objective = self._objective
+        row = objective.modes[mode]
+        passes = {**objective.rows, **objective.further_rows}[row]
+        views = objective.transform if passes > objective.members else None
+        device = next(self._models[0].parameters()).device
+        unlabelled = LabeledImages(images, np.zeros(len(images), np.int64), ("any",))
+        batches = ImageBatches(unlabelled, self.properties, device)
+        chunks = []
+        for index in torch.arange(len(images)).split(_CHUNK):
+            read = []
+            for model in self._models:
+                features = embed(
+                    model.backbone, batches, index, views, precision=self._precision, device=device
+                )
+                with torch.no_grad():
+                    read.append(model.objective.read(features)[row])
+            chunks.append(torch.stack(read).mean(0).cpu())
+        return torch.cat(chunks)
