@@ -19,7 +19,7 @@ from sla_bench.objectives.classifier_base import ClassifierObjective
 from sla_bench.transforms import Transform
 
 if TYPE_CHECKING:
-    from sla_bench.scenarios.imbalanced import ClassifierModel
+    from sla_bench.scenarios.classifier import ClassifierModel
 
 _CHUNK = 2048
 """Images whose embeddings are held at a time."""

@@ -144,8 +144,8 @@ def run(
     images = load_images(config, data_root)
     train_part, validation = split(config, images)
     dataset = dataset_named(config.dataset)
-    tested = dataset.load("test", "images", data_root)
-    check_same_classes(config.dataset, images.class_names, tested.class_names)
+    tested_names = dataset.load("test", "images", data_root).class_names
+    check_same_classes(config.dataset, images.class_names, tested_names)
     batches = ImageBatches(images, dataset.properties, device=device)
     mix: Mix = MIXES.load(config.mix)(dataset.properties, **config.mix_options)
 
