@@ -246,8 +246,7 @@ def join(found: Iterable[Point]) -> list[Task]:
     """Return each training once, in the order of its first point, with all its evaluations."""
     tasks: dict[str, tuple[RunConfig, list[EvalConfig]]] = {}
     for run, evaluation in found:
-        # Runs can't be hashed themselves.
-        _, wanted = tasks.setdefault(run.model_dump_json(), (run, []))
+        _, wanted = tasks.setdefault(run.digest(), (run, []))
         if evaluation not in wanted:
             wanted.append(evaluation)
     return [Task(run, tuple(evaluations)) for run, evaluations in tasks.values()]

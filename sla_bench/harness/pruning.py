@@ -34,8 +34,8 @@ def leftovers(store: Store) -> list[Leftover]:
 
     An unfinished training with a checkpoint is left over too: the same command would go on with it.
     """
-    found_now = store.snapshot()
-    records, damaged = found_now.records(), set(found_now.damaged())
+    snapshot = store.snapshot()
+    records, damaged = snapshot.records(), set(snapshot.damaged())
     other = {r.folder: r.done["protocol"] for r in records if r.done["protocol"] != PROTOCOL_VERSION}
     found: list[Leftover] = []
     for folder in sorted(f for f in (store.folder / "runs").glob("*") if f.is_dir()):
