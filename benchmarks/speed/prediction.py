@@ -21,7 +21,7 @@ from sla_bench.losses.ce import CrossEntropy
 from sla_bench.objectives.classifier_base import Classes
 from sla_bench.prediction import Classifier
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
-from sla_bench.scenarios.imbalanced import ClassifierModel
+from sla_bench.scenarios.classifier import ClassifierModel
 
 SIZE, CLASSES = 32, 20
 MEASURED = (("sla", "si"), ("sla", "ag"), ("sla+sd", "sd"), ("sla+sd", "ag"))
