@@ -25,6 +25,7 @@ import pandas as pd
 from sla_bench.config import PROTOCOL_VERSION, EvalConfig, RunConfig
 from sla_bench.forms.base import Form
 from sla_bench.grid import form_of
+from sla_bench.harness.cycles import no_search_for_cycles
 from sla_bench.harness.files import json_bytes, write_together
 from sla_bench.harness.record_cache import RecordCache
 
@@ -180,6 +181,7 @@ class Store:
         """Folders of finished trainings that can't be read: a file is missing, cut or not a record's."""
         return self._read()[1]
 
+    @no_search_for_cycles()
     def _read(self) -> tuple[list[RunRecord], list[Path]]:
         cache = RecordCache(self.cache_file)
         known = cache.load("record")
@@ -305,5 +307,5 @@ def _check_history(path: Path) -> None:
     # A data frame of a few rows costs more than all the rest of the record.
     with path.open(newline="", encoding="utf-8") as file:
         heading, *rows = csv.reader(file)
-    if not all(len(row) == len(heading) for row in rows if row):
-        raise ValueError(f"{path}: a row is cut")
+    if any(len(row) > len(heading) for row in rows):
+        raise ValueError(f"{path}: a row of more cells than columns")

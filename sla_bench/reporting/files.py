@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from sla_bench.harness.cycles import no_search_for_cycles
 from sla_bench.harness.files import write_text
 from sla_bench.harness.store import RunRecord, Store
 from sla_bench.registry import SCENARIOS
@@ -18,6 +19,7 @@ from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.reading import Reading
 
 
+@no_search_for_cycles()
 def write_leaderboard(store: Store) -> pd.DataFrame:
     """Write leaderboard.csv, leaderboard.md and leaderboard.tex from all records; return the table.
 

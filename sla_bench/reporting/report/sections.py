@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from sla_bench.harness.cycles import no_search_for_cycles
 from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.figure_cache import leaderboard_of
@@ -118,6 +119,7 @@ class Section:
     damaged: list[str]
 
 
+@no_search_for_cycles()
 def section_of(store: Store, details: Details) -> Section:
     """Build the section of one scenario, and add the details of its rows to those of the page.
 
