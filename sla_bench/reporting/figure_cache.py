@@ -12,12 +12,11 @@ import pandas as pd
 
 from sla_bench.harness.record_cache import RecordCache
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
-from sla_bench.harness.tuning_file import TuningFile
 from sla_bench.reporting.cells import read_figures
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.reading import Figure, Reading
 from sla_bench.reporting.row_cache import RowCache
-from sla_bench.reporting.tuned_rows import with_tuned
+from sla_bench.reporting.tuned_rows import shown_records
 
 # Rises when a reading makes other figures of the same samples.
 _VERSION = 1
@@ -31,8 +30,7 @@ def leaderboard_of(store: Store) -> pd.DataFrame:
         UserError: records of different protocol versions.
     """
     figures, rows = FigureCache(store.cache_file), RowCache(store.cache_file)
-    rates = TuningFile(store.folder).rates()
-    table = leaderboard(with_tuned(store.records(), rates), figures.of, rows.of)
+    table = leaderboard(shown_records(store), figures.of, rows.of)
     figures.save()
     rows.save()
     return table

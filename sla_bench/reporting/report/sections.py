@@ -29,6 +29,7 @@ from sla_bench.reporting.table_texts import (
     rows_of,
     training_words,
 )
+from sla_bench.reporting.tuned_rows import shown_records
 
 
 @dataclass(frozen=True)
@@ -126,9 +127,9 @@ def section_of(store: Store, details: Details) -> Section:
     Raises:
         UserError: records of different protocols.
     """
-    records, table = store.records(), leaderboard_of(store)
+    table = leaderboard_of(store)
     found, axis = rows_of(table), _axis(table)
-    rows = list(_rows(found, axis, Sources(records), details))
+    rows = list(_rows(found, axis, Sources(shown_records(store)), details))
     trainings = {row.texts["training"] for row in rows}
     entry = SCENARIOS[store.scenario]
     columns = [c for c in COLUMNS if any(row.texts[c.heading] for row in rows)]
@@ -137,7 +138,7 @@ def section_of(store: Store, details: Details) -> Section:
         name=store.scenario,
         subject=entry.subject,
         summary=entry.summary,
-        runs=len(records),
+        runs=len(store.records()),
         notes=notes(found),
         shared=" ".join(trainings) if len(trainings) == 1 else "",
         columns=[c for c in columns if c.heading != "training" or len(trainings) > 1],

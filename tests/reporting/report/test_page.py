@@ -9,9 +9,11 @@ from made_up_records import write_records
 from sla_bench.cli import run_command_line
 from sla_bench.errors import UserError
 from sla_bench.harness.store import Store
+from sla_bench.harness.tuning_file import TuningFile
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.report.page import write_report
 from sla_bench.reporting.report.pool import Pool, script_json
+from sla_bench.tuning import group_of
 
 BOTH = {"baseline": 0.5, "baseline+TTA": 0.55, "SLA+AG": 0.6, "SLA+SI": 0.58}
 EVIL = "folder:/x/<script>alert(1)</script>&amp;\"'\u2028"
@@ -215,3 +217,22 @@ def test_methods_without_a_baseline_have_a_table_without_gains(tmp_path):
     reader = read(tmp_path / "report.html")
     assert not reader.all("circle")
     assert "gain %" not in [e["text"] for e in reader.all("button")]
+
+
+def test_a_tuned_row_knows_its_runs_too(tmp_path):
+    store, ids = write_records(tmp_path, BOTH, seeds=(0, 1))
+    runs = [record.config for record in store.records()]
+    chosen = [
+        {"group": g, "learning_rate": runs[0].learning_rate, "chosen": True} for g in set(map(group_of, runs))
+    ]
+    TuningFile(store.folder).put(chosen)
+    (section,) = write_report([store], tmp_path / "report.html")
+    details = details_of(read(tmp_path / "report.html"))
+    assert {row.texts["training"] for row in section.rows} == {
+        "conv4, budget quick",
+        "conv4, budget quick, tuned",
+    }
+    assert section.runs == len(ids)
+    behind = [details["cells"][entry["cell"]]["runs"] for entry in details["rows"]]
+    assert all(behind)
+    assert {run for found in behind for run in found} == set(ids)
