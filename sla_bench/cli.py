@@ -24,6 +24,7 @@ app = App(
     help="How much does self-supervised label augmentation (SLA) gain over a baseline?",
     version_flags=["--version"],
     suppress_keyboard_interrupt=False,
+    help_format="plaintext",
     default_parameter=Parameter(
         negative=(),
         show_default=lambda value: ", ".join(map(str, value)) if isinstance(value, list) else value,
