@@ -51,7 +51,8 @@ OptionValue = bool | int | float | str
 class Settings(BaseModel):
     """Immutable settings that know their own short hash."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Built when first used: help and listings need their fields only.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
     def identity(self) -> dict[str, Any]:
         """What makes these settings differ from others."""

@@ -65,6 +65,7 @@ class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+@functools.cache
 def options_model(form: Form) -> type[BaseModel]:
     """The options of `run SCENARIO`: each field of its run and evaluation that has one; axes are lists."""
     fields: dict[str, Any] = {}
