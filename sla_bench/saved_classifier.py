@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from sla_bench.errors import UserError
 from sla_bench.grid import form_of
 from sla_bench.prediction import Classifier
 from sla_bench.registry import SCENARIOS
-from sla_bench.scenarios.base import ANY_TRANSFORM, member_states
+from sla_bench.scenarios.base import ANY_TRANSFORM
+from sla_bench.scenarios.classifier import load_members
 
 WEIGHTS = "model.safetensors"
 
@@ -41,7 +43,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cla
     folder = Path(path)
     folder = folder.parent if folder.name == WEIGHTS else folder
     config, summary = _read_record(folder)
-    build = _builder(config, folder)
+    build_model = _builder(config, folder)
     weights = folder / WEIGHTS
     if not weights.exists():
         raise UserError(
@@ -51,11 +53,9 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cla
     dataset = dataset_named(config.dataset)
     try:
         names, counts = tuple(summary["class_names"]), np.asarray(summary["class_counts"], np.int64)
-        models = []
-        for state in member_states(load_file(weights)):
-            model = build(config, dataset, counts, config.transform or ANY_TRANSFORM, config.seed)
-            model.load_state_dict(state)
-            models.append(model.to(device))
+        transform = config.transform or ANY_TRANSFORM
+        build = functools.partial(build_model, config, dataset, counts, transform, config.seed)
+        models = load_members(load_file(weights), build, device)
         return Classifier(models, names, dataset.properties, config.precision)
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, error) from None

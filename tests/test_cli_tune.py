@@ -95,6 +95,15 @@ def test_a_trial_that_diverges_loses_and_is_not_tried_again(tune, tmp_path):
     assert tune(accuracy=diverging)[1].trained == []
 
 
+def test_where_all_trials_diverge_nothing_is_chosen(tune, tmp_path, capsys):
+    def diverging(config):
+        raise DivergedError("the loss is nan")
+
+    assert tune(accuracy=diverging)[0] == 2
+    assert "every learning rate diverged" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out" / "fewshot" / "tuning.csv").exists()
+
+
 def test_a_trial_that_fails_otherwise_ends_the_command_before_anything_is_chosen(tune, tmp_path):
     def failing(config):
         if config.learning_rate > RATE:

@@ -10,6 +10,7 @@ from cyclopts import App
 from sla_bench.commands.options import Execution
 from sla_bench.commands.run import execute, run_tasks
 from sla_bench.commands.spanning import add_grids
+from sla_bench.errors import UserError
 from sla_bench.grid import Task
 from sla_bench.tuning import Trial, chosen_factor, trials_of, tuned_tasks
 
@@ -32,7 +33,8 @@ def tune(tasks: Sequence[Task], scenario: str, execution: Execution, hint: bool 
         The exit code.
 
     Raises:
-        UserError: a learning rate is given, data are missing or damaged, or nothing can be written.
+        UserError: a learning rate is given, data are missing or damaged, nothing can be written, or all
+            trials of a method diverged.
     """
     from sla_bench.harness.jobs import make_jobs
     from sla_bench.harness.store import Store
@@ -78,7 +80,11 @@ def _say_what_is_open(jobs: Sequence[Any], open_jobs: Sequence[Any]) -> None:
 
 
 def _judge(trials: Sequence[Trial], run_ids: Iterable[str], store: Any) -> list[dict[str, Any]]:
-    """The rows of the tuning file, each group's best marked."""
+    """The rows of the tuning file, each group's best marked.
+
+    Raises:
+        UserError: all trials of a group diverged.
+    """
     from sla_bench.reporting.terminal import label
 
     records = {record.run_id: record for record in store.records()}
@@ -98,6 +104,9 @@ def _judge(trials: Sequence[Trial], run_ids: Iterable[str], store: Any) -> list[
                 "run_id": run_id,
             }
         )
+    for row in rows:
+        if max(accuracies[row["group"]].values()) < 0:
+            raise UserError(f"{row['training']}: every learning rate diverged; nothing is chosen")
     chosen = {group: chosen_factor(found) for group, found in accuracies.items()}
     return [{**row, "chosen": row["factor"] == chosen[row["group"]]} for row in rows]
 

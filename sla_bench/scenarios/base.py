@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -101,7 +101,7 @@ def train_members(
     return Training(state, history, summary)
 
 
-def member_states(state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+def member_states(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """The state dict of each member, from `Training.state`."""
     members: dict[int, dict[str, Tensor]] = {}
     for key, value in state.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 import numpy as np
@@ -20,7 +20,7 @@ from sla_bench.embedding import embed
 from sla_bench.mixing.base import Mix, unmixed
 from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
-from sla_bench.scenarios.base import Member
+from sla_bench.scenarios.base import Member, member_states
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import Checkpoints, GeneratorSource, Progress, autocast, silent, train
 
@@ -60,6 +60,27 @@ def build_classifier(
         )
     backbone.seed_dropout(derive_seed(seed, "dropout"))
     return ClassifierModel(backbone, objective)
+
+
+def load_members(
+    state: Mapping[str, Tensor], build: Callable[[], ClassifierModel], device: str | torch.device
+) -> list[ClassifierModel]:
+    """Return the models of a run with their trained weights, in eval mode.
+
+    Args:
+        state: as `Training.state`.
+        build: makes a model of the run; its weights are replaced.
+        device: where they are wanted.
+
+    Raises:
+        RuntimeError: the weights are those of another model.
+    """
+    models = []
+    for member in member_states(state):
+        model = build().to(device)
+        model.load_state_dict(member)
+        models.append(model.eval())
+    return models
 
 
 def train_classifier(

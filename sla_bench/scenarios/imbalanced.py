@@ -32,12 +32,12 @@ from sla_bench.scenarios.base import (
     Member,
     RunCheckpoints,
     Training,
-    member_states,
     train_members,
 )
 from sla_bench.scenarios.classifier import (
     ClassifierModel,
     build_classifier,
+    load_members,
     single_hits,
     train_classifier,
 )
@@ -204,9 +204,6 @@ def evaluate(
     """
     dataset, data = dataset_named(config.dataset), long_tail(config, data_root)
     test = TestImages(config, data.images.class_names, evaluation.images_per_class, data_root, device)
-    models = []
-    for member in member_states(state):
-        model = build_model(config, dataset, data.counts, evaluation.transform, config.seed).to(device)
-        model.load_state_dict(member)
-        models.append(model.eval())
+    build = functools.partial(build_model, config, dataset, data.counts, evaluation.transform, config.seed)
+    models = load_members(state, build, device)
     return test.evaluate(models, data.groups, list(GROUP_NAMES), progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,12 +30,12 @@ from sla_bench.scenarios.base import (
     Member,
     RunCheckpoints,
     Training,
-    member_states,
     train_members,
 )
 from sla_bench.scenarios.classifier import (
     ClassifierModel,
     build_classifier,
+    load_members,
     single_hits,
     train_classifier,
 )
@@ -205,11 +206,10 @@ def evaluate(
     """
     images, dataset = load_images(config, data_root), dataset_named(config.dataset)
     test = TestImages(config, images.class_names, evaluation.images_per_class, data_root, device)
-    models = []
-    for member in member_states(state):
-        model = build_model(config, dataset, images.class_counts, evaluation.transform, config.seed)
-        model.load_state_dict(member)
-        models.append(model.to(device).eval())
+    build = functools.partial(
+        build_model, config, dataset, images.class_counts, evaluation.transform, config.seed
+    )
+    models = load_members(state, build, device)
     read = test.evaluate(models, _groups(config, images), list(GROUP_NAMES), progress)
     return read if config.ensemble == 1 else _as_ensemble(read, config.ensemble)
 

@@ -58,7 +58,7 @@ class Axis:
         """
         step = _round_step((self.high - self.low) / _TICKS)
         numbers = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
-        return [(self.place(n * step), number(n * step, "+g") if n else "0", n % 2 == 0) for n in numbers]
+        return [(self.place(n * step), number(n * step, "+.12g") if n else "0", n % 2 == 0) for n in numbers]
 
     def whisker(self, row: Mapping[Any, Any]) -> Whisker | None:
         """Return the dot and line of a row of the leaderboard; None where it has no gain."""
