@@ -71,11 +71,11 @@ _LEARN2LEARN_ANIL: dict[str, dict[str, Any]] = {
 
 # Not published: chosen on validation classes of glyphs, so that a run ends in minutes on one core.
 _ANIL_SMALL: dict[str, Any] = {
-    "learner_options": {"inner_steps": 5, "inner_rate": 0.1, "first_order": False, "test_inner_steps": 5}
+    "learner_options": {"inner_steps": 5, "inner_rate": 0.05, "first_order": False, "test_inner_steps": 10}
 }
 _MAML_SMALL: dict[str, Any] = {
     "backbone": "conv4-32",
-    "learner_options": {"inner_steps": 3, "inner_rate": 0.1, "first_order": True, "test_inner_steps": 3},
+    "learner_options": {"inner_steps": 3, "inner_rate": 0.05, "first_order": True, "test_inner_steps": 5},
 }
 
 

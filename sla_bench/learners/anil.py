@@ -32,7 +32,7 @@ class ANIL(FewShotHead):
         self,
         *,
         inner_steps: int = 5,
-        inner_rate: float = 0.1,
+        inner_rate: float = 0.05,
         first_order: bool = False,
         test_inner_steps: int | None = None,
         scale: float = 1.0,
