@@ -1,4 +1,4 @@
-"""Learners with recipes of their own, and pieces that need a library which may be missing; nothing is computed."""
+"""Learners with recipes of their own, and pieces that need a library which may be missing."""
 
 import pytest
 

@@ -17,7 +17,7 @@ pytest.importorskip("learn2learn")
 pytestmark = pytest.mark.learn2learn
 
 CPU = torch.device("cpu")
-TINY = ("steps=2", "validation_episodes=2", "episodes=3", "validation_images=20", "images_per_class=20")
+TINY = ("steps=2", "validation_episodes=2", "episodes=3", "validation_images=20", "images_per_class=6")
 FEW_SHOT = [n for n, e in METHODS.items() if "fewshot" not in e.refused]
 
 
@@ -123,9 +123,8 @@ def test_precision_is_that_of_the_adapted_network(root):
 def test_a_finished_training_is_tested_at_other_shots(root):
     one = task("maml")
     training = train(one, root)
-    again = evaluation_of(
-        one.run, {"shots": 2, "episodes": 4, "queries": 3, "ways": 3}, ["images_per_class=20"]
-    )
+    changes = {"shots": 2, "episodes": 4, "queries": 3, "ways": 3}
+    again = evaluation_of(one.run, changes, ["images_per_class=6"])
     result = evaluate(again, training, root)
     assert result.samples["classes"].shape == (4, 3)
     assert evaluation_of(one.run, {}, []).evaluations[0].episodes == 100
@@ -139,8 +138,8 @@ def test_the_state_is_that_of_backbone_and_head(root):
 
 
 def test_more_inner_steps_change_the_test(root):
-    one = task("maml", "episodes=20")
+    one = task("maml", "episodes=10")
     training = train(one, root)
-    longer = task("maml", "episodes=20", "learner.test_inner_steps=30", "learner.inner_rate=0.5")
+    longer = task("maml", "episodes=10", "learner.test_inner_steps=10", "learner.inner_rate=0.5")
     a, b = evaluate(one, training, root), evaluate(longer, training, root)
     assert not np.array_equal(a.samples["hits/baseline"], b.samples["hits/baseline"])
