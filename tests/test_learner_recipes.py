@@ -2,10 +2,14 @@
 
 import pytest
 
+from sla_bench.commands.options import Execution
+from sla_bench.commands.run import execute
+from sla_bench.errors import UserError
 from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import evaluation_of, options_model, span
 from sla_bench.harness import requirements
 from sla_bench.harness.jobs import Job
+from sla_bench.harness.store import Store
 from sla_bench.registry import LEARNERS
 from sla_bench.reporting.commands import command_of
 from sla_bench.reporting.fewshot_reading import READING
@@ -96,3 +100,22 @@ def test_jobs_that_need_a_missing_library_are_told_and_the_others_are_not_kept(t
     assert "\n" not in first
     monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: object())
     assert requirements.split_by_requirements(jobs) == (jobs, {})
+
+
+def test_a_command_with_nothing_else_ends_with_the_recipe_and_a_grid_goes_on(tmp_path, monkeypatch, capsys):
+    started = []
+
+    def launch(jobs, settings):
+        started.extend(job.run.learner for job in jobs)
+        yield from ()
+
+    monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("sla_bench.commands.run.LAUNCHERS.load", lambda name: launch)
+    jobs = jobs_of(tasks(learner=["maml", "protonet"]), tmp_path)
+    store = Store(tmp_path, "fewshot")
+    (failure,) = execute(jobs, store, Execution(out=tmp_path))
+    assert (failure.job.run.learner, failure.exit_code, started) == ("maml", 2, ["protonet"])
+    assert capsys.readouterr().err.startswith("learner 'maml' needs learn2learn; install it with: pip")
+    with pytest.raises(UserError, match="learner 'maml' needs learn2learn; install it with: pip"):
+        execute(jobs[:1], store, Execution(out=tmp_path))
+    assert started == ["protonet"]
