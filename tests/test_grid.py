@@ -234,6 +234,21 @@ def test_the_subset_follows_the_seed_in_quick_runs_and_is_fixed_in_the_papers():
     assert {t.run.class_order for t in paper} == {"identity"}
 
 
+@pytest.mark.parametrize(
+    ("dataset", "backbone"),
+    [
+        ("cifar10", "resnet32-ldam"),
+        ("cub200", "resnet18"),
+        ("folder:photographs", "resnet18"),
+        ("folder:icons:32", "resnet32-ldam"),
+        ("imagenet_lt", "resnet50"),
+    ],
+)
+def test_paper_budget_takes_the_backbone_that_suits_the_size_of_the_images(dataset, backbone):
+    (task,) = imbalanced(method=["baseline"], budget="paper", dataset=[dataset])
+    assert task.run.backbone == backbone
+
+
 def test_paper_budget_is_ldam_drws_schedule():
     (task,) = imbalanced(method=["baseline"], budget="paper", dataset=["cifar10"])
     run = task.run

@@ -12,6 +12,8 @@ from sla_bench.errors import UserError
 from sla_bench.registry import TRANSFORMS
 
 BUDGETS = ("smoke", "quick", "paper")
+LARGE_IMAGES = 64
+"""From so many pixels on, the paper's backbone of a classifier is a ResNet of ImageNet."""
 
 
 @dataclass(frozen=True)
