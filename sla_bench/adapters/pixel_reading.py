@@ -42,9 +42,10 @@ class PixelReader:
         if self._pixels is None:
             self._pixels = np.empty((self._count, *array.shape[:2], 3), np.uint8)
         if array.shape[:2] != self._pixels.shape[1:3]:
+            own, other = array.shape[:2], self._pixels.shape[1:3]
             raise UserError(
-                f"image {position} has {array.shape[0]} x {array.shape[1]} pixels, another "
-                f"{self._pixels.shape[1]} x {self._pixels.shape[2]}: give the data set a transform that resizes"
+                f"image {position} has {own[0]} x {own[1]} pixels, another {other[0]} x {other[1]}: give the "
+                "data set a transform that resizes"
             )
         self._all_grey = self._all_grey and array.shape[2] == 1
         if array.dtype != np.uint8:
