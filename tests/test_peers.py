@@ -46,6 +46,7 @@ def test_the_recipe_is_the_same_in_the_texts_and_in_tox():
             assert command in text, (file, command)
 
 
+@pytest.mark.slow
 def test_no_module_imports_it_at_top_level(tmp_path):
     (tmp_path / "learn2learn.py").write_text("raise SystemExit('imported')")
     code = (

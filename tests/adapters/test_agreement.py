@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from fixed_models import SMALL_GLYPHS, nearly_equal, our_hits, trained_protonet
+from fixed_models import SMALL_GLYPHS, nearly_equal, our_hits, patterned_images, trained_protonet
 from peer_modules import peer
 from torch.utils.data import DataLoader, Sampler
 
@@ -21,13 +21,13 @@ WAYS, QUERIES, TASKS = 5, 6, 40
 
 
 @pytest.fixture(scope="module", params=["baseline", "sla"])
-def model(request, tmp_path_factory):
-    return trained_protonet(tmp_path_factory.mktemp("glyphs"), request.param)
+def model(request, glyph_root):
+    return trained_protonet(glyph_root, request.param)
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return SMALL_GLYPHS.load("test", "classes", tmp_path_factory.mktemp("glyphs"))
+def images():
+    return patterned_images()
 
 
 @pytest.fixture(params=[1, 5])
@@ -39,7 +39,7 @@ def episodes(request, images):
 def ours(model, images, episodes):
     flat = episodes.flatten(torch.Generator().manual_seed(3))
     hits = our_hits(model, images, SMALL_GLYPHS.properties, flat)
-    assert 0.2 < hits.sum() / (TASKS * WAYS * QUERIES) < 0.98  # trained, and not at the ceiling
+    assert 0.3 < hits.sum() / (TASKS * WAYS * QUERIES) < 0.98  # neither chance nor the ceiling
     return hits
 
 

@@ -21,8 +21,8 @@ NAMES = tuple(DATASETS.arguments["learn2learn"].known)
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return trained_protonet(tmp_path_factory.mktemp("glyphs"))
+def model(glyph_root):
+    return trained_protonet(glyph_root)
 
 
 @pytest.mark.parametrize("name", NAMES)
