@@ -16,11 +16,15 @@ from sla_bench.errors import UserError, nearest, unknown
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a piece lives (`"module:attribute"`), what it is in a few words, and the options it takes."""
+    """Where a piece lives (`"module:attribute"`), what it is in a few words, and the options it takes.
+
+    `needs_learn2learn`: it works where that library is installed, which is optional (`peers.py`).
+    """
 
     target: str
     summary: str
     options: tuple[str, ...] = ()
+    needs_learn2learn: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,18 @@ class ScenarioEntry(Entry):
 
 @dataclass(frozen=True)
 class LearnerEntry(Entry):
-    """A few-shot head; `trains_at_test_shots`: its training shots are the test's unless told otherwise."""
+    """A few-shot head.
+
+    Args:
+        trains_at_test_shots: its training shots are the test's unless told otherwise.
+        adapts_network: it takes the network, and images for embeddings.
+        recipe: what it changes in a budget, a function `(budget, data set) -> field -> value`; empty where
+            that is nothing.
+    """
 
     trains_at_test_shots: bool = False
+    adapts_network: bool = False
+    recipe: str = ""
 
 
 @dataclass(frozen=True)
@@ -233,6 +246,7 @@ LAUNCHERS = Registry(
     },
 )
 
+_INNER_LOOP = ("inner_steps", "inner_rate", "first_order", "test_inner_steps", "scale")
 LEARNERS = Registry(
     "learner",
     {
@@ -249,6 +263,23 @@ LEARNERS = Registry(
             "sla_bench.learners.svm:SVMHead",
             "multi-class SVM, solved per episode",
             ("C", "regularization", "scale"),
+        ),
+        "anil": LearnerEntry(
+            "sla_bench.learners.anil:ANIL",
+            "gradient steps on a linear classifier",
+            _INNER_LOOP,
+            needs_learn2learn=True,
+            trains_at_test_shots=True,
+            recipe="sla_bench.forms.gradient_based:anil",
+        ),
+        "maml": LearnerEntry(
+            "sla_bench.learners.maml:MAML",
+            "gradient steps on the whole network",
+            _INNER_LOOP,
+            needs_learn2learn=True,
+            trains_at_test_shots=True,
+            adapts_network=True,
+            recipe="sla_bench.forms.gradient_based:maml",
         ),
     },
 )
@@ -330,6 +361,24 @@ BACKBONES = Registry(
         ),
         "resnet50": Entry(
             "sla_bench.backbones.torchvision_resnet:resnet50", "torchvision's ResNet-50, large images"
+        ),
+        "l2l-cnn4": Entry(
+            "sla_bench.backbones.learn2learn_networks:cnn4",
+            "learn2learn's CNN4, 64 channels",
+            ("channels",),
+            needs_learn2learn=True,
+        ),
+        "l2l-resnet12": Entry(
+            "sla_bench.backbones.learn2learn_networks:resnet12",
+            "learn2learn's ResNet-12, average pooled",
+            ("avg_pool", "drop_rate", "block_size"),
+            needs_learn2learn=True,
+        ),
+        "l2l-wrn28": Entry(
+            "sla_bench.backbones.learn2learn_networks:wrn28",
+            "learn2learn's wide ResNet-28-10",
+            ("drop_rate",),
+            needs_learn2learn=True,
         ),
     },
 )

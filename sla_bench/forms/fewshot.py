@@ -116,7 +116,10 @@ def _check(run: RunConfig, evaluation: EvalConfig) -> None:
 
 def _relative_images(run: RunConfig) -> float:
     assert isinstance(run, FewShotRun)
-    episode = run.train_ways * (run.train_shots + run.train_queries)
+    passes = 1
+    if LEARNERS[run.learner].adapts_network:
+        passes += int(run.learner_options.get("inner_steps", 0))
+    episode = run.train_ways * (passes * run.train_shots + run.train_queries)
     return float(run.steps * run.batch_episodes * episode)
 
 
