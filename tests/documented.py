@@ -55,7 +55,7 @@ def check_command(words):
                 values["method"] = [*values["method"], "controls"]
             assert span(form, values, given.get("set_") or []), words
         else:
-            assert tasks_of_file(ROOT / given["file"], True, elsewhere=(*Execution.model_fields, "yes")), words
+            assert tasks_of_file(ROOT / given["file"], True, (*Execution.model_fields, "yes")), words
     if words[:1] == ["datasets"] and given.get("name", "NAME") != "NAME":
         DATASETS.check(given["name"])
     assert command
