@@ -13,19 +13,20 @@ from sla_bench.registry import DATASETS, SCENARIOS
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 _COMMAND = re.compile(r"python3? -m sla_bench\b([^\n`]*)")
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page, language=""):
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    # One expression for all languages: else the end of a block is taken for the beginning of the next.
+    return [text for name, text in _BLOCK.findall(page.read_text()) if name == language]
 
 
 def commands(page):
     """The words behind `python -m sla_bench` of each command, in blocks and in running text."""
-    text = page.read_text().replace("\\\n", " ")
     # In a paragraph a command may be broken into lines as any sentence is.
-    inline = [match.replace("\n", " ") for match in re.findall(r"`(python -m sla_bench [^`]+)`", text)]
-    fenced = [line for block in re.findall(r"^```\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-              for line in block.splitlines()]  # fmt: skip
+    prose = _BLOCK.sub("", page.read_text())
+    inline = [match.replace("\n", " ") for match in re.findall(r"`(python -m sla_bench [^`]+)`", prose)]
+    fenced = [line for text in blocks(page) for line in text.replace("\\\n", " ").splitlines()]
     found = [match[1] for line in (*inline, *fenced) for match in _COMMAND.finditer(line)]
     words = [shlex.split(command.partition("&&")[0], comments=True) for command in found]
     return [w for w in words if "..." not in w]

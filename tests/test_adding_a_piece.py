@@ -73,6 +73,7 @@ def python(folder, *arguments):
 def test_the_checks_of_the_page_hold_and_its_commands_can_be_parsed(copy):
     folder, checks = copy
     assert len(checks) == 4
+    assert len(commands(PAGE)) >= 4
     script = [
         "import sys, documented, sla_bench",
         f"assert sla_bench.__file__.startswith({str(folder)!r}), sla_bench.__file__",
