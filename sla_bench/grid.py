@@ -80,7 +80,7 @@ def options_model(form: Form) -> type[BaseModel]:
             filled_in = has(info, FromBudget) or has(info, FromDataset)
             if has(info, Axis):
                 kind, default = list[kind], ([] if filled_in or has(info, Adds) else [default])
-            elif filled_in:
+            elif filled_in or default is None:
                 kind, default = Optional[kind], None  # noqa: UP045
             if name == "method":
                 default = list(form.default_methods)

@@ -147,6 +147,9 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
             raise unknown(self.kind, name, self._entries)
         return self._entries[base]
 
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.partition(":")[0] in self._entries
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
