@@ -174,7 +174,7 @@ def compare(backbone: str, count: int) -> None:
 
 
 def serve(pipe: Connection, candidates: Mapping[str, Build]) -> None:
-    """Train the candidates a step at a time, as the pipe asks: (name, threads) in, seconds (data, all) out."""
+    """Train the candidates a step at a time, as asked: (name, threads) in, (data, all) seconds out."""
     torch.set_num_threads(1)
     trainings = {name: build() for name, build in candidates.items()}
     while (asked := pipe.recv()) is not None:

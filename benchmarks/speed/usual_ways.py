@@ -126,7 +126,8 @@ def learn2learn_tasks(
         task_transforms.ConsecutiveLabels(known),
     ]
     if episodes is not None:
-        steps[0] = _Given(episodes, DataDescription)
+        # Those are sorted by way, so that there is nothing to sort by class.
+        steps = [_Given(episodes, DataDescription), *steps[1:3]]
     return iter(TaskDataset(known, task_transforms=steps).sample, None)
 
 
