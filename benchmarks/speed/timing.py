@@ -17,13 +17,13 @@ def interleaved(
 ) -> dict[str, np.ndarray]:
     """Run the candidates in turn, in every other round in the opposite order.
 
-    The first round warms up; it counts only for a candidate that was too slow for a second one.
+    The first round warms up; it counts only for a candidate that takes as long as `limit`.
 
     Args:
         candidates: name -> what to time.
         rounds: how often each is timed.
         seconds: in a round a candidate is run again until so many have passed.
-        limit: a candidate whose runs have taken so many seconds in all is not run again.
+        limit: a candidate whose runs, without the first, have taken so many seconds in all is not run again.
 
     Returns:
         Name -> milliseconds per unit of work, one value per round, at least one.
@@ -35,7 +35,7 @@ def interleaved(
             if taken[name] and spent[name] >= limit:
                 continue
             passed, done = _run(candidates[name], seconds)
-            spent[name] += passed
+            spent[name] += passed if turn or passed >= limit else 0.0
             taken[name].append(1e3 * passed / done)
     return {name: np.array(values[1:] or values) for name, values in taken.items()}
 

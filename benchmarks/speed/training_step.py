@@ -17,8 +17,10 @@ bf16 with float32, loss only; bf16 is left out where the processor does not comp
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -177,10 +179,13 @@ def serve(pipe: Connection, candidates: Mapping[str, Build]) -> None:
     """Train the candidates a step at a time, as asked: (name, threads) in, (data, all) seconds out."""
     torch.set_num_threads(1)
     trainings = {name: build() for name, build in candidates.items()}
-    while (asked := pipe.recv()) is not None:
-        name, threads = asked
-        torch.set_num_threads(threads)
-        pipe.send(trainings[name].step())
+    pipe.send("ready")
+    # Until the one who asks is gone.
+    with contextlib.suppress(EOFError):
+        while True:
+            name, threads = pipe.recv()
+            torch.set_num_threads(threads)
+            pipe.send(trainings[name].step())
 
 
 def start(candidates: Mapping[str, Build]) -> Connection:
@@ -188,15 +193,20 @@ def start(candidates: Mapping[str, Build]) -> Connection:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     context.Process(target=serve, args=(theirs, candidates), daemon=True).start()
+    ours.recv()
     return ours
 
 
 def start_both(plain: Mapping[str, Build], ours: Mapping[str, Build]) -> dict[str, Connection]:
     """Start a process that leaves the C library as it is, and one that keeps freed memory: name -> pipe."""
-    # Set in the environment already, the plain process would keep memory too.
+    before = dict(os.environ)
     first = start(plain)
     let_workers_keep_memory()
-    return dict.fromkeys(ours, start(ours)) | dict.fromkeys(plain, first)
+    second = start(ours)
+    # The next plain process would keep memory too.
+    os.environ.clear()
+    os.environ.update(before)
+    return dict.fromkeys(ours, second) | dict.fromkeys(plain, first)
 
 
 def print_ratios(medians: dict[str, float]) -> None:
@@ -238,8 +248,6 @@ def main() -> None:
         for name, pipe in pipes.items():
             pipe.send((name, 1))
             steps[name][row] = pipe.recv()
-    for pipe in set(pipes.values()):
-        pipe.send(None)
     # The first step of each allocates what the others use again.
     steps = {name: seconds[1:] for name, seconds in steps.items()}
     medians = {name: float(np.median(seconds[:, 1])) for name, seconds in steps.items()}

@@ -68,14 +68,14 @@ def topic(missing: Collection[str], sizes: Sequence[Size] = FULL) -> Topic:
         f"{WAYS}-way {SHOTS}-shot {QUERIES}-query test episodes of prototypical networks, {SIZE} px; "
         "with fewer than 10,000 episodes there are fewer images in proportion (12,000). Ours embeds each "
         f"image once: its time is that of all embeddings and all episodes, per episode. {PER_EPISODE!r} "
-        "takes its images from our tensors; the libraries run their own evaluation code with their own loaders. "
+        "takes its images from our tensors; the libraries run their own evaluation code and loaders. "
         f"Difference: of the logits of {CHECKED} episodes, relative to the largest; predictions and "
         "accuracies are identical.",
         [comparison(size, missing) for size in sizes],
         {
-            "learn2learn, M = 4": "knows no views of an image",
-            "easyfsl, M = 4": "knows no views of an image",
-            "qpth": "a solver",
+            "learn2learn": "knows no views of an image (M = 4)",
+            "easyfsl": "knows no views of an image (M = 4)",
+            "qpth": "solves what heads need, see there",
         },
     )
 

@@ -35,10 +35,10 @@ def topic(missing: Collection[str], data: LabeledImages | None = None) -> Topic:
         f"{shape.ways}-way {shape.shots}-shot {shape.queries}-query episodes from {len(data):,} images of "
         f"{sampler.SIZE} px in memory to normalised float batches; ours draws {DRAWN_AT_ONCE} at a time, the "
         f"libraries' loaders work in the process itself. {sampler.LOOP!r} is what MetaOptNet's loader does. "
-        "Difference: largest of normalised pixels, of ours from torchvision's functions under the same random "
-        "parameters; of the libraries' batches without augmentation, from ours of the same images.",
+        "Difference: largest of normalised pixels; of ours from torchvision's functions under the same "
+        "random parameters, of the others' batches, without augmentation, from ours of the same images.",
         [comparison(name, data, properties, missing) for name, properties in sampler.SETTINGS.items()],
-        {"qpth": "a solver"},
+        {"qpth": "solves what heads need, see there"},
     )
 
 

@@ -35,7 +35,7 @@ def topic(largest: int = LARGEST) -> Topic:
         "long-tail data",
         "batch",
         f"Batches of {BATCH} images of {PROPERTIES.size} px, {CLASSES} classes of {largest:,} images and "
-        f"fewer, ratio {RATIO}; crop, flip, normalisation; a run is an epoch. As LDAM-DRW does it: a data set of "
+        f"fewer, ratio {RATIO}; crop, flip, normalisation; a run is an epoch. As in LDAM-DRW: a data set of "
         "torchvision, PIL, and a shuffling DataLoader, which works in the process itself on one thread and "
         "in as many workers as there are threads otherwise. Difference: largest of normalised pixels, of the "
         "subset as it is and of a batch under the same random parameters; the chosen images are identical.",
@@ -43,7 +43,7 @@ def topic(largest: int = LARGEST) -> Topic:
         {
             "learn2learn": "has no long-tailed data",
             "easyfsl": "has no long-tailed data",
-            "qpth": "a solver",
+            "qpth": "solves what heads need, see there",
         },
     )
 
