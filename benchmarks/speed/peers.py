@@ -29,7 +29,7 @@ from benchmarks.speed.peer_comparison import (
     fewshot_heads,
     long_tail,
 )
-from benchmarks.speed.peer_comparison.measured import Effort, Row, absent, measure
+from benchmarks.speed.peer_comparison.measured import Effort, Row, absent, failures, measure
 from benchmarks.speed.peer_comparison.picture import bars_of, speed_figure
 from benchmarks.speed.peer_comparison.tables import csv_text, markdown_text
 from benchmarks.speed.peer_comparison.topics import Topic, missing_peers
@@ -60,12 +60,20 @@ def compare(names: Collection[str], threads: Collection[int], quick: bool) -> tu
     for name in names:
         _tell(f"checking that results are equal: {name}")
         topics += TOPICS[name](missing, quick)
+    _tell("checking that results are equal on several threads")
+    failed = {
+        (topic.what, comparison.setting, count): failures(comparison, count) if count > 1 else {}
+        for topic in topics
+        for comparison in topic.comparisons
+        for count in threads
+    }
     rows: list[Row] = []
     for topic in topics:
         for comparison in topic.comparisons:
             for count in threads:
                 _tell(f"{topic.what}, {comparison.setting}, threads: {count}")
-                rows += measure(topic, comparison, count, QUICK if quick else FULL)
+                wrong = failed[topic.what, comparison.setting, count]
+                rows += measure(topic, comparison, count, QUICK if quick else FULL, wrong)
         rows += absent(topic)
     return rows, topics
 

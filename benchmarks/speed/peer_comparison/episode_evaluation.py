@@ -35,8 +35,8 @@ class Size(NamedTuple):
 
 FULL = (
     Size("conv4", 1, 12_000, 10_000),
-    Size("conv4", 4, 3_000, 2_500),
-    Size("resnet12", 1, 1_200, 1_000),
+    Size("conv4", 4, 1_800, 1_500),
+    Size("resnet12", 1, 600, 500),
 )
 QUICK = (Size("conv4", 1, 1_200, 1_000), Size("conv4", 4, 600, 500))
 

@@ -97,6 +97,14 @@ class OurTraining(EpisodeTraining):
 class Learn2learnTraining(EpisodeTraining):
     """As the example of learn2learn trains."""
 
+    def __init__(self, backbone: str) -> None:
+        # The import takes longer than many steps.
+        with contextlib.redirect_stderr(io.StringIO()):
+            from learn2learn.nn import PrototypicalClassifier
+
+        super().__init__(backbone)
+        self.classifier = PrototypicalClassifier
+
     def draw(self) -> Iterator[Episode]:
         """Its task data set, and its way to choose the supports."""
         adapts = (torch.arange(SHAPE.shots + SHAPE.queries) < SHAPE.shots).repeat(SHAPE.ways)
@@ -105,11 +113,8 @@ class Learn2learnTraining(EpisodeTraining):
 
     def scores(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         """-d^2 by its classifier, supports and queries through the network together."""
-        with contextlib.redirect_stderr(io.StringIO()):
-            from learn2learn.nn import PrototypicalClassifier
-
         features = self.network(torch.cat([support, query]))
-        return PrototypicalClassifier(features[: len(support)], labels)(features[len(support) :])
+        return self.classifier(features[: len(support)], labels)(features[len(support) :])
 
     def as_ours(self, scores: Tensor) -> Tensor:
         """Divided by the length of an embedding."""
@@ -119,6 +124,12 @@ class Learn2learnTraining(EpisodeTraining):
 class EasyfslTraining(EpisodeTraining):
     """As the notebook of easyfsl on episodic training does."""
 
+    def __init__(self, backbone: str) -> None:
+        from easyfsl.methods import PrototypicalNetworks
+
+        super().__init__(backbone)
+        self.model = PrototypicalNetworks(self.network)
+
     def draw(self) -> Iterator[Episode]:
         """Its loader."""
         for episode in easyfsl_loader(TorchvisionImages(self.data, PROPERTIES), SHAPE):
@@ -126,11 +137,8 @@ class EasyfslTraining(EpisodeTraining):
 
     def scores(self, support: Tensor, labels: Tensor, query: Tensor) -> Tensor:
         """-d by its prototypical networks, supports and queries apart."""
-        from easyfsl.methods import PrototypicalNetworks
-
-        model = PrototypicalNetworks(self.network)
-        model.process_support_set(support, labels)
-        return model(query)
+        self.model.process_support_set(support, labels)
+        return self.model(query)
 
     def as_ours(self, scores: Tensor) -> Tensor:
         """Squared, and divided by the length of an embedding."""

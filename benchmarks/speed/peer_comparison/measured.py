@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any, NamedTuple
 
@@ -49,19 +50,31 @@ class Effort(NamedTuple):
     limit: float
 
 
-def measure(topic: Topic, comparison: Comparison, threads: int, effort: Effort) -> list[Row]:
-    """Time the implementations of a setting in turn, on so many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+def failures(comparison: Comparison, threads: int) -> dict[str, str]:
+    """Implementation -> what is wrong with it on so many threads, for those that agreed on one."""
+    found = {}
+    with threads_set(threads):
+        for name, each in comparison.implementations.items():
+            try:
+                agrees, reason = each.agrees(), "another result than on one"
+            except RuntimeError as error:
+                agrees, reason = False, str(error).partition(". ")[0]
+            if not agrees:
+                found[name] = f"fails on {threads} threads: {reason}"
+    return found
+
+
+def measure(
+    topic: Topic, comparison: Comparison, threads: int, effort: Effort, failed: Mapping[str, str]
+) -> list[Row]:
+    """Time the implementations of a setting in turn, on so many threads; those that `failed` get a note."""
     load = os.getloadavg()[0]
-    try:
-        runs = {name: each.run for name, each in comparison.implementations.items()}
-        times = interleaved(runs, *effort)
-    finally:
-        torch.set_num_threads(before)
+    working = {name: each for name, each in comparison.implementations.items() if name not in failed}
+    with threads_set(threads):
+        times = interleaved({name: each.run for name, each in working.items()}, *effort)
     _, ours, _ = quartiles(times[OURS])
     rows = []
-    for name, each in comparison.implementations.items():
+    for name, each in working.items():
         low, median, high = quartiles(times[name])
         rows.append(
             _row(
@@ -79,7 +92,20 @@ def measure(topic: Topic, comparison: Comparison, threads: int, effort: Effort) 
                 load=round(load, 2),
             )
         )
+    for name, note in failed.items():
+        rows.append(_row(topic, setting=comparison.setting, threads=threads, implementation=name, note=note))
     return rows
+
+
+@contextlib.contextmanager
+def threads_set(threads: int) -> Iterator[None]:
+    """So many threads of torch inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def absent(topic: Topic) -> Iterator[Row]:

@@ -60,7 +60,8 @@ def markdown_text(rows: Sequence[Row], about: Mapping[str, str], notes: Iterable
 def cells_of(row: Row) -> list[str]:
     """One line of a table."""
     if row["median_ms"] is None:
-        return ["(not compared)", "", row["implementation"], row["note"], "", "", "", ""]
+        place = [row["setting"] or "(not compared)", str(row["threads"] or "")]
+        return [*place, row["implementation"], row["note"], "", "", "", ""]
     return [
         row["setting"],
         str(row["threads"]),

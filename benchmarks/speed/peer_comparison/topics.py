@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.speed.timing import Candidate
@@ -13,6 +13,10 @@ from benchmarks.speed.timing import Candidate
 OURS = "sla_bench"
 PEERS = {"learn2learn": "learn2learn", "easyfsl": "easyfsl", "qpth": "qpth.qp"}
 """Library -> the module that has to be there."""
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,14 @@ class Implementation:
         run: does some of it.
         package: the installed package whose version is recorded.
         difference: of its result from ours, checked to be small; what it measures is said by the topic.
+        agrees: whether its result is right on the threads that are set now; it may also raise a
+            RuntimeError. For those that can go wrong on several.
     """
 
     run: Candidate
     package: str
     difference: float
+    agrees: Callable[[], bool] = _always
 
 
 @dataclass(frozen=True)
