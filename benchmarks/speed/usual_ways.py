@@ -114,7 +114,7 @@ def learn2learn_tasks(
         Images float (W*(K+Q), 3, H, W), class after class, and their labels; the given episodes for ever.
     """
     with contextlib.redirect_stderr(io.StringIO()):
-        from learn2learn.data import DataDescription, MetaDataset, TaskDataset
+        from learn2learn.data import DataDescription, MetaDataset, Taskset
         from learn2learn.data import transforms as task_transforms
 
     labels = dict(enumerate(images.get_labels()))
@@ -128,7 +128,7 @@ def learn2learn_tasks(
     if episodes is not None:
         # Those are sorted by way, so that there is nothing to sort by class.
         steps = [_Given(episodes, DataDescription), *steps[1:3]]
-    return iter(TaskDataset(known, task_transforms=steps).sample, None)
+    return iter(Taskset(known, task_transforms=steps).sample, None)
 
 
 class _Given:

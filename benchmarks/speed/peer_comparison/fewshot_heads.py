@@ -98,7 +98,8 @@ def topic(
             "ridge": "Explicit inverse as in R2-D2, qpth as in MetaOptNet. Ours solves in double. ",
         }[kind]
         + "On several threads qpth fails where the batched LU factorisation of torch does "
-        "(pytorch/pytorch#142815). Difference: of the logits of one task in double, relative to the largest; gradients within "
+        "(pytorch/pytorch#142815). Difference: of the logits of one task in double, relative to the "
+        "largest; gradients within "
         f"{heads.TOLERANCES[kind][1]:.0e}.",
         comparisons,
         ABSENT[kind],

@@ -12,11 +12,13 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from matplotlib.transforms import blended_transform_factory
 
 from benchmarks.speed.peer_comparison.measured import Row
-from benchmarks.speed.peer_comparison.tables import number
-from benchmarks.speed.peer_comparison.topics import OURS
+from benchmarks.speed.peer_comparison.topics import OURS, PEERS
 from sla_bench.reporting import class_axes, style
 
 SETTING_INCHES, NAME_INCHES = 1.12, 0.98
+# Libraries have colours of their own; ways that are nobody's in particular are grey.
+COLOURS = dict(zip(PEERS, style.COLOURS, strict=False))
+OTHER_WAYS = "#999999"
 _NUMBER_INCHES = 0.36
 _AXIS = 0.36
 
@@ -35,8 +37,6 @@ def speed_figure(rows: Sequence[Row]) -> Figure:
         rows: as `measure` makes them; at least one other than ours.
     """
     bars = bars_of(rows)
-    names = list(dict.fromkeys(row["implementation"] for row in bars))
-    colours = dict(zip(names, style.COLOURS, strict=False))
     lines = _lines_of(bars)
     note = _note(rows, bars)
     with style.styled():
@@ -54,7 +54,7 @@ def speed_figure(rows: Sequence[Row]) -> Figure:
         )
         _axis(axes, rows, lines.count)
         for place, row in zip(lines.bars, bars, strict=True):
-            _bar(axes, place, row, colours.get(row["implementation"], style.GREY))
+            _bar(axes, place, row, COLOURS.get(row["implementation"], OTHER_WAYS))
         for row in rows:
             if (match := _same(row, bars)) is not None and row["threads"] != bars[0]["threads"]:
                 axes.vlines(
@@ -132,8 +132,12 @@ def _bar(axes: Axes, place: float, row: Row, colour: str) -> None:
 
 
 def number_of(ratio: float) -> str:
-    """Two digits, all of those before the point."""
-    return f"{ratio:,.0f}" if ratio >= 10 else number(ratio)[:3]
+    """Two digits, or all of those before the point.
+
+    >>> number_of(0.389), number_of(2.36), number_of(1226.4)
+    ('0.39', '2.4', '1,226')
+    """
+    return f"{ratio:,.{2 if ratio < 1 else 1 if ratio < 10 else 0}f}"
 
 
 def _left(axes: Axes, texts: Sequence[tuple[float, str]], bold: bool = False) -> None:

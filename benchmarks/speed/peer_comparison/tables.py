@@ -80,6 +80,5 @@ def number(value: float) -> str:
     >>> number(0.01234), number(3.456), number(51234.5)
     ('0.0123', '3.46', '51,234')
     """
-    if value >= 100:
-        return f"{value:,.0f}"
-    return f"{value:#.3g}"
+    exponent = int(f"{value:.2e}".partition("e")[2])
+    return f"{value:,.{max(0, 2 - exponent)}f}"
