@@ -35,7 +35,7 @@ from benchmarks.speed.timing import interleaved
 from sla_bench.datasets.base import LabeledImages
 from sla_bench.reporting import style
 
-QUICKLY = Effort(rounds=3, seconds=0.0, limit=60.0)
+QUICKLY = Effort(rounds=3, seconds=0.0, limit=60.0, once=60.0)
 
 
 class Clock:
@@ -77,9 +77,11 @@ def test_a_time_is_a_mean_over_as_long_as_was_asked(clock):
 
 
 def test_what_is_slow_is_not_run_until_the_end(clock):
-    candidates = {"slow": clock.worker("slow", 7.0), "medium": clock.worker("medium", 4.0)}
-    times = interleaved({**candidates, "fast": clock.worker("fast", 0.5)}, rounds=5, limit=6.0)
-    assert {name: len(values) for name, values in times.items()} == {"slow": 1, "medium": 2, "fast": 5}
+    seconds = {"very slow": 9.0, "slow": 7.0, "medium": 4.0, "fast": 0.5}
+    candidates = {name: clock.worker(name, each) for name, each in seconds.items()}
+    times = interleaved(candidates, rounds=5, limit=6.0, once=8.0)
+    assert {n: len(v) for n, v in times.items()} == {"very slow": 1, "slow": 1, "medium": 2, "fast": 5}
+    assert {n: clock.worked.count(n) for n in seconds} == {"very slow": 1, "slow": 2, "medium": 3, "fast": 6}
 
 
 def topic_of(clock, ours=0.004, theirs=0.1, threads_matter=False):
