@@ -47,9 +47,18 @@ class ScenarioEntry(Entry):
 
 @dataclass(frozen=True)
 class LearnerEntry(Entry):
-    """A few-shot head; `trains_at_test_shots`: its training shots are the test's unless told otherwise."""
+    """A few-shot head.
+
+    Args:
+        trains_at_test_shots: its training shots are the test's unless told otherwise.
+        trains_on: what its backbone is trained on: episodes, with the head; or the classes of the training
+            split, with the method's classifier, where the head has no part in it.
+        centred: the mean embedding of the training classes is subtracted before it is called.
+    """
 
     trains_at_test_shots: bool = False
+    trains_on: Literal["episodes", "classes"] = "episodes"
+    centred: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,6 +216,24 @@ LEARNERS = Registry(
             "sla_bench.learners.svm:SVMHead",
             "multi-class SVM, solved per episode",
             ("C", "regularization", "scale"),
+        ),
+        "simpleshot": LearnerEntry(
+            "sla_bench.learners.simpleshot:SimpleShot",
+            "backbone of a classifier; nearest class mean, centred and normalised",
+            trains_on="classes",
+            centred=True,
+        ),
+        "cosine": LearnerEntry(
+            "sla_bench.learners.cosine:CosineHead",
+            "backbone of a classifier; Baseline++, cosines fitted by gradient steps",
+            ("epochs", "learning_rate", "weight_decay", "scale"),
+            trains_on="classes",
+        ),
+        "finetune": LearnerEntry(
+            "sla_bench.learners.finetune:LogisticHead",
+            "backbone of a classifier; logistic regression on the support",
+            ("C",),
+            trains_on="classes",
         ),
     },
 )

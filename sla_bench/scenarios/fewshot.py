@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ from sla_bench.scenarios.base import (
     member_states,
     train_members,
 )
+from sla_bench.scenarios.base_classes import BaseClasses, train_on_classes
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import (
     Checkpoints,
@@ -76,7 +79,9 @@ def build_model(
             dataset.properties.size, **config.backbone_options
         )
         head = LEARNERS.load(config.learner)(**config.learner_options)
-        view_head = objective.view_head(backbone.num_features)
+        # A classifier of the training classes has heads of its own, which the test has no use for.
+        on_episodes = LEARNERS[config.learner].trains_on == "episodes"
+        view_head = objective.view_head(backbone.num_features) if on_episodes else None
     backbone.seed_dropout(derive_seed(seed, "dropout"))
     return EpisodicModel(backbone, head, view_head)
 
@@ -94,15 +99,22 @@ class EpisodeReader:
         dataset: gives their normalisation.
         per_class: only the first so many images of each class; None means all.
         device: where to compute.
+        base: the mean embedding of these, for each view, is subtracted from all embeddings.
     """
 
     def __init__(
-        self, images: LabeledImages, dataset: Dataset, per_class: int | None, device: torch.device
+        self,
+        images: LabeledImages,
+        dataset: Dataset,
+        per_class: int | None,
+        device: torch.device,
+        base: BaseClasses | None = None,
     ) -> None:
         self.index = torch.from_numpy(first_images(images.labels, per_class))
         self.labels = torch.from_numpy(images.labels)[self.index]
         self.batches = ImageBatches(images, dataset.properties, device=device)
         self.device = device
+        self.base = base
 
     def embeddings(
         self,
@@ -112,7 +124,7 @@ class EpisodeReader:
         progress: Progress = silent,
     ) -> Tensor:
         """Embed every image in all views of the transformation, or (None) as it is: (N, M, D)."""
-        return embed(
+        embeddings = embed(
             model.backbone,
             self.batches,
             self.index,
@@ -121,6 +133,9 @@ class EpisodeReader:
             device=self.device,
             progress=lambda done, total: progress("embedding", done, total),
         )
+        if self.base is not None:
+            embeddings -= self.base.mean_embeddings(model.backbone, transform, precision)
+        return embeddings
 
     def hits(
         self,
@@ -185,8 +200,13 @@ def run(
     objective = build_objective(config, config.transform or ANY_TRANSFORM)
     images = load_images(config, "train", data_root)
     labels, batches = images.labels, ImageBatches(images, dataset.properties, device=device)
+    learner = LEARNERS[config.learner]
     validation = EpisodeReader(
-        load_images(config, "val", data_root), dataset, config.validation_images, device
+        load_images(config, "val", data_root),
+        dataset,
+        config.validation_images,
+        device,
+        BaseClasses(images, batches) if learner.centred else None,
     )
 
     way_factor = objective.num_views if METHODS[config.method].way_factor else 1
@@ -194,11 +214,16 @@ def run(
     views = objective.copies * (objective.num_views if objective.trains_on_views else 1)
     images_per_step = config.train_ways * way_factor * per_way * views
 
+    accuracy_of = _validation(config, objective, validation)
+
     def train_one(seed: int, own: Checkpoints | None) -> Member:
         model = build_model(config, dataset, objective, seed).to(device)
-        result = _train_member(config, objective, model, labels, batches, validation, seed, progress, own)
-        images = config.steps * objective.step_factor * images_per_step
-        return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
+        validate = partial(accuracy_of, model)
+        if learner.trains_on == "classes":
+            return train_on_classes(config, model, images, dataset, batches, validate, seed, progress, own)
+        result = _train_member(config, objective, model, labels, batches, validate, seed, progress, own)
+        passed = config.steps * objective.step_factor * images_per_step
+        return Member(result, passed, sum(p.numel() for p in model.parameters()), objective.members)
 
     training = train_members(config.seed, train_one, checkpoints)
     best = pd.DataFrame(training.history).groupby("member")["val_accuracy"].max()
@@ -212,7 +237,7 @@ def _train_member(
     model: EpisodicModel,
     labels: np.ndarray,
     batches: ImageBatches,
-    validation: EpisodeReader,
+    validate: Callable[[], float],
     seed: int,
     progress: Progress,
     checkpoints: Checkpoints | None,
@@ -227,7 +252,7 @@ def _train_member(
         views=views if method.pools_views else 1,
     )
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
-    device = validation.device
+    device = batches.device
 
     def features_of(index: Tensor, view_of_way: Tensor) -> Tensor:
         shape = index.shape
@@ -253,24 +278,6 @@ def _train_member(
         )
         return objective.loss(features, model.head, config.label_smoothing, model.view_head)
 
-    episodes = test_episodes(
-        validation.labels,
-        ways=config.train_ways,
-        shots=config.val_shots,
-        queries=VALIDATION_QUERIES,
-        count=config.validation_episodes,
-        seed=derive_seed("validation"),
-    )
-
-    row = objective.selection_row
-    reads_views = objective.rows[row].support > objective.members
-
-    def validate() -> float:
-        transform = objective.transform if reads_views else None
-        embeddings = validation.embeddings(model, transform, config.precision)
-        hits = validation.hits([model], [embeddings], objective, episodes, [row])[row]
-        return float(hits.double().mean()) / VALIDATION_QUERIES
-
     model.to(memory_format=torch.channels_last)
     return train(
         model,
@@ -288,6 +295,30 @@ def _train_member(
             "dropout": GeneratorSource(model.backbone.generator),
         },
     )
+
+
+def _validation(
+    config: FewShotRun, objective: EpisodeObjective, reader: EpisodeReader
+) -> Callable[[EpisodicModel], float]:
+    """Return what reads a model on the validation episodes: accuracy in 0..1 of the selecting read-off."""
+    episodes = test_episodes(
+        reader.labels,
+        ways=config.train_ways,
+        shots=config.val_shots,
+        queries=VALIDATION_QUERIES,
+        count=config.validation_episodes,
+        seed=derive_seed("validation"),
+    )
+    row = objective.selection_row
+    reads_views = objective.rows[row].support > objective.members
+
+    def accuracy(model: EpisodicModel) -> float:
+        transform = objective.transform if reads_views else None
+        embeddings = reader.embeddings(model, transform, config.precision)
+        hits = reader.hits([model], [embeddings], objective, episodes, [row])[row]
+        return float(hits.double().mean()) / VALIDATION_QUERIES
+
+    return accuracy
 
 
 def evaluate(
@@ -317,8 +348,12 @@ def evaluate(
     """
     dataset = dataset_named(config.dataset)
     objective = build_objective(config, evaluation.transform)
+    base = None
+    if LEARNERS[config.learner].centred:
+        training = load_images(config, "train", data_root)
+        base = BaseClasses(training, ImageBatches(training, dataset.properties, device=device))
     reader = EpisodeReader(
-        load_images(config, "test", data_root), dataset, evaluation.images_per_class, device
+        load_images(config, "test", data_root), dataset, evaluation.images_per_class, device, base
     )
     setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
     count = max(evaluation.episodes, evaluation.jackknife_episodes)
