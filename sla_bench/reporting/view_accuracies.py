@@ -1,0 +1,100 @@
+"""Accuracy on each view of the test images, and of the mean over the views: one line per head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from sla_bench.reporting import style
+from sla_bench.reporting.line_panels import looks_of, mark, name_ends
+from sla_bench.reporting.panel_grid import panel_grid
+from sla_bench.reporting.view_results import ANY, OWN, ViewSetting
+from sla_bench.reporting.view_tables import view_label
+from sla_bench.statistics import MeanInterval
+
+AVERAGED = "averaged"
+_PLOT_HEIGHT = 2.0
+_UPRIGHT_NAMES = 6
+"""Names of more views are written upwards."""
+
+
+def view_accuracies_figure(settings: Sequence[ViewSetting]) -> Figure:
+    """Accuracy in % with 95 % intervals by view, and at the right of the mean over the views.
+
+    One panel per setting. A joint head has two lines: over the columns of the view's own transformation, and
+    over all its columns ("any"), which has no mean over the views.
+
+    Args:
+        settings: at least one.
+    """
+    curves = [_curves(setting) for setting in settings]
+    looks = looks_of(name for own in curves for name in own)
+    right = 0.26 + style.CHARACTER_INCHES * max(map(len, looks))
+    plot = max(_PLOT_HEIGHT, 1.2 * style.LINE_INCHES * max(map(len, curves)))
+    names = [[*setting.view_names, AVERAGED] for setting in settings]
+    foot = max(_foot(own) for own in names)
+    with style.styled():
+        figure, grid = panel_grid(
+            [setting.title for setting in settings],
+            right,
+            plot,
+            ("View of the test image", "Accuracy in %"),
+            _caption(settings),
+            foot=foot,
+        )
+        for axes, own, ticks in zip(grid, curves, names, strict=True):
+            for name, intervals in own.items():
+                _draw(axes, intervals, len(ticks), looks[name])
+            axes.set_xlim(-0.4, len(ticks) - 0.6)
+            axes.set_xticks(range(len(ticks)), ticks, rotation=0 if len(ticks) - 1 <= _UPRIGHT_NAMES else 90)
+            axes.axvline(len(ticks) - 1.5, color="#BBBBBB", linewidth=0.6, zorder=0.5)
+            axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+            name_ends(axes, {n: 100 * i[-1].estimate for n, i in own.items()}, looks, plot)
+    return figure
+
+
+def _curves(setting: ViewSetting) -> dict[str, list[MeanInterval]]:
+    """Name -> an interval per view, and that of the mean over the views where there is one."""
+    found = {}
+    for head in setting.heads:
+        found[view_label(head, OWN)] = [*head.accuracies, head.aggregated_accuracy]
+        if head.is_joint:
+            found[view_label(head, ANY)] = head.accuracies_of_all_columns
+    return found
+
+
+def _foot(names: Sequence[str]) -> float:
+    """Inches that tick labels take beyond one line."""
+    if len(names) - 1 <= _UPRIGHT_NAMES:
+        return 0.0
+    return style.CHARACTER_INCHES * max(map(len, names)) - style.LINE_INCHES
+
+
+def _draw(axes: Axes, intervals: Sequence[MeanInterval], places: int, look: dict) -> None:
+    x = np.arange(len(intervals))
+    value, low, high = (
+        100 * np.array([getattr(i, name) for i in intervals]) for name in ("estimate", "low", "high")
+    )
+    # The mean over the views is no view: no line leads to it.
+    views = min(len(intervals), places - 1)
+    axes.plot(x[:views], value[:views], color=look["color"], linestyle=look["linestyle"], linewidth=0.9)
+    axes.vlines(x, low, high, color=look["color"], linewidth=0.9, alpha=0.7)
+    for place, height, interval in zip(x, value, intervals, strict=True):
+        hollow = interval.interval_kind == "test-only"
+        mark(axes, place, height, look["marker"], look["color"], hollow=hollow)
+
+
+def _caption(settings: Sequence[ViewSetting]) -> str:
+    sentences = ["Each head on every view of the test images, vertical lines: 95 % intervals."]
+    sentences.append("Averaged: scores averaged over the views (+TTA, SLA+AG).")
+    if any(head.is_joint for setting in settings for head in setting.heads):
+        sentences.append(
+            "SLA: columns of the view's own transformation; any: the largest logit of all columns."
+        )
+    if any(setting.one_seed for setting in settings):
+        sentences.append("Hollow: one trained model; the interval covers test sampling only.")
+    return " ".join(sentences)

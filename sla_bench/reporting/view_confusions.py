@@ -1,0 +1,174 @@
+"""Which transformation a view is taken for, and which classes are confused with a turn of another class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sla_bench.reporting import class_axes, style
+from sla_bench.reporting.view_results import HeadViews, ViewSetting
+from sla_bench.reporting.view_tables import MOST_PAIRS, pair_words
+from sla_bench.view_metrics import ConfusedPair, confused_pairs, view_confusion
+
+_SIDE, _BAR, _TICKS = 1.5, 0.17, 0.36
+_WIDTH = 2 * style.COLUMN_INCHES
+_NUMBERED_VIEWS = 6
+_DARK = 55
+_NAME_CHARACTERS = 18
+_RIGHT, _MISTAKEN = "#AAAAAA", style.COLOURS[1]
+
+
+class _Line(NamedTuple):
+    """What stands side by side: a head's views, and its classes where it is a joint head."""
+
+    setting: ViewSetting
+    head: HeadViews
+    pairs: list[ConfusedPair]
+
+
+def view_confusions_figure(settings: Sequence[ViewSetting]) -> Figure | None:
+    """Confusions of views in % of the true view, and the pairs of classes that are confused most.
+
+    One line per head that tells the view. The bar of a pair has two parts: views whose transformation was
+    recognised, and views whose transformation was mistaken too, that is, the class looks like the other one
+    turned.
+
+    Args:
+        settings: any number.
+
+    Returns:
+        The figure; None where no head tells the view.
+    """
+    lines = [_line(setting, head) for setting in settings for head in setting.heads if _tells_views(head)]
+    if not lines:
+        return None
+    titles = [
+        style.wrap(f"{line.setting.title}: {line.head.name}", int(_WIDTH / style.BOLD_INCHES))
+        for line in lines
+    ]
+    caption = _caption(lines)
+    tops = [0.1 + style.LINE_INCHES * (2 + title.count("\n")) for title in titles]
+    names = [class_axes.label_width(line.setting.view_names) for line in lines]
+    feet = [_TICKS + (0 if _is_numbered(line.setting) else name) for line, name in zip(lines, names)]
+    sides = [max(_SIDE, _BAR * len(line.pairs)) for line in lines]
+    total = sum(tops) + sum(feet) + sum(sides) + class_axes.caption_height(caption, _WIDTH)
+    with style.styled():
+        figure = style.new_figure(_WIDTH, total)
+        y = total
+        for line, title, top, foot, side, name in zip(lines, titles, tops, feet, sides, names, strict=True):
+            y -= top + side
+            left = 0.3 + name
+            square = figure.add_axes(
+                (left / _WIDTH, (y + side - _SIDE) / total, _SIDE / _WIDTH, _SIDE / total)
+            )
+            class_axes.at_left_edge(square, title, left, lines=1, bold=True)
+            _draw_views(square, line)
+            if line.pairs:
+                labels = [_pair_label(line.setting, pair) for pair in line.pairs]
+                start = left + _SIDE + 0.25 + class_axes.label_width(labels)
+                height = _BAR * len(line.pairs)
+                box = (
+                    start / _WIDTH,
+                    (y + side - height) / total,
+                    (_WIDTH - 0.3 - start) / _WIDTH,
+                    height / total,
+                )
+                _draw_pairs(figure.add_axes(box), line, labels)
+            y -= foot
+        class_axes.caption(figure, caption)
+    return figure
+
+
+def _tells_views(head: HeadViews) -> bool:
+    return head.recognised is not None
+
+
+def _line(setting: ViewSetting, head: HeadViews) -> _Line:
+    pairs = []
+    if head.joint is not None:
+        pairs = confused_pairs(head.joint, head.labels, setting.view_turns, MOST_PAIRS)
+    return _Line(setting, head, pairs)
+
+
+def _is_numbered(setting: ViewSetting) -> bool:
+    return len(setting.view_names) <= _NUMBERED_VIEWS
+
+
+def _pair_label(setting: ViewSetting, pair: ConfusedPair) -> str:
+    turn = pair.turn if setting.turns and pair.turn else None
+    names = [
+        n if len(n) <= _NAME_CHARACTERS else n[: _NAME_CHARACTERS - 1] + "…" for n in setting.class_names
+    ]
+    turned = "" if turn is None else f", {90 * turn}°"
+    return f"{names[pair.true]} \N{RIGHTWARDS ARROW} {names[pair.predicted]}{turned}"
+
+
+def _draw_views(axes: Axes, line: _Line) -> None:
+    assert line.head.recognised is not None
+    percent = 100 * view_confusion(line.head.recognised)
+    axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
+    numbered = _is_numbered(line.setting)
+    for row, column in np.ndindex(percent.shape) if numbered else ():
+        value = percent[row, column]
+        colour = "white" if value > _DARK else "black"
+        axes.text(column, row, f"{value:.0f}", ha="center", va="center_baseline", color=colour)
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+    ticks = range(len(percent))
+    axes.set_xticks(ticks, line.setting.view_names, rotation=0 if numbered else 90)
+    axes.set_yticks(ticks, line.setting.view_names)
+    axes.tick_params(length=0, labelsize=style.FONT_POINTS if numbered else style.FONT_POINTS * 0.6)
+    axes.set_xlabel("Taken for", labelpad=2)
+    axes.set_ylabel("View", labelpad=2)
+    recognised = percent.trace() / len(percent)
+    axes.set_title(f"View: {recognised:.1f} % recognised", fontweight="normal", pad=3)
+
+
+def _draw_pairs(axes: Axes, line: _Line, labels: Sequence[str]) -> None:
+    share = 100 * np.array([pair.share for pair in line.pairs])
+    mistaken = 100 * np.array([pair.mistaken for pair in line.pairs])
+    places = np.arange(len(share))
+    axes.barh(places, share - mistaken, height=0.7, color=_RIGHT)
+    axes.barh(places, mistaken, left=share - mistaken, height=0.7, color=_MISTAKEN)
+    axes.set_ylim(len(share) - 0.5, -0.5)
+    axes.set_yticks(places, labels)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("Views of the class in %", labelpad=2)
+    for words, colour, align, across in (
+        ("transformation recognised", style.GREY, "left", 0.0),
+        ("mistaken", _MISTAKEN, "right", 1.0),
+    ):
+        axes.annotate(
+            words,
+            (across, 1),
+            xycoords="axes fraction",
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha=align,
+            va="bottom",
+            color=colour,
+        )
+
+
+def _caption(lines: Sequence[_Line]) -> str:
+    sentences = ["Left: share of the views (rows) that are taken for each view, in %."]
+    if any(line.pairs for line in lines):
+        sentences.append(
+            "Right: views of a class that a joint head reads as another class; in orange, those whose "
+            "transformation is mistaken as well."
+        )
+    if any(line.pairs and line.setting.turns for line in lines):
+        sentences.append(
+            "Degrees: by how much the class most often looks turned, counter-clockwise; none: upright."
+        )
+    seeds = {line.head.seeds for line in lines}
+    if max(seeds) > 1:
+        sentences.append(f"Over {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds.")
+    if min(seeds) == 1:
+        sentences.append("One seed: one trained model per method; seed variation is not in it.")
+    return " ".join(sentences)
