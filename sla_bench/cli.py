@@ -35,8 +35,8 @@ for _app in (run_app, tune_app, runs_app, datasets_app):
     app.command(_app)
 for _command in (evaluate, analyse, predict):
     app.command(_command)
-for _command in (records.leaderboard, records.plot, records.report, records.export):
-    app.command(_command)
+for _of_records in (records.leaderboard, records.plot, records.report, records.export):
+    app.command(_of_records)
 app.command(records.import_, name="import")
 app.register_install_completion_command(add_to_startup=False)
 

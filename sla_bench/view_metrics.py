@@ -63,7 +63,11 @@ def all_agree(classes: np.ndarray) -> np.ndarray:
 
 
 def view_confusion(recognised: np.ndarray) -> np.ndarray:
-    """How often view j is taken for view k: (..., M), which view each was taken for -> (M, M), rows sum to 1."""
+    """How often view j is taken for view k, (M, M) whose rows sum to 1.
+
+    Args:
+        recognised: (..., M), which view each was taken for.
+    """
     views = recognised.shape[-1]
     flat = recognised.reshape(-1, views).astype(np.int64)
     counts = np.bincount((np.arange(views) * views + flat).ravel(), minlength=views * views)
@@ -134,9 +138,9 @@ def head_metrics(samples: Mapping[str, np.ndarray], head: str) -> dict[str, Any]
     """The figures of one head of one model, shares 0..1.
 
     Args:
-        samples: `labels` (T,); `classes/<head>` (T, M), the class of each view, of a joint head by the columns
-            of the view's own transformation; `aggregated/<head>` (T,), the class of the mean over the views;
-            of a joint head `joint/<head>` (T, M); where the view is told `views/<head>` (T, M).
+        samples: `labels` (T,); `classes/<head>` (T, M), the class of each view, of a joint head by the
+            columns of the view's own transformation; `aggregated/<head>` (T,), the class of the mean over
+            the views; of a joint head `joint/<head>` (T, M); where the view is told `views/<head>` (T, M).
         head: its name.
     """
     labels, classes = samples["labels"], samples[f"classes/{head}"]

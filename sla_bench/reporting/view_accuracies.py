@@ -85,7 +85,7 @@ def _draw(axes: Axes, intervals: Sequence[MeanInterval], places: int, look: dict
     axes.vlines(x, low, high, color=look["color"], linewidth=0.9, alpha=0.7)
     for place, height, interval in zip(x, value, intervals, strict=True):
         hollow = interval.interval_kind == "test-only"
-        mark(axes, place, height, look["marker"], look["color"], hollow=hollow)
+        mark(axes, float(place), height, look["marker"], look["color"], hollow=hollow)
 
 
 def _caption(settings: Sequence[ViewSetting]) -> str:

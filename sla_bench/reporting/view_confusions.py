@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,23 +11,48 @@ from matplotlib.figure import Figure
 
 from sla_bench.reporting import class_axes, style
 from sla_bench.reporting.view_results import HeadViews, ViewSetting
-from sla_bench.reporting.view_tables import MOST_PAIRS, pair_words
+from sla_bench.reporting.view_tables import MOST_PAIRS
 from sla_bench.view_metrics import ConfusedPair, confused_pairs, view_confusion
 
-_SIDE, _BAR, _TICKS = 1.5, 0.17, 0.36
 _WIDTH = 2 * style.COLUMN_INCHES
+_SIDE, _BAR, _TICKS, _GAP, _RIGHT_EDGE = 1.5, 0.17, 0.36, 0.25, 0.3
 _NUMBERED_VIEWS = 6
 _DARK = 55
 _NAME_CHARACTERS = 18
-_RIGHT, _MISTAKEN = "#AAAAAA", style.COLOURS[1]
+_RECOGNISED, _MISTAKEN = "#AAAAAA", style.COLOURS[1]
 
 
-class _Line(NamedTuple):
-    """What stands side by side: a head's views, and its classes where it is a joint head."""
+@dataclass(frozen=True)
+class _Line:
+    """What stands side by side: the views of a head, and the classes of a joint one. Sizes are in inches."""
 
     setting: ViewSetting
     head: HeadViews
     pairs: list[ConfusedPair]
+
+    @property
+    def title(self) -> str:
+        return style.wrap(f"{self.setting.title}: {self.head.name}", int(_WIDTH / style.BOLD_INCHES))
+
+    @property
+    def top(self) -> float:
+        return 0.1 + style.LINE_INCHES * (2 + self.title.count("\n"))
+
+    @property
+    def height(self) -> float:
+        return max(_SIDE, _BAR * len(self.pairs))
+
+    @property
+    def foot(self) -> float:
+        return _TICKS + (0 if self.is_numbered else self.names)
+
+    @property
+    def names(self) -> float:
+        return class_axes.label_width(self.setting.view_names)
+
+    @property
+    def is_numbered(self) -> bool:
+        return len(self.setting.view_names) <= _NUMBERED_VIEWS
 
 
 def view_confusions_figure(settings: Sequence[ViewSetting]) -> Figure | None:
@@ -43,48 +68,23 @@ def view_confusions_figure(settings: Sequence[ViewSetting]) -> Figure | None:
     Returns:
         The figure; None where no head tells the view.
     """
-    lines = [_line(setting, head) for setting in settings for head in setting.heads if _tells_views(head)]
+    lines = [
+        _line(setting, head) for setting in settings for head in setting.heads if head.recognised is not None
+    ]
     if not lines:
         return None
-    titles = [
-        style.wrap(f"{line.setting.title}: {line.head.name}", int(_WIDTH / style.BOLD_INCHES))
-        for line in lines
-    ]
     caption = _caption(lines)
-    tops = [0.1 + style.LINE_INCHES * (2 + title.count("\n")) for title in titles]
-    names = [class_axes.label_width(line.setting.view_names) for line in lines]
-    feet = [_TICKS + (0 if _is_numbered(line.setting) else name) for line, name in zip(lines, names)]
-    sides = [max(_SIDE, _BAR * len(line.pairs)) for line in lines]
-    total = sum(tops) + sum(feet) + sum(sides) + class_axes.caption_height(caption, _WIDTH)
+    heights = sum(line.top + line.height + line.foot for line in lines)
+    total = heights + class_axes.caption_height(caption, _WIDTH)
     with style.styled():
         figure = style.new_figure(_WIDTH, total)
-        y = total
-        for line, title, top, foot, side, name in zip(lines, titles, tops, feet, sides, names, strict=True):
-            y -= top + side
-            left = 0.3 + name
-            square = figure.add_axes(
-                (left / _WIDTH, (y + side - _SIDE) / total, _SIDE / _WIDTH, _SIDE / total)
-            )
-            class_axes.at_left_edge(square, title, left, lines=1, bold=True)
-            _draw_views(square, line)
-            if line.pairs:
-                labels = [_pair_label(line.setting, pair) for pair in line.pairs]
-                start = left + _SIDE + 0.25 + class_axes.label_width(labels)
-                height = _BAR * len(line.pairs)
-                box = (
-                    start / _WIDTH,
-                    (y + side - height) / total,
-                    (_WIDTH - 0.3 - start) / _WIDTH,
-                    height / total,
-                )
-                _draw_pairs(figure.add_axes(box), line, labels)
-            y -= foot
+        top = total
+        for line in lines:
+            top -= line.top
+            _draw(figure, line, top)
+            top -= line.height + line.foot
         class_axes.caption(figure, caption)
     return figure
-
-
-def _tells_views(head: HeadViews) -> bool:
-    return head.recognised is not None
 
 
 def _line(setting: ViewSetting, head: HeadViews) -> _Line:
@@ -94,24 +94,38 @@ def _line(setting: ViewSetting, head: HeadViews) -> _Line:
     return _Line(setting, head, pairs)
 
 
-def _is_numbered(setting: ViewSetting) -> bool:
-    return len(setting.view_names) <= _NUMBERED_VIEWS
+def _draw(figure: Figure, line: _Line, top: float) -> None:
+    """Draw both parts of a line below the height `top` of the page in inches."""
+    total = figure.get_figheight()
+
+    def axes_at(left: float, width: float, height: float) -> Axes:
+        return figure.add_axes((left / _WIDTH, (top - height) / total, width / _WIDTH, height / total))
+
+    left = _RIGHT_EDGE + line.names
+    views = axes_at(left, _SIDE, _SIDE)
+    class_axes.at_left_edge(views, line.title, left, lines=1, bold=True)
+    _draw_views(views, line)
+    if line.pairs:
+        labels = [_pair_label(line.setting, pair) for pair in line.pairs]
+        start = left + _SIDE + _GAP + class_axes.label_width(labels)
+        _draw_pairs(axes_at(start, _WIDTH - _RIGHT_EDGE - start, _BAR * len(line.pairs)), line, labels)
 
 
 def _pair_label(setting: ViewSetting, pair: ConfusedPair) -> str:
-    turn = pair.turn if setting.turns and pair.turn else None
-    names = [
-        n if len(n) <= _NAME_CHARACTERS else n[: _NAME_CHARACTERS - 1] + "…" for n in setting.class_names
-    ]
-    turned = "" if turn is None else f", {90 * turn}°"
-    return f"{names[pair.true]} \N{RIGHTWARDS ARROW} {names[pair.predicted]}{turned}"
+    true, predicted = (_short(setting.class_names[c]) for c in (pair.true, pair.predicted))
+    turned = f", {90 * pair.turn}°" if setting.turns and pair.turn else ""
+    return f"{true} \N{RIGHTWARDS ARROW} {predicted}{turned}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_CHARACTERS else name[: _NAME_CHARACTERS - 1] + "…"
 
 
 def _draw_views(axes: Axes, line: _Line) -> None:
     assert line.head.recognised is not None
     percent = 100 * view_confusion(line.head.recognised)
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
-    numbered = _is_numbered(line.setting)
+    numbered = line.is_numbered
     for row, column in np.ndindex(percent.shape) if numbered else ():
         value = percent[row, column]
         colour = "white" if value > _DARK else "black"
@@ -132,7 +146,7 @@ def _draw_pairs(axes: Axes, line: _Line, labels: Sequence[str]) -> None:
     share = 100 * np.array([pair.share for pair in line.pairs])
     mistaken = 100 * np.array([pair.mistaken for pair in line.pairs])
     places = np.arange(len(share))
-    axes.barh(places, share - mistaken, height=0.7, color=_RIGHT)
+    axes.barh(places, share - mistaken, height=0.7, color=_RECOGNISED)
     axes.barh(places, mistaken, left=share - mistaken, height=0.7, color=_MISTAKEN)
     axes.set_ylim(len(share) - 0.5, -0.5)
     axes.set_yticks(places, labels)

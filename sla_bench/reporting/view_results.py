@@ -80,7 +80,7 @@ class HeadViews:
 
     @cached_property
     def gain(self) -> MeanInterval:
-        """Accuracy of the mean over the views minus that of the upright view, as a difference of fractions."""
+        """Accuracy of the mean over the views minus that of the upright view, of fractions."""
         return self._interval(self._aggregated_hits.astype(np.float64) - self._upright_hits)
 
     @cached_property

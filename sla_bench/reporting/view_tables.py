@@ -23,9 +23,9 @@ _TAUGHT = {
 }
 GUIDE = (
     "Views: a head is read on every view of each test image. Taught 'one label for all views' asks for "
-    "invariance, 'a label for each view' (SLA) does not: such a head is read in the columns of the view's own "
-    "transformation, as SLA+SI and SLA+AG are, or over all its columns ('any'). Averaged: scores averaged over "
-    "the views (+TTA, SLA+AG). Intervals are 95 %."
+    "invariance, 'a label for each view' (SLA) does not: such a head is read in the columns of the view's "
+    "own transformation, as SLA+SI and SLA+AG are, or over all its columns ('any'). Averaged: scores "
+    "averaged over the views (+TTA, SLA+AG). Intervals are 95 %."
 )
 
 
@@ -59,13 +59,6 @@ def view_notes(settings: Iterable[ViewSetting]) -> Iterator[str]:
 def view_label(head: HeadViews, read: str) -> str:
     """Name a head, and how it is read where it can be read in two ways."""
     return f"{head.name}, any" if read == ANY else head.name
-
-
-def pair_words(setting: ViewSetting, true: int, predicted: int, turn: int | None) -> str:
-    """As in "6 > 9 (turned 180°)"."""
-    names = setting.class_names
-    turned = "" if turn is None else f" (turned {90 * turn}°)"
-    return f"{names[true]} > {names[predicted]}{turned}"
 
 
 def _accuracies(setting: ViewSetting) -> ViewTable:
@@ -128,7 +121,8 @@ def _pairs(setting: ViewSetting, head: HeadViews) -> ViewTable:
     for pair in confused_pairs(head.joint, head.labels, setting.view_turns, MOST_PAIRS):
         turn = f"{90 * pair.turn}°" if setting.turns else ""
         cells = [f"{100 * pair.share:.1f}", f"{100 * pair.mistaken:.1f}", turn]
-        lines.append([pair_words(setting, pair.true, pair.predicted, None), *cells])
+        names = [setting.class_names[c] for c in (pair.true, pair.predicted)]
+        lines.append([" > ".join(names), *cells])
     headings = [
         "class > read as",
         "views of the class %",
