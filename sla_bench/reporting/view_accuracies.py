@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,23 +10,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sla_bench.reporting import style
-from sla_bench.reporting.line_panels import looks_of, mark, name_ends
+from sla_bench.reporting.line_panels import MOST_LINES, looks_of, mark, name_ends
 from sla_bench.reporting.panel_grid import panel_grid
+from sla_bench.reporting.view_confusions import NUMBERED_VIEWS, SMALL_FONT
 from sla_bench.reporting.view_results import ANY, OWN, ViewSetting
 from sla_bench.reporting.view_tables import view_label
 from sla_bench.statistics import MeanInterval
 
-AVERAGED = "averaged"
+AVERAGED = "mean"
 _PLOT_HEIGHT = 2.0
-_UPRIGHT_NAMES = 6
-"""Names of more views are written upwards."""
 
 
 def view_accuracies_figure(settings: Sequence[ViewSetting]) -> Figure:
     """Accuracy in % with 95 % intervals by view, and at the right of the mean over the views.
 
-    One panel per setting. A joint head has two lines: over the columns of the view's own transformation, and
-    over all its columns ("any"), which has no mean over the views.
+    One panel per setting. A joint head is read over the columns of the view's own transformation. Unless that
+    would be too many lines, it has a second one: over all its columns ("any"), without a mean over the views.
 
     Args:
         settings: at least one.
@@ -43,14 +42,16 @@ def view_accuracies_figure(settings: Sequence[ViewSetting]) -> Figure:
             right,
             plot,
             ("View of the test image", "Accuracy in %"),
-            _caption(settings),
+            _caption(settings, {name for own in curves for name in own}),
             foot=foot,
         )
         for axes, own, ticks in zip(grid, curves, names, strict=True):
             for name, intervals in own.items():
                 _draw(axes, intervals, len(ticks), looks[name])
             axes.set_xlim(-0.4, len(ticks) - 0.6)
-            axes.set_xticks(range(len(ticks)), ticks, rotation=0 if len(ticks) - 1 <= _UPRIGHT_NAMES else 90)
+            axes.set_xticks(range(len(ticks)), ticks)
+            if len(ticks) - 1 > NUMBERED_VIEWS:
+                axes.tick_params(axis="x", rotation=90, labelsize=SMALL_FONT * style.FONT_POINTS)
             axes.axvline(len(ticks) - 1.5, color="#BBBBBB", linewidth=0.6, zorder=0.5)
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
             name_ends(axes, {n: 100 * i[-1].estimate for n, i in own.items()}, looks, plot)
@@ -60,18 +61,19 @@ def view_accuracies_figure(settings: Sequence[ViewSetting]) -> Figure:
 def _curves(setting: ViewSetting) -> dict[str, list[MeanInterval]]:
     """Name -> an interval per view, and that of the mean over the views where there is one."""
     found = {}
+    second = len(setting.heads) + sum(head.is_joint for head in setting.heads) <= MOST_LINES
     for head in setting.heads:
         found[view_label(head, OWN)] = [*head.accuracies, head.aggregated_accuracy]
-        if head.is_joint:
+        if head.is_joint and second:
             found[view_label(head, ANY)] = head.accuracies_of_all_columns
     return found
 
 
 def _foot(names: Sequence[str]) -> float:
     """Inches that tick labels take beyond one line."""
-    if len(names) - 1 <= _UPRIGHT_NAMES:
+    if len(names) - 1 <= NUMBERED_VIEWS:
         return 0.0
-    return style.CHARACTER_INCHES * max(map(len, names)) - style.LINE_INCHES
+    return SMALL_FONT * style.CHARACTER_INCHES * max(map(len, names)) - style.LINE_INCHES / 2
 
 
 def _draw(axes: Axes, intervals: Sequence[MeanInterval], places: int, look: dict) -> None:
@@ -88,13 +90,14 @@ def _draw(axes: Axes, intervals: Sequence[MeanInterval], places: int, look: dict
         mark(axes, float(place), height, look["marker"], look["color"], hollow=hollow)
 
 
-def _caption(settings: Sequence[ViewSetting]) -> str:
+def _caption(settings: Sequence[ViewSetting], shown: Collection[str]) -> str:
     sentences = ["Each head on every view of the test images, vertical lines: 95 % intervals."]
-    sentences.append("Averaged: scores averaged over the views (+TTA, SLA+AG).")
-    if any(head.is_joint for setting in settings for head in setting.heads):
-        sentences.append(
-            "SLA: columns of the view's own transformation; any: the largest logit of all columns."
-        )
+    sentences.append("Mean: scores averaged over the views (+TTA, SLA+AG).")
+    joint = [head for setting in settings for head in setting.heads if head.is_joint]
+    if joint:
+        sentences.append("A joint head (SLA) is read in the columns of the view's own transformation.")
+    if any(view_label(head, ANY) in shown for head in joint):
+        sentences.append("Any: the largest logit of all its columns.")
     if any(setting.one_seed for setting in settings):
         sentences.append("Hollow: one trained model; the interval covers test sampling only.")
     return " ".join(sentences)

@@ -16,7 +16,9 @@ from sla_bench.view_metrics import ConfusedPair, confused_pairs, view_confusion
 
 _WIDTH = 2 * style.COLUMN_INCHES
 _SIDE, _BAR, _TICKS, _GAP, _RIGHT_EDGE = 1.5, 0.17, 0.36, 0.25, 0.3
-_NUMBERED_VIEWS = 6
+NUMBERED_VIEWS = 6
+"""Names of more views are written upwards and in a smaller font."""
+SMALL_FONT = 0.6
 _DARK = 55
 _NAME_CHARACTERS = 18
 _RECOGNISED, _MISTAKEN = "#AAAAAA", style.COLOURS[1]
@@ -48,11 +50,15 @@ class _Line:
 
     @property
     def names(self) -> float:
-        return class_axes.label_width(self.setting.view_names)
+        return self.font * class_axes.label_width(self.setting.view_names)
+
+    @property
+    def font(self) -> float:
+        return 1 if self.is_numbered else SMALL_FONT
 
     @property
     def is_numbered(self) -> bool:
-        return len(self.setting.view_names) <= _NUMBERED_VIEWS
+        return len(self.setting.view_names) <= NUMBERED_VIEWS
 
 
 def view_confusions_figure(settings: Sequence[ViewSetting]) -> Figure | None:
@@ -118,7 +124,8 @@ def _pair_label(setting: ViewSetting, pair: ConfusedPair) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _NAME_CHARACTERS else name[: _NAME_CHARACTERS - 1] + "…"
+    # Names of folders in folders begin alike.
+    return name if len(name) <= _NAME_CHARACTERS else "…" + name[1 - _NAME_CHARACTERS :]
 
 
 def _draw_views(axes: Axes, line: _Line) -> None:
@@ -135,7 +142,7 @@ def _draw_views(axes: Axes, line: _Line) -> None:
     ticks = range(len(percent))
     axes.set_xticks(ticks, line.setting.view_names, rotation=0 if numbered else 90)
     axes.set_yticks(ticks, line.setting.view_names)
-    axes.tick_params(length=0, labelsize=style.FONT_POINTS if numbered else style.FONT_POINTS * 0.6)
+    axes.tick_params(length=0, labelsize=style.FONT_POINTS * line.font)
     axes.set_xlabel("Taken for", labelpad=2)
     axes.set_ylabel("View", labelpad=2)
     recognised = percent.trace() / len(percent)

@@ -74,12 +74,20 @@ def test_a_joint_head_has_a_second_line_over_all_columns():
     joint = head("SLA")
     figure = view_accuracies_figure([setting(head("DA"), joint)])
     shown = words(figure)
-    assert {"DA", "SLA", "SLA, any", "averaged", "0° 0"} <= set(shown)
+    assert {"DA", "SLA", "SLA, any", "mean", "0° 0"} <= set(shown)
     lines = {tuple(np.round(line.get_ydata(), 6)) for line in figure.axes[0].lines}
     assert tuple(np.round([100 * i.estimate for i in joint.accuracies], 6)) in lines
     assert tuple(np.round([100 * i.estimate for i in joint.accuracies_of_all_columns], 6)) in lines
     assert "Hollow: one trained model" in caption(figure)
     assert "Hollow" not in caption(view_accuracies_figure([setting(head(seeds=2))]))
+
+
+def test_of_many_heads_each_has_one_line():
+    names = ["baseline", "DA", "MT", "SLA", "SLA+SD teacher", "SLA+U teacher"]
+    figure = view_accuracies_figure([setting(*map(head, names))])
+    assert set(names) <= set(words(figure))
+    assert "SLA, any" not in words(figure)
+    assert "Any:" not in caption(figure)
 
 
 def test_agreement_is_drawn_against_the_gain_with_a_dot_per_class():
@@ -110,7 +118,8 @@ def test_confusions_show_views_and_pairs():
 
 @pytest.mark.parametrize("views", [2, 6, 24])
 def test_any_number_of_views_fits_on_the_page(views, tmp_path):
-    heads = [head(name, views=views) for name in ("baseline", "DA", "SLA", "SLA+SD teacher")]
+    names = ("baseline", "DA", "SLA", "SLA+SD teacher")
+    heads = [head(name, views=views, images=50, seed=len(name)) for name in names]
     settings = [setting(*heads, views=views), setting(*heads, views=views, title="another, full, ce")]
     for figure in view_figures(settings).values():
         figure.canvas.draw()
