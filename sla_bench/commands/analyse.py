@@ -42,8 +42,8 @@ def analyse(
     if len(still_open) < len(analyses):
         print(f"{len(analyses) - len(still_open)} of {len(analyses)} analyses are recorded already")
     if still_open:
-        for record in records:
-            check_writable(record.folder)
+        for analysis in still_open:
+            check_writable(analysis.run.folder)
         _read(still_open, device, folders)
     _show([record.run_id for record in records], {r.config.scenario for r in records}, folders)
     return 0
