@@ -161,6 +161,7 @@ def test_what_can_not_be_analysed_is_said_in_one_line(runs, capsys):
     assert "takes runs of imbalanced, standard" in message
     assert "take imbalanced or standard" in refused(capsys, runs, "--scenario", "fewshot")
     assert "did you mean 'standard'" in refused(capsys, runs, "--scenario", "standart")
+    assert "not both" in refused(capsys, runs, sla.run_id, "--scenario", "imbalanced")
     (sla.folder / "model.safetensors").unlink()
     message = refused(capsys, runs, sla.run_id)
     assert f"run {sla.run_id} has no model.safetensors" in message

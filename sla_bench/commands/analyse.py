@@ -36,6 +36,8 @@ def analyse(
     from sla_bench.harness.analysing import analyses_of
     from sla_bench.harness.files import check_writable
 
+    if run_id and scenario is not None:
+        raise UserError("name runs, or all of a scenario with --scenario, not both")
     records = _named(run_id, folders) if run_id else _with_models(scenario, folders)
     analyses = analyses_of(records)
     still_open = [analysis for analysis in analyses if not analysis.is_recorded()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from sla_bench.reporting import style
 from sla_bench.reporting.line_panels import MOST_LINES, looks_of, mark, name_ends
 from sla_bench.reporting.panel_grid import panel_grid
+from sla_bench.reporting.panels import interval_limits
 from sla_bench.reporting.view_confusions import NUMBERED_VIEWS, SMALL_FONT
 from sla_bench.reporting.view_results import ANY, OWN, ViewSetting
 from sla_bench.reporting.view_tables import view_label
@@ -19,6 +21,8 @@ from sla_bench.statistics import MeanInterval
 
 AVERAGED = "mean"
 _PLOT_HEIGHT = 2.0
+_APART = 0.07
+"""Lines beside each other, so that none covers the interval of another; one view is 1 wide."""
 
 
 def view_accuracies_figure(settings: Sequence[ViewSetting]) -> Figure:
@@ -46,13 +50,16 @@ def view_accuracies_figure(settings: Sequence[ViewSetting]) -> Figure:
             foot=foot,
         )
         for axes, own, ticks in zip(grid, curves, names, strict=True):
-            for name, intervals in own.items():
-                _draw(axes, intervals, len(ticks), looks[name])
+            for place, (name, intervals) in enumerate(own.items()):
+                aside = _APART * (place - (len(own) - 1) / 2)
+                _draw(axes, intervals, len(ticks), aside, looks[name])
             axes.set_xlim(-0.4, len(ticks) - 0.6)
             axes.set_xticks(range(len(ticks)), ticks)
             if len(ticks) - 1 > NUMBERED_VIEWS:
                 axes.tick_params(axis="x", rotation=90, labelsize=SMALL_FONT * style.FONT_POINTS)
             axes.axvline(len(ticks) - 1.5, color="#BBBBBB", linewidth=0.6, zorder=0.5)
+            found = np.array([_percent(interval) for intervals in own.values() for interval in intervals])
+            axes.set_ylim(*interval_limits(found, []))
             axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
             name_ends(axes, {n: 100 * i[-1].estimate for n, i in own.items()}, looks, plot)
     return figure
@@ -69,6 +76,10 @@ def _curves(setting: ViewSetting) -> dict[str, list[MeanInterval]]:
     return found
 
 
+def _percent(interval: MeanInterval) -> tuple[float, float, float]:
+    return 100 * interval.estimate, 100 * interval.low, 100 * interval.high
+
+
 def _foot(names: Sequence[str]) -> float:
     """Inches that tick labels take beyond one line."""
     if len(names) - 1 <= NUMBERED_VIEWS:
@@ -76,11 +87,11 @@ def _foot(names: Sequence[str]) -> float:
     return SMALL_FONT * style.CHARACTER_INCHES * max(map(len, names)) - style.LINE_INCHES / 2
 
 
-def _draw(axes: Axes, intervals: Sequence[MeanInterval], places: int, look: dict) -> None:
-    x = np.arange(len(intervals))
-    value, low, high = (
-        100 * np.array([getattr(i, name) for i in intervals]) for name in ("estimate", "low", "high")
-    )
+def _draw(
+    axes: Axes, intervals: Sequence[MeanInterval], places: int, aside: float, look: dict[str, Any]
+) -> None:
+    x = np.arange(len(intervals)) + aside
+    value, low, high = np.array([_percent(interval) for interval in intervals]).T
     # The mean over the views is no view: no line leads to it.
     views = min(len(intervals), places - 1)
     axes.plot(x[:views], value[:views], color=look["color"], linestyle=look["linestyle"], linewidth=0.9)
@@ -91,8 +102,11 @@ def _draw(axes: Axes, intervals: Sequence[MeanInterval], places: int, look: dict
 
 
 def _caption(settings: Sequence[ViewSetting], shown: Collection[str]) -> str:
-    sentences = ["Each head on every view of the test images, vertical lines: 95 % intervals."]
-    sentences.append("Mean: scores averaged over the views (+TTA, SLA+AG).")
+    sentences = [
+        "Each head on every view of the test images.",
+        "Vertical lines: 95 % intervals; one that reaches the frame goes on.",
+        "Mean: scores averaged over the views (+TTA, SLA+AG).",
+    ]
     joint = [head for setting in settings for head in setting.heads if head.is_joint]
     if joint:
         sentences.append("A joint head (SLA) is read in the columns of the view's own transformation.")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -11,7 +13,9 @@ from matplotlib.ticker import MaxNLocator
 from sla_bench.reporting import style
 from sla_bench.reporting.line_panels import looks_of, mark, name_ends
 from sla_bench.reporting.panel_grid import panel_grid
+from sla_bench.reporting.panels import interval_limits
 from sla_bench.reporting.view_results import HeadViews, ViewSetting
+from sla_bench.statistics import MeanInterval
 
 _PLOT_HEIGHT = 2.0
 
@@ -35,13 +39,22 @@ def view_agreement_figure(settings: Sequence[ViewSetting]) -> Figure:
             axes.axhline(0, color="black", linewidth=0.8, zorder=1)
             for head in setting.heads:
                 _draw(axes, head, looks[head.name])
+            agreements, gains = ([h.by_class[k] for h in setting.heads] for k in (0, 1))
+            axes.set_xlim(*_limits([h.agreement for h in setting.heads], agreements))
+            axes.set_ylim(*_limits([h.gain for h in setting.heads], gains))
             for axis in (axes.xaxis, axes.yaxis):
                 axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
             name_ends(axes, {h.name: 100 * h.gain.estimate for h in setting.heads}, looks, plot)
     return figure
 
 
-def _draw(axes: Axes, head: HeadViews, look: dict) -> None:
+def _limits(intervals: Sequence[MeanInterval], of_classes: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Of an axis in %; an interval that would flatten everything else is cut."""
+    ends = 100 * np.array([[i.estimate, i.low, i.high] for i in intervals])
+    return interval_limits(ends, (100 * np.concatenate(of_classes)).tolist())
+
+
+def _draw(axes: Axes, head: HeadViews, look: dict[str, Any]) -> None:
     agreement, gain = head.agreement, head.gain
     colour = look["color"]
     of_classes, gains = head.by_class
@@ -54,7 +67,8 @@ def _draw(axes: Axes, head: HeadViews, look: dict) -> None:
 
 def _caption(settings: Sequence[ViewSetting]) -> str:
     sentences = [
-        "Marker: one head over all classes, lines: 95 % intervals. Small dots: the classes.",
+        "Marker: one head over all classes. Small dots: the classes.",
+        "Lines: 95 % intervals; one that reaches the frame goes on.",
         "Upright: the image as it is; averaged: scores averaged over all views.",
         "A joint head (SLA) is read in the columns of the view's own transformation.",
     ]

@@ -145,8 +145,7 @@ def _draw_views(axes: Axes, line: _Line) -> None:
     axes.tick_params(length=0, labelsize=style.FONT_POINTS * line.font)
     axes.set_xlabel("Taken for", labelpad=2)
     axes.set_ylabel("View", labelpad=2)
-    recognised = percent.trace() / len(percent)
-    axes.set_title(f"View: {recognised:.1f} % recognised", fontweight="normal", pad=3)
+    axes.set_title(f"View: {100 * line.head.recognised_share:.1f} % recognised", fontweight="normal", pad=3)
 
 
 def _draw_pairs(axes: Axes, line: _Line, labels: Sequence[str]) -> None:

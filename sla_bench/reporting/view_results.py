@@ -91,6 +91,12 @@ class HeadViews:
         return paired_relative_gain(self._upright_hits, self._aggregated_hits, strata=self._strata)
 
     @cached_property
+    def recognised_share(self) -> float:
+        """Share of views that were taken for what they are, 0..1."""
+        assert self.recognised is not None
+        return float((self.recognised == np.arange(self.recognised.shape[-1])).mean())
+
+    @cached_property
     def by_class(self) -> tuple[np.ndarray, np.ndarray]:
         """Of each class among the test images: agreement of pairs and gain, means over seeds and images."""
         gains = self._aggregated_hits.astype(np.float64) - self._upright_hits

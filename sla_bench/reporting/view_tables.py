@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sla_bench.reporting.table_texts import ONE_SEED
 from sla_bench.reporting.view_results import ANY, OWN, HeadViews, ViewSetting
 from sla_bench.statistics import MeanInterval
-from sla_bench.view_metrics import confused_pairs, mistaken_views, view_confusion
+from sla_bench.view_metrics import confused_pairs, mistaken_views
 
 MOST_VIEWS_SHOWN = 6
 """Of more views, only the first and the mean of the others have a column."""
@@ -106,11 +106,10 @@ def _transformations(setting: ViewSetting) -> ViewTable:
     for head in setting.heads:
         if head.recognised is None:
             continue
-        recognised = 100 * view_confusion(head.recognised).trace() / len(setting.view_names)
         cells = ["", ""]
         if head.joint is not None:
             cells = [_share(value) for value in mistaken_views(head.joint, head.labels)]
-        lines.append([head.name, f"{recognised:.1f}", *cells])
+        lines.append([head.name, f"{100 * head.recognised_share:.1f}", *cells])
     headings = ["head", "recognised %", "mistaken where the class is right %", "where it is wrong %"]
     return ViewTable(f"{setting.title}: transformation of a view", headings, lines)
 

@@ -135,6 +135,16 @@ def test_any_number_of_views_fits_on_the_page(views, tmp_path):
     assert ("mean of the others" in tables[0].headings) == (views > 6)
 
 
+def test_an_interval_of_two_unlike_seeds_does_not_flatten_the_panel():
+    own = head("DA", seeds=2)
+    unlike = own.classes.copy()
+    unlike[1, :250] = 9
+    wide = HeadViews("MT", "invariant", own.labels, unlike, own.aggregated, None, None)
+    assert wide.accuracies[0].high - wide.accuracies[0].low > 4
+    assert np.ptp(view_accuracies_figure([setting(own, wide)]).axes[0].get_ylim()) < 200
+    assert np.ptp(view_agreement_figure([setting(own, wide)]).axes[0].get_xlim()) < 200
+
+
 def test_the_same_records_give_the_same_files(tmp_path):
     store = write_analyses(tmp_path / "out", seeds=(0, 1))
     first, second = (plot_views(view_settings(store.records()), tmp_path / n) for n in "ab")
