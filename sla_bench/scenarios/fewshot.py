@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sla_bench.augment import ImageBatches
 from sla_bench.backbones.base import Backbone
 from sla_bench.config import FewShotEvaluation, FewShotRun, Precision
 from sla_bench.datasets.base import Dataset, LabeledImages, Split
 from sla_bench.datasets.named import dataset_named
-from sla_bench.embedding import embed, episode_chunks
+from sla_bench.embedding import EpisodeChunk, embed, episode_chunks
+from sla_bench.episode_images import image_chunks
 from sla_bench.episodes import EpisodeSampler, FlatEpisodes, disjoint_episodes, test_episodes
+from sla_bench.gradient_accumulation import mean_of_parts
 from sla_bench.metrics import class_jackknife, few_shot_metrics
 from sla_bench.objectives.base import EpisodeFeatures, EpisodeObjective
 from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
@@ -31,13 +35,13 @@ from sla_bench.scenarios.base import (
     member_states,
     train_members,
 )
+from sla_bench.scenarios.episodic_model import EpisodicModel
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import (
     Checkpoints,
     GeneratorSource,
     Progress,
     TrainingResult,
-    autocast,
     silent,
     train,
 )
@@ -45,13 +49,8 @@ from sla_bench.transforms import Transform
 
 VALIDATION_QUERIES = 15
 
-
-class EpisodicModel(nn.Module):
-    """A backbone with a few-shot head and, for objectives that ask for it, a classifier of the view."""
-
-    def __init__(self, backbone: Backbone, head: nn.Module, view_head: nn.Module | None) -> None:
-        super().__init__()
-        self.backbone, self.head, self.view_head = backbone, head, view_head
+Chunks = Callable[[Tensor, Tensor], Iterator[EpisodeChunk]]
+"""`(support index (T, S), query index (T, Q)) -> features of these episodes`, in parts."""
 
 
 def build_objective(config: FewShotRun, transform: str) -> EpisodeObjective:
@@ -78,7 +77,8 @@ def build_model(
         head = LEARNERS.load(config.learner)(**config.learner_options)
         view_head = objective.view_head(backbone.num_features)
     backbone.seed_dropout(derive_seed(seed, "dropout"))
-    return EpisodicModel(backbone, head, view_head)
+    adapts_network = LEARNERS[config.learner].adapts_network
+    return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
 
 
 def load_images(config: FewShotRun, split: Split, data_root: Path) -> LabeledImages:
@@ -87,7 +87,9 @@ def load_images(config: FewShotRun, split: Split, data_root: Path) -> LabeledIma
 
 
 class EpisodeReader:
-    """A set of images and fixed episodes on it; reads models on them, each image embedded once per view.
+    """A set of images and fixed episodes on it; reads models on them.
+
+    Each image is embedded once per view, unless the head adapts the network to each episode.
 
     Args:
         images: the images.
@@ -122,10 +124,22 @@ class EpisodeReader:
             progress=lambda done, total: progress("embedding", done, total),
         )
 
+    def chunks(
+        self,
+        model: EpisodicModel,
+        transform: Transform | None,
+        precision: Precision,
+        progress: Progress = silent,
+    ) -> Chunks:
+        """Return the source of the episodes' features, those of all views or (None) of the image alone."""
+        if model.adapts_network:
+            return partial(image_chunks, self.batches, self.index, transform)
+        return partial(episode_chunks, self.embeddings(model, transform, precision, progress))
+
     def hits(
         self,
         models: list[EpisodicModel],
-        embeddings: list[Tensor],
+        sources: list[Chunks],
         objective: EpisodeObjective,
         episodes: FlatEpisodes,
         rows: list[str],
@@ -134,7 +148,7 @@ class EpisodeReader:
         """Count the correct queries of each way: row -> int64 (T, W); logits are averaged over the models."""
         ways = episodes.classes.shape[1]
         counted = {row: torch.zeros(episodes.classes.shape, dtype=torch.int64) for row in rows}
-        parts = zip(*(episode_chunks(e, episodes.support, episodes.query) for e in embeddings), strict=True)
+        parts = zip(*(chunks(episodes.support, episodes.query) for chunks in sources), strict=True)
         with torch.no_grad():
             for chunks in parts:
                 which = chunks[0].episodes
@@ -148,7 +162,7 @@ class EpisodeReader:
                             labels,
                             ways,
                         ),
-                        model.head,
+                        model.episode_head,
                     )
                     for model, chunk in zip(models, chunks, strict=True)
                 ]
@@ -190,14 +204,14 @@ def run(
     )
 
     way_factor = objective.num_views if METHODS[config.method].way_factor else 1
-    per_way = (config.train_shots + config.train_queries) * config.batch_episodes
+    ways = config.train_ways * way_factor * config.batch_episodes
     views = objective.copies * (objective.num_views if objective.trains_on_views else 1)
-    images_per_step = config.train_ways * way_factor * per_way * views
 
     def train_one(seed: int, own: Checkpoints | None) -> Member:
         model = build_model(config, dataset, objective, seed).to(device)
         result = _train_member(config, objective, model, labels, batches, validation, seed, progress, own)
-        images = config.steps * objective.step_factor * images_per_step
+        per_way = model.support_passes * config.train_shots + config.train_queries
+        images = config.steps * objective.step_factor * ways * per_way * views
         return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
 
     training = train_members(config.seed, train_one, checkpoints)
@@ -237,9 +251,11 @@ def _train_member(
             batch = objective.transform.apply(batch, view_of_way.flatten().to(device))
         if objective.trains_on_views:
             batch = objective.transform.views(batch).flatten(0, 1)
-        with autocast(config.precision, device):
-            features = model.backbone(batch.contiguous(memory_format=torch.channels_last))
-        return features.float().view(*shape, -1, features.shape[-1])
+        features = model.features(batch)
+        return features.view(*shape, -1, features.shape[-1])
+
+    def loss_of(features: EpisodeFeatures) -> tuple[Tensor, Tensor]:
+        return objective.loss(features, model.episode_head, config.label_smoothing, model.view_classifier)
 
     def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
         del done
@@ -251,7 +267,10 @@ def _train_member(
             episodes.query_labels.to(device),
             ways=episodes.classes.shape[1],
         )
-        return objective.loss(features, model.head, config.label_smoothing, model.view_head)
+        if not model.adapts_network:
+            return loss_of(features)
+        # The graph of one adaptation is as large as that of several ordinary episodes.
+        return mean_of_parts([partial(loss_of, one) for one in features.split()], list(model.parameters()))
 
     episodes = test_episodes(
         validation.labels,
@@ -267,8 +286,9 @@ def _train_member(
 
     def validate() -> float:
         transform = objective.transform if reads_views else None
-        embeddings = validation.embeddings(model, transform, config.precision)
-        hits = validation.hits([model], [embeddings], objective, episodes, [row])[row]
+        model.eval()
+        chunks = validation.chunks(model, transform, config.precision)
+        hits = validation.hits([model], [chunks], objective, episodes, [row])[row]
         return float(hits.double().mean()) / VALIDATION_QUERIES
 
     model.to(memory_format=torch.channels_last)
@@ -328,16 +348,16 @@ def evaluate(
     open_tasks = disjoint_episodes(
         reader.labels, **setting, seed=derive_seed("open test", evaluation.test_seed)
     )
-    models, embeddings = [], []
+    models, sources = [], []
     for member in member_states(state):
         model = build_model(config, dataset, objective, config.seed).to(device).eval()
         model.load_state_dict(member)
         models.append(model)
-        embeddings.append(reader.embeddings(model, objective.transform, config.precision, progress))
+        sources.append(reader.chunks(model, objective.transform, config.precision, progress))
     rows = list(objective.rows)
     started = time.perf_counter()
-    hits = reader.hits(models, embeddings, objective, closed, rows, progress)
-    open_hits = reader.hits(models, embeddings, objective, open_tasks, rows)
+    hits = reader.hits(models, sources, objective, closed, rows, progress)
+    open_hits = reader.hits(models, sources, objective, open_tasks, rows)
     seconds = time.perf_counter() - started
     samples = {"classes": closed.classes.numpy().astype(np.int16)}
     samples["open_classes"] = open_tasks.classes.numpy().astype(np.int16)
@@ -353,7 +373,7 @@ def evaluate(
                 open_hits=samples[f"open_hits/{row}"],
             ),
             "jackknife_se": class_jackknife(samples[f"hits/{row}"], samples["classes"], evaluation.queries),
-            "support_passes": objective.rows[row].support,
+            "support_passes": objective.rows[row].support * models[0].support_passes,
             "query_passes": objective.rows[row].query,
             "head_seconds": seconds,
         }
