@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,9 +20,17 @@ from sla_bench.grid import form_of
 from sla_bench.prediction import Classifier
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.base import ANY_TRANSFORM
-from sla_bench.scenarios.classifier import load_members
+from sla_bench.scenarios.classifier import ClassifierModel, load_members
 
 WEIGHTS = "model.safetensors"
+
+
+class SavedModels(NamedTuple):
+    """What a recorded training left: how it was trained, its class names (N,), its models in eval mode."""
+
+    config: RunConfig
+    class_names: tuple[str, ...]
+    models: list[ClassifierModel]
 
 
 def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
@@ -40,6 +48,24 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cla
         UserError: the folder of no finished run, or of one without weights, of a scenario without a
             classifier, of another protocol, or with files that are damaged.
     """
+    saved = load_models(path, device)
+    properties = dataset_named(saved.config.dataset).properties
+    return Classifier(saved.models, saved.class_names, properties, saved.config.precision)
+
+
+def load_models(
+    path: str | Path, device: str | torch.device = "cpu", transform: str | None = None
+) -> SavedModels:
+    """Load the models of a recorded run; the data set's files are not needed.
+
+    Args:
+        path: as `load_classifier`.
+        device: where to compute.
+        transform: the views of a training without views; None: those of "rotation".
+
+    Raises:
+        UserError: as `load_classifier`.
+    """
     folder = Path(path)
     folder = folder.parent if folder.name == WEIGHTS else folder
     config, summary = _read_record(folder)
@@ -48,15 +74,14 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cla
     if not weights.exists():
         raise UserError(
             f"run {folder.name} has no {WEIGHTS}: it was recorded with --keep-models none or imported; "
-            f"delete {folder} to train it again"
+            f"delete {folder} to train it again, with --keep-models all"
         )
     dataset = dataset_named(config.dataset)
     try:
         names, counts = tuple(summary["class_names"]), np.asarray(summary["class_counts"], np.int64)
-        transform = config.transform or ANY_TRANSFORM
-        build = functools.partial(build_model, config, dataset, counts, transform, config.seed)
-        models = load_members(load_file(weights), build, device)
-        return Classifier(models, names, dataset.properties, config.precision)
+        views = config.transform or transform or ANY_TRANSFORM
+        build = functools.partial(build_model, config, dataset, counts, views, config.seed)
+        return SavedModels(config, names, load_members(load_file(weights), build, device))
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SafetensorError) as error:
         raise _damaged(folder, error) from None
 

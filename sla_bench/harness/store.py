@@ -2,6 +2,7 @@
 
     results/<scenario>/runs/<run_id>/  config.json history.csv model.safetensors environment.json done.json
     .../evaluations/<eval_id>/         config.json samples.npz metrics.json
+    .../analyses/<eval_id>/            the same of what `analyse` added to that evaluation, see analyses.py
 
 `done.json` and `metrics.json` are written last: where they are missing, the record is not there.
 """
