@@ -5,16 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 4000
+"""Characters of a message."""
+
 
 class UserError(Exception):
     """Something that the user can mend: wrong option, missing or damaged file, data that cannot serve.
 
     The message says what was wrong, where, and what would be right, in one line. The command line prints it
-    without a traceback and leaves with exit code 2.
+    without a traceback and leaves with exit code 2. What it quotes of a file may be anything: only characters
+    that can be printed are kept, and of very long messages the beginning.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message[: 2 * _LONGEST].split())[:_LONGEST]
+        super().__init__("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line))
 
 
 class DivergedError(UserError):
