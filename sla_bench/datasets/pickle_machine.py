@@ -1,7 +1,7 @@
 """Runs the opcodes of a pickle that build data, and knows no others.
 
-An ordinary unpickler calls whatever stands on its stack, trusts announced sizes, and hashes whatever is used as
-a key. Here a name becomes a `Named` of ours, nothing else is ever called, sizes are held against the file,
+An ordinary unpickler calls whatever stands on its stack, trusts announced sizes, and hashes whatever is used
+as a key. Here a name becomes a `Named` of ours, nothing else is ever called, sizes are held against the file,
 keys are texts and whole numbers, and what a file may make is bounded by its own size.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 MOST_PARTS = 20_000_000
 """Containers, arrays and remembered values of one file: the largest published one has about 5 million."""
@@ -23,13 +23,6 @@ _STANDARD: Mapping[int, Handler] = pickle._Unpickler.dispatch
 
 class NotPlainError(pickle.UnpicklingError):
     """The file asks for something that is no array, container, text or number."""
-
-
-class Unfinished(Protocol):
-    """A value that a state completes (BUILD)."""
-
-    def set_state(self, state: object) -> None:
-        """Take the state from the file."""
 
 
 class Named:
@@ -61,7 +54,7 @@ class _Bounded:
         return found
 
 
-class Machine(pickle._Unpickler):  # type: ignore[misc]
+class Machine(pickle._Unpickler):
     """Reads one pickle.
 
     Args:
@@ -69,8 +62,16 @@ class Machine(pickle._Unpickler):  # type: ignore[misc]
         size: of the file in bytes.
         encoding: "bytes" or "latin1", for the texts of Python 2.
         names: what the file may name.
-        unfinished: types that take a state.
+        unfinished: types with `set_state`, which a state in the file completes (BUILD).
     """
+
+    # Those of the base class that the handlers use.
+    stack: list[Any]
+    memo: dict[int, Any]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+    readline: Callable[[], bytes]
+    pop_mark: Callable[[], list[Any]]
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class Machine(pickle._Unpickler):  # type: ignore[misc]
         unfinished: tuple[type, ...],
     ) -> None:
         super().__init__(_Bounded(file, size), encoding=encoding)
-        self._names, self._unfinished = names, unfinished
+        self._names, self.unfinished = names, unfinished
         self._parts, self._left = 0, 2 * size
 
     def find_class(self, module: str, name: str) -> Named:
@@ -121,8 +122,8 @@ def checked_keys(keys: Iterable[object]) -> None:
     """Refuse what is no key of a dict or element of a set here.
 
     Raises:
-        NotPlainError: no text, small whole number, bool or None. Of other types one can make many with the same
-            hash, or some whose hash overflows the stack.
+        NotPlainError: no text, small whole number, bool or None. Of other types one can make many with the
+            same hash, or some whose hash overflows the stack.
     """
     for key in keys:
         if type(key) in (str, bytes, bool) or key is None:
@@ -239,19 +240,22 @@ def _reduce(machine: Machine) -> None:
 
 def _build(machine: Machine) -> None:
     state = machine.stack.pop()
-    if not isinstance(machine.stack[-1], machine._unfinished):
+    value: Any = machine.stack[-1]
+    if type(value) not in machine.unfinished:
         raise NotPlainError("a state where none belongs")
-    machine.stack[-1].set_state(state)
+    value.set_state(state)
 
 
 def _table() -> dict[int, Handler]:
     """Opcode -> what it does. One that is not listed, now or in a later protocol, is unknown."""
     plain = (
-        "PROTO FRAME STOP POP POP_MARK DUP NONE NEWFALSE NEWTRUE BININT BININT1 BININT2 FLOAT BINFLOAT STRING "
-        "BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE SHORT_BINUNICODE "
-        "BINUNICODE8 EMPTY_TUPLE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL"
+        "PROTO FRAME STOP POP POP_MARK DUP NONE NEWFALSE NEWTRUE BININT BININT1 BININT2 FLOAT BINFLOAT "
+        "STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 UNICODE BINUNICODE "
+        "SHORT_BINUNICODE BINUNICODE8 EMPTY_TUPLE GET BINGET LONG_BINGET GLOBAL STACK_GLOBAL"
     )
-    counted = "MARK EMPTY_LIST EMPTY_DICT EMPTY_SET TUPLE TUPLE1 TUPLE2 TUPLE3 LIST BINPUT LONG_BINPUT MEMOIZE"
+    counted = (
+        "MARK EMPTY_LIST EMPTY_DICT EMPTY_SET TUPLE TUPLE1 TUPLE2 TUPLE3 LIST BINPUT LONG_BINPUT MEMOIZE"
+    )
     own: dict[str, Handler] = {
         "INT": _text_number, "LONG": _text_number, "LONG4": _long4, "BYTEARRAY8": _bytes8, "APPEND": _append,
         "APPENDS": _appends, "SETITEM": _set_item, "SETITEMS": _set_items, "ADDITEMS": _add_items,

@@ -229,7 +229,7 @@ def _build(raw: object, dtype: object, shape: object, order: Any) -> np.ndarray:
 
 
 def _plain(value: Any, done: dict[int, Any], inside: set[int]) -> Any:
-    """Replace unfinished arrays by arrays; containers that hold only plain values are returned as they are."""
+    """Replace unfinished arrays by arrays; containers of plain values alone are returned as they are."""
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, _Array):

@@ -1,18 +1,20 @@
 """What was read from the record folders of a scenario, in one file, so that it is read once.
 
-The file can be deleted at any time. Where it can't be opened or written, everything is read from the folders.
+The file can be deleted at any time. Where it can't be opened or written, everything is read from the folders;
+where it is damaged, or is another program's, it is made anew.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 # Rises with the layout of what is kept.
 _VERSION = 1
 _PATIENCE = 5.0
+_TABLE = "CREATE TABLE cached (kind TEXT, name TEXT, signature TEXT, content BLOB, PRIMARY KEY (kind, name))"
 
 
 class RecordCache:
@@ -32,8 +34,9 @@ class RecordCache:
         try:
             with closing(self._open()) as database:
                 rows = database.execute("SELECT name, signature, content FROM cached WHERE kind = ?", (kind,))
-                return {name: (signature, content) for name, signature, content in rows}
-        except sqlite3.Error:
+                return {n: (signature, content) for n, signature, content in rows if type(content) is bytes}
+        except sqlite3.Error as error:
+            self._discard(error)
             return {}
 
     def update(self, kind: str, changed: Mapping[str, tuple[str, bytes]], gone: Iterable[str] = ()) -> None:
@@ -50,20 +53,27 @@ class RecordCache:
                 database.executemany(
                     "DELETE FROM cached WHERE kind = ? AND name = ?", ((kind, name) for name in gone)
                 )
-        except sqlite3.Error:
+        except sqlite3.Error as error:
             # A cache that can't be written costs time, nothing else.
-            return
+            self._discard(error)
+
+    def _discard(self, error: sqlite3.Error) -> None:
+        """Delete what is no cache; one that is locked, or on a full disk, stays."""
+        if type(error) is sqlite3.DatabaseError:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
 
     def _open(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, timeout=_PATIENCE)
         try:
-            if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            found = database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+            if version == _VERSION and found != [(_TABLE,)]:
+                raise sqlite3.DatabaseError("tables of another program")
+            if version != _VERSION:
                 with database:
                     database.execute("DROP TABLE IF EXISTS cached")
-                    database.execute(
-                        "CREATE TABLE cached (kind TEXT, name TEXT, signature TEXT, content BLOB, "
-                        "PRIMARY KEY (kind, name))"
-                    )
+                    database.execute(_TABLE)
                     database.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error:
             database.close()
