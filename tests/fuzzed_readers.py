@@ -283,7 +283,8 @@ def _protocols(root):
 
     root.mkdir(parents=True, exist_ok=True)
     value = {
-        "a": np.arange(6, dtype=np.uint8).reshape(2, 3), "f": np.asfortranarray(np.ones((2, 3))), "t": np.array(["ab"]),
+        "a": np.arange(6, dtype=np.uint8).reshape(2, 3), "f": np.asfortranarray(np.ones((2, 3))),
+        "t": np.array(["ab"]),
         "s": np.int64(7), "l": [(1, 2.5, True, None), {"x"}, frozenset({3})], "b": b"\x00\xff", "n": b"",
         "o": collections.OrderedDict(a=1), "d": collections.defaultdict(list, a=[1]), "y": bytearray(b"abc"),
     }  # fmt: skip

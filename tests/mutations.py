@@ -26,17 +26,22 @@ PICKLE = token_lists(
     *(bytes([code]) for code in range(0x88, 0x99)),
     "cos\nsystem\n", "cnumpy\nndarray\n", "cnumpy\ndtype\n", "cnumpy.core.multiarray\n_reconstruct\n",
     "cnumpy.core.multiarray\nscalar\n", "cnumpy.core.numeric\n_frombuffer\n", "c_codecs\nencode\n",
-    "c__builtin__\nset\n", "ccollections\nOrderedDict\n", "cbuiltins\ngetattr\n", "(K\x01K\x02t", "(I1\nI2\nl",
+    "c__builtin__\nset\n", "ccollections\nOrderedDict\n", "cbuiltins\ngetattr\n", "(K\x01K\x02t",
+    "(I1\nI2\nl",
     "L9" + "9" * 50 + "L\n", "S'a'\n", "Va\n", "U\x02u1", b"\x8b\xff\xff\xff\x7f", b"r\xff\xff\xff\x7f",
-    b")" + b"\x85" * 200, "(" * 200, "]" * 200, b"\x96\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x95\xff\xff\xff\xff\xff\xff\xff\x00",
+    b")" + b"\x85" * 200, "(" * 200, "]" * 200, b"\x96\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b"\x95\xff\xff\xff\xff\xff\xff\xff\x00",
 )  # fmt: skip
 TEXT = token_lists(
-    "\0", "\n", "\r", ",", " ", "\t", '"', "'", "\\", "/", "../", "/etc/passwd", "-1", "1e999", "9" * 30, "9" * 5000,
-    "\ud800".encode("utf-8", "surrogatepass"), b"\xff", "\u202e", "\x1b[2J", "x" * 5000, "," * 200, "nan", "true",
+    "\0", "\n", "\r", ",", " ", "\t", '"', "'", "\\", "/", "../", "/etc/passwd", "-1", "1e999", "9" * 30,
+    "9" * 5000,
+    "\ud800".encode("utf-8", "surrogatepass"), b"\xff", "\u202e", "\x1b[2J", "x" * 5000, "," * 200, "nan",
+    "true",
     "[" * 3000, "{" * 300, "é", "\ufeff",
 )  # fmt: skip
 YAML = TEXT | token_lists(
-    "&a ", "*a", "<<: *a\n", "!!python/object/apply:os.system ['true']", "!x ", "- ", ": ", "? ", "[*a, *a]", "| ",
+    "&a ", "*a", "<<: *a\n", "!!python/object/apply:os.system ['true']", "!x ", "- ", ": ", "? ", "[*a, *a]",
+    "| ",
     "1:2" + ":3" * 3000, "0x" + "f" * 3000, "2020-01-01", "~", "---\n", "%YAML 9.9\n",
 )  # fmt: skip
 BINARY = token_lists(

@@ -7,12 +7,13 @@ where it is damaged, or is another program's, it is made anew.
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
 # Rises with the layout of what is kept.
-_VERSION = 1
+_VERSION = 2
 _PATIENCE = 5.0
 _TABLE = "CREATE TABLE cached (kind TEXT, name TEXT, signature TEXT, content BLOB, PRIMARY KEY (kind, name))"
 
@@ -34,7 +35,8 @@ class RecordCache:
         try:
             with closing(self._open()) as database:
                 rows = database.execute("SELECT name, signature, content FROM cached WHERE kind = ?", (kind,))
-                return {n: (signature, content) for n, signature, content in rows if type(content) is bytes}
+                found = ((name, signature, _checked(signature, content)) for name, signature, content in rows)
+                return {name: (signature, kept) for name, signature, kept in found if kept is not None}
         except sqlite3.Error as error:
             self._discard(error)
             return {}
@@ -48,7 +50,7 @@ class RecordCache:
             with closing(self._open()) as database, database:
                 database.executemany(
                     "INSERT OR REPLACE INTO cached VALUES (?, ?, ?, ?)",
-                    ((kind, name, signature, content) for name, (signature, content) in changed.items()),
+                    ((kind, name, kept[0], _sum(*kept) + kept[1]) for name, kept in changed.items()),
                 )
                 database.executemany(
                     "DELETE FROM cached WHERE kind = ? AND name = ?", ((kind, name) for name in gone)
@@ -79,3 +81,15 @@ class RecordCache:
             database.close()
             raise
         return database
+
+
+def _sum(signature: str, content: bytes) -> bytes:
+    """Four bytes that tell damage, not forgery."""
+    return zlib.crc32(content, zlib.crc32(signature.encode())).to_bytes(4, "big")
+
+
+def _checked(signature: object, content: object) -> bytes | None:
+    """The content without its sum; None where it is damaged."""
+    if not isinstance(signature, str) or not isinstance(content, bytes):
+        return None
+    return content[4:] if content[:4] == _sum(signature, content[4:]) else None
