@@ -1,8 +1,8 @@
 """Feeds almost valid files to one reader, in a process of limited memory: `fuzzing.py READER COUNT SEED`.
 
-Prints how many inputs were tried, refused and read, the peak of memory and the longest time, as JSON. It ends at
-the first input that gives something else than `UserError` in a printable line, or takes too much memory or time,
-and says where that input is kept.
+Prints how many inputs were tried, refused and read, the peak of memory and the longest time, as JSON. It ends
+at the first input that gives something else than `UserError` in a printable line, or takes too much memory or
+time, and says where that input is kept.
 """
 
 import faulthandler
