@@ -22,7 +22,7 @@ _QUICK: dict[str, Any] = {
     "weight_decay": 1e-4,
     "schedule": "cosine",
     "milestones": {},
-    "steps": 1500,
+    "steps": 1200,
     "batch_size": 64,
     "validations": 10,
     "images_per_class": None,

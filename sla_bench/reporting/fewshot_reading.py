@@ -68,6 +68,12 @@ class FewShotReading(Reading):
         accuracy = hits @ np.ones(hits.shape[1]) / (hits.shape[1] * test.queries)
         return {"accuracy": Figure(float(accuracy.sum()) / len(accuracy), accuracy)}
 
+    def read_samples(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
+        """Hits of the episodes that the accuracy is a mean over."""
+        test, samples = evaluation.config, evaluation.samples
+        assert isinstance(test, FewShotEvaluation)
+        return {name: hits[: test.episodes] for name, hits in samples.items() if name.startswith("hits/")}
+
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Intervals that speak of other images and classes, and passes per image."""
         return {

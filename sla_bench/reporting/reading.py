@@ -148,6 +148,10 @@ class Reading(ABC):
         """Metric -> figure of one row, in the order of the table; "accuracy" comes first."""
 
     @abstractmethod
+    def read_samples(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
+        """The part of the samples that tables and pictures read."""
+
+    @abstractmethod
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Columns of the leaderboard that come straight from the metrics of a row."""
 
