@@ -15,6 +15,13 @@ from pathlib import Path
 # Rises with the layout of what is kept.
 _VERSION = 2
 _PATIENCE = 5.0
+_NOT_ITS_FAULT = frozenset(
+    {
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
+    }
+)  # fmt: skip
 _TABLE = "CREATE TABLE cached (kind TEXT, name TEXT, signature TEXT, content BLOB, PRIMARY KEY (kind, name))"
 
 
@@ -61,7 +68,7 @@ class RecordCache:
 
     def _discard(self, error: sqlite3.Error) -> None:
         """Delete what is no cache; one that is locked, or on a full disk, stays."""
-        if type(error) is sqlite3.DatabaseError:
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NOT_ITS_FAULT:
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)
 

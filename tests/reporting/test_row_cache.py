@@ -92,6 +92,9 @@ def edited(statement):
 
 DAMAGES = {
     "garbage": lambda path: path.write_bytes(b"garbage" * 1000),
+    "another format": lambda path: path.write_bytes(
+        path.read_bytes()[:18] + b"\x09\x09" + path.read_bytes()[20:]
+    ),
     "cut": lambda path: path.write_bytes(path.read_bytes()[:5000]),
     "zeros": lambda path: path.write_bytes(path.read_bytes()[:4096] + bytes(20_000)),
     "a view without end": other_program,
