@@ -131,7 +131,7 @@ def decode(image: Path | bytes, size: int, fit: Fit, name: str) -> np.ndarray:
             if fit != "stretch":
                 opened.draft("RGB", (2 * size, 2 * size))
             turn = _TURNS.get(_orientation(opened))
-            upright = _resized(_as_rgb(opened), size, fit)
+            upright = _resized(as_rgb(opened), size, fit)
             if turn is not None:
                 upright = upright.transpose(turn)
             return np.asarray(upright, dtype=np.uint8)
@@ -156,7 +156,12 @@ def _orientation(image: Image.Image) -> int:
         return 1  # a broken note of the camera does not spoil the picture
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """The image with three channels of 8 bits: transparent ones on white, 16-bit ones by their upper byte.
+
+    Raises:
+        ValueError: its pixels are fractions.
+    """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):

@@ -117,6 +117,12 @@ def _read_list(images: Callable[[Path], Path], base: Path, split: Split) -> Spli
     return source
 
 
+CACHE = Layout(
+    name="learn2learn's mini-imagenet-cache-{train,validation or val,test}.pkl",
+    folders=(*_FOLDERS, ""),
+    files=lambda base, split: [_cache_pickle(base, split)],
+    read=_read_cache,
+)
 _LAYOUTS = (
     Layout(
         name="MetaOptNet's miniImageNet/miniImageNet_category_split_{train_phase_train,val,test}.pickle",
@@ -124,12 +130,7 @@ _LAYOUTS = (
         files=lambda base, split: [_category_pickle(base, split)],
         read=_read_category,
     ),
-    Layout(
-        name="learn2learn's mini-imagenet-cache-{train,validation or val,test}.pkl",
-        folders=(*_FOLDERS, ""),
-        files=lambda base, split: [_cache_pickle(base, split)],
-        read=_read_cache,
-    ),
+    CACHE,
     Layout(
         name="Ravi and Larochelle's miniImageNet/{train,val,test}.csv with miniImageNet/images/",
         folders=_FOLDERS,

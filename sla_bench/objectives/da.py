@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sla_bench.objectives import classifier_base
 from sla_bench.objectives.base import (
     EpisodeFeatures,
     Head,
     SingleObjective,
+    ViewHead,
     accuracy,
     pooled_logits,
     smoothed_cross_entropy,
@@ -22,7 +23,7 @@ class DataAugmentation(SingleObjective):
     trains_on_views = True
 
     def loss(
-        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
         """mean_j CE(u(z_j), y); see the base class."""
         del view_head

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sla_bench.errors import UserError
 from sla_bench.objectives import classifier_base
-from sla_bench.objectives.base import EpisodeFeatures, Head, view_cross_entropy, view_loss
+from sla_bench.objectives.base import EpisodeFeatures, Head, ViewHead, view_cross_entropy, view_loss
 from sla_bench.objectives.baseline import Baseline, BaselineClassifier
 from sla_bench.transforms import Transform
 
@@ -36,7 +36,7 @@ class AuxiliaryRotation(Baseline):
         return nn.Linear(num_features, self.num_views)
 
     def loss(
-        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
         """CE(u(z_1), y) + beta mean_j CE(v(z_j), j); see the base class."""
         assert view_head is not None

@@ -9,8 +9,15 @@ from sla_bench.embedding import embed
 from sla_bench.registry import BACKBONES
 
 
-@pytest.fixture(params=sorted(BACKBONES))
+def with_its_markers(name):
+    marks = [pytest.mark.learn2learn] if BACKBONES[name].needs_learn2learn else []
+    return pytest.param(name, marks=[*marks, *([pytest.mark.slow] if name == "l2l-wrn28" else [])])
+
+
+@pytest.fixture(params=[with_its_markers(name) for name in sorted(BACKBONES)])
 def backbone(request):
+    if BACKBONES[request.param].needs_learn2learn:
+        pytest.importorskip("learn2learn")
     return BACKBONES.load(request.param)(32, generator=torch.Generator().manual_seed(0))
 
 
