@@ -9,9 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from sla_bench.config import PROTOCOL_VERSION, RunConfig
 from sla_bench.datasets.named import dataset_named
@@ -21,8 +18,11 @@ from sla_bench.prediction import Classifier
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.base import ANY_TRANSFORM
 from sla_bench.scenarios.classifier import ClassifierModel, load_members
+from sla_bench.weights import read_weights
 
 WEIGHTS = "model.safetensors"
+MOST_CLASSES = 50_000
+"""The head grows with them, whatever the file of weights holds; iNaturalist 2018 has 8,142."""
 
 
 class SavedModels(NamedTuple):
@@ -76,14 +76,30 @@ def load_models(
             f"run {folder.name} has no {WEIGHTS}: it was recorded with --keep-models none or imported; "
             f"delete {folder} to train it again, with --keep-models all"
         )
-    dataset = dataset_named(config.dataset)
+    dataset, state = dataset_named(config.dataset), read_weights(weights)
     try:
-        names, counts = tuple(summary["class_names"]), np.asarray(summary["class_counts"], np.int64)
+        names, counts = _classes(summary)
         views = config.transform or transform or ANY_TRANSFORM
         build = functools.partial(build_model, config, dataset, counts, views, config.seed)
-        return SavedModels(config, names, load_members(load_file(weights), build, device))
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SafetensorError) as error:
+        return SavedModels(config, names, load_members(state, build, device))
+    except UserError as error:
+        raise UserError(f"{weights}: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OverflowError) as error:
         raise _damaged(folder, error) from None
+
+
+def _classes(summary: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the classes, and how many images of each were trained on."""
+    names, counts = summary["class_names"], summary["class_counts"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("class_names are no list of texts")
+    if not isinstance(counts, list) or not all(type(n) is int and 0 <= n < 2**48 for n in counts):
+        raise ValueError("class_counts are no list of numbers of images")
+    if len(names) != len(counts) or not 0 < len(names) <= MOST_CLASSES:
+        raise ValueError(
+            f"{len(names):,} names and {len(counts):,} counts of at most {MOST_CLASSES:,} classes"
+        )
+    return tuple(names), np.asarray(counts, np.int64)
 
 
 def _builder(config: RunConfig, folder: Path) -> Any:
@@ -108,7 +124,7 @@ def _read_record(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
         summary = json.loads((folder / "done.json").read_bytes())
         config: RunConfig = form_of(content["scenario"]).run.model_validate(content)
         protocol = summary.get("protocol")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(folder, error) from None
     if protocol != PROTOCOL_VERSION:
         raise UserError(

@@ -122,8 +122,8 @@ def _reading(record: RunRecord) -> Reading:
 def _environment(record: RunRecord) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((record.folder / "environment.json").read_bytes())
-        return content
-    except (OSError, ValueError):
+        return content if isinstance(content, dict) else {}
+    except (OSError, ValueError, RecursionError):
         return {}
 
 
