@@ -162,5 +162,6 @@ def head_metrics(samples: Mapping[str, np.ndarray], head: str) -> dict[str, Any]
 def recognised_views(samples: Mapping[str, np.ndarray], head: str) -> np.ndarray | None:
     """Which view each view was taken for, (T, M), by a joint head or by one of its own; None: neither."""
     if (joint := samples.get(f"joint/{head}")) is not None:
-        return joint % joint.shape[1]
+        views: np.ndarray = joint % joint.shape[1]
+        return views
     return samples.get(f"views/{head}")

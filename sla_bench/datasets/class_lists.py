@@ -32,7 +32,8 @@ class Cifar100Names:
 @cache
 def _read(name: str) -> dict[str, Any]:
     text = files("sla_bench.datasets").joinpath("class_lists", f"{name}.json").read_text(encoding="utf-8")
-    return json.loads(text)
+    lists: dict[str, Any] = json.loads(text)
+    return lists
 
 
 def cifar100_names() -> Cifar100Names:

@@ -151,7 +151,8 @@ def _check_pixels(image: Image.Image, name: str) -> None:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(_ORIENTATION, 1)
+        orientation: int = image.getexif().get(_ORIENTATION, 1)
+        return orientation
     except _UNREADABLE:
         return 1  # a broken note of the camera does not spoil the picture
 

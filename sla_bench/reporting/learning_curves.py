@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,7 +79,9 @@ def _line_names(histories: pd.DataFrame) -> pd.Series:
     return histories["method" if runs.max() == 1 else "label"].astype(str)
 
 
-def _draw_runs(axes: Axes, runs: pd.DataFrame, horizontal: str, quantity: str, looks: dict) -> dict:
+def _draw_runs(
+    axes: Axes, runs: pd.DataFrame, horizontal: str, quantity: str, looks: dict[str, Any]
+) -> dict[str, Any]:
     """Draw each run; return the mean height at which the runs of each line end."""
     ends: dict[str, list[float]] = {}
     for (line, _), run in runs.groupby(["line", "label"], sort=False):

@@ -61,7 +61,10 @@ def build_objective(config: FewShotRun, transform: str) -> EpisodeObjective:
     Raises:
         UserError: an option of the method has a wrong value.
     """
-    return METHODS.load(config.method)(TRANSFORMS.load(transform), **config.method_options)
+    objective: EpisodeObjective = METHODS.load(config.method)(
+        TRANSFORMS.load(transform), **config.method_options
+    )
+    return objective
 
 
 def build_model(

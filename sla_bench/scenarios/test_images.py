@@ -79,7 +79,8 @@ class TestImages:
 
     def chunks(self) -> tuple[Tensor, ...]:
         """Positions of the test images, in order, as many at a time as are embedded together."""
-        return self.index.split(_CHUNK)
+        chunks: tuple[Tensor, ...] = self.index.split(_CHUNK)
+        return chunks
 
     def read(self, models: Sequence[ClassifierModel], progress: Progress = silent) -> dict[str, Predictions]:
         """Read-off -> what it says of each image; scores are averaged over the models."""
