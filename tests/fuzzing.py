@@ -82,7 +82,7 @@ def campaign(name, count, number, root):
         content = good
         if reader.tree and level:
             content = m.in_json(good, changes, value) if path.suffix == ".json" else m.edited(good, changes)
-        elif reader.inner is not None and level and path.suffix not in (".pkl",):
+        elif reader.inner is not None and level and path.suffix != ".pkl":
             content = reader.inner(good, changes)
         else:
             content = m.edited(good, changes)
@@ -108,7 +108,7 @@ def main(name, count, number):
     with tempfile.TemporaryDirectory(prefix="fuzzing-") as folder:
         try:
             print(json.dumps({"reader": name, **campaign(name, int(count), int(number), Path(folder))}))  # noqa: T201
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - all that escapes a reader is a finding
             traceback.print_exc()
             kept = Path(tempfile.mkdtemp(prefix="fuzzing-failed-"))
             for path in Path(folder).glob("failed-*"):

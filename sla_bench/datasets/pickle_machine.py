@@ -18,7 +18,7 @@ _BITS = 64
 _KEY_LIMIT = 1 << 60  # smaller whole numbers are their own hash: no two of them collide by design
 
 Handler = Callable[[Any], None]
-_STANDARD: Mapping[int, Handler] = pickle._Unpickler.dispatch
+_STANDARD: Mapping[int, Handler] = pickle._Unpickler.dispatch  # noqa: SLF001 - the reader in Python
 
 
 class NotPlainError(pickle.UnpicklingError):
@@ -54,7 +54,7 @@ class _Bounded:
         return found
 
 
-class Machine(pickle._Unpickler):
+class Machine(pickle._Unpickler):  # noqa: SLF001
     """Reads one pickle.
 
     Args:
