@@ -55,6 +55,9 @@ class LearnerEntry(Entry):
 
     Args:
         trains_at_test_shots: its training shots are the test's unless told otherwise.
+        trains_on: what its backbone is trained on: episodes, with the head; or the classes of the training
+            split, with the method's classifier, where the head has no part in it.
+        centred: the mean embedding of the training classes is subtracted before it is called.
         adapts_network: it takes the network, and images for embeddings.
         recipe: what it changes in a budget, a function `(budget, data set) -> field -> value`; empty where
             that is nothing.
@@ -63,6 +66,8 @@ class LearnerEntry(Entry):
     trains_at_test_shots: bool = False
     adapts_network: bool = False
     recipe: str = ""
+    trains_on: Literal["episodes", "classes"] = "episodes"
+    centred: bool = False
 
 
 @dataclass(frozen=True)
@@ -266,6 +271,24 @@ LEARNERS = Registry(
             "sla_bench.learners.svm:SVMHead",
             "multi-class SVM, solved per episode",
             ("C", "regularization", "scale"),
+        ),
+        "simpleshot": LearnerEntry(
+            "sla_bench.learners.simpleshot:SimpleShot",
+            "backbone of a classifier; nearest class mean, centred and normalised",
+            trains_on="classes",
+            centred=True,
+        ),
+        "cosine": LearnerEntry(
+            "sla_bench.learners.cosine:CosineHead",
+            "backbone of a classifier; Baseline++, cosines fitted by gradient steps",
+            ("epochs", "learning_rate", "weight_decay", "scale"),
+            trains_on="classes",
+        ),
+        "finetune": LearnerEntry(
+            "sla_bench.learners.finetune:LogisticHead",
+            "backbone of a classifier; logistic regression on the support",
+            ("C",),
+            trains_on="classes",
         ),
         "anil": LearnerEntry(
             "sla_bench.learners.anil:ANIL",
