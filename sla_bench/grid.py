@@ -80,7 +80,7 @@ def options_model(form: Form) -> type[BaseModel]:
             filled_in = has(info, FromBudget) or has(info, FromDataset)
             if has(info, Axis):
                 kind, default = list[kind], ([] if filled_in or has(info, Adds) else [default])
-            elif filled_in:
+            elif filled_in or default is None:
                 kind, default = Optional[kind], None  # noqa: UP045
             if name == "method":
                 default = list(form.default_methods)
@@ -224,6 +224,7 @@ def points(
         UserError: as `span`.
     """
     axes = {name: list(options[name]) for name in form.order}
+    by_name = [fixed["method"]] if "method" in fixed else axes["method"]
     axes["method"] = expand_methods(form.scenario, axes["method"])
     for name in form.order:
         if name in fixed:
@@ -238,10 +239,15 @@ def points(
         for values in itertools.product(*(part[name] or [None] for name in form.order)):
             point = {n: v for n, v in zip(form.order, values, strict=True) if v is not None}
             run, evaluation = _resolve(form, {**scalars, **point, **fixed}, fixed)
-            if not left_out(run, evaluation):
-                form.check(run, evaluation)
-                _check_meaning(run, fixed)
-                yield run, evaluation
+            if left_out(run, evaluation):
+                continue
+            if sentence := form.refusal(run):
+                if run.method in by_name:
+                    raise UserError(sentence)
+                continue
+            form.check(run, evaluation)
+            _check_meaning(run, fixed)
+            yield run, evaluation
 
 
 def _parts(

@@ -76,6 +76,7 @@ def test_options_of_a_piece_reach_only_the_pieces_that_take_them():
     [
         ({"learner": ["protonett"]}, [], "did you mean 'protonet'"),
         ({"method": ["slaa"]}, [], "did you mean 'sla'"),
+        ({"method": ["contrls"]}, [], "did you mean 'controls'"),
         ({"dataset": ["glyph"]}, [], "did you mean 'glyphs'"),
         ({"transform": ["rotatoin"]}, [], "did you mean 'rotation'"),
         ({"backbone": ["resnet-12"]}, [], "did you mean 'resnet12'"),

@@ -35,6 +35,7 @@ from sla_bench.scenarios.base import (
     member_states,
     train_members,
 )
+from sla_bench.scenarios.base_classes import BaseClasses, train_on_classes
 from sla_bench.scenarios.episodic_model import EpisodicModel
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import (
@@ -46,6 +47,7 @@ from sla_bench.training import (
     train,
 )
 from sla_bench.transforms import Transform
+from sla_bench.weights import put_weights
 
 VALIDATION_QUERIES = 15
 
@@ -59,7 +61,10 @@ def build_objective(config: FewShotRun, transform: str) -> EpisodeObjective:
     Raises:
         UserError: an option of the method has a wrong value.
     """
-    return METHODS.load(config.method)(TRANSFORMS.load(transform), **config.method_options)
+    objective: EpisodeObjective = METHODS.load(config.method)(
+        TRANSFORMS.load(transform), **config.method_options
+    )
+    return objective
 
 
 def build_model(
@@ -75,7 +80,9 @@ def build_model(
             dataset.properties.size, **config.backbone_options
         )
         head = LEARNERS.load(config.learner)(**config.learner_options)
-        view_head = objective.view_head(backbone.num_features)
+        # A classifier of the training classes has heads of its own, which the test has no use for.
+        on_episodes = LEARNERS[config.learner].trains_on == "episodes"
+        view_head = objective.view_head(backbone.num_features) if on_episodes else None
     backbone.seed_dropout(derive_seed(seed, "dropout"))
     adapts_network = LEARNERS[config.learner].adapts_network
     return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
@@ -96,15 +103,22 @@ class EpisodeReader:
         dataset: gives their normalisation.
         per_class: only the first so many images of each class; None means all.
         device: where to compute.
+        base: the mean embedding of these, for each view, is subtracted from all embeddings.
     """
 
     def __init__(
-        self, images: LabeledImages, dataset: Dataset, per_class: int | None, device: torch.device
+        self,
+        images: LabeledImages,
+        dataset: Dataset,
+        per_class: int | None,
+        device: torch.device,
+        base: BaseClasses | None = None,
     ) -> None:
         self.index = torch.from_numpy(first_images(images.labels, per_class))
         self.labels = torch.from_numpy(images.labels)[self.index]
         self.batches = ImageBatches(images, dataset.properties, device=device)
         self.device = device
+        self.base = base
 
     def embeddings(
         self,
@@ -114,7 +128,7 @@ class EpisodeReader:
         progress: Progress = silent,
     ) -> Tensor:
         """Embed every image in all views of the transformation, or (None) as it is: (N, M, D)."""
-        return embed(
+        embeddings = embed(
             model.backbone,
             self.batches,
             self.index,
@@ -123,6 +137,9 @@ class EpisodeReader:
             device=self.device,
             progress=lambda done, total: progress("embedding", done, total),
         )
+        if self.base is not None:
+            embeddings -= self.base.mean_embeddings(model.backbone, transform, precision)
+        return embeddings
 
     def chunks(
         self,
@@ -199,20 +216,30 @@ def run(
     objective = build_objective(config, config.transform or ANY_TRANSFORM)
     images = load_images(config, "train", data_root)
     labels, batches = images.labels, ImageBatches(images, dataset.properties, device=device)
+    learner = LEARNERS[config.learner]
     validation = EpisodeReader(
-        load_images(config, "val", data_root), dataset, config.validation_images, device
+        load_images(config, "val", data_root),
+        dataset,
+        config.validation_images,
+        device,
+        BaseClasses(images, batches) if learner.centred else None,
     )
 
     way_factor = objective.num_views if METHODS[config.method].way_factor else 1
     ways = config.train_ways * way_factor * config.batch_episodes
     views = objective.copies * (objective.num_views if objective.trains_on_views else 1)
 
+    accuracy_of = _validation(config, objective, validation)
+
     def train_one(seed: int, own: Checkpoints | None) -> Member:
         model = build_model(config, dataset, objective, seed).to(device)
-        result = _train_member(config, objective, model, labels, batches, validation, seed, progress, own)
+        validate = partial(accuracy_of, model)
+        if learner.trains_on == "classes":
+            return train_on_classes(config, model, images, dataset, batches, validate, seed, progress, own)
+        result = _train_member(config, objective, model, labels, batches, validate, seed, progress, own)
         per_way = model.support_passes * config.train_shots + config.train_queries
-        images = config.steps * objective.step_factor * ways * per_way * views
-        return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
+        passed = config.steps * objective.step_factor * ways * per_way * views
+        return Member(result, passed, sum(p.numel() for p in model.parameters()), objective.members)
 
     training = train_members(config.seed, train_one, checkpoints)
     best = pd.DataFrame(training.history).groupby("member")["val_accuracy"].max()
@@ -226,7 +253,7 @@ def _train_member(
     model: EpisodicModel,
     labels: np.ndarray,
     batches: ImageBatches,
-    validation: EpisodeReader,
+    validate: Callable[[], float],
     seed: int,
     progress: Progress,
     checkpoints: Checkpoints | None,
@@ -241,7 +268,7 @@ def _train_member(
         views=views if method.pools_views else 1,
     )
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
-    device = validation.device
+    device = batches.device
 
     def features_of(index: Tensor, view_of_way: Tensor) -> Tensor:
         shape = index.shape
@@ -272,25 +299,6 @@ def _train_member(
         # The graph of one adaptation is as large as that of several ordinary episodes.
         return mean_of_parts([partial(loss_of, one) for one in features.split()], list(model.parameters()))
 
-    episodes = test_episodes(
-        validation.labels,
-        ways=config.train_ways,
-        shots=config.val_shots,
-        queries=VALIDATION_QUERIES,
-        count=config.validation_episodes,
-        seed=derive_seed("validation"),
-    )
-
-    row = objective.selection_row
-    reads_views = objective.rows[row].support > objective.members
-
-    def validate() -> float:
-        transform = objective.transform if reads_views else None
-        model.eval()
-        chunks = validation.chunks(model, transform, config.precision)
-        hits = validation.hits([model], [chunks], objective, episodes, [row])[row]
-        return float(hits.double().mean()) / VALIDATION_QUERIES
-
     model.to(memory_format=torch.channels_last)
     return train(
         model,
@@ -308,6 +316,31 @@ def _train_member(
             "dropout": GeneratorSource(model.backbone.generator),
         },
     )
+
+
+def _validation(
+    config: FewShotRun, objective: EpisodeObjective, reader: EpisodeReader
+) -> Callable[[EpisodicModel], float]:
+    """Return what reads a model on the validation episodes: accuracy in 0..1 of the selecting read-off."""
+    episodes = test_episodes(
+        reader.labels,
+        ways=config.train_ways,
+        shots=config.val_shots,
+        queries=VALIDATION_QUERIES,
+        count=config.validation_episodes,
+        seed=derive_seed("validation"),
+    )
+    row = objective.selection_row
+    reads_views = objective.rows[row].support > objective.members
+
+    def accuracy(model: EpisodicModel) -> float:
+        transform = objective.transform if reads_views else None
+        model.eval()
+        chunks = reader.chunks(model, transform, config.precision)
+        hits = reader.hits([model], [chunks], objective, episodes, [row])[row]
+        return float(hits.double().mean()) / VALIDATION_QUERIES
+
+    return accuracy
 
 
 def evaluate(
@@ -337,8 +370,12 @@ def evaluate(
     """
     dataset = dataset_named(config.dataset)
     objective = build_objective(config, evaluation.transform)
+    base = None
+    if LEARNERS[config.learner].centred:
+        training = load_images(config, "train", data_root)
+        base = BaseClasses(training, ImageBatches(training, dataset.properties, device=device))
     reader = EpisodeReader(
-        load_images(config, "test", data_root), dataset, evaluation.images_per_class, device
+        load_images(config, "test", data_root), dataset, evaluation.images_per_class, device, base
     )
     setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
     count = max(evaluation.episodes, evaluation.jackknife_episodes)
@@ -351,7 +388,7 @@ def evaluate(
     models, sources = [], []
     for member in member_states(state):
         model = build_model(config, dataset, objective, config.seed).to(device).eval()
-        model.load_state_dict(member)
+        put_weights(model, member)
         models.append(model)
         sources.append(reader.chunks(model, objective.transform, config.precision, progress))
     rows = list(objective.rows)
