@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sla_bench.config import Recipe
-from sla_bench.errors import DivergedError
+from sla_bench.errors import DivergedError, UserError
 
 
 class Progress(Protocol):
@@ -186,6 +186,7 @@ def train(
         sources: all that `batch_loss` draws random numbers from.
 
     Raises:
+        UserError: the checkpoint is that of another training.
         DivergedError: the loss is not finite; the message names step, learning rate and the last validation
             before it.
     """
@@ -193,7 +194,14 @@ def train(
         model, build_optimizer([p for p in model.parameters() if p.requires_grad], recipe), sources or {}
     )
     if checkpoints is not None and (content := checkpoints.load()) is not None:
-        loop.load(content)
+        try:
+            loop.load(content)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {str(error).strip()[:200]}"
+            raise UserError(
+                f"the checkpoint is that of another training ({reason}); delete the folder `checkpoints` "
+                f"of the run to begin anew"
+            ) from None
     validations = {round(steps * (k + 1) / recipe.validations) for k in range(recipe.validations)}
     note = ""
     started = time.perf_counter()

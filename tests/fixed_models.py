@@ -45,8 +45,8 @@ def our_hits(model, images, properties, episodes):
     """Correct queries of each of T episodes, int64 (T,), by the code that evaluates runs."""
     objective = METHODS.load("baseline")(TRANSFORMS.load("rotation"))
     reader = fewshot.EpisodeReader(images, replace(SMALL_GLYPHS, properties=properties), None, CPU)
-    embeddings = reader.embeddings(model, None, "fp32")
-    return reader.hits([model], [embeddings], objective, episodes, ["baseline"])["baseline"].sum(1)
+    source = reader.chunks(model, None, "fp32")
+    return reader.hits([model], [source], objective, episodes, ["baseline"])["baseline"].sum(1)
 
 
 def nearly_equal(ours, theirs):

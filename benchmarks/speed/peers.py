@@ -37,7 +37,8 @@ from sla_bench.errors import UserError
 from sla_bench.harness.files import write_atomically
 from sla_bench.reporting import style
 
-FULL, QUICK = Effort(rounds=7, seconds=0.1, limit=4.0), Effort(rounds=3, seconds=0.05, limit=1.0)
+FULL = Effort(rounds=7, seconds=0.1, limit=4.0, once=20.0)
+QUICK = Effort(rounds=3, seconds=0.05, limit=1.0, once=4.0)
 TOPICS: dict[str, Callable[[Collection[str], bool], list[Topic]]] = {
     "sampling": lambda missing, _: [episode_sampling.topic(missing)],
     "evaluation": lambda missing, quick: [

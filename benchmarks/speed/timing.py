@@ -13,17 +13,22 @@ Candidate = Callable[[], int]
 
 
 def interleaved(
-    candidates: Mapping[str, Candidate], rounds: int, seconds: float = 0.0, limit: float = math.inf
+    candidates: Mapping[str, Candidate],
+    rounds: int,
+    seconds: float = 0.0,
+    limit: float = math.inf,
+    once: float = math.inf,
 ) -> dict[str, np.ndarray]:
     """Run the candidates in turn, in every other round in the opposite order.
 
-    The first round warms up; it counts only for a candidate that takes as long as `limit`.
+    The first round warms up; it counts only for a candidate that is run once.
 
     Args:
         candidates: name -> what to time.
         rounds: how often each is timed.
         seconds: in a round a candidate is run again until so many have passed.
         limit: a candidate whose runs, without the first, have taken so many seconds in all is not run again.
+        once: a candidate whose first run takes so many seconds is not run again.
 
     Returns:
         Name -> milliseconds per unit of work, one value per round, at least one.
@@ -32,10 +37,13 @@ def interleaved(
     spent = dict.fromkeys(candidates, 0.0)
     for turn in range(rounds + 1):
         for name in sorted(candidates, reverse=turn % 2 == 1, key=list(candidates).index):
-            if taken[name] and spent[name] >= limit:
+            if spent[name] >= limit:
                 continue
             passed, done = _run(candidates[name], seconds)
-            spent[name] += passed if turn or passed >= limit else 0.0
+            if turn:
+                spent[name] += passed
+            elif passed >= once:
+                spent[name] = math.inf
             taken[name].append(1e3 * passed / done)
     return {name: np.array(values[1:] or values) for name, values in taken.items()}
 

@@ -48,7 +48,8 @@ class Learn2learnNetwork(Backbone):
 
     def embed(self, images: Tensor) -> Tensor:
         """What the network computes."""
-        return self.network(images).flatten(1)
+        features: Tensor = self.network(images).flatten(1)
+        return features
 
 
 # `batchnorm_folding` reads these. In the wide network, dropout between the two is nothing at test.

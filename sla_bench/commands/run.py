@@ -123,7 +123,7 @@ def execute(jobs: Sequence[Any], store: Any, execution: Execution) -> list[Any]:
     from sla_bench.harness.requirements import split_by_requirements
     from sla_bench.reporting.figure_cache import leaderboard_of
     from sla_bench.reporting.files import rows_of_runs
-    from sla_bench.reporting.leaderboard import BASELINE
+    from sla_bench.reporting.row_names import BASELINE
     from sla_bench.reporting.terminal import Board, print_table
 
     open_jobs = [j for j in jobs if not j.is_recorded()]

@@ -18,7 +18,7 @@ from sla_bench.datasets.class_lists import (
     cifar_fs_labels,
     fc100_labels,
 )
-from sla_bench.datasets.download import download
+from sla_bench.datasets.download import download_archive
 from sla_bench.datasets.encoded_images import EncodedImages
 from sla_bench.datasets.image_files import list_folders, list_images
 from sla_bench.datasets.layouts import Layout, LayoutDataset
@@ -163,7 +163,7 @@ PROCESSED = Layout(
 
 
 def _fetch_cifar100(data_root: Path) -> None:
-    download("CIFAR100", data_root, cifar100.URL, cifar100.FOLDER)
+    download_archive(cifar100.ARCHIVE, data_root)
 
 
 _ORIGIN = f"unpack {cifar100.URL} there, or let `datasets prepare` download it"

@@ -26,7 +26,8 @@ def dataset_named(name: str) -> Dataset:
     """
     piece = DATASETS.load(name)
     argument = name.partition(":")[2]
-    return piece(argument) if argument else piece
+    dataset: Dataset = piece(argument) if argument else piece
+    return dataset
 
 
 def load_dataset(

@@ -89,7 +89,7 @@ def attempt(
     except UserError as error:
         diverged = isinstance(error, DivergedError)
         return News(job, "failed", note=str(error), exit_code=2, diverged=diverged)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
         note = f"{type(error).__name__}: {error}"
         return News(job, "failed", note=note, log=traceback.format_exc(), exit_code=1)
     return News(job, "done")

@@ -48,7 +48,8 @@ class ANIL(FewShotHead):
         def loss(classifiers: _Classifiers) -> Tensor:
             likelihood = (one_hot * classifiers(support).log_softmax(2)).sum(2)
             # A sum over episodes: the gradient of each classifier is that of its own episode.
-            return -likelihood.mean(1).sum()
+            loss: Tensor = -likelihood.mean(1).sum()
+            return loss
 
         adapted: _Classifiers = self.inner_loop.adapt(start, loss, self.training)
         logits: Tensor = adapted(query)

@@ -119,7 +119,8 @@ def _images(pixels: Tensor) -> Tensor:
     size = math.isqrt(pixels.shape[2] // 3)
     if 3 * size**2 != pixels.shape[2]:
         raise UserError(f"MAML takes square images of 3 channels, flattened; got {pixels.shape[2]} values")
-    return pixels.unflatten(2, (3, size, size))
+    images: Tensor = pixels.unflatten(2, (3, size, size))
+    return images
 
 
 def _classes(labels: Tensor, ways: int) -> Tensor:

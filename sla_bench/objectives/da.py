@@ -38,6 +38,11 @@ class DataAugmentationClassifier(classifier_base.SingleClassifier):
     row = "DA"
     trains_on_views = True
 
+    @property
+    def invariant_heads(self) -> frozenset[str]:
+        """The one head."""
+        return frozenset({self.row})
+
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """mean_j CE(u(z_j), y), or another criterion."""
         return classifier_base.every_view(self.criterion, self.head(features), labels)

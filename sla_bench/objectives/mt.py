@@ -41,3 +41,8 @@ class MultiTaskClassifier(DataAugmentationClassifier):
         """mean_j [CE(u(z_j), y) + CE(v(z_j), j)], the first or another criterion."""
         loss, accuracy = super().loss(features, labels)
         return loss + view_cross_entropy(self.view_head(features)), accuracy
+
+    def recognised_view(self, features: Tensor) -> Tensor:
+        """The second task's scores; see the base class."""
+        scores: Tensor = self.view_head(features)
+        return scores

@@ -76,6 +76,11 @@ class AuxiliaryRotationClassifier(BaselineClassifier):
         loss, accuracy = super().loss(features[:, :1], labels)
         return loss + self.weight * view_cross_entropy(self.view_head(features)), accuracy
 
+    def recognised_view(self, features: Tensor) -> Tensor:
+        """The second task's scores; see the base class."""
+        scores: Tensor = self.view_head(features)
+        return scores
+
 
 def _positive(weight: float) -> float:
     if not weight > 0:

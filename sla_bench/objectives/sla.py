@@ -142,9 +142,13 @@ class SLAClassifier(classifier_base.ClassifierObjective):
         """The criterion's scores of joint logits (B, M, N, M)."""
         return split_joint(self.joint_criterion.scores(logits.flatten(2)), self.num_views)
 
+    def by_view(self, features: Tensor) -> dict[str, Tensor]:
+        """The joint head; see the base class."""
+        return {"SLA": self.joint_scores(self.joint_logits(features))}
+
     def read(self, features: Tensor) -> dict[str, Tensor]:
         """SLA+AG and SLA+SI; see the base class."""
-        scores = self.joint_scores(self.joint_logits(features))
+        scores = self.by_view(features)["SLA"]
         return {"SLA+AG": aggregate(scores), "SLA+SI": single(scores)}
 
 

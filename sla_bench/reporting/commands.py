@@ -97,6 +97,8 @@ def _piece_options(run: RunConfig) -> list[str]:
 
 def _as_yaml(value: Any) -> str:
     """A text that `--set` reads as this value."""
-    if isinstance(value, str) and yaml.safe_load(value) == value:
-        return value
-    return json.dumps(value)
+    try:
+        same = isinstance(value, str) and yaml.safe_load(value) == value
+    except (yaml.YAMLError, ValueError, RecursionError):
+        same = False
+    return str(value) if same else json.dumps(value)

@@ -47,6 +47,7 @@ from sla_bench.training import (
     train,
 )
 from sla_bench.transforms import Transform
+from sla_bench.weights import put_weights
 
 VALIDATION_QUERIES = 15
 
@@ -60,7 +61,10 @@ def build_objective(config: FewShotRun, transform: str) -> EpisodeObjective:
     Raises:
         UserError: an option of the method has a wrong value.
     """
-    return METHODS.load(config.method)(TRANSFORMS.load(transform), **config.method_options)
+    objective: EpisodeObjective = METHODS.load(config.method)(
+        TRANSFORMS.load(transform), **config.method_options
+    )
+    return objective
 
 
 def build_model(
@@ -390,7 +394,7 @@ def evaluate(
     models, sources = [], []
     for member in member_states(state):
         model = build_model(config, dataset, objective, config.seed).to(device).eval()
-        model.load_state_dict(member)
+        put_weights(model, member)
         models.append(model)
         sources.append(reader.chunks(model, objective.transform, config.precision, progress))
     rows = list(objective.rows)

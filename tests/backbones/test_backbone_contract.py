@@ -3,6 +3,7 @@ import pickle
 
 import pytest
 import torch
+from peer_modules import peer
 
 from sla_bench.backbones.base import Backbone
 from sla_bench.embedding import embed
@@ -17,7 +18,7 @@ def with_its_markers(name):
 @pytest.fixture(params=[with_its_markers(name) for name in sorted(BACKBONES)])
 def backbone(request):
     if BACKBONES[request.param].needs_learn2learn:
-        pytest.importorskip("learn2learn")
+        peer("learn2learn")
     return BACKBONES.load(request.param)(32, generator=torch.Generator().manual_seed(0))
 
 

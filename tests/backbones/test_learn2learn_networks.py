@@ -2,13 +2,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from peer_modules import peer
 from torch import nn
 
 from sla_bench.batchnorm_folding import fold
 from sla_bench.errors import UserError
 from sla_bench.registry import BACKBONES
 
-l2l = pytest.importorskip("learn2learn")
+l2l = peer("learn2learn")
 pytestmark = pytest.mark.learn2learn
 
 DOCS = Path(__file__).parents[2] / "docs" / "gradient-based.md"

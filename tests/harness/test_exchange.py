@@ -1,3 +1,4 @@
+import io
 import json
 import stat
 import struct
@@ -204,6 +205,12 @@ def same_id_elsewhere(name, content):
     return [(name.replace(name.split("/")[2], "0" * 12), content)]
 
 
+def npz_of(array):
+    buffer = io.BytesIO()
+    np.savez(buffer, a=array)
+    return buffer.getvalue()
+
+
 BAD = {
     "absolute": ("done.json", renamed(lambda n: "/etc/passwd"), "no file of a record"),
     "up": ("done.json", renamed(lambda n: "fewshot/runs/../../../x"), "no file of a record"),
@@ -228,6 +235,10 @@ BAD = {
     "no rows": ("metrics.json", edited(rows=[]), "rows are no mapping"),
     "row without samples": ("metrics.json", edited(rows={"SLA": {}}), "no samples of 'SLA'"),
     "history of texts": ("history.csv", content_is("member,step,x\n0,1,=cmd()\n"), "x: not all are numbers"),
+    "history of many columns": ("history.csv", content_is("member,step" + ",x" * 1_000_000), "columns"),
+    "objects": ("samples.npz", content_is(npz_of(np.array([{}], dtype=object))), "not of numbers"),
+    "dates": ("samples.npz", content_is(npz_of(np.array(["2020"], "M8[Y]"))), "not of numbers"),
+    "records": ("samples.npz", content_is(npz_of(np.zeros(2, "u1,u1"))), "not of numbers"),
     "no history": ("history.csv", content_is(""), "history.csv"),
     "samples": ("samples.npz", content_is("x"), "damaged arrays"),
 }

@@ -1,10 +1,11 @@
 import pytest
 import torch
+from peer_modules import peer
 from torch.nn import functional as F
 
 from sla_bench.errors import UserError
 
-pytest.importorskip("learn2learn")
+peer("learn2learn")
 pytestmark = pytest.mark.learn2learn
 
 from sla_bench.learners.anil import ANIL  # noqa: E402

@@ -3,6 +3,7 @@ from functools import partial
 
 import pytest
 import torch
+from peer_modules import peer
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,7 +13,7 @@ from sla_bench.objectives.base import EpisodeFeatures
 from sla_bench.objectives.sla import SLA
 from sla_bench.transforms import ROTATION
 
-learn2learn = pytest.importorskip("learn2learn")
+learn2learn = peer("learn2learn")
 pytestmark = pytest.mark.learn2learn
 
 from sla_bench.learners.maml import MAML  # noqa: E402

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from peer_modules import peer
 from test_fewshot import task as few_shot_task
 
 from sla_bench.datasets.glyphs import GLYPHS
@@ -13,7 +14,7 @@ from sla_bench.harness.checkpoints import FileCheckpoints
 from sla_bench.registry import METHODS
 from sla_bench.scenarios import fewshot
 
-pytest.importorskip("learn2learn")
+peer("learn2learn")
 pytestmark = pytest.mark.learn2learn
 
 CPU = torch.device("cpu")

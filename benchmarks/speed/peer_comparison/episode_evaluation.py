@@ -18,7 +18,8 @@ from benchmarks.speed.sampler import next_of
 from benchmarks.speed.timing import Candidate
 from benchmarks.speed.usual_ways import Shape, TorchvisionImages, easyfsl_loader, learn2learn_tasks
 
-TOLERANCE = 1e-5
+# Distances of the libraries are worked out in float32 in another way.
+TOLERANCE, LIBRARY_TOLERANCE = 1e-5, 1e-4
 CHECKED = 5
 PER_EPISODE = "embed per episode"
 SHAPE = Shape(WAYS, SHOTS, QUERIES)
@@ -97,7 +98,8 @@ def comparison(size: Size, missing: Collection[str]) -> Comparison:
         if name not in missing and (size.views == 1 or name == PER_EPISODE):
             logits, candidate = build(first)
             found = torch.stack(list(itertools.islice(logits, CHECKED)))
-            difference = checked(f"{name}: logits", relative(found, expected), TOLERANCE)
+            allowed = TOLERANCE if name == PER_EPISODE else LIBRARY_TOLERANCE
+            difference = checked(f"{name}: logits", relative(found, expected), allowed)
             if not torch.equal(found.argmax(-1), expected.argmax(-1)):
                 raise SystemExit(f"{name}: predictions differ from ours")
             implementations[name] = Implementation(candidate, package, difference)

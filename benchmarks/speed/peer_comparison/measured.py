@@ -43,11 +43,13 @@ class Effort(NamedTuple):
         rounds: times of each implementation, at most.
         seconds: a time is the mean over at least so many.
         limit: after so many an implementation is not run again.
+        once: nor is one that takes so many the first time.
     """
 
     rounds: int
     seconds: float
     limit: float
+    once: float
 
 
 def failures(comparison: Comparison, threads: int) -> dict[str, str]:
