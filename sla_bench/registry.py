@@ -57,7 +57,6 @@ class LearnerEntry(Entry):
         trains_at_test_shots: its training shots are the test's unless told otherwise.
         trains_on: what its backbone is trained on: episodes, with the head; or the classes of the training
             split, with the method's classifier, where the head has no part in it.
-        centred: the mean embedding of the training classes is subtracted before it is called.
         adapts_network: it takes the network, and images for embeddings.
         recipe: what it changes in a budget, a function `(budget, data set) -> field -> value`; empty where
             that is nothing.
@@ -67,7 +66,6 @@ class LearnerEntry(Entry):
     adapts_network: bool = False
     recipe: str = ""
     trains_on: Literal["episodes", "classes"] = "episodes"
-    centred: bool = False
 
 
 @dataclass(frozen=True)
@@ -275,8 +273,8 @@ LEARNERS = Registry(
         "simpleshot": LearnerEntry(
             "sla_bench.learners.simpleshot:SimpleShot",
             "backbone of a classifier; nearest class mean, centred and normalised",
+            ("centred",),
             trains_on="classes",
-            centred=True,
         ),
         "cosine": LearnerEntry(
             "sla_bench.learners.cosine:CosineHead",

@@ -88,6 +88,12 @@ def build_model(
     return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
 
 
+def _is_centred(config: FewShotRun) -> bool:
+    """Whether the head wants the mean embedding of the training classes subtracted."""
+    head = LEARNERS.load(config.learner)(**config.learner_options)
+    return bool(getattr(head, "centred", False))
+
+
 def load_images(config: FewShotRun, split: Split, data_root: Path) -> LabeledImages:
     """Read one split with the classes that the config's seed gives it (fixed ones for most data sets)."""
     return dataset_named(config.dataset).load(split, "classes", data_root, split_seed=config.seed)
@@ -222,7 +228,7 @@ def run(
         dataset,
         config.validation_images,
         device,
-        BaseClasses(images, batches) if learner.centred else None,
+        BaseClasses(images, batches) if _is_centred(config) else None,
     )
 
     way_factor = objective.num_views if METHODS[config.method].way_factor else 1
@@ -371,7 +377,7 @@ def evaluate(
     dataset = dataset_named(config.dataset)
     objective = build_objective(config, evaluation.transform)
     base = None
-    if LEARNERS[config.learner].centred:
+    if _is_centred(config):
         training = load_images(config, "train", data_root)
         base = BaseClasses(training, ImageBatches(training, dataset.properties, device=device))
     reader = EpisodeReader(

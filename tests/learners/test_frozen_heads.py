@@ -200,6 +200,7 @@ def test_each_option_changes_the_logits(cls, option, value, make_episodes):
         (CosineHead, "epochs", 1.5, "epochs must be a whole number of at least 1"),
         (CosineHead, "learning_rate", -1, "learning_rate must be a finite number above 0"),
         (CosineHead, "weight_decay", 1, "weights would change their sign"),
+        (SimpleShot, "centred", 1, "centred must be true or false"),
         (CosineHead, "scale", 0, "scale must be a finite number above 0"),
     ],
 )

@@ -140,6 +140,8 @@ def test_nothing_but_the_training_split_centres(root, monkeypatch):
     assert seen == [fewshot.load_images(one.run, "train", root).class_names] * 2
     uncentred = task(method=["baseline"], learner=["finetune"])
     evaluate(uncentred, train(uncentred, root), root)
+    plain = task("learner.centred=false", method=["baseline"])
+    evaluate(plain, train(plain, root), root)
     assert len(seen) == 2
 
 
