@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sla_bench.checks import positive
-from sla_bench.errors import UserError
+from sla_bench.errors import NotFiniteError, UserError
 from sla_bench.learners.base import FewShotHead
 from sla_bench.learners.linear_dual import dual_weights
 
@@ -77,7 +77,7 @@ def _check_solved(matrix: Tensor, right: Tensor, solution: Tensor, failed: Tenso
     it is small whenever Cholesky ends, also where all digits of the solution are lost.
     """
     if not bool(torch.isfinite(matrix).all()):
-        raise UserError(
+        raise NotFiniteError(
             "RidgeHead: the kernel is not finite; support embeddings contain NaN or infinity, or overflow"
         )
     error = (matrix @ solution - right).abs().amax((1, 2)) / right.abs().amax((1, 2)).clamp_min(1e-300)
