@@ -77,6 +77,10 @@ def solve_crammer_singer(
         )
     kernel, targets = kernel.double(), one_hot.double().transpose(1, 2).contiguous()
     ways, size = targets.shape[1:]
+    if ways == 1:
+        # The sums leave nothing but 0, and a relative residual of nothing is not defined.
+        none = torch.zeros(len(kernel), dtype=torch.float64, device=kernel.device)
+        return Solution(0.0 * targets.transpose(1, 2), none, none.bool())
     chunk = max(1, CHUNK // (ways * size * size))
     parts = [
         _Dual.apply(k, t, C, regularization)

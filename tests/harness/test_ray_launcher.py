@@ -207,11 +207,11 @@ def test_tasks_over_the_limit_are_stopped_or_killed_and_the_others_finish(tmp_pa
     pipe = hangs.store.checkpoint_folder(hangs.run_id) / "0" / "step-000000001.pt"
     pipe.parent.mkdir(parents=True)
     os.mkfifo(pipe)
-    with ray_folder():
-        started = time.monotonic()
-        settings = {"launcher": "ray", "workers": 1}
+    with cluster(cpus=1) as started:
+        settings = {"launcher": "ray", "ray_address": started.address}
+        before = time.monotonic()
         assert list(launch([replace(short, out=tmp_path / "before")], **settings))[-1].kind == "done"
-        limit = time.monotonic() - started + 2
+        limit = time.monotonic() - before + 2
         happened = list(launch([slow, hangs, short], time_limit=limit, **settings))
     last = {n.job.run_id: n for n in happened if n.kind in ("done", "failed")}
     assert [last[job.run_id].kind for job in (slow, hangs, short)] == ["failed", "failed", "done"]
