@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from sla_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from sla_bench.adapters.learn2learn_tasks import TasksetEpisodes, to_metadataset, to_taskset
+    from sla_bench.adapters.torch_datasets import from_torch_dataset
     from sla_bench.datasets.named import load_dataset
     from sla_bench.episodes import EpisodeSampler
     from sla_bench.label_augmentation import SLA, aggregate, joint_labels
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "TasksetEpisodes": "sla_bench.adapters.learn2learn_tasks",
+    "to_metadataset": "sla_bench.adapters.learn2learn_tasks",
+    "to_taskset": "sla_bench.adapters.learn2learn_tasks",
+    "from_torch_dataset": "sla_bench.adapters.torch_datasets",
     "load_dataset": "sla_bench.datasets.named",
     "EpisodeSampler": "sla_bench.episodes",
     "SLA": "sla_bench.label_augmentation",
@@ -39,8 +45,10 @@ _HOMES = {
 __all__ = [
     "SLA",
     "EpisodeSampler",
+    "TasksetEpisodes",
     "UserError",
     "aggregate",
+    "from_torch_dataset",
     "get_learner",
     "get_loss",
     "get_transform",
@@ -50,6 +58,8 @@ __all__ = [
     "long_tailed_counts",
     "long_tailed_indices",
     "paired_relative_gain",
+    "to_metadataset",
+    "to_taskset",
 ]
 
 

@@ -40,5 +40,5 @@ def _pairs(module: nn.Module) -> Iterable[tuple[str, str]]:
     """Names of two children each; the second is applied to what the first gives, and nothing else is."""
     if isinstance(module, nn.Sequential):
         # A layer may stand in a sequence more than once, and `named_children` would name it only once.
-        return itertools.pairwise(tuple(module._modules))
+        return itertools.pairwise(tuple(module._modules))  # noqa: SLF001
     return getattr(module, "conv_bn_pairs", ())

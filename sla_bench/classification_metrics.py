@@ -177,7 +177,8 @@ def confusion_rates(predictions: np.ndarray, labels: np.ndarray, num_classes: in
     images = counts.sum(axis=1, keepdims=True)
     if not images.all():
         raise UserError(f"class {int(images.argmin())} has no test image; every class needs one")
-    return counts / images
+    rates: np.ndarray = counts / images
+    return rates
 
 
 def _class_indices(name: str, values: np.ndarray, length: int, count: int) -> np.ndarray:

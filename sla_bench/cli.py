@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from sla_bench.commands import records
+from sla_bench.commands.analyse import analyse
 from sla_bench.commands.datasets import datasets_app
 from sla_bench.commands.predict import predict
 from sla_bench.commands.run import evaluate, run_app
@@ -32,8 +33,10 @@ app = App(
 )
 for _app in (run_app, tune_app, runs_app, datasets_app):
     app.command(_app)
-for _command in (evaluate, predict, records.leaderboard, records.plot, records.report, records.export):
+for _command in (evaluate, analyse, predict):
     app.command(_command)
+for _of_records in (records.leaderboard, records.plot, records.report, records.export):
+    app.command(_of_records)
 app.command(records.import_, name="import")
 app.register_install_completion_command(add_to_startup=False)
 

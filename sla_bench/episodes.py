@@ -242,7 +242,7 @@ def _uses(capacity: np.ndarray, ways: int, rng: np.random.Generator) -> np.ndarr
         tasks = fitting // ways
     needed = ways * tasks
     level = max(n for n in range(tasks + 1) if np.minimum(capacity, n).sum() <= needed)
-    uses = np.minimum(capacity, level)
+    uses: np.ndarray = np.minimum(capacity, level)
     spare = np.flatnonzero(capacity > level)
     uses[rng.permutation(spare)[: needed - uses.sum()]] += 1
     return uses

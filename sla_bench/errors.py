@@ -5,16 +5,26 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 4000
+"""Characters of a message."""
+
 
 class UserError(Exception):
     """Something that the user can mend: wrong option, missing or damaged file, data that cannot serve.
 
     The message says what was wrong, where, and what would be right, in one line. The command line prints it
-    without a traceback and leaves with exit code 2.
+    without a traceback and leaves with exit code 2. What it quotes of a file may be anything: only characters
+    that can be printed are kept, and of very long messages beginning and end.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(_shortened(message).split())
+        super().__init__("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line))
+
+
+def _shortened(message: str) -> str:
+    half = _LONGEST // 2
+    return message if len(message) <= _LONGEST else f"{message[: half - 3]} ... {message[-half + 2 :]}"
 
 
 class NotFiniteError(UserError):

@@ -80,7 +80,7 @@ def options_model(form: Form) -> type[BaseModel]:
             filled_in = has(info, FromBudget) or has(info, FromDataset)
             if has(info, Axis):
                 kind, default = list[kind], ([] if filled_in or has(info, Adds) else [default])
-            elif filled_in:
+            elif filled_in or default is None:
                 kind, default = Optional[kind], None  # noqa: UP045
             if name == "method":
                 default = list(form.default_methods)
@@ -109,15 +109,29 @@ def form_of(scenario: str) -> Form:
     return form
 
 
-def budget_of(form: Form, name: str, dataset: str) -> dict[str, Any]:
+def budget_of(form: Form, name: str, dataset: str, learner: str | None = None) -> dict[str, Any]:
     """Return a scenario's recipe for a data set: field of its run or evaluation -> value.
 
+    Args:
+        form: of the scenario.
+        name: of the budget.
+        dataset: its name.
+        learner: few-shot head, which may have a recipe of its own; None where there is none.
+
     Raises:
-        UserError: no such budget.
+        UserError: no such budget or learner.
     """
     if name not in BUDGETS:
         raise unknown("budget", name, BUDGETS)
-    return form.budgets(name, dataset)
+    recipe = form.budgets(name, dataset)
+    if learner is not None and LEARNERS[learner].recipe:
+        recipe.update(LEARNERS.load(learner, "recipe")(name, dataset))
+    return recipe
+
+
+def recipe_of(run: RunConfig) -> dict[str, Any]:
+    """Return the recipe of a run's budget, data set and learner; see `budget_of`."""
+    return budget_of(form_of(run.scenario), run.budget, run.dataset, getattr(run, "learner", None))
 
 
 def parse_settings(form: Form, settings: Iterable[str]) -> dict[str, Any]:
@@ -210,6 +224,7 @@ def points(
         UserError: as `span`.
     """
     axes = {name: list(options[name]) for name in form.order}
+    by_name = [fixed["method"]] if "method" in fixed else axes["method"]
     axes["method"] = expand_methods(form.scenario, axes["method"])
     for name in form.order:
         if name in fixed:
@@ -224,10 +239,15 @@ def points(
         for values in itertools.product(*(part[name] or [None] for name in form.order)):
             point = {n: v for n, v in zip(form.order, values, strict=True) if v is not None}
             run, evaluation = _resolve(form, {**scalars, **point, **fixed}, fixed)
-            if not left_out(run, evaluation):
-                form.check(run, evaluation)
-                _check_meaning(run, fixed)
-                yield run, evaluation
+            if left_out(run, evaluation):
+                continue
+            if sentence := form.refusal(run):
+                if run.method in by_name:
+                    raise UserError(sentence)
+                continue
+            form.check(run, evaluation)
+            _check_meaning(run, fixed)
+            yield run, evaluation
 
 
 def _parts(
@@ -305,12 +325,13 @@ def _check_piece_options(axes: Mapping[str, list[Any]], fixed: Mapping[str, Any]
 
 
 def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tuple[RunConfig, EvalConfig]:
-    values = {**budget_of(form, given["budget"], given["dataset"]), **given}
+    recipe = budget_of(form, given["budget"], given["dataset"], given.get("learner"))
+    values = {**recipe, **given}
     for piece in PIECES:
         if piece in values:
-            taken = REGISTRIES[piece][values[piece]].options
-            options = fixed.get(_options_field(piece), {})
-            values[_options_field(piece)] = {k: v for k, v in options.items() if k in taken}
+            field, taken = _options_field(piece), REGISTRIES[piece][values[piece]].options
+            chosen = {k: v for k, v in fixed.get(field, {}).items() if k in taken}
+            values[field] = {**recipe.get(field, {}), **chosen}
     form.complete(values, given)
     evaluation: EvalConfig = _build(form.evaluation, values)
     if not METHODS[values["method"]].depends_on_transform:
@@ -347,7 +368,7 @@ def evaluation_of(run: RunConfig, changes: Mapping[str, Any], settings: Iterable
     for name in changes:
         if name not in fields:
             raise UserError(f"--{name.replace('_', '-')}: an evaluation of {run.scenario} has no such option")
-    recipe = budget_of(form, run.budget, run.dataset)
+    recipe = recipe_of(run)
     own = {"transform": run.transform} if run.transform else {}
     values = {**form.evaluation_like_training(run), **recipe, **own, **changes, **fixed}
     if run.transform not in (None, values.get("transform", run.transform)):

@@ -34,7 +34,8 @@ def split_joint(logits: Tensor, num_views: int) -> Tensor:
     """
     if logits.shape[-1] % num_views:
         raise UserError(f"{logits.shape[-1]} joint logits do not divide into {num_views} transformations")
-    return logits.unflatten(-1, (-1, num_views))
+    split: Tensor = logits.unflatten(-1, (-1, num_views))
+    return split
 
 
 def aggregate(joint_logits: Tensor) -> Tensor:
@@ -173,7 +174,8 @@ class SLA(nn.Module):
 
     def joint_logits(self, features: Tensor) -> Tensor:
         """(B*M, D) -> (B, M, N, M)."""
-        return split_joint(self.joint(features), self.num_views).unflatten(0, (-1, self.num_views))
+        joint: Tensor = split_joint(self.joint(features), self.num_views).unflatten(0, (-1, self.num_views))
+        return joint
 
     def predict(self, features: Tensor, mode: Literal["ag", "si", "sd"] = "ag") -> Tensor:
         """Class logits at test.
@@ -194,7 +196,8 @@ class SLA(nn.Module):
         if mode == "sd":
             if self.single is None:
                 raise UserError('mode "sd" reads the distilled head; build SLA with distill=True')
-            return self.single(features)
+            single: Tensor = self.single(features)
+            return single
         if mode == "si":
             return split_joint(self.joint(features), self.num_views)[..., 0]
         if len(features) % self.num_views:

@@ -17,6 +17,8 @@ MOST_VALUES = 200_000
 """After aliases are written out."""
 DEEPEST = 20
 _LONGEST_MESSAGE = 500
+_LONGEST_NUMBER = 400
+"""Characters. YAML 1.1 reads 1:2:3 as minutes and seconds, in quadratic time."""
 
 _PREFIX = "tag:yaml.org,2002:"
 _PLAIN_TAGS = {
@@ -136,6 +138,8 @@ class _Reader:
         text = str(node.value)
         if node.style is None and _EXPONENT.fullmatch(text):
             return float(text)
+        if len(text) > _LONGEST_NUMBER and node.tag in (f"{_PREFIX}int", f"{_PREFIX}float"):
+            return self._fail(node, f"{text[:60]!r}... is not a value")
         if node.tag in (f"{_PREFIX}timestamp", f"{_PREFIX}merge"):
             return text
         try:
@@ -162,12 +166,15 @@ class _Reader:
 
     def _merged(self, node: yaml.Node, depth: int) -> dict[str, Located]:
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
-        found: dict[str, Located] = {}
+        mappings: list[dict[str, Located]] = []
         for part in nodes:
             content = self._content(part, depth + 1)
             if not isinstance(content, dict):
                 self._fail(part, "<<: takes a mapping, or a list of mappings")
-            found = {**content, **found}
+            mappings.append(content)
+        found: dict[str, Located] = {}
+        for mapping in reversed(mappings):
+            found.update(mapping)
         return found
 
     def _fail(self, node: yaml.Node, what: str) -> Any:

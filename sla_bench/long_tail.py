@@ -206,7 +206,8 @@ def _subset_counts(
             f"class {short[0]} has {available[short[0]]} images, {counts[short[0]]} are wanted; leave the "
             "class order away (classes then keep the order of their sizes) or take a smaller max_class_size"
         )
-    return np.minimum(counts, available)
+    possible: np.ndarray = np.minimum(counts, available)
+    return possible
 
 
 def _checked_labels(labels: np.ndarray | Sequence[int]) -> np.ndarray:

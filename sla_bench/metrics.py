@@ -47,7 +47,8 @@ def episode_accuracy(hits: np.ndarray, queries: int) -> np.ndarray:
         raise UserError(f"hits must be (episodes, ways), got {hits.shape}")
     if hits.min() < 0 or hits.max() > queries:
         raise UserError(f"hits must lie in 0..{queries} (queries per way), found {hits.min()}..{hits.max()}")
-    return hits.sum(axis=1) / (hits.shape[1] * queries)
+    accuracies: np.ndarray = hits.sum(axis=1) / (hits.shape[1] * queries)
+    return accuracies
 
 
 def closed_interval(accuracy_per_episode: np.ndarray) -> tuple[float, float]:

@@ -11,16 +11,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from sla_bench.errors import UserError, unknown
+from sla_bench.errors import UserError, nearest, unknown
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a piece lives (`"module:attribute"`), what it is in a few words, and the options it takes."""
+    """Where a piece lives (`"module:attribute"`), what it is in a few words, and the options it takes.
+
+    `needs_learn2learn`: it works where that library is installed, which is optional (`peers.py`).
+    """
 
     target: str
     summary: str
     options: tuple[str, ...] = ()
+    needs_learn2learn: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,23 @@ class ScenarioEntry(Entry):
 
 @dataclass(frozen=True)
 class LearnerEntry(Entry):
-    """A few-shot head; `trains_at_test_shots`: its training shots are the test's unless told otherwise."""
+    """A few-shot head.
+
+    Args:
+        trains_at_test_shots: its training shots are the test's unless told otherwise.
+        trains_on: what its backbone is trained on: episodes, with the head; or the classes of the training
+            split, with the method's classifier, where the head has no part in it.
+        centred: the mean embedding of the training classes is subtracted before it is called.
+        adapts_network: it takes the network, and images for embeddings.
+        recipe: what it changes in a budget, a function `(budget, data set) -> field -> value`; empty where
+            that is nothing.
+    """
 
     trains_at_test_shots: bool = False
+    adapts_network: bool = False
+    recipe: str = ""
+    trains_on: Literal["episodes", "classes"] = "episodes"
+    centred: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,27 +113,47 @@ class MethodEntry(Entry):
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Argument:
+    """What follows a name after a colon.
+
+    Args:
+        placeholder: what messages and lists call it.
+        known: what it may be, each with the entry of the same registry whose recipes and published figures
+            serve for it; empty: any text.
+    """
+
+    placeholder: str
+    known: Mapping[str, str] = field(default_factory=dict)
+
+
 EntryT = TypeVar("EntryT", bound=Entry)
 
 
 class Registry(Mapping[str, EntryT], Generic[EntryT]):
     """Read-only table of one kind of piece.
 
-    A name may carry an argument after a colon (`folder:PATH`) where `takes_argument` lists it.
+    A name carries an argument after a colon (`folder:PATH`) where `arguments` has it.
     """
 
     def __init__(
-        self, kind: str, entries: Mapping[str, EntryT], takes_argument: tuple[str, ...] = ()
+        self,
+        kind: str,
+        entries: Mapping[str, EntryT],
+        arguments: Mapping[str, Argument] | None = None,
     ) -> None:
         self.kind = kind
         self._entries = dict(entries)
-        self._takes_argument = takes_argument
+        self.arguments = dict(arguments or {})
 
     def __getitem__(self, name: str) -> EntryT:
         base = name.partition(":")[0]
         if base not in self._entries:
             raise unknown(self.kind, name, self._entries)
         return self._entries[base]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.partition(":")[0] in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -127,16 +165,41 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
         """Return the name if it is known.
 
         Raises:
-            UserError: unknown name (with the nearest right one), or an argument that is missing or not taken.
+            UserError: unknown name or argument (with the nearest right one), or one that is missing or not
+                taken.
         """
         base, colon, argument = name.partition(":")
         if base not in self._entries:
             raise unknown(self.kind, name, self._entries)
-        if base in self._takes_argument and not argument:
-            raise UserError(f"{self.kind} {base!r} needs an argument: write {base}:PATH")
-        if colon and base not in self._takes_argument:
+        taken = self.arguments.get(base)
+        if taken is None and colon:
             raise UserError(f"{self.kind} {base!r} takes no argument, got {name!r}")
+        if taken is None:
+            return name
+        names = [f"{base}:{known}" for known in taken.known]
+        if not argument:
+            written = " or ".join(names) or f"{base}:{taken.placeholder}"
+            raise UserError(f"{self.kind} {base!r} needs an argument: write {written}")
+        if names and name not in names:
+            raise UserError(f"unknown {self.kind} {name!r}; {nearest(name, names)}")
         return name
+
+    def names(self) -> list[str]:
+        """All names that can be written; a free argument by its placeholder."""
+        return [
+            f"{base}:{argument}" if argument else base
+            for base in self._entries
+            for argument in self._written(base)
+        ]
+
+    def like(self, name: str) -> str:
+        """The entry whose recipes and published figures serve for this name; most often itself."""
+        base, _, argument = name.partition(":")
+        return self.arguments[base].known.get(argument, name) if base in self.arguments else name
+
+    def _written(self, base: str) -> tuple[str, ...]:
+        taken = self.arguments.get(base)
+        return ("",) if taken is None else tuple(taken.known) or (taken.placeholder,)
 
     def load(self, name: str, what: str = "target") -> Any:
         """Import the piece and return it (the module itself where the target names no attribute).
@@ -191,6 +254,7 @@ LAUNCHERS = Registry(
     },
 )
 
+_INNER_LOOP = ("inner_steps", "inner_rate", "first_order", "test_inner_steps", "scale")
 LEARNERS = Registry(
     "learner",
     {
@@ -207,6 +271,41 @@ LEARNERS = Registry(
             "sla_bench.learners.svm:SVMHead",
             "multi-class SVM, solved per episode",
             ("C", "regularization", "scale"),
+        ),
+        "simpleshot": LearnerEntry(
+            "sla_bench.learners.simpleshot:SimpleShot",
+            "backbone of a classifier; nearest class mean, centred and normalised",
+            trains_on="classes",
+            centred=True,
+        ),
+        "cosine": LearnerEntry(
+            "sla_bench.learners.cosine:CosineHead",
+            "backbone of a classifier; Baseline++, cosines fitted by gradient steps",
+            ("epochs", "learning_rate", "weight_decay", "scale"),
+            trains_on="classes",
+        ),
+        "finetune": LearnerEntry(
+            "sla_bench.learners.finetune:LogisticHead",
+            "backbone of a classifier; logistic regression on the support",
+            ("C",),
+            trains_on="classes",
+        ),
+        "anil": LearnerEntry(
+            "sla_bench.learners.anil:ANIL",
+            "gradient steps on a linear classifier",
+            _INNER_LOOP,
+            needs_learn2learn=True,
+            trains_at_test_shots=True,
+            recipe="sla_bench.forms.gradient_based:anil",
+        ),
+        "maml": LearnerEntry(
+            "sla_bench.learners.maml:MAML",
+            "gradient steps on the whole network",
+            _INNER_LOOP,
+            needs_learn2learn=True,
+            trains_at_test_shots=True,
+            adapts_network=True,
+            recipe="sla_bench.forms.gradient_based:maml",
         ),
     },
 )
@@ -288,6 +387,24 @@ BACKBONES = Registry(
         ),
         "resnet50": Entry(
             "sla_bench.backbones.torchvision_resnet:resnet50", "torchvision's ResNet-50, large images"
+        ),
+        "l2l-cnn4": Entry(
+            "sla_bench.backbones.learn2learn_networks:cnn4",
+            "learn2learn's CNN4, 64 channels",
+            ("channels",),
+            needs_learn2learn=True,
+        ),
+        "l2l-resnet12": Entry(
+            "sla_bench.backbones.learn2learn_networks:resnet12",
+            "learn2learn's ResNet-12, average pooled",
+            ("avg_pool", "drop_rate", "block_size"),
+            needs_learn2learn=True,
+        ),
+        "l2l-wrn28": Entry(
+            "sla_bench.backbones.learn2learn_networks:wrn28",
+            "learn2learn's wide ResNet-28-10",
+            ("drop_rate",),
+            needs_learn2learn=True,
         ),
     },
 )
@@ -484,7 +601,21 @@ DATASETS = Registry(
         "inaturalist2018": Entry(
             "sla_bench.datasets.long_tailed_photographs:INATURALIST2018", "8,142 long-tailed species, 224 px"
         ),
+        "learn2learn": Entry(
+            "sla_bench.datasets.learn2learn_files:learn2learn_files", "where learn2learn keeps its files"
+        ),
         "folder": Entry("sla_bench.datasets.folder:Folder", "your own images: folder:PATH"),
     },
-    takes_argument=("folder",),
+    arguments={
+        "learn2learn": Argument(
+            "NAME",
+            {
+                "FC100": "fc100",
+                "CIFARFS": "cifar_fs",
+                "MiniImagenet": "mini_imagenet",
+                "TieredImagenet": "tiered_imagenet",
+            },
+        ),
+        "folder": Argument("PATH"),
+    },
 )

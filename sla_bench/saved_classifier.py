@@ -5,13 +5,10 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from sla_bench.config import PROTOCOL_VERSION, RunConfig
 from sla_bench.datasets.named import dataset_named
@@ -20,9 +17,20 @@ from sla_bench.grid import form_of
 from sla_bench.prediction import Classifier
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.base import ANY_TRANSFORM
-from sla_bench.scenarios.classifier import load_members
+from sla_bench.scenarios.classifier import ClassifierModel, load_members
+from sla_bench.weights import read_weights
 
 WEIGHTS = "model.safetensors"
+MOST_CLASSES = 50_000
+"""The head grows with them, whatever the file of weights holds; iNaturalist 2018 has 8,142."""
+
+
+class SavedModels(NamedTuple):
+    """What a recorded training left: how it was trained, its class names (N,), its models in eval mode."""
+
+    config: RunConfig
+    class_names: tuple[str, ...]
+    models: list[ClassifierModel]
 
 
 def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
@@ -40,6 +48,24 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cla
         UserError: the folder of no finished run, or of one without weights, of a scenario without a
             classifier, of another protocol, or with files that are damaged.
     """
+    saved = load_models(path, device)
+    properties = dataset_named(saved.config.dataset).properties
+    return Classifier(saved.models, saved.class_names, properties, saved.config.precision)
+
+
+def load_models(
+    path: str | Path, device: str | torch.device = "cpu", transform: str | None = None
+) -> SavedModels:
+    """Load the models of a recorded run; the data set's files are not needed.
+
+    Args:
+        path: as `load_classifier`.
+        device: where to compute.
+        transform: the views of a training without views; None: those of "rotation".
+
+    Raises:
+        UserError: as `load_classifier`.
+    """
     folder = Path(path)
     folder = folder.parent if folder.name == WEIGHTS else folder
     config, summary = _read_record(folder)
@@ -48,17 +74,32 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cla
     if not weights.exists():
         raise UserError(
             f"run {folder.name} has no {WEIGHTS}: it was recorded with --keep-models none or imported; "
-            f"delete {folder} to train it again"
+            f"delete {folder} to train it again, with --keep-models all"
         )
-    dataset = dataset_named(config.dataset)
+    dataset, state = dataset_named(config.dataset), read_weights(weights)
     try:
-        names, counts = tuple(summary["class_names"]), np.asarray(summary["class_counts"], np.int64)
-        transform = config.transform or ANY_TRANSFORM
-        build = functools.partial(build_model, config, dataset, counts, transform, config.seed)
-        models = load_members(load_file(weights), build, device)
-        return Classifier(models, names, dataset.properties, config.precision)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SafetensorError) as error:
+        names, counts = _classes(summary)
+        views = config.transform or transform or ANY_TRANSFORM
+        build = functools.partial(build_model, config, dataset, counts, views, config.seed)
+        return SavedModels(config, names, load_members(state, build, device))
+    except UserError as error:
+        raise UserError(f"{weights}: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OverflowError) as error:
         raise _damaged(folder, error) from None
+
+
+def _classes(summary: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the classes, and how many images of each were trained on."""
+    names, counts = summary["class_names"], summary["class_counts"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("class_names are no list of texts")
+    if not isinstance(counts, list) or not all(type(n) is int and 0 <= n < 2**48 for n in counts):
+        raise ValueError("class_counts are no list of numbers of images")
+    if len(names) != len(counts) or not 0 < len(names) <= MOST_CLASSES:
+        raise ValueError(
+            f"{len(names):,} names and {len(counts):,} counts of at most {MOST_CLASSES:,} classes"
+        )
+    return tuple(names), np.asarray(counts, np.int64)
 
 
 def _builder(config: RunConfig, folder: Path) -> Any:
@@ -83,7 +124,7 @@ def _read_record(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
         summary = json.loads((folder / "done.json").read_bytes())
         config: RunConfig = form_of(content["scenario"]).run.model_validate(content)
         protocol = summary.get("protocol")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(folder, error) from None
     if protocol != PROTOCOL_VERSION:
         raise UserError(

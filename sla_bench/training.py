@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from sla_bench.config import Recipe
-from sla_bench.errors import DivergedError, NotFiniteError
+from sla_bench.errors import DivergedError, NotFiniteError, UserError
 from sla_bench.finiteness import check_gradient, check_loss, check_weights
 
 
@@ -194,6 +194,7 @@ def train(
         batch: says what the latest batch was, for the log of a training that diverges.
 
     Raises:
+        UserError: the checkpoint is that of another training.
         DivergedError: loss, gradient, weights or embeddings are not finite; the message names step, learning
             rate and the last validation before it. Such weights are in no checkpoint and no result.
     """
@@ -201,7 +202,14 @@ def train(
         model, build_optimizer([p for p in model.parameters() if p.requires_grad], recipe), sources or {}
     )
     if checkpoints is not None and (content := checkpoints.load()) is not None:
-        loop.load(content)
+        try:
+            loop.load(content)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {str(error).strip()[:200]}"
+            raise UserError(
+                f"the checkpoint is that of another training ({reason}); delete the folder `checkpoints` "
+                f"of the run to begin anew"
+            ) from None
     validations = {round(steps * (k + 1) / recipe.validations) for k in range(recipe.validations)}
     note = ""
     started = time.perf_counter()

@@ -42,6 +42,18 @@ class Transform:
         return len(self.turns) * len(self.channel_orders)
 
     @property
+    def view_turns(self) -> tuple[int, ...]:
+        """Counter-clockwise quarter turns of each view, (M,)."""
+        return tuple(turn for turn in self.turns for _ in self.channel_orders)
+
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        """Each view in short, (M,): degrees counter-clockwise and order of the channels, as in "90° GBR"."""
+        turns = [f"{90 * turn}°" if len(self.turns) > 1 else "" for turn in self.turns]
+        orders = ["".join("RGB"[c] for c in o) if self.uses_color else "" for o in self.channel_orders]
+        return tuple(f"{turn} {order}".strip() for turn in turns for order in orders)
+
+    @property
     def needs_square(self) -> bool:
         """Some view exchanges height and width."""
         return any(turn % 2 for turn in self.turns)

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from sla_bench.config import RunConfig
 from sla_bench.errors import UserError
-from sla_bench.grid import Task, budget_of, form_of
+from sla_bench.grid import Task, form_of, recipe_of
 
 FACTORS = (Fraction(1, 3), Fraction(1), Fraction(3))
 
@@ -35,8 +35,7 @@ class Trial:
 
 def at_recipe_rate(run: RunConfig) -> RunConfig:
     """The run with the learning rate of its budget."""
-    rate = budget_of(form_of(run.scenario), run.budget, run.dataset)["learning_rate"]
-    return run.model_copy(update={"learning_rate": rate})
+    return run.model_copy(update={"learning_rate": recipe_of(run)["learning_rate"]})
 
 
 def group_of(run: RunConfig) -> str:

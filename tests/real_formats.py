@@ -13,6 +13,7 @@ import io
 import json
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -403,7 +404,12 @@ def write_processed_cifar_fs(root: Path, per_class: int = 1) -> Splits:
     return _write_class_folders(folders, CIFAR_FS, per_class, 32)
 
 
-def write_mini_cache(root: Path, per_class: int = 2, val: str = "validation") -> Splits:
+def write_mini_cache(
+    root: Path,
+    per_class: int = 2,
+    val: str = "validation",
+    dump: Callable[[Any], bytes] = python2_pickle,
+) -> Splits:
     """`mini-imagenet-cache-{split}.pkl` with `image_data` and `class_dict`; classes are not in order."""
     root.mkdir(parents=True, exist_ok=True)
     written: Splits = {}
@@ -413,7 +419,7 @@ def write_mini_cache(root: Path, per_class: int = 2, val: str = "validation") ->
         members = {w: list(range(i * per_class, (i + 1) * per_class)) for i, w in enumerate(wnids)}
         name = val if split == "val" else split
         content = {"image_data": images, "class_dict": members}
-        (root / f"mini-imagenet-cache-{name}.pkl").write_bytes(python2_pickle(content))
+        (root / f"mini-imagenet-cache-{name}.pkl").write_bytes(dump(content))
         written[split] = (images, np.repeat(wnids, per_class).tolist())
     return written
 
@@ -458,7 +464,7 @@ def write_tiered_npz(root: Path, per_class: int = 1) -> Splits:
     return written
 
 
-def write_tiered_png(root: Path, per_class: int = 1) -> Splits:
+def write_tiered_png(root: Path, per_class: int = 1, dump: Callable[[Any], bytes] = python2_pickle) -> Splits:
     """Ren et al.'s `tiered-imagenet/{split}_images_png.pkl`: vectors of bytes; labels with their texts."""
     written: Splits = {}
     for split, images, labels, names in _tiered(root / "tiered-imagenet", per_class):
@@ -470,8 +476,26 @@ def write_tiered_png(root: Path, per_class: int = 1) -> Splits:
             "label_general": np.array(labels) // 20,
             "label_general_str": [f"category {i}" for i in range(max(labels) // 20 + 1)],
         }
-        (root / "tiered-imagenet" / f"{split}_labels.pkl").write_bytes(python2_pickle(content))
+        (root / "tiered-imagenet" / f"{split}_labels.pkl").write_bytes(dump(content))
         written[split] = (images, [names[label] for label in labels])
+    return written
+
+
+def write_for_learn2learn(root: Path, name: str) -> Splits:
+    """The files of `learn2learn.vision.datasets.NAME`, where that class looks for them below `root`.
+
+    Of these only FC100 reads pickles of Python 2.
+    """
+    if name == "CIFARFS":
+        return write_r2d2(root / "cifarfs", per_class=3)
+    if name == "MiniImagenet":
+        return write_mini_cache(root, per_class=3, dump=pickle.dumps)
+    if name == "TieredImagenet":
+        return write_tiered_png(root, dump=pickle.dumps)
+    written = write_category_pickles(root, "fc100", per_class=8)
+    for path in (root / "FC100").iterdir():
+        path.rename(root / path.name)
+    (root / "FC100").rmdir()
     return written
 
 

@@ -76,6 +76,7 @@ def test_options_of_a_piece_reach_only_the_pieces_that_take_them():
     [
         ({"learner": ["protonett"]}, [], "did you mean 'protonet'"),
         ({"method": ["slaa"]}, [], "did you mean 'sla'"),
+        ({"method": ["contrls"]}, [], "did you mean 'controls'"),
         ({"dataset": ["glyph"]}, [], "did you mean 'glyphs'"),
         ({"transform": ["rotatoin"]}, [], "did you mean 'rotation'"),
         ({"backbone": ["resnet-12"]}, [], "did you mean 'resnet12'"),
@@ -232,6 +233,21 @@ def test_the_subset_follows_the_seed_in_quick_runs_and_is_fixed_in_the_papers():
     assert [t.run.subset_seed for t in paper] == [0, 0]
     assert {t.run.backbone for t in paper} == {"resnet32-ldam"}
     assert {t.run.class_order for t in paper} == {"identity"}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "backbone"),
+    [
+        ("cifar10", "resnet32-ldam"),
+        ("cub200", "resnet18"),
+        ("folder:photographs", "resnet18"),
+        ("folder:icons:32", "resnet32-ldam"),
+        ("imagenet_lt", "resnet50"),
+    ],
+)
+def test_paper_budget_takes_the_backbone_that_suits_the_size_of_the_images(dataset, backbone):
+    (task,) = imbalanced(method=["baseline"], budget="paper", dataset=[dataset])
+    assert task.run.backbone == backbone
 
 
 def test_paper_budget_is_ldam_drws_schedule():

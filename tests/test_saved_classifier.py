@@ -220,7 +220,7 @@ def test_damaged_records_are_refused_in_one_sentence(changes, sentence, runs, tm
 
 def test_weights_of_another_model_are_refused(runs, tmp_path):
     config = edited(runs["sla"], "config.json", method="sla+sd")
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(UserError, match=r"model\.safetensors: weights of another model: .* (missing|shape)"):
         load_classifier(copy_of(runs["sla"], tmp_path, config=config))
 
 

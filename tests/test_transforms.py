@@ -116,3 +116,21 @@ def test_a_transform_of_ones_own_begins_with_the_image():
         Transform("upside-down", turns=(2, 0))
     with pytest.raises(UserError, match="view 0"):
         Transform("bgr", channel_orders=((2, 1, 0),))
+
+
+def test_views_have_names_that_say_what_they_are():
+    assert ROTATION.view_names == ("0°", "90°", "180°", "270°")
+    assert ROTATION.view_turns == (0, 1, 2, 3)
+    assert ROTATION2.view_names == ("0°", "180°")
+    assert COLOR_PERM.view_names == ("RGB", "RBG", "GRB", "GBR", "BRG", "BGR")
+    assert ROT_COLOR_PERM12.view_names[3:7] == ("90° RGB", "90° GBR", "90° BRG", "180° RGB")
+    assert ROT_COLOR_PERM12.view_turns == (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_the_turn_of_each_view_is_the_one_that_it_makes(name):
+    transform = TRANSFORMS.load(name)
+    grey = random_images()[:, :1].expand(-1, 3, -1, -1)
+    assert len(set(transform.view_names)) == len(transform.view_turns) == transform.num_views
+    for j, turn in enumerate(transform.view_turns):
+        assert torch.equal(transform.view(grey, j), torch.rot90(grey, turn, (2, 3)))

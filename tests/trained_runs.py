@@ -1,5 +1,6 @@
 """Recorded runs of the imbalanced scenario, trained for a moment on small files in the format of CIFAR-10."""
 
+import numpy as np
 from real_formats import write_cifar10
 
 from sla_bench.grid import form_of, options_model, span
@@ -21,3 +22,23 @@ def train_runs(folder, keep_models=True, **options):
     for job in jobs:
         perform(job, silent)
     return [job.store.run_folder(job.run_id) for job in jobs]
+
+
+def random_run(folder):
+    """Write a recorded run of the imbalanced scenario whose weights are random, and return its folder."""
+    from sla_bench.datasets.named import dataset_named
+    from sla_bench.harness.store import Store
+    from sla_bench.scenarios.imbalanced import build_model
+    from sla_bench.weights import weights_bytes
+
+    form = form_of("imbalanced")
+    given = {"dataset": ["cifar10"], "ratio": [5.0], "max_class_size": 10, "method": ["sla"]}
+    (task,) = span(form, options_model(form)(**given).model_dump(), SETTINGS)
+    dataset = dataset_named("cifar10")
+    counts = list(range(10, 0, -1))
+    model = build_model(task.run, dataset, np.array(counts), task.run.transform, 0)
+    state = {f"members.0.{name}": value for name, value in model.state_dict().items()}
+    summary = {"class_names": [f"kind {i}" for i in range(10)], "class_counts": counts}
+    store = Store(folder, "imbalanced")
+    store.write_run("0" * 12, task.run, weights_bytes(state), [{"member": 0, "step": 1}], {}, summary)
+    return store.run_folder("0" * 12)

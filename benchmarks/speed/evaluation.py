@@ -27,15 +27,17 @@ from sla_bench.registry import BACKBONES, LEARNERS, TRANSFORMS
 
 WAYS, SHOTS, QUERIES = 5, 5, 15
 CLASSES, SIZE = 20, 32
+# Test images are only normalised.
+PROPERTIES = ImageProperties(SIZE, crop_padding=0, flip=False)
 
 
-def random_images(count: int) -> ImageBatches:
+def random_images(count: int) -> LabeledImages:
     """Noise with the shape of FC100's test classes (20 of 600 images)."""
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
     labels = np.arange(count) * CLASSES // count
     names = tuple(f"class {k}" for k in range(CLASSES))
-    return ImageBatches(LabeledImages(pixels, labels, names), ImageProperties(SIZE))
+    return LabeledImages(pixels, labels, names)
 
 
 def draw_episodes(count: int, images: int) -> tuple[Tensor, Tensor]:
@@ -48,8 +50,9 @@ def draw_episodes(count: int, images: int) -> tuple[Tensor, Tensor]:
     return index[..., :SHOTS].flatten(1), index[..., SHOTS:].flatten(1)
 
 
-def trained(name: str, batches: ImageBatches) -> Backbone:
+def trained(name: str, data: LabeledImages) -> Backbone:
     """A backbone with random weights whose batch normalisation has seen the images."""
+    batches = ImageBatches(data, PROPERTIES)
     backbone = BACKBONES.load(name)(SIZE, generator=torch.Generator().manual_seed(0)).train()
     with torch.no_grad():
         for part in torch.arange(300).split(100):
@@ -60,9 +63,9 @@ def trained(name: str, batches: ImageBatches) -> Backbone:
 class Evaluation:
     """One backbone, one number of views, the same episodes for both ways."""
 
-    def __init__(self, backbone: Backbone, batches: ImageBatches, views: int) -> None:
+    def __init__(self, backbone: Backbone, data: LabeledImages, views: int) -> None:
         self.backbone = backbone
-        self.batches = batches
+        self.data, self.batches = data, ImageBatches(data, PROPERTIES)
         self.views = views
         self.transform = TRANSFORMS.load("rotation") if views > 1 else None
         self.head = LEARNERS.load("protonet")()
@@ -109,9 +112,9 @@ class Evaluation:
 
 def compare(name: str, views: int, options: argparse.Namespace) -> None:
     """Time both ways and print one row."""
-    batches = random_images(options.images)
+    data = random_images(options.images)
     support, query = draw_episodes(options.episodes, options.images)
-    evaluation = Evaluation(trained(name, batches), batches, views)
+    evaluation = Evaluation(trained(name, data), data, views)
     half = options.naive_episodes // 2
     evaluation.naive(support[:1], query[:1])
     before, first = evaluation.naive(support[:half], query[:half])

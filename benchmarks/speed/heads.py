@@ -12,9 +12,10 @@ and the ratio of medians. Before anything is timed, the results are compared, in
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,17 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.speed.timing import Candidate, interleaved, quartiles
 from sla_bench.learners.base import FewShotHead
 from sla_bench.learners.ridge import RidgeHead
 from sla_bench.learners.svm import SVMHead
 
 SETTINGS = {"5w1s": (5, 1), "5w5s": (5, 5), "5w15s": (5, 15), "20w5s": (20, 5)}
+QUERIES = 6
+# Of logits and gradients; after 15 iterations qpth's gradient is good to some percent only.
+TOLERANCES = {"svm": (1e-3, 5e-2), "ridge": (1e-8, 1e-8)}
+# Seconds after which a candidate is not run again.
+SLOW = 10.0
 Episodes = tuple[Tensor, ...]
 Head = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
@@ -40,34 +47,79 @@ def inverse_ridge(support: Tensor, labels: Tensor, query: Tensor, ways: int) -> 
 
 
 def qpth_svm(support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
-    """The same dual as one dense quadratic programme with n k variables for qpth.
+    """MetaOptNet's SVM: the same dual as one dense quadratic programme with n k variables for qpth.
 
-    Variables are sorted by point, then class; C = 0.1, Hessian (K + I) per class, 15 iterations.
+    C = 0.1, Hessian (K + I) per class, 15 iterations.
     """
     from qpth.qp import QPFunction
 
     episodes, size, _ = support.shape
-    one_hot = torch.nn.functional.one_hot(labels, ways).to(support)
-    classes = torch.eye(ways).to(support)
-    kernel = support @ support.mT + torch.eye(size).to(support)
-    hessian = torch.einsum("eij,ab->eiajb", kernel, classes).reshape(episodes, size * ways, size * ways)
-    flat = one_hot.reshape(episodes, size * ways)
+    hessian, one_hot = _block_dual(support, labels, ways, diagonal=1.0)
     inequality = torch.eye(size * ways).to(support).expand_as(hessian)
     equality = torch.eye(size).to(support).repeat_interleave(ways, 1).expand(episodes, -1, -1)
     zeros = torch.zeros(episodes, size).to(support)
     solver = QPFunction(verbose=-1, maxIter=15)
-    alpha = solver(hessian, -flat, inequality, 0.1 * flat, equality, zeros).view(episodes, size, ways)
-    return (query @ support.mT) @ alpha
+    alpha = solver(hessian, -one_hot, inequality, 0.1 * one_hot, equality, zeros)
+    return (query @ support.mT) @ alpha.view(episodes, size, ways)
 
 
-def episodes(ways: int, shots: int, queries: int, args: argparse.Namespace) -> Episodes:
-    """Random embeddings: support, labels, query, and a gradient of the logits."""
-    generator = torch.Generator().manual_seed(args.seed)
-    size = ways * shots
-    support = torch.randn(args.episodes, size, args.features, generator=generator)
-    query = torch.randn(args.episodes, queries, args.features, generator=generator)
-    labels = (torch.arange(size) % ways).expand(args.episodes, -1).contiguous()
-    grad = torch.randn(args.episodes, queries, ways, generator=generator)
+def qpth_ridge(support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
+    """MetaOptNet's ridge regression: a quadratic programme whose only constraints are 0 <= 0."""
+    from qpth.qp import QPFunction
+
+    hessian, one_hot = _block_dual(support, labels, ways, diagonal=50.0)
+    nothing = torch.empty(0).to(support)
+    solver = QPFunction(verbose=-1)
+    alpha = solver(
+        hessian, -2 * one_hot, torch.zeros_like(hessian), torch.zeros_like(one_hot), nothing, nothing
+    )
+    return (query @ support.mT) @ alpha.view(*support.shape[:2], ways)
+
+
+def _block_dual(support: Tensor, labels: Tensor, ways: int, diagonal: float) -> tuple[Tensor, Tensor]:
+    """Hessian (E, n k, n k) with K + diagonal I for each class, one-hot labels (E, n k), by point."""
+    episodes, size, _ = support.shape
+    kernel = support @ support.mT + diagonal * torch.eye(size).to(support)
+    hessian = torch.einsum("eij,ab->eiajb", kernel, torch.eye(ways).to(support))
+    one_hot = torch.nn.functional.one_hot(labels, ways).to(support)
+    return hessian.reshape(episodes, size * ways, size * ways), one_hot.flatten(1)
+
+
+def learn2learn_svm(support: Tensor, labels: Tensor, query: Tensor, ways: int) -> Tensor:
+    """The SVM of learn2learn, which takes one task at a time and solves it by qpth."""
+    with contextlib.redirect_stderr(io.StringIO()):
+        from learn2learn.nn import SVClassifier
+
+    logits = []
+    with _default_type(support.dtype):
+        for points, own, asked in zip(support, labels, query, strict=True):
+            head = SVClassifier(C_reg=0.1, max_iters=15)
+            head.fit_(points, own, ways)
+            logits.append(head(asked))
+    return torch.stack(logits)
+
+
+@contextlib.contextmanager
+def _default_type(dtype: torch.dtype) -> Iterator[None]:
+    """Learn2learn makes its constants in torch's default type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def episodes(
+    ways: int, shots: int, count: int = 8, features: int = 2560, queries: int = QUERIES, seed: int = 0
+) -> Episodes:
+    """Random embeddings with some queries per class: support, labels, query, and a gradient of the logits."""
+    generator = torch.Generator().manual_seed(seed)
+    size, queries = ways * shots, ways * queries
+    support = torch.randn(count, size, features, generator=generator)
+    query = torch.randn(count, queries, features, generator=generator)
+    labels = (torch.arange(size) % ways).expand(count, -1).contiguous()
+    grad = torch.randn(count, queries, ways, generator=generator)
     return support, labels, query, grad
 
 
@@ -82,33 +134,34 @@ def run(head: Head, data: Episodes, ways: int, backward: bool) -> list[Tensor]:
     return [logits.detach(), *torch.autograd.grad(logits, (support, query), grad)]
 
 
-def compare(heads: dict[str, Head], data: Episodes, ways: int, tolerance: tuple[float, float]) -> None:
-    """Stop unless all heads agree on logits and gradients, relative to the largest; a tolerance for each."""
-    results = {name: run(head, data, ways, True) for name, head in heads.items()}
+def compare(heads: dict[str, Head], data: Episodes, ways: int, kind: str) -> dict[str, float]:
+    """Stop unless all heads agree with the first on logits and gradients, in double and on one episode.
+
+    Returns:
+        Name -> largest difference of the logits, relative to the largest logit.
+    """
+    one = tuple(part[:1].double() if part.is_floating_point() else part[:1] for part in data)
+    results = {name: run(head, one, ways, True) for name, head in heads.items()}
     first = results[next(iter(results))]
+    differences = {}
     for name, values in results.items():
-        for what, value, reference in zip(
-            ("logits", "support gradient", "query gradient"), values, first, strict=True
-        ):
-            error = float((value - reference).abs().max() / reference.abs().max())
-            allowed = tolerance[0 if what == "logits" else 1]
+        errors = [float((v - r).abs().max() / r.abs().max()) for v, r in zip(values, first, strict=True)]
+        differences[name] = errors[0]
+        for what, error in zip(("logits", "support gradient", "query gradient"), errors, strict=True):
+            allowed = TOLERANCES[kind][0 if what == "logits" else 1]
             if not error <= allowed:
                 raise SystemExit(f"{name}: {what} differs by {error:.1e}, allowed {allowed:.0e}")
+    return differences
 
 
-def measure(
-    heads: dict[str, Head], data: Episodes, ways: int, backward: bool, runs: int
-) -> dict[str, np.ndarray]:
-    """Milliseconds of each run, candidates in turn; a candidate above 5 s a run gets at most two."""
-    times: dict[str, list[float]] = {name: [] for name in heads}
-    for _ in range(runs):
-        for name, head in heads.items():
-            if len(times[name]) >= 2 and max(times[name]) > 5e3:
-                continue
-            start = time.perf_counter()
-            run(head, data, ways, backward)
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: np.array(values) for name, values in times.items()}
+def timed(head: Head, data: Episodes, ways: int, backward: bool) -> Candidate:
+    """One pass after the other over all episodes."""
+
+    def once() -> int:
+        run(head, data, ways, backward)
+        return 1
+
+    return once
 
 
 def candidates(kind: str) -> dict[str, Head]:
@@ -134,7 +187,7 @@ def main() -> None:
     parser.add_argument("--setting", action="append", choices=list(SETTINGS), help="default: all")
     parser.add_argument("--episodes", type=int, default=8, help="episodes in a batch (8)")
     parser.add_argument("--features", type=int, default=2560, help="length of an embedding (2560)")
-    parser.add_argument("--queries", type=int, default=6, help="queries per class (6)")
+    parser.add_argument("--queries", type=int, default=QUERIES, help="queries per class (6)")
     parser.add_argument("--runs", type=int, default=11, help="runs of each candidate (11)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -148,19 +201,18 @@ def main() -> None:
         heads = candidates(kind)
         for setting in args.setting or SETTINGS:
             ways, shots = SETTINGS[setting]
-            data = episodes(ways, shots, ways * args.queries, args)
-            # In double and on one episode; after 15 iterations qpth's gradient is good to some percent only.
-            one = tuple(part[:1].double() if part.is_floating_point() else part[:1] for part in data)
-            compare(heads, one, ways, (1e-3, 5e-2) if kind == "svm" else (1e-8, 1e-8))
+            data = episodes(ways, shots, args.episodes, args.features, args.queries, args.seed)
+            compare(heads, data, ways, kind)
             for backward in (False, True):
-                times = measure(heads, data, ways, backward, args.runs)
+                runs = {name: timed(head, data, ways, backward) for name, head in heads.items()}
+                times = interleaved(runs, args.runs, limit=SLOW)
                 ours = np.median(times["ours"])
                 for name, values in times.items():
-                    low, median, high = np.percentile(values, [25, 50, 75])
+                    low, median, high = quartiles(values)
                     label = "forward+backward" if backward else "forward"
-                    quartiles = f"{low:.2f}-{high:.2f}"
+                    spread = f"{low:.2f}-{high:.2f}"
                     print(
-                        f"{kind:6} {setting:7} {label:16} {name:9} {median:10.2f} {quartiles:>19} "
+                        f"{kind:6} {setting:7} {label:16} {name:9} {median:10.2f} {spread:>19} "
                         f"{median / ours:6.2f}x",
                         flush=True,
                     )

@@ -52,7 +52,7 @@ def main() -> None:
     for round_ in range(options.rounds):
         for method, mode in MEASURED[:: 1 if round_ % 2 == 0 else -1]:
             seen: list[int] = []
-            (model,) = classifiers[method]._models
+            (model,) = classifiers[method]._models  # noqa: SLF001 - its passes are counted
             hook = model.backbone.register_forward_pre_hook(
                 lambda _, given, seen=seen: seen.append(len(given[0]))
             )

@@ -15,33 +15,36 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import itertools
-import random
-import time
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision import transforms
-from torchvision.transforms import functional as F
 
-from sla_bench.augment import Augmentation, ImageBatches, draw_augmentation
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.speed.timing import Candidate, interleaved, quartiles
+from benchmarks.speed.usual_ways import (
+    Shape,
+    TorchvisionImages,
+    by_torchvision,
+    easyfsl_loader,
+    learn2learn_tasks,
+    loop_episodes,
+)
+from sla_bench.augment import ImageBatches, draw_augmentation
 from sla_bench.datasets.base import ImageProperties, LabeledImages
 from sla_bench.episodes import EpisodeSampler
 
 IMAGES, CLASSES, SIZE = 60_000, 100, 32
-WAYS, SHOTS, QUERIES = 5, 5, 15
+SHAPE = Shape(ways=5, shots=5, queries=15)
 PLAIN = ImageProperties(SIZE, (0.507, 0.487, 0.441), (0.267, 0.256, 0.276), crop_padding=0, flip=False)
 SETTINGS = {
     "none": PLAIN,
     "crop + flip": dataclasses.replace(PLAIN, crop_padding=4, flip=True),
     "crop + jitter + flip": dataclasses.replace(PLAIN, crop_padding=4, flip=True, jitter=0.4),
 }
-Candidate = Callable[[], int]
-"""Makes some episodes and returns how many."""
 
 
 def random_images() -> LabeledImages:
@@ -50,36 +53,9 @@ def random_images() -> LabeledImages:
     return LabeledImages(pixels, np.arange(IMAGES) % CLASSES, tuple(map(str, range(CLASSES))))
 
 
-class TorchvisionImages(Dataset):
-    """The usual data set: one image at a time through PIL and torchvision's transforms."""
-
-    def __init__(self, data: LabeledImages, properties: ImageProperties) -> None:
-        self.data = data
-        jitter = properties.jitter
-        steps: list[object] = []
-        if properties.crop_padding:
-            steps.append(transforms.RandomCrop(SIZE, padding=properties.crop_padding))
-        if jitter:
-            steps.append(transforms.ColorJitter(jitter, jitter, jitter))
-        if properties.flip:
-            steps.append(transforms.RandomHorizontalFlip())
-        steps += [transforms.ToTensor(), transforms.Normalize(properties.mean, properties.std)]
-        self.transform = transforms.Compose(steps)
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(Image.fromarray(self.data.images[index])), int(self.data.labels[index])
-
-    def get_labels(self) -> list[int]:
-        """Class of each image, as easyfsl asks for it."""
-        return self.data.labels.tolist()
-
-
 def ours(data: LabeledImages, properties: ImageProperties, batch: int) -> Candidate:
     """Indices and augmentation of `batch` episodes at a time, then the pixels of one after the other."""
-    sampler = EpisodeSampler(data.labels, WAYS, SHOTS, QUERIES, seed=0)
+    sampler = EpisodeSampler(data.labels, *SHAPE, seed=0)
     images, generator = ImageBatches(data, properties), torch.Generator().manual_seed(0)
 
     def run() -> int:
@@ -97,56 +73,9 @@ def ours(data: LabeledImages, properties: ImageProperties, batch: int) -> Candid
     return run
 
 
-def plain_loop(data: LabeledImages, properties: ImageProperties) -> Candidate:
-    """What is written in ten minutes: Python's `random` and a list of images."""
-    images, draw = TorchvisionImages(data, properties), random.Random(0)
-    members = [np.flatnonzero(data.labels == c).tolist() for c in range(CLASSES)]
+def next_of(episodes: Iterator[object]) -> Candidate:
+    """One episode after the other."""
 
-    def run() -> int:
-        chosen = [draw.sample(members[c], SHOTS + QUERIES) for c in draw.sample(range(CLASSES), WAYS)]
-        for part in (slice(SHOTS), slice(SHOTS, None)):
-            torch.stack([images[i][0] for way in chosen for i in way[part]])
-        return 1
-
-    return run
-
-
-def with_easyfsl(data: LabeledImages, properties: ImageProperties) -> Candidate:
-    """The sampler and collate function of easyfsl in a DataLoader."""
-    from easyfsl.samplers import TaskSampler
-
-    images = TorchvisionImages(data, properties)
-    original = Sampler.__init__
-    # Its constructor passes an argument that PyTorch has removed.
-    Sampler.__init__ = lambda self, *_, **__: None  # type: ignore[method-assign]
-    try:
-        sampler = TaskSampler(images, WAYS, SHOTS, QUERIES, n_tasks=1_000_000)
-    finally:
-        Sampler.__init__ = original  # type: ignore[method-assign]
-    loader = DataLoader(images, batch_sampler=sampler, collate_fn=sampler.episodic_collate_fn)
-    return _next_of(iter(loader))
-
-
-def with_learn2learn(data: LabeledImages, properties: ImageProperties) -> Candidate:
-    """The task data set of learn2learn with its fused N-ways-K-shots transform."""
-    from learn2learn.data import MetaDataset, TaskDataset
-    from learn2learn.data import transforms as task_transforms
-
-    images = TorchvisionImages(data, properties)
-    labels = data.labels.tolist()
-    members = {c: np.flatnonzero(data.labels == c).tolist() for c in range(CLASSES)}
-    known = MetaDataset(images, labels_to_indices=members, indices_to_labels=dict(enumerate(labels)))
-    steps = [
-        task_transforms.FusedNWaysKShots(known, n=WAYS, k=SHOTS + QUERIES),
-        task_transforms.LoadData(known),
-        task_transforms.RemapLabels(known),
-        task_transforms.ConsecutiveLabels(known),
-    ]
-    tasks = TaskDataset(known, task_transforms=steps)
-    return _next_of(iter(tasks.sample, None))
-
-
-def _next_of(episodes: Iterator[object]) -> Candidate:
     def run() -> int:
         next(episodes)
         return 1
@@ -154,25 +83,18 @@ def _next_of(episodes: Iterator[object]) -> Candidate:
     return run
 
 
-def by_torchvision(pixels: np.ndarray, how: Augmentation, i: int, properties: ImageProperties) -> Tensor:
-    """Image `i` of a batch by torchvision's functions with given parameters: float (3, H, W)."""
-    image = F.to_tensor(Image.fromarray(pixels))
-    padding = properties.crop_padding
-    if padding:
-        image = F.crop(F.pad(image, [padding] * 4), int(how.top[i]), int(how.left[i]), SIZE, SIZE)
-    if how.factors is not None and how.order is not None:
-        adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
-        for operation in how.order[i].tolist():
-            image = adjust[operation](image, float(how.factors[i, operation]))
-    if how.flip[i]:
-        image = F.hflip(image)
-    return F.normalize(image, properties.mean, properties.std)
+LOOP = "loop over images"
+PEERS: dict[str, Callable[[TorchvisionImages], Candidate]] = {
+    LOOP: lambda images: next_of(loop_episodes(images, SHAPE)),
+    "learn2learn": lambda images: next_of(learn2learn_tasks(images, SHAPE)),
+    "easyfsl": lambda images: next_of(iter(easyfsl_loader(images, SHAPE))),
+}
 
 
 def check(data: LabeledImages, properties: ImageProperties) -> float:
     """Largest difference between our batch of an episode and torchvision's, in units of normalised values."""
     generator = torch.Generator().manual_seed(1)
-    index = EpisodeSampler(data.labels, WAYS, SHOTS, QUERIES, seed=1).sample(1).query.flatten()
+    index = EpisodeSampler(data.labels, *SHAPE, seed=1).sample(1).query.flatten()
     how = draw_augmentation(len(index), properties, generator)
     images = ImageBatches(data, properties)
     batch = images.plain(index) if properties == PLAIN else images.augmented_by(index, how)
@@ -181,14 +103,6 @@ def check(data: LabeledImages, properties: ImageProperties) -> float:
     if difference > 1e-4:
         raise SystemExit(f"batches differ by {difference}")
     return difference
-
-
-def rate(run: Candidate, seconds: float) -> float:
-    """Episodes per second over at least `seconds`."""
-    done, started = 0, time.perf_counter()
-    while (passed := time.perf_counter() - started) < seconds or not done:
-        done += run()
-    return done / passed
 
 
 def main() -> None:
@@ -202,28 +116,20 @@ def main() -> None:
     data = random_images()
     for name, properties in SETTINGS.items():
         difference = check(data, properties)
-        candidates = {
-            "sla_bench": ours(data, properties, options.batch),
-            "loop": plain_loop(data, properties),
-        }
-        for peer, build in (("learn2learn", with_learn2learn), ("easyfsl", with_easyfsl)):
+        candidates = {"sla_bench": ours(data, properties, options.batch)}
+        for peer, build in PEERS.items():
             try:
-                candidates[peer] = build(data, properties)
+                candidates[peer] = build(TorchvisionImages(data, properties))
             except ImportError as error:
                 print(f"{peer} left out: {error}")
-        for run in candidates.values():
-            rate(run, options.seconds)
-        rates: dict[str, list[float]] = {candidate: [] for candidate in candidates}
-        for _, (candidate, run) in itertools.product(range(options.rounds), candidates.items()):
-            rates[candidate].append(rate(run, options.seconds))
-        medians = {candidate: float(np.median(r)) for candidate, r in rates.items()}
+        times = interleaved(candidates, options.rounds, options.seconds)
+        fastest = float(np.median(times["sla_bench"]))
         print(f"\naugmentation: {name} (largest difference from torchvision {difference:.1e})")
-        for candidate, measured in rates.items():
-            low, high = np.quantile(measured, (0.25, 0.75))
-            times = medians["sla_bench"] / medians[candidate]
+        for candidate, milliseconds in times.items():
+            low, median, high = quartiles(milliseconds)
             print(
-                f"  {candidate:12s} {medians[candidate]:8.1f} episodes/s  "
-                f"(quartiles {low:.1f} to {high:.1f})  ours is {times:.1f} x as fast"
+                f"  {candidate:16s} {1e3 / median:8.1f} episodes/s  "
+                f"(quartiles {1e3 / high:.1f} to {1e3 / low:.1f})  ours is {median / fastest:.1f} x as fast"
             )
 
 

@@ -17,15 +17,23 @@ bf16 with float32, loss only; bf16 is left out where the processor does not comp
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import multiprocessing
+import os
+import sys
 import time
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from sla_bench.augment import ImageBatches
 from sla_bench.datasets.base import ImageProperties, LabeledImages
@@ -48,27 +56,22 @@ SLA_DEFAULT = "SLA, default format"
 SLA_BF16 = "SLA, bf16"
 SLA_PLAIN = "SLA, plain"
 
-CHANNELS_LAST = {"memory_format": torch.channels_last}
-DEFAULT_FORMAT = {"memory_format": torch.contiguous_format}
-BF16 = {**CHANNELS_LAST, "precision": "bf16"}
-OURS: dict[str, dict[str, Any]] = {
-    BASELINE: CHANNELS_LAST,
-    BASELINE_DEFAULT: DEFAULT_FORMAT,
-    SLA_STEP: {**CHANNELS_LAST, "sla": True},
-    SLA_DEFAULT: {**DEFAULT_FORMAT, "sla": True},
-}
-OURS_BF16: dict[str, dict[str, Any]] = {BASELINE_BF16: BF16, SLA_BF16: {**BF16, "sla": True}}
-PLAIN: dict[str, dict[str, Any]] = {
-    BASELINE_PLAIN: DEFAULT_FORMAT,
-    SLA_PLAIN: {**DEFAULT_FORMAT, "sla": True},
-}
+
+class Steps(Protocol):
+    """Something that trains a step at a time."""
+
+    def step(self) -> tuple[float, float]:
+        """Seconds of the data work, and of all."""
 
 
-def random_images() -> ImageBatches:
+Build = Callable[[], Steps]
+
+
+@functools.cache
+def random_images() -> LabeledImages:
     """Noise with the shape of CIFAR-10, a fifth of its size."""
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, SIZE, SIZE, 3), dtype=np.uint8)
-    data = LabeledImages(pixels, np.arange(IMAGES) % CLASSES, tuple(map(str, range(CLASSES))))
-    return ImageBatches(data, PROPERTIES)
+    return LabeledImages(pixels, np.arange(IMAGES) % CLASSES, tuple(map(str, range(CLASSES))))
 
 
 class Training:
@@ -76,7 +79,7 @@ class Training:
 
     Args:
         backbone: name in the registry.
-        images: what it is trained on.
+        batch: images of a step; which ones does not depend on anything else.
         memory_format: of images and weights.
         precision: "fp32", or "bf16" by autocast.
         sla: all four rotations and joint labels instead of the images alone.
@@ -85,7 +88,7 @@ class Training:
     def __init__(
         self,
         backbone: str,
-        images: ImageBatches,
+        batch: int,
         memory_format: torch.memory_format = torch.channels_last,
         precision: str = "fp32",
         sla: bool = False,
@@ -98,12 +101,15 @@ class Training:
             self.classifier = None if sla else nn.Linear(features, CLASSES)
         self.network = nn.ModuleList([self.backbone, self.sla or self.classifier]).train()
         self.network.to(memory_format=memory_format)
-        self.images, self.memory_format, self.precision = images, memory_format, precision
+        self.images = ImageBatches(random_images(), PROPERTIES)
+        self.batch, self.memory_format, self.precision = batch, memory_format, precision
+        self.order = torch.Generator().manual_seed(1)
         self.generator = torch.Generator().manual_seed(0)
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.1, momentum=0.9, weight_decay=2e-4)
 
-    def step(self, index: Tensor) -> tuple[float, float]:
-        """Train on the images at `index` (B,): seconds of the data work, and of all."""
+    def step(self) -> tuple[float, float]:
+        """Train on the next batch: seconds of the data work, and of all."""
+        index = torch.randint(IMAGES, (self.batch,), generator=self.order)
         started = time.perf_counter()
         batch = self.images.augmented(index, self.generator)
         data = time.perf_counter() - started
@@ -124,47 +130,83 @@ class Training:
         return F.cross_entropy(self.classifier(features), labels)
 
 
-def compare(backbone: str, images: ImageBatches, count: int) -> None:
+CHANNELS_LAST = functools.partial(Training, memory_format=torch.channels_last)
+DEFAULT_FORMAT = functools.partial(Training, memory_format=torch.contiguous_format)
+BF16 = functools.partial(CHANNELS_LAST, precision="bf16")
+OURS = {
+    BASELINE: CHANNELS_LAST,
+    BASELINE_DEFAULT: DEFAULT_FORMAT,
+    SLA_STEP: functools.partial(CHANNELS_LAST, sla=True),
+    SLA_DEFAULT: functools.partial(DEFAULT_FORMAT, sla=True),
+}
+OURS_BF16 = {BASELINE_BF16: BF16, SLA_BF16: functools.partial(BF16, sla=True)}
+PLAIN = {BASELINE_PLAIN: DEFAULT_FORMAT, SLA_PLAIN: functools.partial(DEFAULT_FORMAT, sla=True)}
+
+
+def in_double(network: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], count: int) -> list[Tensor]:
+    """The loss of `count` images, and the gradient of each parameter of the network, which becomes double."""
+    images = ImageBatches(random_images(), PROPERTIES)
+    network.double()
+    value = loss(images.plain(torch.arange(count)).double(), images.labels[:count])
+    return [value.detach(), *torch.autograd.grad(value, list(network.parameters()))]
+
+
+def largest_difference(found: list[Tensor], expected: list[Tensor]) -> float:
+    """Of lists of tensors: the largest norm of a difference, relative to the norm of what was expected."""
+    return max(float((f - e).norm() / e.norm()) for f, e in zip(found, expected, strict=True))
+
+
+def compare(backbone: str, count: int) -> None:
     """Stop unless memory formats and precisions agree on a batch of `count` images."""
-    batch, labels = images.plain(torch.arange(count)), images.labels[:count]
-    results = []
     # In float32 rounding alone moves the gradient of noise images by some percent.
-    for memory_format in (torch.channels_last, torch.contiguous_format):
-        training = Training(backbone, images, memory_format)
-        training.network.double()
-        loss = training.loss(batch.double(), labels)
-        parameters = list(training.network.parameters())
-        results.append([loss.detach(), *torch.autograd.grad(loss, parameters)])
-    for first, second in zip(*results, strict=True):
-        difference = float((first - second).norm() / first.norm())
-        if not difference < 1e-8:
-            raise SystemExit(f"the memory formats differ by {difference:.1e} of the values")
+    ours, plain = (build(backbone, count) for build in (CHANNELS_LAST, DEFAULT_FORMAT))
+    difference = largest_difference(
+        *(in_double(training.network, training.loss, count) for training in (plain, ours))
+    )
+    if not difference < 1e-8:
+        raise SystemExit(f"the memory formats differ by {difference:.1e} of the values")
     if has_bf16_instructions() is False:
         return
+    exact, rough = CHANNELS_LAST(backbone, count), BF16(backbone, count)
+    batch, labels = exact.images.plain(torch.arange(count)), exact.images.labels[:count]
     with torch.no_grad():
-        exact, rough = (
-            float(Training(backbone, images, precision=p).loss(batch, labels)) for p in ("fp32", "bf16")
-        )
-    if not abs(rough - exact) < 0.02 * exact:
-        raise SystemExit(f"the loss in bf16 is {rough}, in float32 {exact}")
+        expected, found = (float(training.loss(batch, labels)) for training in (exact, rough))
+    if not abs(found - expected) < 0.02 * expected:
+        raise SystemExit(f"the loss in bf16 is {found}, in float32 {expected}")
 
 
-def serve(pipe: Connection, backbone: str, candidates: dict[str, dict[str, Any]]) -> None:
-    """Train the candidates a step at a time, as the pipe asks: (name, index) in, (data, all) seconds out."""
+def serve(pipe: Connection, candidates: Mapping[str, Build]) -> None:
+    """Train the candidates a step at a time, as asked: (name, threads) in, (data, all) seconds out."""
     torch.set_num_threads(1)
-    images = random_images()
-    trainings = {name: Training(backbone, images, **settings) for name, settings in candidates.items()}
-    while (asked := pipe.recv()) is not None:
-        name, index = asked
-        pipe.send(trainings[name].step(index))
+    trainings = {name: build() for name, build in candidates.items()}
+    pipe.send("ready")
+    # Until the one who asks is gone.
+    with contextlib.suppress(EOFError):
+        while True:
+            name, threads = pipe.recv()
+            torch.set_num_threads(threads)
+            pipe.send(trainings[name].step())
 
 
-def start(backbone: str, candidates: dict[str, dict[str, Any]]) -> Connection:
+def start(candidates: Mapping[str, Build]) -> Connection:
     """Start a process that serves the candidates; the environment of now decides how it keeps memory."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    context.Process(target=serve, args=(theirs, backbone, candidates), daemon=True).start()
+    context.Process(target=serve, args=(theirs, candidates), daemon=True).start()
+    ours.recv()
     return ours
+
+
+def start_both(plain: Mapping[str, Build], ours: Mapping[str, Build]) -> dict[str, Connection]:
+    """Start a process that leaves the C library as it is, and one that keeps freed memory: name -> pipe."""
+    before = dict(os.environ)
+    first = start(plain)
+    let_workers_keep_memory()
+    second = start(ours)
+    # The next plain process would keep memory too.
+    os.environ.clear()
+    os.environ.update(before)
+    return dict.fromkeys(ours, second) | dict.fromkeys(plain, first)
 
 
 def print_ratios(medians: dict[str, float]) -> None:
@@ -193,23 +235,19 @@ def main() -> None:
         parser.error(f"--batch has to be from 2 to {IMAGES}, --rounds at least 1")
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, 1 thread, {options.backbone}, batch {options.batch}", flush=True)
-    compare(options.backbone, random_images(), options.batch)
-    # Set in the environment already, the plain process would keep memory too.
-    plain = start(options.backbone, PLAIN)
-    let_workers_keep_memory()
+    compare(options.backbone, options.batch)
     candidates = OURS if has_bf16_instructions() is False else {**OURS, **OURS_BF16}
-    ours = start(options.backbone, candidates)
-    pipes = dict.fromkeys(candidates, ours) | dict.fromkeys(PLAIN, plain)
-    indices = torch.randint(
-        IMAGES, (options.rounds + 1, options.batch), generator=torch.Generator().manual_seed(1)
+    pipes = start_both(
+        *(
+            {name: functools.partial(build, options.backbone, options.batch) for name, build in each.items()}
+            for each in (PLAIN, candidates)
+        )
     )
     steps = {name: np.empty((options.rounds + 1, 2)) for name in pipes}
-    for row, index in enumerate(indices):
+    for row in range(options.rounds + 1):
         for name, pipe in pipes.items():
-            pipe.send((name, index))
+            pipe.send((name, 1))
             steps[name][row] = pipe.recv()
-    for pipe in (ours, plain):
-        pipe.send(None)
     # The first step of each allocates what the others use again.
     steps = {name: seconds[1:] for name, seconds in steps.items()}
     medians = {name: float(np.median(seconds[:, 1])) for name, seconds in steps.items()}

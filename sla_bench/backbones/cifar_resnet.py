@@ -42,7 +42,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in, h, h) -> (B, out, h', h') with h' = h, or (h + 1) // 2 where the channels grow."""
-        return self.path(features).add_(self.shortcut(features)).relu_()
+        added: Tensor = self.path(features).add_(self.shortcut(features)).relu_()
+        return added
 
     def shortcut(self, features: Tensor) -> Tensor:
         """What is added to the convolutions: (B, in, h, h) -> (B, out, h', h')."""

@@ -29,7 +29,8 @@ class Conv4(Backbone):
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images: (B, 3, H, W) -> (B, D)."""
-        return self.layers(images).flatten(1)
+        features: Tensor = self.layers(images).flatten(1)
+        return features
 
 
 def conv4(image_size: int, *, generator: torch.Generator | None = None) -> Conv4:

@@ -95,6 +95,7 @@ def export(
     file: Path,
     *,
     scenario: list[str] | None = None,
+    only_tables: bool = False,
     folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
 ) -> int:
     """Write the records, without weights, to one compact file, so that a grid can go on elsewhere.
@@ -105,16 +106,22 @@ def export(
         The archive, `NAME.zip`.
     scenario: list[str]
         Only these; default: each that has records.
+    only_tables: bool
+        Of the samples only what tables and pictures read: a fifth of the size.
     """
-    from sla_bench.harness.exchange import export_records
+    from sla_bench.harness.exchange import all_samples, export_records
 
     names: list[str | None] = list(dict.fromkeys(scenario)) if scenario else [None]
     stores = [store for name in names for store in stores_of(name, folders)]
-    written = export_records(stores, file)
+    written = export_records(stores, file, _read_by_tables if only_tables else all_samples)
     print(f"{file}: {written.runs} runs, {written.evaluations} evaluations, {file.stat().st_size:,} bytes")
     for folder in (f for store in stores for f in store.damaged()):
         print(f"passed over, can't be read: {folder}", file=sys.stderr)
     return 0
+
+
+def _read_by_tables(scenario: str, evaluation: Any) -> Any:
+    return SCENARIOS.load(scenario, "reading").read_samples(evaluation)
 
 
 def import_(file: Path, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:

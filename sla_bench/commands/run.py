@@ -115,13 +115,15 @@ def execute(jobs: Sequence[Any], store: Any, execution: Execution) -> list[Any]:
     """Do the jobs that are not recorded; return the news of those that failed.
 
     Raises:
-        UserError: nothing can be written.
+        UserError: nothing can be written, or a library is missing for all of them.
     """
     from sla_bench.harness.environment import has_bf16_instructions
     from sla_bench.harness.files import check_writable, write_text
+    from sla_bench.harness.launching import News
+    from sla_bench.harness.requirements import split_by_requirements
     from sla_bench.reporting.figure_cache import leaderboard_of
     from sla_bench.reporting.files import rows_of_runs
-    from sla_bench.reporting.leaderboard import BASELINE
+    from sla_bench.reporting.row_names import BASELINE
     from sla_bench.reporting.terminal import Board, print_table
 
     open_jobs = [j for j in jobs if not j.is_recorded()]
@@ -129,6 +131,13 @@ def execute(jobs: Sequence[Any], store: Any, execution: Execution) -> list[Any]:
         print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")
     if not open_jobs:
         return []
+    open_jobs, lacking = split_by_requirements(open_jobs)
+    if not open_jobs:
+        raise UserError(next(iter(lacking)))
+    failures = []
+    for sentence, kept_back in lacking.items():
+        print(sentence, file=sys.stderr)
+        failures += [News(job, "failed", note=sentence, exit_code=2) for job in kept_back]
     if any(j.run.precision == "bf16" for j in open_jobs) and has_bf16_instructions() is False:
         print(
             "this processor has no bf16 instructions; on it --precision bf16 is several times slower",
@@ -136,7 +145,6 @@ def execute(jobs: Sequence[Any], store: Any, execution: Execution) -> list[Any]:
         )
     launch = LAUNCHERS.load(execution.launcher)
     check_writable(store.folder)
-    failures = []
     shown = False
     with Board(len(open_jobs)) as board, closing(launch(open_jobs, execution)) as all_news:
         for news in all_news:

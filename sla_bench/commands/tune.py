@@ -59,7 +59,8 @@ def tune(tasks: Sequence[Task], scenario: str, execution: Execution, hint: bool 
         return run_tasks(tasks, scenario, execution)
     failures = execute(open_jobs, store, execution)
     if lost := [news for news in failures if not news.diverged]:
-        return max(news.exit_code for news in lost)
+        highest: int = max(news.exit_code for news in lost)
+        return highest
     rows = _judge(trials, [job.run_id for job in jobs], store)
     file.put(rows)
     for row in rows:

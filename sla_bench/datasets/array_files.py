@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import numpy as np
 
 from sla_bench.datasets.base import Split
 from sla_bench.datasets.class_lists import SPLITS, check_classes, split_with
+from sla_bench.datasets.npy_format import read_header
 from sla_bench.datasets.restricted_pickle import load_pickle, text_keys, what_is_wrong
 from sla_bench.datasets.sources import (
     BLOCK,
@@ -26,8 +28,10 @@ from sla_bench.datasets.sources import (
 )
 from sla_bench.errors import UserError
 
+MOST_NUMBERS = 20_000_000
+"""Of a vector in an archive; the largest data set here has 1.3 million images."""
 _BROKEN_ARCHIVE = (
-    zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, OSError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, OSError, RuntimeError, struct.error,
 )  # fmt: skip
 
 
@@ -46,6 +50,18 @@ def load_dict(path: Path, *keys: str) -> dict[str, Any]:
     if absent:
         raise UserError(f"{path} has no {absent[0]!r}; found {', '.join(sorted(content)) or 'nothing'}")
     return content
+
+
+def load_texts(path: Path, key: str) -> tuple[str, ...]:
+    """The list of texts under a key of a pickled dict.
+
+    Raises:
+        UserError: as `load_dict`, or no such list.
+    """
+    texts = load_dict(path, key)[key]
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str | bytes) for text in texts):
+        raise UserError(f"{path}: {key!r} must be a list of texts")
+    return tuple(text.decode("latin1") if isinstance(text, bytes) else text for text in texts)
 
 
 def read_category_pickle(
@@ -106,17 +122,14 @@ def _label_values(path: Path, size: int, mtime_ns: int) -> frozenset[int]:
 
 
 @contextmanager
-def _open_member(path: Path, key: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype, bool]]:
+def _open_member(path: Path, key: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], bool, np.dtype]]:
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
-            version = np.lib.format.read_magic(file)
-            reader: Callable = (
-                np.lib.format.read_array_header_1_0
-                if version == (1, 0)
-                else np.lib.format.read_array_header_2_0
-            )
-            shape, fortran, dtype = reader(file)
-            yield file, shape, dtype, fortran
+        with zipfile.ZipFile(path) as archive:
+            member = archive.getinfo(f"{key}.npy")
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("packed in an unusual way")
+            with archive.open(member) as file:
+                yield (file, *read_header(file))
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except _BROKEN_ARCHIVE as error:
@@ -131,10 +144,15 @@ def npz_vector(path: Path, key: str) -> np.ndarray:
     Raises:
         UserError: damaged, or not such a vector.
     """
-    with _open_member(path, key) as (file, shape, dtype, _):
+    with _open_member(path, key) as (file, shape, _, dtype):
         if dtype.kind not in "iu" or len(shape) != 1:
             raise UserError(f"{path}: {key!r} must be a list of whole numbers, found {dtype} {shape}")
-        return as_int_vector(np.frombuffer(file.read(), dtype), str(path))
+        if shape[0] > MOST_NUMBERS:
+            raise UserError(f"{path}: {key!r} has {shape[0]:,} numbers, at most {MOST_NUMBERS:,} are read")
+        raw = file.read(shape[0] * dtype.itemsize)
+        if len(raw) != shape[0] * dtype.itemsize or file.read(1):
+            raise EOFError("an array of another length than its header says")
+        return as_int_vector(np.frombuffer(raw, dtype), str(path))
 
 
 def npz_images(
@@ -153,7 +171,7 @@ def npz_images(
     Raises:
         UserError: damaged, or not an array of images; also while reading.
     """
-    with _open_member(path, key) as (_, shape, dtype, fortran):
+    with _open_member(path, key) as (_, shape, fortran, dtype):
         if dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or fortran:
             raise UserError(f"{path}: {key!r} must be uint8 (N, H, W, 3), found {dtype} {shape}")
 

@@ -12,7 +12,7 @@ from sla_bench.datasets import cifar10, cifar100
 from sla_bench.datasets.base import By, Dataset, ImageProperties, LabeledImages, Split
 from sla_bench.datasets.cifar100 import Part
 from sla_bench.datasets.class_lists import cifar100_names
-from sla_bench.datasets.download import download
+from sla_bench.datasets.download import RemoteArchive, download_archive
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.stratified import split_images
 from sla_bench.errors import UserError
@@ -28,7 +28,7 @@ class CifarFiles:
     Args:
         folder: below the data root.
         url: of the archive.
-        torchvision_name: class in `torchvision.datasets` that downloads them.
+        archive: from which they are downloaded.
         class_names: by label.
         of_part: files of "train" or "test" in a folder.
         read_part: reads images (N, 32, 32, 3) and labels (N,) of "train" or "test" from a folder.
@@ -37,7 +37,7 @@ class CifarFiles:
 
     folder: str
     url: str
-    torchvision_name: str
+    archive: RemoteArchive
     class_names: tuple[str, ...]
     of_part: Callable[[Path, Part], list[Path]]
     read_part: Callable[[Path, Part], tuple[np.ndarray, np.ndarray]]
@@ -88,7 +88,7 @@ class Cifar(Dataset):
         if source is not None:
             raise UserError(f"{self.name} needs no conversion: put its files into {data_root / folder}")
         if not self.files(data_root):
-            download(self.source_files.torchvision_name, data_root, self.source_files.url, folder)
+            download_archive(self.source_files.archive, data_root)
         for part in _PARTS:
             self._read(part, data_root)
         return self.files(data_root)
@@ -134,7 +134,7 @@ CIFAR10 = _cifar(
     CifarFiles(
         cifar10.FOLDER,
         cifar10.URL,
-        "CIFAR10",
+        cifar10.ARCHIVE,
         cifar10.CLASS_NAMES,
         cifar10.part_files,
         cifar10.read_part,
@@ -147,7 +147,7 @@ CIFAR100 = _cifar(
     CifarFiles(
         cifar100.FOLDER,
         cifar100.URL,
-        "CIFAR100",
+        cifar100.ARCHIVE,
         cifar100_names().fine,
         lambda folder, part: [folder / part],
         cifar100.read_part,

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
-from sla_bench.datasets.array_files import load_dict
+from sla_bench.datasets.array_files import load_dict, load_texts
 from sla_bench.datasets.checksums import file_digest
 from sla_bench.datasets.cifar100 import Part, images_of_rows
+from sla_bench.datasets.download import RemoteArchive, RemoteFile
 from sla_bench.datasets.sources import Promise, as_int_vector
 from sla_bench.errors import UserError
 
 FOLDER = "cifar-10-batches-py"
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+# SHA-256 as in tensorflow.keras.datasets.cifar10.
+_ARCHIVE = RemoteFile(URL, 170_498_071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce")
 CLASS_NAMES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
@@ -33,6 +36,9 @@ _FILES: dict[Part, dict[str, str]] = {
 }
 _META = "batches.meta"
 _META_MD5 = "5ff9c542aee3614f3951f8cda6e48888"
+
+
+ARCHIVE = RemoteArchive(_ARCHIVE, FOLDER, (*_FILES["train"], *_FILES["test"], _META))
 
 
 def part_files(folder: Path, part: Part) -> list[Path]:
@@ -104,7 +110,5 @@ def _check_names(folder: Path) -> None:
     meta = folder / _META
     if not meta.exists():
         return
-    names = load_dict(meta, "label_names")["label_names"]
-    found = tuple(name.decode("latin1") if isinstance(name, bytes) else name for name in names)
-    if found != CLASS_NAMES:
+    if load_texts(meta, "label_names") != CLASS_NAMES:
         raise UserError(f"{meta} was altered: its class names are not CIFAR-10's; fetch {URL} again")

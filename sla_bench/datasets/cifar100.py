@@ -8,14 +8,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from sla_bench.datasets.array_files import load_dict
+from sla_bench.datasets.array_files import load_dict, load_texts
 from sla_bench.datasets.checksums import file_digest
 from sla_bench.datasets.class_lists import cifar100_names
+from sla_bench.datasets.download import RemoteArchive, RemoteFile
 from sla_bench.datasets.sources import Promise, as_int_vector
 from sla_bench.errors import UserError
 
 FOLDER = "cifar-100-python"
 URL = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+# SHA-256 as in tensorflow.keras.datasets.cifar100.
+_ARCHIVE = RemoteFile(URL, 169_001_437, "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7")
+ARCHIVE = RemoteArchive(_ARCHIVE, FOLDER, ("train", "test", "meta"))
 Part = Literal["train", "test"]
 
 
@@ -120,7 +124,5 @@ def _check_names(folder: Path) -> None:
     meta = folder / "meta"
     if not meta.exists():
         return
-    names = load_dict(meta, "fine_label_names")["fine_label_names"]
-    found = tuple(name.decode("latin1") if isinstance(name, bytes) else name for name in names)
-    if found != cifar100_names().fine:
+    if load_texts(meta, "fine_label_names") != cifar100_names().fine:
         raise UserError(f"{meta} was altered: its class names are not CIFAR-100's; fetch {URL} again")

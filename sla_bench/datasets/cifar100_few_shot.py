@@ -18,7 +18,7 @@ from sla_bench.datasets.class_lists import (
     cifar_fs_labels,
     fc100_labels,
 )
-from sla_bench.datasets.download import download
+from sla_bench.datasets.download import download_archive
 from sla_bench.datasets.encoded_images import EncodedImages
 from sla_bench.datasets.image_files import list_folders, list_images
 from sla_bench.datasets.layouts import Layout, LayoutDataset
@@ -69,7 +69,8 @@ def _cifar100_layout(labels_of: _LabelsOf) -> Layout:
     )
 
 
-def _pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
+def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
+    """`FOLDER/STEM_{train,val,test}.pickle`; the folder may be "", the data root."""
     known = {split: labels_of(split) for split in SPLITS}
 
     def file(base: Path, split: Split) -> Path:
@@ -80,7 +81,7 @@ def _pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
         return read_category_pickle(siblings[split], siblings, split, _PROMISE, known, cifar100_names().fine)
 
     return Layout(
-        name=f"MetaOptNet's {folder}/{stem}_{{train,val,test}}.pickle",
+        name=f"MetaOptNet's {Path(folder, stem)}_{{train,val,test}}.pickle",
         folders=(folder,),
         files=lambda base, split: [file(base, split)],
         read=read,
@@ -145,14 +146,14 @@ def _read_processed(base: Path, split: Split) -> SplitSource:
     return _read_folders(folders, str(base / split))
 
 
-_R2D2 = Layout(
+R2D2 = Layout(
     name="R2D2's cifar100/data/CLASS/*.png with cifar100/splits/bertinetto/{train,val,test}.txt",
     folders=("cifar100", "CIFAR-FS/cifar100", "cifarfs/cifar100"),
     files=lambda base, split: _class_folders(base / "data", _cifar_fs_names(split)),
     read=_read_r2d2,
     decoded=True,
 )
-_PROCESSED = Layout(
+PROCESSED = Layout(
     name="learn2learn's cifarfs/processed/{train,val,test}/CLASS/*.png",
     folders=("cifarfs/processed",),
     files=lambda base, split: _class_folders(base / split, _cifar_fs_names(split)),
@@ -162,7 +163,7 @@ _PROCESSED = Layout(
 
 
 def _fetch_cifar100(data_root: Path) -> None:
-    download("CIFAR100", data_root, cifar100.URL, cifar100.FOLDER)
+    download_archive(cifar100.ARCHIVE, data_root)
 
 
 _ORIGIN = f"unpack {cifar100.URL} there, or let `datasets prepare` download it"
@@ -172,7 +173,7 @@ FC100 = LayoutDataset(
     properties=_PROPERTIES,
     origin=_ORIGIN,
     classes={"train": 60, "val": 20, "test": 20},
-    layouts=(_cifar100_layout(fc100_labels), _pickle_layout("FC100", "FC100", fc100_labels), _NPZ),
+    layouts=(_cifar100_layout(fc100_labels), pickle_layout("FC100", "FC100", fc100_labels), _NPZ),
     alternative="use cifar100 for the same classes in training and test",
     fetch=_fetch_cifar100,
 )
@@ -185,9 +186,9 @@ CIFAR_FS = LayoutDataset(
     classes={"train": 64, "val": 16, "test": 20},
     layouts=(
         _cifar100_layout(cifar_fs_labels),
-        _pickle_layout("CIFAR-FS", "CIFAR_FS", cifar_fs_labels),
-        _R2D2,
-        _PROCESSED,
+        pickle_layout("CIFAR-FS", "CIFAR_FS", cifar_fs_labels),
+        R2D2,
+        PROCESSED,
     ),
     alternative="use cifar100 for the same classes in training and test",
     fetch=_fetch_cifar100,

@@ -32,7 +32,8 @@ class Cifar100Names:
 @cache
 def _read(name: str) -> dict[str, Any]:
     text = files("sla_bench.datasets").joinpath("class_lists", f"{name}.json").read_text(encoding="utf-8")
-    return json.loads(text)
+    lists: dict[str, Any] = json.loads(text)
+    return lists
 
 
 def cifar100_names() -> Cifar100Names:
@@ -99,7 +100,7 @@ def check_classes(
     expected = frozenset(lists[split])
     wrong = [f"{len(expected - found)} missing"] * bool(expected - found)
     wrong += [f"{len(found - expected)} that do not belong there"] * bool(found - expected)
-    example = sorted((expected - found) or (found - expected), key=str)[0]
+    example = min((expected - found) or (found - expected), key=str)
     raise UserError(
         f"{where} must hold the {len(expected)} {split} classes: {' and '.join(wrong)}, "
         f"for example {example!r}"

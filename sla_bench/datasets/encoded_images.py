@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sla_bench.datasets.image_files import Fit, decode
+from sla_bench.datasets.base import Fit
+from sla_bench.datasets.image_files import decode
 from sla_bench.errors import UserError
 
 _BLOCK = 64  # images; 12 MB at 256 x 256

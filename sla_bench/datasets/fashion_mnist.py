@@ -9,7 +9,7 @@ import numpy as np
 
 from sla_bench.datasets.base import By, Dataset, ImageProperties, LabeledImages, Split
 from sla_bench.datasets.class_lists import SPLITS
-from sla_bench.datasets.download import download
+from sla_bench.datasets.download import RemoteFile, download
 from sla_bench.datasets.idx import read_idx
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.sources import Promise
@@ -51,6 +51,18 @@ _TEST = _Part(
     10_000,
     "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+)
+
+# The makers' repository; SHA-256 of the packed files as in torchvision's prototype data sets.
+_ADDRESS = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
+_REMOTE = tuple(
+    RemoteFile(f"{_ADDRESS}/{name}.gz", size, digest)
+    for name, size, digest in (
+        (_TRAIN.names[0], 26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+        (_TRAIN.names[1], 29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+        (_TEST.names[0], 4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+        (_TEST.names[1], 5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+    )
 )
 
 
@@ -106,7 +118,7 @@ class FashionMNIST(Dataset):
                 f"{self.name} needs no conversion: put its four idx files into {data_root / _FOLDERS[0]}"
             )
         if self._folder(data_root) is None:
-            download("FashionMNIST", data_root, URL, _FOLDERS[0])
+            download(_REMOTE, data_root / _FOLDERS[0], URL)
         for part in (_TRAIN, _TEST):
             _read(self._folder(data_root) or data_root, part)
         return self.files(data_root)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from sla_bench.datasets.base import By, Split
 from sla_bench.datasets.checksums import fingerprint
 from sla_bench.datasets.class_lists import SPLITS
+from sla_bench.datasets.csv_tables import read_table
 from sla_bench.datasets.image_files import EXTENSIONS, list_folders, list_images
 from sla_bench.datasets.stratified import MIN_CLASSES, split_classes, split_images
 from sla_bench.errors import UserError, nearest
@@ -178,15 +178,13 @@ def _classes_of_parts(listing: FolderListing) -> list[set[int]]:
 
 
 def _read_splits(file: Path, class_names: tuple[str, ...]) -> list[tuple[int, str]]:
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle, skipinitialspace=True)
-            if not {"class", "split"} <= set(reader.fieldnames or ()):
-                found = ",".join(reader.fieldnames or ()) or "nothing"
-                raise UserError(f"{file} must begin with the columns class,split; found {found}")
-            rows = [((row["class"] or "").strip(), (row["split"] or "").strip()) for row in reader]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"cannot read {file}: {error}") from None
+    table = read_table(file, skip_spaces=True)
+    head = next(table)
+    if not {"class", "split"} <= set(head):
+        raise UserError(
+            f"{file} must begin with the columns class,split; found {','.join(head) or 'nothing'}"
+        )
+    rows = [(row["class"].strip(), row["split"].strip()) for row in table]
     chosen: dict[str, str] = {}
     for name, split in rows:
         if name not in class_names:

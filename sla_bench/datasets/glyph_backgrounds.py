@@ -39,7 +39,8 @@ def _texture(rng: np.random.Generator) -> np.ndarray:
     side = IMAGE_SIDE + 2 * _MARGIN
     smooth = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC))
     inner = smooth[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-    return (inner - inner.mean()) / (inner.std() + 1e-6)
+    standardised: np.ndarray = (inner - inner.mean()) / (inner.std() + 1e-6)
+    return standardised
 
 
 def _strokes(rng: np.random.Generator) -> np.ndarray:

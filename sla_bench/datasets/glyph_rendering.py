@@ -145,7 +145,8 @@ def _deformations(count: int, d: Difficulty, rng: np.random.Generator) -> np.nda
     deformation = np.where((rng.random(count) < 0.5)[:, None, None], along_x, along_y)
     cos, sin = np.cos(tilt), np.sin(tilt)
     rotation = np.stack([cos, -sin, sin, cos], axis=1).reshape(count, 2, 2)
-    return scale[:, None, None] * (rotation @ deformation)
+    matrices: np.ndarray = scale[:, None, None] * (rotation @ deformation)
+    return matrices
 
 
 def _visible(count: int, d: Difficulty, rng: np.random.Generator) -> np.ndarray:
@@ -154,7 +155,8 @@ def _visible(count: int, d: Difficulty, rng: np.random.Generator) -> np.ndarray:
     half = rng.integers(*d.patch, (2, count, 1), endpoint=True) / 2
     inside = np.abs(np.arange(IMAGE_SIDE) + 0.5 - centre) < half
     patch = inside[0][:, :, None] & inside[1][:, None, :]
-    return ~(patch & (rng.random((count, 1, 1)) < d.patch_probability))
+    visible: np.ndarray = ~(patch & (rng.random((count, 1, 1)) < d.patch_probability))
+    return visible
 
 
 def _colours(
@@ -188,4 +190,5 @@ def _textured(
 ) -> np.ndarray:
     chosen = backgrounds.textures[rng.integers(len(backgrounds.textures), size=len(colour))]
     strength = _uniform(rng, -amplitude, amplitude, colour.shape)
-    return _per_image(colour) + chosen[..., None] * _per_image(strength)
+    colours: np.ndarray = _per_image(colour) + chosen[..., None] * _per_image(strength)
+    return colours

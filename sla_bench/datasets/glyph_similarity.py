@@ -33,4 +33,5 @@ def turned_similarity(shapes: np.ndarray) -> np.ndarray:
 def _normalised(shapes: np.ndarray) -> np.ndarray:
     vectors = shapes.reshape(len(shapes), -1)
     vectors = vectors - vectors.mean(axis=1, keepdims=True)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    normalised: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return normalised

@@ -8,12 +8,15 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from sla_bench.datasets.restricted_pickle import what_is_wrong
 from sla_bench.errors import UserError
 
+LARGEST = 1 << 28
+"""Bytes, unpacked; Fashion-MNIST has 47 million."""
 _UNSIGNED_BYTE = 0x08
 
 
@@ -29,22 +32,34 @@ def read_idx(path: Path, ndim: int) -> tuple[np.ndarray, str]:
         on the time stamp in its header, which distributions rewrite.
 
     Raises:
-        UserError: missing, truncated, damaged, or another kind of file.
+        UserError: missing, truncated, damaged, too large, or another kind of file.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with _opened(path) as file:
+            header = file.read(4 + 4 * ndim)
+            shape = _shape(header, ndim, path)
+            # One byte more than announced; that also makes gzip compare its checksum at the end.
+            pixels = file.read(math.prod(shape) + 1)
+    except (EOFError, MemoryError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path} is {what_is_wrong(path)}; fetch it again ({error})") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    header = 4 + 4 * ndim
-    if len(content) < header or content[:4] != bytes((0, 0, _UNSIGNED_BYTE, ndim)):
+    if len(pixels) != math.prod(shape):
+        found = len(pixels) if len(pixels) < math.prod(shape) else "more"
+        raise UserError(f"{path} is truncated or damaged: {math.prod(shape)} bytes announced, {found} found")
+    digest = hashlib.sha256(header)
+    digest.update(pixels)
+    return np.frombuffer(pixels, np.uint8).reshape(shape), digest.hexdigest()
+
+
+def _opened(path: Path) -> gzip.GzipFile | BinaryIO:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _shape(header: bytes, ndim: int, path: Path) -> tuple[int, ...]:
+    if len(header) < 4 + 4 * ndim or header[:4] != bytes((0, 0, _UNSIGNED_BYTE, ndim)):
         raise UserError(f"{path} is no idx file of unsigned bytes with {ndim} dimensions; fetch it again")
-    shape = struct.unpack(f">{ndim}I", content[4:header])
-    if len(content) - header != math.prod(shape):
-        raise UserError(
-            f"{path} is truncated or damaged: {math.prod(shape)} bytes announced, "
-            f"{len(content) - header} found"
-        )
-    array = np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-    return array, hashlib.sha256(content).hexdigest()
+    shape = struct.unpack(f">{ndim}I", header[4:])
+    if math.prod(shape) > LARGEST:
+        raise UserError(f"{path} announces {math.prod(shape):,} bytes, at most {LARGEST:,} are read")
+    return shape

@@ -18,6 +18,10 @@ from sla_bench.errors import UserError
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
 )
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+"""Pillow knows others, for some of which it starts a program (EPS)."""
+_LONGEST_SIDE = 65_535
+"""Pixels; the most that a JPEG has."""
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -122,12 +126,12 @@ def decode(image: Path | bytes, size: int, fit: Fit, name: str) -> np.ndarray:
         UserError: not an image, truncated, or so large that it must be a mistake or an attack.
     """
     try:
-        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS) as opened:
             _check_pixels(opened, name)
             if fit != "stretch":
                 opened.draft("RGB", (2 * size, 2 * size))
             turn = _TURNS.get(_orientation(opened))
-            upright = _resized(_as_rgb(opened), size, fit)
+            upright = _resized(as_rgb(opened), size, fit)
             if turn is not None:
                 upright = upright.transpose(turn)
             return np.asarray(upright, dtype=np.uint8)
@@ -137,18 +141,28 @@ def decode(image: Path | bytes, size: int, fit: Fit, name: str) -> np.ndarray:
 
 def _check_pixels(image: Image.Image, name: str) -> None:
     limit = Image.MAX_IMAGE_PIXELS or 2**27
+    if max(image.size) > _LONGEST_SIDE:
+        raise UserError(
+            f"the image {name} is {image.width} x {image.height}, {_LONGEST_SIDE:,} are allowed on a side"
+        )
     if image.width * image.height > limit:
         raise UserError(f"the image {name} has {image.width} x {image.height} pixels, {limit:,} are allowed")
 
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return image.getexif().get(_ORIENTATION, 1)
+        orientation: int = image.getexif().get(_ORIENTATION, 1)
+        return orientation
     except _UNREADABLE:
         return 1  # a broken note of the camera does not spoil the picture
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def as_rgb(image: Image.Image) -> Image.Image:
+    """The image with three channels of 8 bits: transparent ones on white, 16-bit ones by their upper byte.
+
+    Raises:
+        ValueError: its pixels are fractions.
+    """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):

@@ -118,6 +118,14 @@ def check_inside(image: str, place: str) -> None:
         raise UserError(f"{place} must name an image inside the folder, found {image!r}")
 
 
+def is_image(path: Path) -> bool:
+    """A file is there; none has a name that the system does not know."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _fields(line: str, number: int, file: Path) -> tuple[str, int]:
     image, _, label = line.strip().rpartition(" ")
     image = image.strip()
@@ -179,7 +187,7 @@ def check_images(images: ImageList, folder: Path) -> None:
     Raises:
         UserError: with the first missing image, its line, and how many are missing.
     """
-    absent = [position for position, image in enumerate(images.images) if not (folder / image).is_file()]
+    absent = [position for position, image in enumerate(images.images) if not is_image(folder / image)]
     if absent:
         raise UserError(
             f"{folder / images.images[absent[0]]} is missing, though {images.place(absent[0])} names it "

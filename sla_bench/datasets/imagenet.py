@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from sla_bench.datasets.base import Split
+from sla_bench.datasets.csv_tables import read_table
 from sla_bench.datasets.image_files import list_folders, list_images
 from sla_bench.datasets.image_lists import NamedImages, read_lines
 from sla_bench.datasets.layouts import Layout
-from sla_bench.datasets.list_columns import load_mat
+from sla_bench.datasets.matlab_files import load_mat
 from sla_bench.datasets.photographs import photograph_source, photographs
 from sla_bench.datasets.sources import SplitSource
 from sla_bench.errors import UserError
@@ -99,25 +99,24 @@ def _wnids(meta: Path) -> dict[str, str]:
     if synsets is None or not {"ILSVRC2012_ID", "WNID", "num_children"} <= set(fields or ()):
         raise UserError(f"{meta} has no 'synsets' with ILSVRC2012_ID, WNID and num_children; unpack it again")
     # Classes are the leaves of the tree; their numbers come first.
-    return {
-        str(int(number)): str(wnid)
-        for number, wnid, children in zip(
-            *(np.atleast_1d(synsets[key]) for key in ("ILSVRC2012_ID", "WNID", "num_children")), strict=True
-        )
-        if int(children) == 0
-    }
+    columns = (np.atleast_1d(synsets[key]) for key in ("ILSVRC2012_ID", "WNID", "num_children"))
+    try:
+        return {
+            str(int(number)): str(wnid)
+            for number, wnid, children in zip(*columns, strict=True)
+            if int(children) == 0
+        }
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"{meta}: 'synsets' holds other values than numbers ({error})") from None
 
 
 def _from_solution(solution: Path, images: tuple[str, ...]) -> NamedImages:
     """Kaggle's table `ImageId,PredictionString`: the string begins with the wnid."""
-    try:
-        with solution.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"cannot read {solution}: {error}") from None
+    table = read_table(solution)
+    next(table)
     wnid_of: dict[str, tuple[str, int]] = {}
-    for number, row in enumerate(rows, start=2):
-        image, words = row.get("ImageId"), (row.get("PredictionString") or "").split()
+    for number, row in enumerate(table, start=2):
+        image, words = row.get("ImageId"), row.get("PredictionString", "").split()
         if not image or not words:
             raise UserError(f"line {number} of {solution} must have an ImageId and a PredictionString")
         wnid_of[f"{image}.JPEG"] = (words[0], number)

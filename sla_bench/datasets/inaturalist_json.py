@@ -55,13 +55,15 @@ def read_annotations(file: Path) -> ImageList:
 def _entries(content: Any, key: str, file: Path) -> list[Any]:
     entries = content.get(key) if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
-        found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        names = list(map(str, content))[:10] if isinstance(content, dict) else [type(content).__name__]
+        found = ", ".join(names)
         raise UserError(f"{file} must have a list {key!r} that is not empty; found {found or 'nothing'}")
     return entries
 
 
 def _value(entry: Any, key: str, number: int, what: str, file: Path) -> Any:
     value = entry.get(key) if isinstance(entry, dict) else None
-    if not isinstance(value, str | int) or value == "":
+    # Python hashes whole numbers modulo a known prime: large ones can be made to collide.
+    if not isinstance(value, str | int) or value == "" or (isinstance(value, int) and abs(value) >= 1 << 60):
         raise UserError(f"{what} {number} of {file} has no {key!r}")
     return value

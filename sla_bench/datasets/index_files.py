@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sla_bench.datasets.npy_format import load_npy
 from sla_bench.datasets.subset import index_checksum
 from sla_bench.errors import UserError
 
@@ -95,11 +96,11 @@ def _wrong(path: Path, what: str) -> UserError:
 
 def _read_npy(path: Path) -> np.ndarray:
     try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError):
+        values = load_npy(path)
+    except ValueError:
         raise _wrong(path, "it is no .npy file of numbers") from None
-    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iu":
-        shape = f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else "an archive"
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        shape = f"{values.dtype} {values.shape}"
         raise _wrong(path, f"an array of whole numbers (n,) is wanted, it holds {shape}")
     return _as_positions(values.tolist(), path)
 
@@ -107,7 +108,9 @@ def _read_npy(path: Path) -> np.ndarray:
 def _read_json(path: Path) -> np.ndarray:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, RecursionError):
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, RecursionError):
         raise _wrong(path, "it is no JSON") from None
     if not isinstance(values, list):
         raise _wrong(path, "a list of whole numbers is wanted")
@@ -133,7 +136,7 @@ def _as_positions(values: list[int], path: Path) -> np.ndarray:
     try:
         return np.array(values, dtype=np.int64)
     except OverflowError:
-        raise _wrong(path, f"{max(values, key=abs)} is no position of an image") from None
+        raise _wrong(path, f"{str(max(values, key=abs))[:25]} is no position of an image") from None
 
 
 _READERS: dict[str, Any] = {".npy": _read_npy, ".json": _read_json}

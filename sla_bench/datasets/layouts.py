@@ -193,7 +193,7 @@ class LayoutDataset(Dataset):
         return UserError(f"{self.name}: no files found below {data_root}; {self.origin}. It may be: {names}")
 
     def _folder(self, data_root: Path) -> Path:
-        return data_root / "prepared" / self.name
+        return data_root / "prepared" / self.name.replace(":", "-")
 
     def _candidates(self, root: Path, also_root: bool) -> Iterator[tuple[Layout, Path]]:
         for layout in self.layouts:

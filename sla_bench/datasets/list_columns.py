@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ import numpy as np
 
 from sla_bench.datasets.base import Split
 from sla_bench.datasets.image_lists import ImageList, NamedImages, check_inside, read_lines
+from sla_bench.datasets.matlab_files import load_mat
 from sla_bench.errors import UserError
 
 
@@ -133,24 +133,6 @@ class MatColumn:
         values = tuple(map(_text, raw.tolist()))
         numbers = tuple(range(1, len(values) + 1))
         return Entries(path, values, numbers, unit=f"entry {self.variable}")
-
-
-def load_mat(path: Path) -> dict[str, np.ndarray]:
-    """The variables of a MATLAB file, without dimensions of length 1.
-
-    Raises:
-        UserError: unreadable, damaged, or of version 7.3.
-    """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        content = loadmat(path, squeeze_me=True)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, EOFError, MemoryError) as error:
-        raise UserError(f"cannot read {path}: {error}; fetch it again") from None
-    except (NotImplementedError, MatReadError, zlib.error) as error:
-        raise UserError(f"cannot read {path}: {error}; fetch it again") from None
-    return {name: value for name, value in content.items() if not name.startswith("__")}
 
 
 def _text(value: object) -> str:

@@ -152,7 +152,7 @@ class MapPart:
             if notes.key != self.notes.key:
                 return None
             file = self._path.open("r+b")
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
         left = notes.written * self._image_bytes
         file.seek(len(self._header))

@@ -67,7 +67,7 @@ def read_description(folder: Path, name: str) -> MapDescription | None:
         description = MapDescription(**content)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path} is damaged; delete {folder} and prepare the data set again") from None
     return description if map_path(folder, name).is_file() else None
 

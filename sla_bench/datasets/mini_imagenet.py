@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,9 @@ import numpy as np
 from sla_bench.datasets.array_files import load_dict, read_category_pickle
 from sla_bench.datasets.base import ImageProperties, Split
 from sla_bench.datasets.class_lists import SPLITS, check_classes, mini_imagenet_wnids
+from sla_bench.datasets.csv_tables import read_table
 from sla_bench.datasets.encoded_images import EncodedImages
+from sla_bench.datasets.image_lists import check_inside, is_image
 from sla_bench.datasets.layouts import Layout, LayoutDataset
 from sla_bench.datasets.sources import (
     Promise,
@@ -80,19 +81,12 @@ def _read_cache(base: Path, split: Split) -> SplitSource:
 
 def _rows(path: Path) -> list[tuple[str, str]]:
     """(class, image) of each row of a Ravi and Larochelle or an easy-few-shot-learning list."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            header = reader.fieldnames or []
-            if {"filename", "label"} <= set(header):
-                return [(row["label"], row["filename"]) for row in reader]
-            if {"class_name", "image_name"} <= set(header):
-                return [
-                    (row["class_name"], f"{row['class_name']}/{Path(row['image_name'] or '').name}")
-                    for row in reader
-                ]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
+    table = read_table(path)
+    header = next(table)
+    if {"filename", "label"} <= set(header):
+        return [(row["label"], row["filename"]) for row in table]
+    if {"class_name", "image_name"} <= set(header):
+        return [(row["class_name"], f"{row['class_name']}/{Path(row['image_name']).name}") for row in table]
     raise UserError(
         f"{path} must begin with the columns filename,label or class_name,image_name; "
         f"found {','.join(header) or 'nothing'}"
@@ -105,13 +99,15 @@ def _read_list(images: Callable[[Path], Path], base: Path, split: Split) -> Spli
     if any(not name or not image for name, image in rows):
         raise UserError(f"{listing} is damaged: a row has an empty field")
     check_classes(frozenset(name for name, _ in rows), split, _WNIDS, str(listing))
+    for _, image in rows:
+        check_inside(image, str(listing))
     order = {name: label for label, name in enumerate(_WNIDS[split])}
     rows.sort(key=lambda row: order[row[0]])
     labels, _ = relabel(np.asarray([order[name] for name, _ in rows]))
     paths = [folder / image for _, image in rows]
     if len(set(paths)) != len(paths):
         raise UserError(f"{listing} is damaged: it names an image twice")
-    absent = next((path for path in paths if not path.exists()), None)
+    absent = next((path for path in paths if not is_image(path)), None)
     if absent is not None:
         raise UserError(f"{absent} is missing, though {listing} names it")
     # The makers' script resizes without regard to the aspect ratio.
@@ -121,6 +117,12 @@ def _read_list(images: Callable[[Path], Path], base: Path, split: Split) -> Spli
     return source
 
 
+CACHE = Layout(
+    name="learn2learn's mini-imagenet-cache-{train,validation or val,test}.pkl",
+    folders=(*_FOLDERS, ""),
+    files=lambda base, split: [_cache_pickle(base, split)],
+    read=_read_cache,
+)
 _LAYOUTS = (
     Layout(
         name="MetaOptNet's miniImageNet/miniImageNet_category_split_{train_phase_train,val,test}.pickle",
@@ -128,12 +130,7 @@ _LAYOUTS = (
         files=lambda base, split: [_category_pickle(base, split)],
         read=_read_category,
     ),
-    Layout(
-        name="learn2learn's mini-imagenet-cache-{train,validation or val,test}.pkl",
-        folders=(*_FOLDERS, ""),
-        files=lambda base, split: [_cache_pickle(base, split)],
-        read=_read_cache,
-    ),
+    CACHE,
     Layout(
         name="Ravi and Larochelle's miniImageNet/{train,val,test}.csv with miniImageNet/images/",
         folders=_FOLDERS,

@@ -19,14 +19,15 @@ def default_data_root() -> Path:
 
 
 def dataset_named(name: str) -> Dataset:
-    """Return the data set; `folder:PATH` is built from its path.
+    """Return the data set; `folder:PATH` is built from its path, `learn2learn:NAME` from its name there.
 
     Raises:
-        UserError: unknown name, or a folder without a path.
+        UserError: unknown name, or an argument that is missing, not taken or unknown.
     """
     piece = DATASETS.load(name)
     argument = name.partition(":")[2]
-    return piece(argument) if argument else piece
+    dataset: Dataset = piece(argument) if argument else piece
+    return dataset
 
 
 def load_dataset(

@@ -17,12 +17,13 @@ from sla_bench.registry import DATASETS
 def overview(data_root: Path) -> Table:
     """One row per data set: name, what it is, classes per split, whether its files are there."""
     table = Table("data set", "what", "train/val/test classes", f"files below {data_root}")
-    for name, entry in DATASETS.items():
-        if name == "folder":
-            table.add_row("folder:PATH", entry.summary, "", "")
+    for name in DATASETS.names():
+        summary = DATASETS[name].summary
+        if name == "folder:PATH":
+            table.add_row(name, summary, "", "")
             continue
         dataset = dataset_named(name)
-        table.add_row(name, entry.summary, _classes(dataset), _state(dataset, data_root))
+        table.add_row(name, summary, _classes(dataset), _state(dataset, data_root))
     return table
 
 

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sla_bench.datasets.base import By, ImageProperties, LabeledImages, Split
+from sla_bench.datasets.base import By, Fit, ImageProperties, LabeledImages, Split
 from sla_bench.datasets.encoded_images import EncodedImages
-from sla_bench.datasets.image_files import Fit
 from sla_bench.datasets.image_lists import ImageList, check_images, check_labels
 from sla_bench.datasets.layouts import Layout, LayoutDataset
 from sla_bench.datasets.sources import SplitSource, decoded_source

@@ -111,7 +111,8 @@ class RenderedCache:
             raise UserError(f"cannot read {self._info}: {error.strerror or error}") from None
         if not path.is_file() or file_digest(path, "sha256") != digest:
             return None
-        return np.load(path, mmap_mode="c", allow_pickle=False)
+        mapped: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
+        return mapped
 
     def _make(self, render: Renderer) -> None:
         total = sum(shape[0] for shape in self.shapes.values())

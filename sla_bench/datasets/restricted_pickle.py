@@ -1,14 +1,14 @@
 """Pickles that can hold nothing but arrays, containers, texts and numbers.
 
 Data sets of this field are handed around as pickles, and an ordinary unpickler runs whatever a file asks for.
-Here the few names that a pickled array needs stand for inert classes of this module. They only take notes:
-numpy never sees a state that comes from the file, and arrays are built afterwards from plain bytes whose
-length must match.
+Here the few names that a pickled array needs stand for functions of this module, which only take notes: numpy
+never sees a state that comes from the file, and arrays are built from plain bytes whose length must match.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import pickle
 import re
 import struct
@@ -18,146 +18,136 @@ from typing import Any
 
 import numpy as np
 
+from sla_bench.datasets.pickle_machine import Machine, Named, NotPlainError, checked_keys
 from sla_bench.errors import UserError
 
-_PLAIN = (str, bytes, bytearray, bool, int, float, complex, type(None), np.generic)
-_NUMBER_OR_TEXT = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU]\d+)")
+_PLAIN = (str, bytes, bool, int, float, complex, type(None), np.generic)
+_NUMBER_OR_TEXT = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,9})")
+_MOST_DIMENSIONS = 32
+_DEEPEST = 20
 _DAMAGE = (
     pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError,
     OverflowError, MemoryError, RecursionError, struct.error,
 )  # fmt: skip
 
 
-class _NotPlainError(pickle.UnpicklingError):
-    """The file asks for something that is no array, container, text or number."""
-
-
-class _Inert:
-    """Base of the stand-ins: without `__dict__`, and deaf to the state a pickle tries to set."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: object) -> None:
-        raise _NotPlainError("a state where none belongs")
-
-
-class _NDArray(_Inert):
-    """Stands for the type `numpy.ndarray`; never an instance."""
-
-    def __new__(cls, *_: object) -> _NDArray:
-        raise _NotPlainError("a direct call of numpy.ndarray")
-
-
-class _DType(_Inert):
-    """Stands for `numpy.dtype`: plain numbers and texts of fixed width."""
+class _DType:
+    """A type of plain numbers, or of texts of fixed width."""
 
     __slots__ = ("value",)
 
-    def __init__(self, code: str | bytes, _align: object = False, _copy: object = False) -> None:
-        code = _text(code)
+    def __init__(self, code: str) -> None:
         if not _NUMBER_OR_TEXT.fullmatch(code):
-            raise _NotPlainError(f"an array of type {code!r}")
+            raise NotPlainError(f"an array of type {code[:40]!r}")
         self.value = np.dtype(code)
 
-    def __setstate__(self, state: object) -> None:
+    def set_state(self, state: object) -> None:
+        """Take the byte order."""
         if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
-            raise _NotPlainError("an array of records")
+            raise NotPlainError("an array of records")
         if _text(state[1]) == ">":
             self.value = self.value.newbyteorder(">")
 
 
-class _Array(_Inert):
-    """Stands for an array while its parts come in."""
+class _Array:
+    """An array while its parts come in."""
 
     __slots__ = ("value",)
     value: np.ndarray
 
-    def __setstate__(self, state: object) -> None:
+    def set_state(self, state: object) -> None:
+        """Take shape, type and content."""
         if not isinstance(state, tuple) or len(state) != 5:
-            raise _NotPlainError("an array of unknown form")
+            raise NotPlainError("an array of unknown form")
         _, shape, dtype, fortran, raw = state
+        if isinstance(raw, str):  # read as latin1
+            raw = raw.encode("latin1")
         self.value = _build(raw, dtype, shape, "F" if fortran else "C")
 
 
-class _Reconstruct(_Inert):
-    """Stands for `numpy.core.multiarray._reconstruct`."""
-
-    def __new__(cls, kind: object, _shape: object = (0,), _code: object = b"b") -> Any:
-        if kind is not _NDArray:
-            raise _NotPlainError("a subclass of numpy.ndarray")
-        return _Array()
+def _ndarray(machine: Machine, args: tuple[Any, ...]) -> Any:
+    raise NotPlainError("a direct call of numpy.ndarray")
 
 
-class _FromBuffer(_Inert):
-    """Stands for `numpy.core.numeric._frombuffer` (protocol 5)."""
-
-    def __new__(cls, raw: object, dtype: object, shape: object, order: object = "C", *_: object) -> Any:
-        array = _Array()
-        array.value = _build(raw, dtype, shape, "F" if order == "F" else "C")
-        return array
+def _dtype(machine: Machine, args: tuple[Any, ...]) -> _DType:
+    return _DType(_text(args[0]))
 
 
-class _Scalar(_Inert):
-    """Stands for `numpy.core.multiarray.scalar`."""
-
-    def __new__(cls, dtype: object, raw: object) -> Any:
-        return _build(raw, dtype, (1,), "C")[0]
-
-
-class _Bytes(_Inert):
-    """Stands for `bytes()` and for `_codecs.encode(text, "latin1")`: bytes in protocols 0 to 2."""
-
-    def __new__(cls, text: str | bytes = "", encoding: str | bytes = "latin1") -> Any:
-        if _text(encoding) not in ("latin1", "latin-1"):
-            raise _NotPlainError(f"an encoding {encoding!r}")
-        return text if isinstance(text, bytes) else text.encode("latin1")
+def _reconstruct(machine: Machine, args: tuple[Any, ...]) -> _Array:
+    if args[0] is not _NDARRAY:
+        raise NotPlainError("a subclass of numpy.ndarray")
+    return _Array()
 
 
-class _Set(_Inert):
-    """Stands for `set(list)` in protocols 0 to 3."""
-
-    def __new__(cls, items: list | tuple = ()) -> Any:
-        return set(items)
-
-
-class _List(_Inert):
-    """Stands for `list` as the default of a `defaultdict`; never an instance."""
-
-    def __new__(cls, *_: object) -> _List:
-        raise _NotPlainError("a direct call of list")
+def _frombuffer(machine: Machine, args: tuple[Any, ...]) -> _Array:
+    raw, dtype, shape, order = args
+    array = _Array()
+    array.value = _build(raw, dtype, shape, "F" if order == "F" else "C")
+    return array
 
 
-class _Dict(_Inert):
-    """Stands for `OrderedDict` and `defaultdict(list)`; both become a dict."""
+def _scalar(machine: Machine, args: tuple[Any, ...]) -> np.generic:
+    dtype, raw = args
+    if isinstance(raw, str):
+        raw = raw.encode("latin1")
+    machine.spend(len(raw))
+    value: np.generic = _build(raw, dtype, (1,), "C")[0]
+    return value
 
-    def __new__(cls, items: object = ()) -> Any:
-        return {} if items is _List else dict(items)  # type: ignore[call-overload]
+
+def _bytes(machine: Machine, args: tuple[Any, ...]) -> bytes:
+    """`bytes()`, and `_codecs.encode(text, "latin1")`: bytes in protocols 0 to 2."""
+    text, encoding = (*args, "latin1")[:2] if args else ("", "latin1")
+    if _text(encoding) not in ("latin1", "latin-1"):
+        raise NotPlainError(f"an encoding {_text(encoding)[:40]!r}")
+    if isinstance(text, bytes):
+        return text
+    machine.spend(len(_text(text)))
+    return _text(text).encode("latin1")
 
 
-_STAND_INS: dict[tuple[str, str], type] = {
-    ("numpy", "ndarray"): _NDArray,
-    ("numpy", "dtype"): _DType,
-    ("numpy.core.multiarray", "_reconstruct"): _Reconstruct,
-    ("numpy.core.multiarray", "scalar"): _Scalar,
-    ("numpy.core.numeric", "_frombuffer"): _FromBuffer,
-    ("_codecs", "encode"): _Bytes,
-    ("builtins", "bytes"): _Bytes,
-    ("builtins", "bytearray"): _Bytes,
-    ("builtins", "list"): _List,
-    ("collections", "OrderedDict"): _Dict,
-    ("collections", "defaultdict"): _Dict,
-    ("builtins", "set"): _Set,
-    ("builtins", "frozenset"): _Set,
+def _set(machine: Machine, args: tuple[Any, ...]) -> set[Any]:
+    items = args[0] if args else ()
+    if not isinstance(items, list | tuple):
+        raise NotPlainError("a set of something else than a list")
+    machine.spend(len(items))
+    checked_keys(items)
+    return set(items)
+
+
+def _list(machine: Machine, args: tuple[Any, ...]) -> Any:
+    raise NotPlainError("a direct call of list")
+
+
+def _dict(machine: Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
+    """`OrderedDict` and `defaultdict(list)`; both become a dict."""
+    items = args[0] if args else ()
+    if items is _LIST:
+        return {}
+    if not isinstance(items, list | tuple):
+        raise NotPlainError("a dict of something else than a list")
+    machine.spend(len(items))
+    checked_keys(key for key, _ in items)
+    return dict(items)
+
+
+_NDARRAY, _LIST = Named(_ndarray), Named(_list)
+_NAMES = {
+    ("numpy", "ndarray"): _NDARRAY,
+    ("numpy", "dtype"): Named(_dtype),
+    ("numpy.core.multiarray", "_reconstruct"): Named(_reconstruct),
+    ("numpy.core.multiarray", "scalar"): Named(_scalar),
+    ("numpy.core.numeric", "_frombuffer"): Named(_frombuffer),
+    ("_codecs", "encode"): Named(_bytes),
+    ("builtins", "bytes"): Named(_bytes),
+    ("builtins", "bytearray"): Named(_bytes),
+    ("builtins", "list"): _LIST,
+    ("collections", "OrderedDict"): Named(_dict),
+    ("collections", "defaultdict"): Named(_dict),
+    ("builtins", "set"): Named(_set),
+    ("builtins", "frozenset"): Named(_set),
 }
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str, /) -> Any:
-        module = module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins")
-        try:
-            return _STAND_INS[module, name]
-        except KeyError:
-            raise _NotPlainError(f"{module}.{name}") from None
+"""Old names of modules are replaced before: see `Machine.find_class`."""
 
 
 def load_pickle(path: Path, encoding: str = "bytes") -> Any:
@@ -177,9 +167,12 @@ def load_pickle(path: Path, encoding: str = "bytes") -> Any:
     if encoding not in ("bytes", "latin1"):
         raise ValueError(f"encoding must be 'bytes' or 'latin1', got {encoding!r}")
     try:
+        if not path.is_file() and not path.is_dir() and path.exists():
+            raise UserError(f"cannot read {path}: it is no file")
         with path.open("rb") as file:
-            return _plain(_Unpickler(file, encoding=encoding).load(), {}, set())
-    except _NotPlainError as error:
+            size = os.fstat(file.fileno()).st_size
+            return _plain(Machine(file, size, encoding, _NAMES, (_DType, _Array)).load(), {}, set())
+    except NotPlainError as error:
         raise UserError(
             f"{path} was not loaded: a data set holds arrays, texts and numbers, this file asks for {error}"
         ) from None
@@ -191,8 +184,11 @@ def load_pickle(path: Path, encoding: str = "bytes") -> Any:
 
 def what_is_wrong(path: Path) -> str:
     """Say in a few words why a file that should hold arrays cannot be read, from how it begins."""
-    with path.open("rb") as file:
-        start = file.read(64).lstrip()
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
+    except OSError:
+        return "not readable"
     if not start:
         return "empty"
     if start.startswith(b"<"):
@@ -218,12 +214,14 @@ def _text(value: object) -> str:
 
 
 def _build(raw: object, dtype: object, shape: object, order: Any) -> np.ndarray:
-    if isinstance(raw, str):
-        raw = raw.encode("latin1")
-    if not isinstance(raw, bytes | bytearray) or not isinstance(dtype, _DType):
-        raise _NotPlainError("an array of objects")
-    if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-        raise ValueError(f"no shape of an array: {shape!r}")
+    if not isinstance(raw, bytes) or not isinstance(dtype, _DType):
+        raise NotPlainError("an array of objects")
+    if (
+        not isinstance(shape, tuple)
+        or len(shape) > _MOST_DIMENSIONS
+        or not all(type(n) is int and n >= 0 for n in shape)
+    ):
+        raise ValueError("no shape of an array")
     if math.prod(shape) * dtype.value.itemsize != len(raw):
         raise ValueError(f"an array of shape {shape} cannot have {len(raw)} bytes")
     flat = np.frombuffer(raw, dtype.value) if raw else np.empty(0, dtype.value)
@@ -231,7 +229,7 @@ def _build(raw: object, dtype: object, shape: object, order: Any) -> np.ndarray:
 
 
 def _plain(value: Any, done: dict[int, Any], inside: set[int]) -> Any:
-    """Replace stand-ins by their arrays; containers that hold only plain values are returned as they are."""
+    """Replace unfinished arrays by arrays; containers of plain values alone are returned as they are."""
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, _Array):
@@ -239,7 +237,9 @@ def _plain(value: Any, done: dict[int, Any], inside: set[int]) -> Any:
     if id(value) in done:
         return done[id(value)]
     if id(value) in inside:
-        raise _NotPlainError("a container that contains itself")
+        raise NotPlainError("a container that contains itself")
+    if len(inside) == _DEEPEST:
+        raise NotPlainError(f"containers that are nested more than {_DEEPEST} deep")
     inside.add(id(value))
     result = _plain_container(value, lambda item: _plain(item, done, inside))
     inside.discard(id(value))
@@ -249,9 +249,9 @@ def _plain(value: Any, done: dict[int, Any], inside: set[int]) -> Any:
 
 def _plain_container(value: Any, convert: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
-        return {convert(key): convert(item) for key, item in value.items()}
+        return {key: convert(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         if all(type(item) in (int, str, bytes, float) for item in value):
             return value
         return type(value)(convert(item) for item in value)
-    raise _NotPlainError(f"a bare {type(value).__name__.lstrip('_')}")
+    raise NotPlainError(f"a bare {type(value).__name__.lstrip('_')}")

@@ -137,13 +137,18 @@ def as_int_vector(value: Any, where: str) -> np.ndarray:
     Raises:
         UserError: anything else.
     """
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        array = np.empty(())
+    # NumPy makes of nested lists and of texts whatever they ask for, however large.
+    plain = isinstance(value, list | tuple) and all(type(item) is int or _is_whole(item) for item in value)
+    array = np.asarray(value) if plain or isinstance(value, np.ndarray) else np.empty(())
     if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
         raise UserError(f"{where}: labels must be a list of whole numbers")
+    if array.dtype == np.uint64 and array.max() > np.iinfo(np.int64).max:
+        raise UserError(f"{where}: {array.max()} is no label")
     return array.astype(np.int64)
+
+
+def _is_whole(item: object) -> bool:
+    return isinstance(item, np.integer)
 
 
 def as_images(value: Any, where: str) -> np.ndarray:

@@ -25,7 +25,8 @@ class Subset:
     @property
     def labels(self) -> np.ndarray:
         """int64 (n,)."""
-        return self.images.labels[self.index]
+        labels: np.ndarray = self.images.labels[self.index]
+        return labels
 
     @property
     def counts(self) -> np.ndarray:

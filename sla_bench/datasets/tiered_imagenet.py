@@ -75,6 +75,14 @@ def _read_png(base: Path, split: Split) -> SplitSource:
     return source
 
 
+PNG_PICKLES = Layout(
+    name="Ren et al.'s tiered-imagenet/{train,val,test}_images_png.pkl with _labels.pkl",
+    folders=_FOLDERS,
+    files=_png_files,
+    read=_read_png,
+    decoded=True,
+)
+
 TIERED_IMAGENET = LayoutDataset(
     name="tiered_imagenet",
     properties=IMAGENET_84,
@@ -90,13 +98,7 @@ TIERED_IMAGENET = LayoutDataset(
             files=_npz_files,
             read=_read_npz,
         ),
-        Layout(
-            name="Ren et al.'s tiered-imagenet/{train,val,test}_images_png.pkl with _labels.pkl",
-            folders=_FOLDERS,
-            files=_png_files,
-            read=_read_png,
-            decoded=True,
-        ),
+        PNG_PICKLES,
     ),
     alternative="use imagenet_lt for the same classes in training and test",
 )

@@ -12,6 +12,8 @@ from sla_bench.errors import UserError
 from sla_bench.registry import TRANSFORMS
 
 BUDGETS = ("smoke", "quick", "paper")
+LARGE_IMAGES = 64
+"""From so many pixels on, the paper's backbone of a classifier is a ResNet of ImageNet."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Form:
         budgets: (one of BUDGETS, data set) -> field of `run` or `evaluation` -> value.
         complete: fills in, in the first argument, what follows from other fields; the second holds what the
             user gave.
+        refusal: why the pieces of a run don't go together, a sentence; None where they do. A method that a
+            group names (`all`, `controls`) is left out there.
         check: refuses what the data set is known not to serve, with a sentence, before any file is read.
         relative_images: images that a training draws, up to a factor that runs agree on which agree in data
             set and `same_cost`; views and controls are not in it.
@@ -45,6 +49,7 @@ class Form:
     check: Callable[[RunConfig, EvalConfig], None]
     relative_images: Callable[[RunConfig], float]
     evaluation_like_training: Callable[[RunConfig], dict[str, Any]] = lambda run: {}
+    refusal: Callable[[RunConfig], str | None] = lambda run: None
     same_cost: tuple[str, ...] = ()
     trial: Callable[[RunConfig], dict[str, Any]] | None = None
     seed_fields: tuple[str, ...] = ("seed",)

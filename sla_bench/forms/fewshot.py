@@ -9,7 +9,7 @@ from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfi
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.forms.base import Form, check_colors
-from sla_bench.registry import LEARNERS, METHODS, TRANSFORMS
+from sla_bench.registry import DATASETS, LEARNERS, METHODS, TRANSFORMS
 
 _SMOKE: dict[str, Any] = {
     "backbone": "conv4-32",
@@ -75,7 +75,7 @@ def _budgets(name: str, dataset: str) -> dict[str, Any]:
     tables = {
         "smoke": _SMOKE,
         "quick": _QUICK,
-        "paper": {**_PAPER, **_PAPER_BY_DATASET.get(dataset, {})},
+        "paper": {**_PAPER, **_PAPER_BY_DATASET.get(DATASETS.like(dataset), {})},
     }
     return dict(tables[name])
 
@@ -114,9 +114,23 @@ def _check(run: RunConfig, evaluation: EvalConfig) -> None:
             )
 
 
+def _refusal(run: RunConfig) -> str | None:
+    assert isinstance(run, FewShotRun)
+    method = METHODS[run.method]
+    if LEARNERS[run.learner].trains_on == "episodes" or method.classifier:
+        return None
+    return (
+        f"method {run.method!r} is about episodes, and the backbone of learner {run.learner!r} is trained "
+        "without them, as a classifier of the training classes"
+    )
+
+
 def _relative_images(run: RunConfig) -> float:
     assert isinstance(run, FewShotRun)
-    episode = run.train_ways * (run.train_shots + run.train_queries)
+    passes = 1
+    if LEARNERS[run.learner].adapts_network:
+        passes += int(run.learner_options.get("inner_steps", 0))
+    episode = run.train_ways * (passes * run.train_shots + run.train_queries)
     return float(run.steps * run.batch_episodes * episode)
 
 
@@ -133,6 +147,7 @@ FORM = Form(
     budgets=_budgets,
     complete=_complete,
     check=_check,
+    refusal=_refusal,
     relative_images=_relative_images,
     trial=lambda run: {},
     evaluation_like_training=_evaluation_like_training,

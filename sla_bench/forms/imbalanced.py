@@ -8,7 +8,7 @@ from typing import Any
 from sla_bench.config import ImbalancedEvaluation, ImbalancedRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.forms.base import Form, check_colors
+from sla_bench.forms.base import LARGE_IMAGES, Form, check_colors
 from sla_bench.registry import METHODS
 
 _QUICK: dict[str, Any] = {
@@ -52,16 +52,13 @@ _PAPER: dict[str, Any] = {
     "batch_size": 128,
     "validations": 200,
 }
-_PAPER_BY_DATASET = {
-    "imagenet_lt": {"backbone": "resnet50"},
-    "inaturalist2018": {"backbone": "resnet50"},
-    "folder": {"backbone": "resnet18"},
-}
+_LARGE_BACKBONES = {"imagenet_lt": "resnet50", "inaturalist2018": "resnet50"}
 
 
 def _budgets(name: str, dataset: str) -> dict[str, Any]:
     if name == "paper":
-        return {**_PAPER, **_PAPER_BY_DATASET.get(dataset.partition(":")[0], {})}
+        large = dataset_named(dataset).properties.size >= LARGE_IMAGES
+        return {**_PAPER, **({"backbone": _LARGE_BACKBONES.get(dataset, "resnet18")} if large else {})}
     if name == "quick":
         return {**_QUICK, "max_class_size": _QUICK_CLASS_SIZES.get(dataset)}
     known = dataset in _LARGE_CLASSES + _EVEN_CLASSES

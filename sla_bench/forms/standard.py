@@ -8,7 +8,7 @@ from typing import Any
 from sla_bench.config import RunConfig, StandardEvaluation, StandardRun
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.forms.base import Form, check_colors
+from sla_bench.forms.base import LARGE_IMAGES, Form, check_colors
 from sla_bench.registry import METHODS, TRANSFORMS
 
 _QUICK: dict[str, Any] = {
@@ -22,7 +22,7 @@ _QUICK: dict[str, Any] = {
     "weight_decay": 1e-4,
     "schedule": "cosine",
     "milestones": {},
-    "steps": 1500,
+    "steps": 1200,
     "batch_size": 64,
     "validations": 10,
     "images_per_class": None,
@@ -41,8 +41,6 @@ _PAPER: dict[str, Any] = {
     "batch_size": 128,
     "validations": 80,
 }
-_LARGE_IMAGES = 64
-"""From so many pixels on the paper's backbone is the ResNet-18 of ImageNet."""
 _IMAGENET: dict[str, Any] = {
     "milestones": {"1/3": 0.1, "2/3": 0.01},
     "steps": 900_000,
@@ -53,7 +51,7 @@ _PAPER_BY_DATASET = {"imagenet": _IMAGENET, "imagenet_lt": _IMAGENET, "inaturali
 
 def _budgets(name: str, dataset: str) -> dict[str, Any]:
     if name == "paper":
-        large = dataset_named(dataset).properties.size >= _LARGE_IMAGES
+        large = dataset_named(dataset).properties.size >= LARGE_IMAGES
         backbone = {"backbone": "resnet18"} if large else {}
         return {**_PAPER, **backbone, **_PAPER_BY_DATASET.get(dataset, {})}
     return dict({"smoke": _SMOKE, "quick": _QUICK}[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ ZIP_ERRORS = (
     RuntimeError,
     OSError,
     ValueError,
+    struct.error,
 )
 """What reading a damaged archive raises."""
 

@@ -11,6 +11,7 @@ import hashlib
 import io
 import pickle
 import shutil
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,11 @@ from sla_bench.harness.stopping import Stop
 FORMAT = 1
 KEPT = 2
 _SUM_BYTES = 32
+# What PyTorch raises for a file that is none of its own, or that asks for more than tensors.
+_UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError,
+    IndexError, OverflowError, MemoryError, AssertionError, struct.error,
+)  # fmt: skip
 
 
 class FileCheckpoints:
@@ -99,6 +105,6 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
     try:
         content = torch.load(io.BytesIO(payload), weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
+    except _UNREADABLE:
         return None
     return content if isinstance(content, dict) and content.get("format") == FORMAT else None

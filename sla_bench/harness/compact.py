@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from sla_bench.classification_metrics import expected_calibration_error
+from sla_bench.datasets.npy_format import read_array
 from sla_bench.errors import UserError
 from sla_bench.harness.archive import ZIP_ERRORS, is_plain
 
@@ -96,15 +97,7 @@ def checked_samples(content: bytes) -> dict[str, np.ndarray]:
 
 def _array(content: bytes) -> np.ndarray:
     """The array of a .npy file, whose header is believed only after it was checked."""
-    file = io.BytesIO(content)
-    version = np.lib.format.read_magic(file)
-    if version != (1, 0):
-        raise UserError(f"arrays of format {version}, not (1, 0)")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if dtype.kind not in "iuf" or dtype.hasobject:
-        raise UserError(f"an array of type {dtype}, not of numbers")
-    if math.prod(shape) * dtype.itemsize != len(content) - file.tell():
-        raise UserError("an array of another size than it says")
-    file.seek(0)
-    array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    array = read_array(io.BytesIO(content), len(content))
+    if array.dtype.kind not in "iuf":
+        raise UserError(f"an array of type {array.dtype}, not of numbers")
     return array

@@ -68,7 +68,7 @@ def _revision() -> str:
     package = Path(__file__).parent.parent
     try:
         return subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
+            ["git", "describe", "--always", "--dirty"],  # noqa: S607 - where git is differs
             cwd=package,
             capture_output=True,
             text=True,

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from sla_bench.errors import UserError
 from sla_bench.harness.archive import RecordArchive, RunFiles, open_archive
 from sla_bench.harness.compact import compact_samples, samples_bytes
 from sla_bench.harness.files import write_atomically, write_bytes
 from sla_bench.harness.record_checks import check_run
-from sla_bench.harness.store import RunRecord, Store
+from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
+
+Samples = Mapping[str, np.ndarray]
+KeptSamples = Callable[[str, EvaluationRecord], Samples]
 
 
 @dataclass
@@ -31,7 +36,13 @@ class Exchanged:
     there: int = 0
 
 
-def export_records(stores: Sequence[Store], path: Path) -> Exchanged:
+def all_samples(scenario: str, evaluation: EvaluationRecord) -> Samples:
+    """Every array of an evaluation."""
+    del scenario
+    return evaluation.samples
+
+
+def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_samples) -> Exchanged:
     """Write all records of the stores to an archive, samples in small types, no weights.
 
     The same records give the same bytes.
@@ -39,6 +50,7 @@ def export_records(stores: Sequence[Store], path: Path) -> Exchanged:
     Args:
         stores: whose records.
         path: the archive, NAME.zip; one that is there is replaced when the new one is whole.
+        kept: (scenario, evaluation) -> the samples that go into it; default: all.
 
     Raises:
         UserError: another suffix, a file of a record can't be read, or the archive can't be written.
@@ -51,7 +63,7 @@ def export_records(stores: Sequence[Store], path: Path) -> Exchanged:
         with zipfile.ZipFile(file, "w") as archive:
             for store in stores:
                 for record in store.records():
-                    _write_record(archive, store, record)
+                    _write_record(archive, store, record, kept)
                     written.runs += 1
                     written.evaluations += len(record.evaluations)
 
@@ -59,7 +71,7 @@ def export_records(stores: Sequence[Store], path: Path) -> Exchanged:
     return written
 
 
-def _write_record(archive: zipfile.ZipFile, store: Store, record: RunRecord) -> None:
+def _write_record(archive: zipfile.ZipFile, store: Store, record: RunRecord, kept: KeptSamples) -> None:
     where = f"{store.scenario}/runs/{record.run_id}"
     for name in ("config.json", "history.csv", "environment.json", "done.json"):
         _add(archive, f"{where}/{name}", _bytes_of(record.folder / name))
@@ -68,7 +80,7 @@ def _write_record(archive: zipfile.ZipFile, store: Store, record: RunRecord) -> 
         for name in ("config.json", "metrics.json"):
             _add(archive, f"{below}/{name}", _bytes_of(evaluation.folder / name))
         try:
-            samples = evaluation.samples
+            samples = kept(store.scenario, evaluation)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise UserError(f"can't read {evaluation.folder / 'samples.npz'}: {error}") from None
         _add(archive, f"{below}/samples.npz", samples_bytes(compact_samples(samples)))

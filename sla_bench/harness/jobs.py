@@ -150,9 +150,9 @@ def perform(job: Job, progress: Progress, scenario: Any = None, stop: Stop | Non
 
 def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
     import torch
-    from safetensors.torch import load_file, save
 
     from sla_bench.harness.checkpoints import FileCheckpoints
+    from sla_bench.weights import read_weights, weights_bytes
 
     torch.set_num_threads(job.run.threads)
     device = pick_device(job.device)
@@ -167,7 +167,10 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
                 f"run {job.run_id} was recorded with --keep-models none or imported, its weights are gone; "
                 f"delete {weights.parent} to train it again"
             )
-        state = load_file(weights)
+        try:
+            state = read_weights(weights)
+        except UserError as error:
+            raise UserError(f"{error}; delete {weights.parent} to train it again") from None
     else:
         training = scenario.run(job.run, job.data_root, device, progress, checkpoints)
         state = training.state
@@ -179,7 +182,7 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
 
     # The record of a run without weights comes last: nothing could be evaluated after it.
     if training is not None and job.keep_models:
-        _record(job, training, save({name: value.contiguous() for name, value in state.items()}), environment)
+        _record(job, training, weights_bytes(state), environment)
     for eval_id, evaluation in job.open_evaluations().items():
         result = scenario.evaluate(job.run, evaluation, state, job.data_root, device, progress_of_test)
         store.write_evaluation(job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash)

@@ -94,7 +94,7 @@ def attempt(
         diverged = isinstance(error, DivergedError)
         log = error.log if isinstance(error, DivergedError) else ""
         return News(job, "failed", note=str(error), log=log, exit_code=2, diverged=diverged)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
         log = traceback.format_exc()
         if _memory_ran_out(error):
             return News(job, "failed", note=_NO_MEMORY, log=log, exit_code=1, out_of_memory=True)

@@ -57,9 +57,10 @@ def _parts(folder: Path) -> Iterator[Leftover]:
     """What a finished run does not need."""
     if (folder / "checkpoints").exists():
         yield Leftover(folder, folder / "checkpoints", "checkpoints of a finished training")
-    for evaluation in sorted(folder.glob("evaluations/*")):
-        if not (evaluation / "metrics.json").exists():
-            yield Leftover(folder, evaluation, "unfinished evaluation")
+    for kind, name in (("evaluations", "evaluation"), ("analyses", "analysis")):
+        for part in sorted(folder.glob(f"{kind}/*")):
+            if not (part / "metrics.json").exists():
+                yield Leftover(folder, part, f"unfinished {name}")
 
 
 def _is_claimed(run: Path) -> bool:

@@ -1,18 +1,28 @@
 """What was read from the record folders of a scenario, in one file, so that it is read once.
 
-The file can be deleted at any time. Where it can't be opened or written, everything is read from the folders.
+The file can be deleted at any time. Where it can't be opened or written, everything is read from the folders;
+where it is damaged, or is another program's, it is made anew.
 """
 
 from __future__ import annotations
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 # Rises with the layout of what is kept.
-_VERSION = 1
+_VERSION = 2
 _PATIENCE = 5.0
+_NOT_ITS_FAULT = frozenset(
+    {
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
+    }
+)  # fmt: skip
+_TABLE = "CREATE TABLE cached (kind TEXT, name TEXT, signature TEXT, content BLOB, PRIMARY KEY (kind, name))"
 
 
 class RecordCache:
@@ -32,8 +42,10 @@ class RecordCache:
         try:
             with closing(self._open()) as database:
                 rows = database.execute("SELECT name, signature, content FROM cached WHERE kind = ?", (kind,))
-                return {name: (signature, content) for name, signature, content in rows}
-        except sqlite3.Error:
+                found = ((name, signature, _checked(signature, content)) for name, signature, content in rows)
+                return {name: (signature, kept) for name, signature, kept in found if kept is not None}
+        except sqlite3.Error as error:
+            self._discard(error)
             return {}
 
     def update(self, kind: str, changed: Mapping[str, tuple[str, bytes]], gone: Iterable[str] = ()) -> None:
@@ -45,27 +57,46 @@ class RecordCache:
             with closing(self._open()) as database, database:
                 database.executemany(
                     "INSERT OR REPLACE INTO cached VALUES (?, ?, ?, ?)",
-                    ((kind, name, signature, content) for name, (signature, content) in changed.items()),
+                    ((kind, name, kept[0], _sum(*kept) + kept[1]) for name, kept in changed.items()),
                 )
                 database.executemany(
                     "DELETE FROM cached WHERE kind = ? AND name = ?", ((kind, name) for name in gone)
                 )
-        except sqlite3.Error:
+        except sqlite3.Error as error:
             # A cache that can't be written costs time, nothing else.
-            return
+            self._discard(error)
+
+    def _discard(self, error: sqlite3.Error) -> None:
+        """Delete what is no cache; one that is locked, or on a full disk, stays."""
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NOT_ITS_FAULT:
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
 
     def _open(self) -> sqlite3.Connection:
         database = sqlite3.connect(self.path, timeout=_PATIENCE)
         try:
-            if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            found = database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+            if version == _VERSION and found != [(_TABLE,)]:
+                raise sqlite3.DatabaseError("tables of another program")
+            if version != _VERSION:
                 with database:
                     database.execute("DROP TABLE IF EXISTS cached")
-                    database.execute(
-                        "CREATE TABLE cached (kind TEXT, name TEXT, signature TEXT, content BLOB, "
-                        "PRIMARY KEY (kind, name))"
-                    )
+                    database.execute(_TABLE)
                     database.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error:
             database.close()
             raise
         return database
+
+
+def _sum(signature: str, content: bytes) -> bytes:
+    """Four bytes that tell damage, not forgery."""
+    return zlib.crc32(content, zlib.crc32(signature.encode())).to_bytes(4, "big")
+
+
+def _checked(signature: object, content: object) -> bytes | None:
+    """The content without its sum; None where it is damaged."""
+    if not isinstance(signature, str) or not isinstance(content, bytes):
+        return None
+    return content[4:] if content[:4] == _sum(signature, content[4:]) else None

@@ -20,6 +20,7 @@ from sla_bench.harness.archive import RecordArchive, RunFiles
 from sla_bench.harness.compact import checked_samples
 
 _HISTORY_COLUMNS = {"member", "step"}
+_MOST_COLUMNS = 100
 _SUMMARY_KEYS = ("train_images", "train_seconds", "parameters")
 
 
@@ -106,6 +107,9 @@ def _check_id(config: Settings, data_hash: object, named: str) -> None:
 
 
 def _check_history(content: bytes) -> None:
+    # pandas spends a kilobyte on a column.
+    if content.partition(b"\n")[0].count(b",") >= _MOST_COLUMNS:
+        raise UserError(f"more than {_MOST_COLUMNS} columns")
     table = pd.read_csv(io.BytesIO(content))
     if not set(table.columns) >= _HISTORY_COLUMNS:
         raise UserError(f"no columns {', '.join(sorted(_HISTORY_COLUMNS))}")

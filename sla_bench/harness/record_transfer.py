@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
+from sla_bench.errors import UserError
 from sla_bench.harness.files import write_bytes
 from sla_bench.harness.jobs import Job
 
 _PATTERNS = ("*.json", "*.csv", "*.safetensors", "evaluations/*/*.json", "evaluations/*/*.npz")
+_NAME = re.compile(r"(evaluations/[0-9a-f]+/)?[a-z_]+\.(json|csv|npz|safetensors)")
 _MARKS = ("metrics.json", "done.json")
 """Written after everything else, in this order: where they are missing, the record is not there."""
 
@@ -29,8 +33,12 @@ def unpack(record: Record, job: Job) -> None:
     What is finished there already is left as it is.
 
     Raises:
-        UserError: no permission, or the disk is full.
+        UserError: no permission, the disk is full, or a name that no file of a record has; then nothing is
+            written.
     """
+    for name in record:
+        if not _NAME.fullmatch(name):
+            raise UserError(f"run {job.run_id}: {name[:200]!r} is no file of a record; nothing was written")
     folder, has_run = job.store.run_folder(job.run_id), job.store.has_run(job.run_id)
     present = {e for e in job.evaluations if job.store.has_evaluation(job.run_id, e)}
     for name in sorted(record, key=_rank):

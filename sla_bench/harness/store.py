@@ -2,6 +2,7 @@
 
     results/<scenario>/runs/<run_id>/  config.json history.csv model.safetensors environment.json done.json
     .../evaluations/<eval_id>/         config.json samples.npz metrics.json
+    .../analyses/<eval_id>/            the same of what `analyse` added to that evaluation, see analyses.py
 
 `done.json` and `metrics.json` are written last: where they are missing, the record is not there.
 """
@@ -25,6 +26,7 @@ import pandas as pd
 from sla_bench.config import PROTOCOL_VERSION, EvalConfig, RunConfig
 from sla_bench.forms.base import Form
 from sla_bench.grid import form_of
+from sla_bench.harness.archive import ZIP_ERRORS
 from sla_bench.harness.cycles import no_search_for_cycles
 from sla_bench.harness.files import json_bytes, write_together
 from sla_bench.harness.record_cache import RecordCache
@@ -200,7 +202,7 @@ class Store:
                     changed[folder.name] = signature, json.dumps(content).encode()
                 records.append(self._record(folder, content, form, signature))
                 seen.add(folder.name)
-            except (OSError, ValueError, KeyError, TypeError, csv.Error, zipfile.BadZipFile):
+            except _UNREADABLE:
                 damaged.append(folder)
                 changed.pop(folder.name, None)
         cache.update("record", changed, gone=known.keys() - seen)
@@ -241,6 +243,10 @@ class Snapshot(Store):
 
     def _read(self) -> tuple[list[RunRecord], list[Path]]:
         return self._contents
+
+
+_UNREADABLE = (KeyError, TypeError, AttributeError, RecursionError, csv.Error, *ZIP_ERRORS)
+"""What reading a record raises whose files are damaged, or are not what they should be."""
 
 
 # Asked of each of ten thousand records whenever they are read, for which pathlib is too slow.
@@ -294,10 +300,7 @@ def _read_files(folder: Path) -> dict[str, Any]:
     """The JSON files of a record; its other files are looked through.
 
     Raises:
-        OSError: a file is missing.
-        ValueError: a file is not what it should be.
-        csv.Error: the history is no text.
-        zipfile.BadZipFile: samples are cut.
+        Exception: one of _UNREADABLE: a file is missing, cut, or not what it should be.
     """
     _check_history(folder / "history.csv")
     evaluations = {}

@@ -49,12 +49,12 @@ class FewShotHead(nn.Module, ABC):
             UserError: shapes or labels do not fit.
             NotFiniteError: an embedding is NaN or infinite.
         """
-        _check_shapes(support, support_labels, query, ways)
+        check_shapes(support, support_labels, query, ways)
         dtype = torch.promote_types(torch.promote_types(support.dtype, query.dtype), torch.float32)
         with torch.autocast(device_type=query.device.type, enabled=False):
             classes = torch.arange(ways, device=support_labels.device)
             member = support_labels.unsqueeze(2) == classes
-            _check_labels(support_labels, member, ways)
+            check_labels(support_labels, member, ways)
             scores = self.scores(support.to(dtype), member.to(dtype), query.to(dtype))
             logits = scores * self.scale.to(dtype)
         if not bool(torch.isfinite(logits.detach()).all()):
@@ -73,7 +73,12 @@ class FewShotHead(nn.Module, ABC):
         )
 
 
-def _check_shapes(support: Tensor, labels: Tensor, query: Tensor, ways: int) -> None:
+def check_shapes(support: Tensor, labels: Tensor, query: Tensor, ways: int) -> None:
+    """Refuse what is no batch of episodes; see `FewShotHead.forward`.
+
+    Raises:
+        UserError: shapes or types do not fit each other.
+    """
     if support.ndim != 3 or query.ndim != 3 or labels.shape != support.shape[:2]:
         raise UserError(
             f"a head takes support (E, S, D), labels (E, S) and query (E, Q, D); got {tuple(support.shape)}, "
@@ -92,7 +97,17 @@ def _check_shapes(support: Tensor, labels: Tensor, query: Tensor, ways: int) -> 
         raise UserError(f"ways must be at least 1, got {ways}")
 
 
-def _check_labels(labels: Tensor, member: Tensor, ways: int) -> None:
+def check_labels(labels: Tensor, member: Tensor, ways: int) -> None:
+    """Refuse labels (E, S) with a value out of 0..ways-1 or a class without support.
+
+    Args:
+        labels: as given.
+        member: bool (E, S, ways), their equality with each class.
+        ways: number of classes.
+
+    Raises:
+        UserError: says which.
+    """
     if not bool(member.any(2).all()):
         raise UserError(f"support labels must be 0..{ways - 1}, got {int(labels.min())}..{int(labels.max())}")
     present = member.any(1)

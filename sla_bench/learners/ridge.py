@@ -52,7 +52,8 @@ class RidgeHead(FewShotHead):
 
     def _solve(self, gram: Tensor, right: Tensor) -> Tensor:
         identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-        solution, self.last_residual = _SymmetricSolve.apply(gram + self.regularization * identity, right)
+        solved: tuple[Tensor, float] = _SymmetricSolve.apply(gram + self.regularization * identity, right)
+        solution, self.last_residual = solved
         return solution
 
 

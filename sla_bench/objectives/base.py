@@ -19,6 +19,9 @@ from sla_bench.transforms import Transform
 Head = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 """`(support (E,S,D), support_labels (E,S), query (E,Q,D), ways) -> logits (E,Q,ways)`."""
 
+ViewHead = Callable[[Tensor], Tensor]
+"""A trained classifier of the view, `(..., D) -> (..., M)`."""
+
 
 @dataclass(frozen=True)
 class EpisodeFeatures:
@@ -37,6 +40,12 @@ class EpisodeFeatures:
     query: Tensor
     query_labels: Tensor
     ways: int
+
+    def split(self) -> list[EpisodeFeatures]:
+        """Each episode as a batch of its own."""
+        tensors = (self.support, self.support_labels, self.query, self.query_labels)
+        parts = zip(*(tensor.split(1) for tensor in tensors), strict=True)
+        return [EpisodeFeatures(s, s_labels, q, q_labels, self.ways) for s, s_labels, q, q_labels in parts]
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,7 @@ class EpisodeObjective(ABC):
 
     @abstractmethod
     def loss(
-        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
         """Return the training loss (scalar) and the training accuracy (scalar in 0..1)."""
 
@@ -169,7 +178,7 @@ def joint_logits(features: EpisodeFeatures, head: Head) -> Tensor:
     return split_joint(logits.view(episodes, -1, views, features.ways * views), views)
 
 
-def view_loss(features: EpisodeFeatures, view_head: nn.Module) -> Tensor:
+def view_loss(features: EpisodeFeatures, view_head: ViewHead) -> Tensor:
     """Cross entropy of telling the view, mean over all views of supports and queries."""
     every = torch.cat([features.support, features.query], dim=1)
     return view_cross_entropy(view_head(every.float()))

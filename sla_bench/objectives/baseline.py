@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sla_bench.objectives import classifier_base
 from sla_bench.objectives.base import (
     EpisodeFeatures,
     Head,
     SingleObjective,
+    ViewHead,
     accuracy,
     smoothed_cross_entropy,
 )
@@ -20,7 +21,7 @@ class Baseline(SingleObjective):
     row = "baseline"
 
     def loss(
-        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
         """CE(u(z_1), y); see the base class."""
         del view_head

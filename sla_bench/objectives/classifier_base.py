@@ -114,6 +114,27 @@ class ClassifierObjective(nn.Module, ABC):
             labels: int64 (B,).
         """
 
+    @property
+    def invariant_heads(self) -> frozenset[str]:
+        """Those of `by_view` that were taught one label for all views of an image."""
+        return frozenset()
+
+    @abstractmethod
+    def by_view(self, features: Tensor) -> dict[str, Tensor]:
+        """Return head -> its scores of every view, from which `read` makes its predictions.
+
+        (B, M, N) of a head over the classes, (B, M, N, M) of a joint one: [image, view, class,
+        transformation].
+
+        Args:
+            features: as `read`.
+        """
+
+    def recognised_view(self, features: Tensor) -> Tensor | None:
+        """Scores (B, M, M) of a head that tells the view, from (B, M, D); None where there is none."""
+        del features
+        return None
+
     @abstractmethod
     def read(self, features: Tensor) -> dict[str, Tensor]:
         """Return read-off -> scores (B, N) for each of `rows` and `further_rows`.
@@ -152,9 +173,13 @@ class SingleClassifier(ClassifierObjective):
         """Single, and averaged over the views."""
         return {"si": self.row, "tta": f"{self.row}+TTA"}
 
+    def by_view(self, features: Tensor) -> dict[str, Tensor]:
+        """The one head; see the base class."""
+        return {self.row: self.criterion.scores(self.head(features))}
+
     def read(self, features: Tensor) -> dict[str, Tensor]:
         """Scores of the upright view, and their mean over the views."""
-        scores = self.criterion.scores(self.head(features))
+        scores = self.by_view(features)[self.row]
         return {self.row: scores[:, 0], f"{self.row}+TTA": scores.mean(1)}
 
 

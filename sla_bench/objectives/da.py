@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sla_bench.objectives import classifier_base
 from sla_bench.objectives.base import (
     EpisodeFeatures,
     Head,
     SingleObjective,
+    ViewHead,
     accuracy,
     pooled_logits,
     smoothed_cross_entropy,
@@ -22,7 +23,7 @@ class DataAugmentation(SingleObjective):
     trains_on_views = True
 
     def loss(
-        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
         """mean_j CE(u(z_j), y); see the base class."""
         del view_head
@@ -36,6 +37,11 @@ class DataAugmentationClassifier(classifier_base.SingleClassifier):
 
     row = "DA"
     trains_on_views = True
+
+    @property
+    def invariant_heads(self) -> frozenset[str]:
+        """The one head."""
+        return frozenset({self.row})
 
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """mean_j CE(u(z_j), y), or another criterion."""

@@ -64,8 +64,17 @@ class DistilledDataAugmentation(classifier_base.ClassifierObjective):
         divergence = distillation_loss(self.criterion.scores(logits), teacher, self.temperature)
         return loss + self.single_weight * self.criterion(logits, labels) + divergence, accuracy
 
+    @property
+    def invariant_heads(self) -> frozenset[str]:
+        """The teacher."""
+        return frozenset({"DA+SD teacher"})
+
+    def by_view(self, features: Tensor) -> dict[str, Tensor]:
+        """The second head, and its teacher; see the base class."""
+        heads = {"DA+SD": self.head, "DA+SD teacher": self.teacher_head}
+        return {name: self.criterion.scores(head(features)) for name, head in heads.items()}
+
     def read(self, features: Tensor) -> dict[str, Tensor]:
         """DA+SD, DA+SD+TTA, and the teacher; see the base class."""
-        scores = self.criterion.scores(self.head(features))
-        teacher = self.criterion.scores(self.teacher_head(features)).mean(1)
-        return {"DA+SD": scores[:, 0], "DA+SD+TTA": scores.mean(1), "DA+SD teacher": teacher}
+        scores, teacher = self.by_view(features).values()
+        return {"DA+SD": scores[:, 0], "DA+SD+TTA": scores.mean(1), "DA+SD teacher": teacher.mean(1)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sla_bench.objectives import classifier_base
-from sla_bench.objectives.base import EpisodeFeatures, Head, view_cross_entropy, view_loss
+from sla_bench.objectives.base import EpisodeFeatures, Head, ViewHead, view_cross_entropy, view_loss
 from sla_bench.objectives.da import DataAugmentation, DataAugmentationClassifier
 from sla_bench.transforms import Transform
 
@@ -20,7 +20,7 @@ class MultiTask(DataAugmentation):
         return nn.Linear(num_features, self.num_views)
 
     def loss(
-        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
         """mean_j [CE(u(z_j), y) + CE(v(z_j), j)]; see the base class."""
         assert view_head is not None
@@ -41,3 +41,8 @@ class MultiTaskClassifier(DataAugmentationClassifier):
         """mean_j [CE(u(z_j), y) + CE(v(z_j), j)], the first or another criterion."""
         loss, accuracy = super().loss(features, labels)
         return loss + view_cross_entropy(self.view_head(features)), accuracy
+
+    def recognised_view(self, features: Tensor) -> Tensor:
+        """The second task's scores; see the base class."""
+        scores: Tensor = self.view_head(features)
+        return scores

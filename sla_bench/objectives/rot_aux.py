@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sla_bench.errors import UserError
 from sla_bench.objectives import classifier_base
-from sla_bench.objectives.base import EpisodeFeatures, Head, view_cross_entropy, view_loss
+from sla_bench.objectives.base import EpisodeFeatures, Head, ViewHead, view_cross_entropy, view_loss
 from sla_bench.objectives.baseline import Baseline, BaselineClassifier
 from sla_bench.transforms import Transform
 
@@ -36,7 +36,7 @@ class AuxiliaryRotation(Baseline):
         return nn.Linear(num_features, self.num_views)
 
     def loss(
-        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
         """CE(u(z_1), y) + beta mean_j CE(v(z_j), j); see the base class."""
         assert view_head is not None
@@ -75,6 +75,11 @@ class AuxiliaryRotationClassifier(BaselineClassifier):
         """CE(u(z_1), y) + beta mean_j CE(v(z_j), j), the first or another criterion."""
         loss, accuracy = super().loss(features[:, :1], labels)
         return loss + self.weight * view_cross_entropy(self.view_head(features)), accuracy
+
+    def recognised_view(self, features: Tensor) -> Tensor:
+        """The second task's scores; see the base class."""
+        scores: Tensor = self.view_head(features)
+        return scores
 
 
 def _positive(weight: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sla_bench.errors import unknown
 from sla_bench.label_augmentation import aggregate, joint_labels, single, split_joint
@@ -14,6 +14,7 @@ from sla_bench.objectives.base import (
     EpisodeObjective,
     Head,
     Passes,
+    ViewHead,
     accuracy,
     joint_logits,
     per_view_logits,
@@ -53,7 +54,7 @@ class SLA(EpisodeObjective):
         }
 
     def loss(
-        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
         """mean_j CE(w(z_j), (y, j)); see the base class."""
         del view_head
@@ -141,9 +142,13 @@ class SLAClassifier(classifier_base.ClassifierObjective):
         """The criterion's scores of joint logits (B, M, N, M)."""
         return split_joint(self.joint_criterion.scores(logits.flatten(2)), self.num_views)
 
+    def by_view(self, features: Tensor) -> dict[str, Tensor]:
+        """The joint head; see the base class."""
+        return {"SLA": self.joint_scores(self.joint_logits(features))}
+
     def read(self, features: Tensor) -> dict[str, Tensor]:
         """SLA+AG and SLA+SI; see the base class."""
-        scores = self.joint_scores(self.joint_logits(features))
+        scores = self.by_view(features)["SLA"]
         return {"SLA+AG": aggregate(scores), "SLA+SI": single(scores)}
 
 

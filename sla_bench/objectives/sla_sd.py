@@ -72,8 +72,16 @@ class DistilledSLA(SLAClassifier):
         teacher = aggregate(self.joint_scores(joint_logits))
         return distillation_loss(self.criterion.scores(logits), teacher, self.temperature)
 
+    def by_view(self, features: Tensor) -> dict[str, Tensor]:
+        """The second head, and its joint teacher; see the base class."""
+        teacher = self.joint_scores(self.joint_logits(features))
+        return {self.row: self.criterion.scores(self.head(features)), f"{self.row} teacher": teacher}
+
     def read(self, features: Tensor) -> dict[str, Tensor]:
         """SLA+SD, SLA+SD+TTA, and the teacher; see the base class."""
-        scores = self.criterion.scores(self.head(features))
-        teacher = aggregate(self.joint_scores(self.joint_logits(features)))
-        return {self.row: scores[:, 0], f"{self.row}+TTA": scores.mean(1), f"{self.row} teacher": teacher}
+        scores, teacher = self.by_view(features).values()
+        return {
+            self.row: scores[:, 0],
+            f"{self.row}+TTA": scores.mean(1),
+            f"{self.row} teacher": aggregate(teacher),
+        }

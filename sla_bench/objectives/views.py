@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sla_bench.objectives.base import (
     EpisodeFeatures,
     Head,
     SingleObjective,
+    ViewHead,
     accuracy,
     per_view_logits,
     smoothed_cross_entropy,
@@ -21,7 +22,7 @@ class Views(SingleObjective):
     trains_on_views = True
 
     def loss(
-        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: nn.Module | None
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
         """mean_j CE(u_j(z_j), y); see the base class."""
         del view_head

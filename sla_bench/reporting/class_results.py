@@ -71,7 +71,8 @@ class TrainingClasses:
     @cached_property
     def sizes(self) -> np.ndarray:
         """(N,) training images at each rank, falling; the mean where the seeds differ."""
-        return self.by_rank(self.counts).mean(axis=0)
+        mean: np.ndarray = self.by_rank(self.counts).mean(axis=0)
+        return mean
 
     @cached_property
     def names_by_rank(self) -> list[str] | None:
@@ -142,7 +143,8 @@ class ClassResult:
             return None
         order = self.classes.order
         seeds = np.arange(len(order))[:, None, None]
-        return self.confusions[seeds, order[:, :, None], order[:, None, :]].mean(axis=0)
+        mean: np.ndarray = self.confusions[seeds, order[:, :, None], order[:, None, :]].mean(axis=0)
+        return mean
 
 
 def beside_reference(

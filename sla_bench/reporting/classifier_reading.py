@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
 from sla_bench.config import ClassifierEvaluation, EvalConfig
 from sla_bench.harness.store import EvaluationRecord
 from sla_bench.reporting.reading import Figure, Reading
@@ -33,6 +35,11 @@ class ClassifierReading(Reading):
         figures["ECE"] = Figure(metrics["ece"], higher_is_better=False)
         figures["NLL"] = Figure(metrics["nll"], percent=False, higher_is_better=False)
         return figures
+
+    def read_samples(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
+        """Labels and predictions; confidences are in the metrics as calibration."""
+        read = ("labels", "predictions/")
+        return {name: array for name, array in evaluation.samples.items() if name.startswith(read)}
 
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Passes per test image."""

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from sla_bench.config import Adds, EvalConfig, FromBudget, RunConfig, SetOnly
 from sla_bench.forms.base import Form
-from sla_bench.grid import budget_of, form_of, has
+from sla_bench.grid import form_of, has, recipe_of
 
 _PIECE_OPTIONS = "_options"
 
@@ -63,7 +63,7 @@ def _options(run: RunConfig, evaluation: EvalConfig) -> list[str]:
 
 def _filled_in(form: Form, run: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
     said = {"seed": run.seed, **given}
-    values = {**budget_of(form, run.budget, run.dataset), **said}
+    values = {**recipe_of(run), **said}
     form.complete(values, said)
     return values
 
@@ -84,17 +84,21 @@ def _is_short(value: Any) -> bool:
 
 
 def _piece_options(run: RunConfig) -> list[str]:
+    recipe = recipe_of(run)
     return [
         word
         for name in type(run).model_fields
         if name.endswith(_PIECE_OPTIONS)
         for option, value in sorted(getattr(run, name).items())
+        if option not in recipe.get(name, {}) or recipe[name][option] != value
         for word in ("--set", f"{name.removesuffix(_PIECE_OPTIONS)}.{option}={_as_yaml(value)}")
     ]
 
 
 def _as_yaml(value: Any) -> str:
     """A text that `--set` reads as this value."""
-    if isinstance(value, str) and yaml.safe_load(value) == value:
-        return value
-    return json.dumps(value)
+    try:
+        same = isinstance(value, str) and yaml.safe_load(value) == value
+    except (yaml.YAMLError, ValueError, RecursionError):
+        same = False
+    return str(value) if same else json.dumps(value)

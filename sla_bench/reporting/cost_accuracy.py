@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -100,11 +101,11 @@ def colour_of(method: str, matched: Collection[str]) -> str:
     return MATCHED_COLOUR if method in matched else style.GREY
 
 
-def _records(panel: CostPanel) -> list[dict]:
+def _records(panel: CostPanel) -> list[dict[Hashable, Any]]:
     return panel.rows.to_dict("records")
 
 
-def _entry(row: dict) -> str:
+def _entry(row: dict[Hashable, Any]) -> str:
     passes = "" if pd.isna(row["query_passes"]) else f" ({row['query_passes']:.0f})"
     return f"{row['method']}  {row['value']:.1f}{passes}"
 
@@ -163,7 +164,8 @@ def side_by_side(images: np.ndarray) -> np.ndarray:
         group = np.sort(order[start:stop])
         placed[group] += _DODGE * span * (np.arange(len(group)) - (len(group) - 1) / 2)
         start = stop
-    return np.exp(placed)
+    positions: np.ndarray = np.exp(placed)
+    return positions
 
 
 def _list(

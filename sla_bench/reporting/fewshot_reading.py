@@ -49,10 +49,10 @@ class FewShotReading(Reading):
         assert isinstance(run, FewShotRun)
         return run.learner
 
-    def train_shots(self, run: RunConfig) -> int:
-        """Shots in training."""
+    def train_shots(self, run: RunConfig) -> int | None:
+        """Shots in training, where it is on episodes."""
         assert isinstance(run, FewShotRun)
-        return run.train_shots
+        return run.train_shots if LEARNERS[run.learner].trains_on == "episodes" else None
 
     def selection(self, run: RunConfig) -> str:
         """Which weights are tested."""
@@ -67,6 +67,12 @@ class FewShotReading(Reading):
         # A product with ones is several times as fast as a sum over so short an axis.
         accuracy = hits @ np.ones(hits.shape[1]) / (hits.shape[1] * test.queries)
         return {"accuracy": Figure(float(accuracy.sum()) / len(accuracy), accuracy)}
+
+    def read_samples(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
+        """Hits of the episodes that the accuracy is a mean over."""
+        test, samples = evaluation.config, evaluation.samples
+        assert isinstance(test, FewShotEvaluation)
+        return {name: hits[: test.episodes] for name, hits in samples.items() if name.startswith("hits/")}
 
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Intervals that speak of other images and classes, and passes per image."""
@@ -92,7 +98,11 @@ class FewShotReading(Reading):
         assert isinstance(run, FewShotRun)
         assert isinstance(test, FewShotEvaluation)
         found = [f"train_ways={run.train_ways}"] if run.train_ways != test.ways else []
-        follows = LEARNERS[run.learner].trains_at_test_shots
+        learner = LEARNERS[run.learner]
+        if learner.trains_on == "classes" and run.train_shots != recipe["train_shots"]:
+            # The size of a batch follows from it.
+            found.append(f"train_shots={run.train_shots}")
+        follows = learner.trains_at_test_shots
         if run.val_shots != (run.train_shots if follows else recipe["val_shots"]):
             found.append(f"val_shots={run.val_shots}")
         return found

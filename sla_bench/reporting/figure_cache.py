@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ class FigureCache:
         signature = f"{_VERSION} {record.signature}"
         kept = self._known.get(name)
         if kept is not None and kept[0] == signature:
-            return _unpack(kept[1])
+            # A cache that is damaged costs time, nothing else.
+            with suppress(ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+                return _unpack(kept[1])
         figures = read_figures(reading, record, evaluation)
         self._changed[name] = signature, _pack(figures)
         return figures

@@ -17,6 +17,7 @@ from sla_bench.reporting.latex import latex
 from sla_bench.reporting.leaderboard import COLUMNS
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.tuned_rows import shown_records
 
 
 @no_search_for_cycles()
@@ -40,7 +41,7 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
     from sla_bench.reporting.budget_curves import plot_budget_curves
     from sla_bench.reporting.cost_accuracy import plot_cost_accuracy
     from sla_bench.reporting.gain_curves import plot_gain_curves
-    from sla_bench.reporting.plots import plot_accuracies, plot_gains, plot_learning_curves
+    from sla_bench.reporting.plots import plot_accuracies, plot_gains
 
     if table.empty:
         return []
@@ -53,9 +54,30 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
         paths += plot_gain_curves(accuracies, reading.axis, store.folder / reading.axis.stem)
     paths += plot_cost_accuracy(accuracies, reading.matched_controls, store.folder / "cost_accuracy")
     paths += plot_budget_curves(accuracies, reading.length, store.folder / "budget_curves")
-    if reading.validates:
-        paths += plot_learning_curves(histories(store.records()), store.folder / "learning_curves")
-    return paths + reading.pictures(store, table)
+    paths += write_learning_curves(store)
+    return paths + reading.pictures(store, table) + write_view_plots(store)
+
+
+def write_learning_curves(store: Store) -> list[Path]:
+    """Draw learning curves, where the histories of a scenario hold accuracies on validation data."""
+    from sla_bench.reporting.plots import plot_learning_curves
+
+    reading: Reading = SCENARIOS.load(store.scenario, "reading")
+    if not reading.validates:
+        return []
+    return plot_learning_curves(histories(store.records()), store.folder / "learning_curves")
+
+
+def write_view_plots(store: Store) -> list[Path]:
+    """Draw what `analyse` has recorded of the views of test images."""
+    from sla_bench.reporting.view_records import view_settings
+
+    settings = view_settings(shown_records(store))
+    if not settings:
+        return []
+    from sla_bench.reporting.view_pictures import plot_views
+
+    return plot_views(settings, store.folder)
 
 
 def histories(records: Iterable[RunRecord]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,28 +23,30 @@ _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 def learning_curves_figure(histories: pd.DataFrame) -> Figure:
     """Accuracy against images through the backbone (column `images`), or steps where that is not known.
 
-    One line of panels per learner: validation accuracy, its points joined, and training accuracy as a
-    running mean over 10 % of the records. One line per run, one colour per method, named at its end. Under
-    SLA the training task has more ways, so training curves of different methods are not comparable.
+    One line of panels per learner, and per data set where there are several: validation accuracy, its points
+    joined, and training accuracy as a running mean over 10 % of the records. One line per run, one colour per
+    method, named at its end. Under SLA the training task has more ways, so training curves of different
+    methods are not comparable.
 
     Args:
         histories: as `sla_bench.reporting.plots.plot_learning_curves`, with at least one accuracy.
     """
     horizontal = "images" if "images" in histories and histories["images"].notna().all() else "step"
     quantities = [q for q in _QUANTITIES if histories[q].notna().any()]
+    histories = histories.assign(panel=_panel_names(histories))
     histories = histories.assign(line=_line_names(histories))
     names = sorted(histories["line"].unique(), key=lambda name: style.method_colour(name) == style.GREY)
     pairs = zip(names, itertools.cycle(itertools.product(_DASHES, style.COLOURS)), strict=False)
     looks = {name: {"linestyle": dashes, "color": colour} for name, (dashes, colour) in pairs}
     right = 0.12 + style.CHARACTER_INCHES * max(map(len, names))
-    learners = list(histories["learner"].unique())
+    panels = list(histories["panel"].unique())
 
     width, height = style.COLUMN_INCHES * len(quantities), _TOP + _PLOT_HEIGHT + _BOTTOM
-    total = height * len(learners)
+    total = height * len(panels)
     with style.styled():
         figure = style.new_figure(width, total)
-        for line, learner in enumerate(learners):
-            runs = histories[histories["learner"] == learner]
+        for line, panel in enumerate(panels):
+            runs = histories[histories["panel"] == panel]
             for column, quantity in enumerate(quantities):
                 axes = figure.add_axes(
                     (
@@ -53,7 +56,7 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure:
                         _PLOT_HEIGHT / total,
                     )
                 )
-                axes.set_title(f"{learner}, {_QUANTITIES[quantity]}", loc="left")
+                axes.set_title(f"{panel}, {_QUANTITIES[quantity]}", loc="left")
                 ends = _draw_runs(axes, runs, horizontal, quantity, looks)
                 axes.set_xlabel("Images through the backbone" if horizontal == "images" else "Training steps")
                 if column == 0:
@@ -62,13 +65,23 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure:
     return figure
 
 
+def _panel_names(histories: pd.DataFrame) -> pd.Series:
+    """The learner; before it the data set where there are several."""
+    learners = histories["learner"].astype(str)
+    if "dataset" not in histories or histories["dataset"].nunique() < 2:
+        return learners
+    return histories["dataset"].astype(str) + ", " + learners
+
+
 def _line_names(histories: pd.DataFrame) -> pd.Series:
-    """The method where it tells the runs of a learner and seed apart, else the label of the run."""
-    runs = histories.groupby(["learner", "method", "seed"])["label"].nunique()
+    """The method where it tells the runs of a panel and seed apart, else the label of the run."""
+    runs = histories.groupby(["panel", "method", "seed"])["label"].nunique()
     return histories["method" if runs.max() == 1 else "label"].astype(str)
 
 
-def _draw_runs(axes: Axes, runs: pd.DataFrame, horizontal: str, quantity: str, looks: dict) -> dict:
+def _draw_runs(
+    axes: Axes, runs: pd.DataFrame, horizontal: str, quantity: str, looks: dict[str, Any]
+) -> dict[str, Any]:
     """Draw each run; return the mean height at which the runs of each line end."""
     ends: dict[str, list[float]] = {}
     for (line, _), run in runs.groupby(["line", "label"], sort=False):

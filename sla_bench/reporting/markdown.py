@@ -43,13 +43,13 @@ def markdown(table: pd.DataFrame) -> str:
         accuracies = accuracies_of(part)
         bold = set(best_rows(accuracies))
         texts = [_marked(cells_of(row), place in bold) for place, row in enumerate(accuracies)]
-        lines += [*_table(HEADINGS, texts), ""]
+        lines += [*table_lines(HEADINGS, texts), ""]
         for sentence in below(part):
             lines += [escape_markdown(sentence), ""]
         further = further_metrics(part)
         if further.lines:
             texts = [[escape_markdown(cell) for cell in line] for line in further.lines]
-            lines += [*_table(further.headings, texts), ""]
+            lines += [*table_lines(further.headings, texts), ""]
     for title, sentences in over_datasets(rows):
         lines += [f"## Over data sets: {escape_markdown(title)}", ""]
         for sentence in sentences:
@@ -76,6 +76,7 @@ def _marked(cells: Sequence[str], bold: bool) -> list[str]:
     return texts
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of cells that are Markdown already."""
     lines = ["| " + " | ".join(headings) + " |", "|" + " --- |" * len(headings)]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]

@@ -18,7 +18,12 @@ def width_of(axes: Axes) -> float:
 
 
 def panel_grid(
-    titles: Sequence[str], right: float, plot: float, labels: tuple[str, str], caption: str
+    titles: Sequence[str],
+    right: float,
+    plot: float,
+    labels: tuple[str, str],
+    caption: str,
+    foot: float = 0.0,
 ) -> tuple[Figure, list[Axes]]:
     """Lay out panels in one to three columns; call it inside `style.styled()`.
 
@@ -28,6 +33,7 @@ def panel_grid(
         plot: height of the axes in inches.
         labels: of the horizontal and the vertical axes; the latter stands at the first column only.
         caption: text below the panels.
+        foot: inches that tick labels below the axes take beyond one line.
 
     Returns:
         The figure, and the axes of each panel.
@@ -36,7 +42,7 @@ def panel_grid(
     width = columns * style.COLUMN_INCHES
     wrapped = [style.wrap(title, int(style.COLUMN_INCHES / style.BOLD_INCHES)) for title in titles]
     top = 0.08 + style.LINE_INCHES * (1 + max(title.count("\n") for title in wrapped))
-    height = top + plot + _TICKS + _GAP
+    height = top + plot + _TICKS + foot + _GAP
     total = -(-len(titles) // columns) * height + class_axes.caption_height(caption, width)
     figure = style.new_figure(width, total)
     panels = []

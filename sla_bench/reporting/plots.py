@@ -73,7 +73,7 @@ def plot_learning_curves(histories: pd.DataFrame, path_stem: Path | str) -> list
     Args:
         histories: one row per recorded step of each run, accuracies as fractions 0..1; columns label,
             learner, method, seed, step, train_accuracy, val_accuracy (NaN where not evaluated) and, if
-            known, images (through the backbone so far).
+            known, images (through the backbone so far) and dataset.
         path_stem: path without ending.
 
     Returns:

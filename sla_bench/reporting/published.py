@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from sla_bench.registry import DATASETS
 from sla_bench.reporting.row_names import BASELINE
 
 _KEY = ("scenario", "dataset", "setting", "learner", "method", "backbone")
@@ -37,7 +38,9 @@ class PublishedFigures:
         Returns:
             Columns `published`, `published_status` and `published_differs`; empty where nothing is known.
         """
-        found = self._known.get(tuple(key[name] for name in _KEY)) if key["metric"] == "accuracy" else None
+        setting = {**key, "dataset": DATASETS.like(key["dataset"])}
+        wanted = tuple(setting[name] for name in _KEY)
+        found = self._known.get(wanted) if key["metric"] == "accuracy" else None
         if found is None:
             return {}
         differs = [name for name, value in training.items() if key[name] != value]

@@ -148,6 +148,10 @@ class Reading(ABC):
         """Metric -> figure of one row, in the order of the table; "accuracy" comes first."""
 
     @abstractmethod
+    def read_samples(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
+        """The part of the samples that tables and pictures read."""
+
+    @abstractmethod
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Columns of the leaderboard that come straight from the metrics of a row."""
 
@@ -180,7 +184,7 @@ class Reading(ABC):
 
     def budget_label(self, run: RunConfig, test: EvalConfig) -> str:
         """Name the budget and whatever departs from it: "quick", "quick, steps=200"."""
-        recipe = _recipe(run.scenario, run.budget, run.dataset)
+        recipe = _recipe(run.scenario, run.budget, run.dataset, getattr(run, "learner", None))
         departures = []
         for config in (run, test):
             # Attributes of a pydantic model take several times as long as its dict.
@@ -192,7 +196,9 @@ class Reading(ABC):
             ]
         departures += self.departures(run, test, recipe)
         for name in _options_fields(type(run)):
-            departures += [f"{n}={v}" for n, v in sorted(getattr(run, name).items())]
+            usual = recipe.get(name, {})
+            options = sorted(getattr(run, name).items())
+            departures += [f"{n}={v}" for n, v in options if n not in usual or usual[n] != v]
         if run.threads != RunConfig.model_fields["threads"].default:
             departures.append(f"threads={run.threads}")
         return ", ".join([run.budget, *departures])
@@ -236,5 +242,5 @@ def _options_fields(model: type[BaseModel]) -> tuple[str, ...]:
 
 
 @functools.cache
-def _recipe(scenario: str, budget: str, dataset: str) -> Mapping[str, Any]:
-    return MappingProxyType(budget_of(form_of(scenario), budget, dataset))
+def _recipe(scenario: str, budget: str, dataset: str, learner: str | None) -> Mapping[str, Any]:
+    return MappingProxyType(budget_of(form_of(scenario), budget, dataset, learner))

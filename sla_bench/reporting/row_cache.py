@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 
@@ -38,8 +39,10 @@ class RowCache:
         signature = _signature(setting)
         kept = self._known.get(name)
         if kept is not None and kept[0] == signature:
-            rows: Rows = json.loads(kept[1].decode())
-            return rows
+            # A cache that is damaged costs time, nothing else.
+            with suppress(ValueError, RecursionError):
+                known: Rows = json.loads(kept[1].decode())
+                return known
         rows = work_out(setting)
         self._changed[name] = signature, json.dumps(rows).encode()
         return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -23,9 +24,13 @@ def find_run(records: Iterable[RunRecord], beginning: str) -> RunRecord:
     Raises:
         UserError: there is none, or more than one.
     """
+    records = list(records)
     found = [record for record in records if record.run_id.startswith(beginning)]
     if not found:
-        raise UserError(f"no finished run begins with {beginning!r}; `runs` lists them")
+        beginnings = {record.run_id[: len(beginning)]: record.run_id for record in records}
+        near = difflib.get_close_matches(beginning, beginnings, n=1, cutoff=0.7)
+        meant = f"did you mean {beginnings[near[0]]}? " if near else ""
+        raise UserError(f"no finished run begins with {beginning!r}; {meant}`runs` lists them")
     if len(found) > 1:
         names = ", ".join(record.run_id for record in found[:_SHOWN_NAMES])
         raise UserError(f"{len(found)} runs begin with {beginning!r}: {names}")
@@ -117,8 +122,8 @@ def _reading(record: RunRecord) -> Reading:
 def _environment(record: RunRecord) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((record.folder / "environment.json").read_bytes())
-        return content
-    except (OSError, ValueError):
+        return content if isinstance(content, dict) else {}
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

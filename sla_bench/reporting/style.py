@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tempfile
 import textwrap
@@ -27,7 +28,7 @@ LINE_INCHES = 0.125
 POINTS_PER_INCH = 72
 # mean width of a character at that size: of names (upper estimate), of names in bold, of sentences
 CHARACTER_INCHES, BOLD_INCHES, PROSE_INCHES = 0.058, 0.068, 0.054
-_PNG_DPI = 220
+_PNG_OPTIONS: dict[str, Any] = {"dpi": 220, "metadata": {"Software": None}}
 _BACKEND_KEYS = {"backend", "backend_fallback", "interactive", "toolbar", "webagg.open_in_browser"}
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -86,7 +87,7 @@ def save(figure: Figure, path_stem: Path | str) -> list[Path]:
     written = []
     with styled():
         for ending, options in (
-            ("png", {"dpi": _PNG_DPI, "metadata": {"Software": None}}),
+            ("png", _PNG_OPTIONS),
             ("svg", {"metadata": {"Date": None, "Creator": "sla-bench"}}),
         ):
             path = stem.with_name(f"{stem.name}.{ending}")
@@ -103,6 +104,14 @@ def save(figure: Figure, path_stem: Path | str) -> list[Path]:
                 raise
             written.append(path)
     return written
+
+
+def png_of(figure: Figure) -> bytes:
+    """The figure as `save` writes it to a PNG file."""
+    content = io.BytesIO()
+    with styled():
+        figure.savefig(content, format="png", **_PNG_OPTIONS)
+    return content.getvalue()
 
 
 def spread_apart(positions: Sequence[float], gap: float) -> np.ndarray:

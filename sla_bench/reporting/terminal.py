@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pandas as pd
 from rich.console import Console
@@ -31,9 +31,11 @@ from sla_bench.reporting.table_texts import (
     title_of,
     training_words,
 )
+from sla_bench.reporting.view_results import ViewSetting
+from sla_bench.reporting.view_tables import WORDS_OF_VIEWS, view_notes, view_tables
 
 _PLAIN_INTERVAL = 15.0
-_WORDS = {"setting", "learner", "method", "against"}
+_WORDS = {"setting", "learner", "method", "against", *WORDS_OF_VIEWS}
 
 
 def label(run: RunConfig) -> str:
@@ -141,6 +143,16 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
         for sentence in (f"Over data sets: {title}", *sentences):
             _print_text(console, sentence)
     for note in notes(all_rows):
+        _print_text(console, note)
+
+
+def print_views(settings: Sequence[ViewSetting], console: Console | None = None) -> None:
+    """Print what was found on the views of test images, the tables of one setting after the other."""
+    console = console or Console(width=None if sys.stdout.isatty() else 180)
+    for setting in settings:
+        for table in view_tables(setting):
+            _print_block(console, table.title, table.headings, table.lines)
+    for note in view_notes(settings):
         _print_text(console, note)
 
 

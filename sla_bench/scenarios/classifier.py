@@ -23,6 +23,7 @@ from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import Member, batch_in_words, member_states
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import Checkpoints, GeneratorSource, Progress, autocast, silent, train
+from sla_bench.weights import put_weights
 
 _CHUNK = 2048
 """Validation images whose embeddings are held at a time."""
@@ -73,12 +74,12 @@ def load_members(
         device: where they are wanted.
 
     Raises:
-        RuntimeError: the weights are those of another model.
+        UserError: the weights are those of another model.
     """
     models = []
     for member in member_states(state):
         model = build().to(device)
-        model.load_state_dict(member)
+        put_weights(model, member)
         models.append(model.eval())
     return models
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sla_bench.augment import ImageBatches
 from sla_bench.backbones.base import Backbone
 from sla_bench.config import FewShotEvaluation, FewShotRun, Precision
 from sla_bench.datasets.base import Dataset, LabeledImages, Split
 from sla_bench.datasets.named import dataset_named
-from sla_bench.embedding import embed, episode_chunks
+from sla_bench.embedding import EpisodeChunk, embed, episode_chunks
+from sla_bench.episode_images import image_chunks
 from sla_bench.episodes import EpisodeSampler, FlatEpisodes, disjoint_episodes, test_episodes
+from sla_bench.gradient_accumulation import mean_of_parts
 from sla_bench.metrics import class_jackknife, few_shot_metrics
 from sla_bench.objectives.base import EpisodeFeatures, EpisodeObjective
 from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
@@ -32,27 +36,24 @@ from sla_bench.scenarios.base import (
     member_states,
     train_members,
 )
+from sla_bench.scenarios.base_classes import BaseClasses, train_on_classes
+from sla_bench.scenarios.episodic_model import EpisodicModel
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import (
     Checkpoints,
     GeneratorSource,
     Progress,
     TrainingResult,
-    autocast,
     silent,
     train,
 )
 from sla_bench.transforms import Transform
+from sla_bench.weights import put_weights
 
 VALIDATION_QUERIES = 15
 
-
-class EpisodicModel(nn.Module):
-    """A backbone with a few-shot head and, for objectives that ask for it, a classifier of the view."""
-
-    def __init__(self, backbone: Backbone, head: nn.Module, view_head: nn.Module | None) -> None:
-        super().__init__()
-        self.backbone, self.head, self.view_head = backbone, head, view_head
+Chunks = Callable[[Tensor, Tensor], Iterator[EpisodeChunk]]
+"""`(support index (T, S), query index (T, Q)) -> features of these episodes`, in parts."""
 
 
 def build_objective(config: FewShotRun, transform: str) -> EpisodeObjective:
@@ -61,7 +62,10 @@ def build_objective(config: FewShotRun, transform: str) -> EpisodeObjective:
     Raises:
         UserError: an option of the method has a wrong value.
     """
-    return METHODS.load(config.method)(TRANSFORMS.load(transform), **config.method_options)
+    objective: EpisodeObjective = METHODS.load(config.method)(
+        TRANSFORMS.load(transform), **config.method_options
+    )
+    return objective
 
 
 def build_model(
@@ -77,9 +81,12 @@ def build_model(
             dataset.properties.size, **config.backbone_options
         )
         head = LEARNERS.load(config.learner)(**config.learner_options)
-        view_head = objective.view_head(backbone.num_features)
+        # A classifier of the training classes has heads of its own, which the test has no use for.
+        on_episodes = LEARNERS[config.learner].trains_on == "episodes"
+        view_head = objective.view_head(backbone.num_features) if on_episodes else None
     backbone.seed_dropout(derive_seed(seed, "dropout"))
-    return EpisodicModel(backbone, head, view_head)
+    adapts_network = LEARNERS[config.learner].adapts_network
+    return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
 
 
 def load_images(config: FewShotRun, split: Split, data_root: Path) -> LabeledImages:
@@ -88,22 +95,31 @@ def load_images(config: FewShotRun, split: Split, data_root: Path) -> LabeledIma
 
 
 class EpisodeReader:
-    """A set of images and fixed episodes on it; reads models on them, each image embedded once per view.
+    """A set of images and fixed episodes on it; reads models on them.
+
+    Each image is embedded once per view, unless the head adapts the network to each episode.
 
     Args:
         images: the images.
         dataset: gives their normalisation.
         per_class: only the first so many images of each class; None means all.
         device: where to compute.
+        base: the mean embedding of these, for each view, is subtracted from all embeddings.
     """
 
     def __init__(
-        self, images: LabeledImages, dataset: Dataset, per_class: int | None, device: torch.device
+        self,
+        images: LabeledImages,
+        dataset: Dataset,
+        per_class: int | None,
+        device: torch.device,
+        base: BaseClasses | None = None,
     ) -> None:
         self.index = torch.from_numpy(first_images(images.labels, per_class))
         self.labels = torch.from_numpy(images.labels)[self.index]
         self.batches = ImageBatches(images, dataset.properties, device=device)
         self.device = device
+        self.base = base
 
     def embeddings(
         self,
@@ -113,7 +129,7 @@ class EpisodeReader:
         progress: Progress = silent,
     ) -> Tensor:
         """Embed every image in all views of the transformation, or (None) as it is: (N, M, D)."""
-        return embed(
+        embeddings = embed(
             model.backbone,
             self.batches,
             self.index,
@@ -122,11 +138,26 @@ class EpisodeReader:
             device=self.device,
             progress=lambda done, total: progress("embedding", done, total),
         )
+        if self.base is not None:
+            embeddings -= self.base.mean_embeddings(model.backbone, transform, precision)
+        return embeddings
+
+    def chunks(
+        self,
+        model: EpisodicModel,
+        transform: Transform | None,
+        precision: Precision,
+        progress: Progress = silent,
+    ) -> Chunks:
+        """Return the source of the episodes' features, those of all views or (None) of the image alone."""
+        if model.adapts_network:
+            return partial(image_chunks, self.batches, self.index, transform)
+        return partial(episode_chunks, self.embeddings(model, transform, precision, progress))
 
     def hits(
         self,
         models: list[EpisodicModel],
-        embeddings: list[Tensor],
+        sources: list[Chunks],
         objective: EpisodeObjective,
         episodes: FlatEpisodes,
         rows: list[str],
@@ -135,7 +166,7 @@ class EpisodeReader:
         """Count the correct queries of each way: row -> int64 (T, W); logits are averaged over the models."""
         ways = episodes.classes.shape[1]
         counted = {row: torch.zeros(episodes.classes.shape, dtype=torch.int64) for row in rows}
-        parts = zip(*(episode_chunks(e, episodes.support, episodes.query) for e in embeddings), strict=True)
+        parts = zip(*(chunks(episodes.support, episodes.query) for chunks in sources), strict=True)
         with torch.no_grad():
             for chunks in parts:
                 which = chunks[0].episodes
@@ -149,7 +180,7 @@ class EpisodeReader:
                             labels,
                             ways,
                         ),
-                        model.head,
+                        model.episode_head,
                     )
                     for model, chunk in zip(models, chunks, strict=True)
                 ]
@@ -186,20 +217,30 @@ def run(
     objective = build_objective(config, config.transform or ANY_TRANSFORM)
     images = load_images(config, "train", data_root)
     labels, batches = images.labels, ImageBatches(images, dataset.properties, device=device)
+    learner = LEARNERS[config.learner]
     validation = EpisodeReader(
-        load_images(config, "val", data_root), dataset, config.validation_images, device
+        load_images(config, "val", data_root),
+        dataset,
+        config.validation_images,
+        device,
+        BaseClasses(images, batches) if learner.centred else None,
     )
 
     way_factor = objective.num_views if METHODS[config.method].way_factor else 1
-    per_way = (config.train_shots + config.train_queries) * config.batch_episodes
+    ways = config.train_ways * way_factor * config.batch_episodes
     views = objective.copies * (objective.num_views if objective.trains_on_views else 1)
-    images_per_step = config.train_ways * way_factor * per_way * views
+
+    accuracy_of = _validation(config, objective, validation)
 
     def train_one(seed: int, own: Checkpoints | None) -> Member:
         model = build_model(config, dataset, objective, seed).to(device)
-        result = _train_member(config, objective, model, labels, batches, validation, seed, progress, own)
-        images = config.steps * objective.step_factor * images_per_step
-        return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
+        validate = partial(accuracy_of, model)
+        if learner.trains_on == "classes":
+            return train_on_classes(config, model, images, dataset, batches, validate, seed, progress, own)
+        result = _train_member(config, objective, model, labels, batches, validate, seed, progress, own)
+        per_way = model.support_passes * config.train_shots + config.train_queries
+        passed = config.steps * objective.step_factor * ways * per_way * views
+        return Member(result, passed, sum(p.numel() for p in model.parameters()), objective.members)
 
     training = train_members(config.seed, train_one, checkpoints)
     best = pd.DataFrame(training.history).groupby("member")["val_accuracy"].max()
@@ -213,7 +254,7 @@ def _train_member(
     model: EpisodicModel,
     labels: np.ndarray,
     batches: ImageBatches,
-    validation: EpisodeReader,
+    validate: Callable[[], float],
     seed: int,
     progress: Progress,
     checkpoints: Checkpoints | None,
@@ -228,7 +269,7 @@ def _train_member(
         views=views if method.pools_views else 1,
     )
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
-    device = validation.device
+    device = batches.device
     latest = torch.empty(0, dtype=torch.int64)
 
     def features_of(index: Tensor, view_of_way: Tensor) -> Tensor:
@@ -239,9 +280,11 @@ def _train_member(
             batch = objective.transform.apply(batch, view_of_way.flatten().to(device))
         if objective.trains_on_views:
             batch = objective.transform.views(batch).flatten(0, 1)
-        with autocast(config.precision, device):
-            features = model.backbone(batch.contiguous(memory_format=torch.channels_last))
-        return features.float().view(*shape, -1, features.shape[-1])
+        features = model.features(batch)
+        return features.view(*shape, -1, features.shape[-1])
+
+    def loss_of(features: EpisodeFeatures) -> tuple[Tensor, Tensor]:
+        return objective.loss(features, model.episode_head, config.label_smoothing, model.view_classifier)
 
     def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
         nonlocal latest
@@ -255,25 +298,10 @@ def _train_member(
             episodes.query_labels.to(device),
             ways=episodes.classes.shape[1],
         )
-        return objective.loss(features, model.head, config.label_smoothing, model.view_head)
-
-    episodes = test_episodes(
-        validation.labels,
-        ways=config.train_ways,
-        shots=config.val_shots,
-        queries=VALIDATION_QUERIES,
-        count=config.validation_episodes,
-        seed=derive_seed("validation"),
-    )
-
-    row = objective.selection_row
-    reads_views = objective.rows[row].support > objective.members
-
-    def validate() -> float:
-        transform = objective.transform if reads_views else None
-        embeddings = validation.embeddings(model, transform, config.precision)
-        hits = validation.hits([model], [embeddings], objective, episodes, [row])[row]
-        return float(hits.double().mean()) / VALIDATION_QUERIES
+        if not model.adapts_network:
+            return loss_of(features)
+        # The graph of one adaptation is as large as that of several ordinary episodes.
+        return mean_of_parts([partial(loss_of, one) for one in features.split()], list(model.parameters()))
 
     model.to(memory_format=torch.channels_last)
     return train(
@@ -293,6 +321,31 @@ def _train_member(
         },
         batch=lambda: batch_in_words(seed, latest),
     )
+
+
+def _validation(
+    config: FewShotRun, objective: EpisodeObjective, reader: EpisodeReader
+) -> Callable[[EpisodicModel], float]:
+    """Return what reads a model on the validation episodes: accuracy in 0..1 of the selecting read-off."""
+    episodes = test_episodes(
+        reader.labels,
+        ways=config.train_ways,
+        shots=config.val_shots,
+        queries=VALIDATION_QUERIES,
+        count=config.validation_episodes,
+        seed=derive_seed("validation"),
+    )
+    row = objective.selection_row
+    reads_views = objective.rows[row].support > objective.members
+
+    def accuracy(model: EpisodicModel) -> float:
+        transform = objective.transform if reads_views else None
+        model.eval()
+        chunks = reader.chunks(model, transform, config.precision)
+        hits = reader.hits([model], [chunks], objective, episodes, [row])[row]
+        return float(hits.double().mean()) / VALIDATION_QUERIES
+
+    return accuracy
 
 
 def evaluate(
@@ -322,8 +375,12 @@ def evaluate(
     """
     dataset = dataset_named(config.dataset)
     objective = build_objective(config, evaluation.transform)
+    base = None
+    if LEARNERS[config.learner].centred:
+        training = load_images(config, "train", data_root)
+        base = BaseClasses(training, ImageBatches(training, dataset.properties, device=device))
     reader = EpisodeReader(
-        load_images(config, "test", data_root), dataset, evaluation.images_per_class, device
+        load_images(config, "test", data_root), dataset, evaluation.images_per_class, device, base
     )
     setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
     count = max(evaluation.episodes, evaluation.jackknife_episodes)
@@ -333,16 +390,16 @@ def evaluate(
     open_tasks = disjoint_episodes(
         reader.labels, **setting, seed=derive_seed("open test", evaluation.test_seed)
     )
-    models, embeddings = [], []
+    models, sources = [], []
     for member in member_states(state):
         model = build_model(config, dataset, objective, config.seed).to(device).eval()
-        model.load_state_dict(member)
+        put_weights(model, member)
         models.append(model)
-        embeddings.append(reader.embeddings(model, objective.transform, config.precision, progress))
+        sources.append(reader.chunks(model, objective.transform, config.precision, progress))
     rows = list(objective.rows)
     started = time.perf_counter()
-    hits = reader.hits(models, embeddings, objective, closed, rows, progress)
-    open_hits = reader.hits(models, embeddings, objective, open_tasks, rows)
+    hits = reader.hits(models, sources, objective, closed, rows, progress)
+    open_hits = reader.hits(models, sources, objective, open_tasks, rows)
     seconds = time.perf_counter() - started
     samples = {"classes": closed.classes.numpy().astype(np.int16)}
     samples["open_classes"] = open_tasks.classes.numpy().astype(np.int16)
@@ -358,7 +415,7 @@ def evaluate(
                 open_hits=samples[f"open_hits/{row}"],
             ),
             "jackknife_se": class_jackknife(samples[f"hits/{row}"], samples["classes"], evaluation.queries),
-            "support_passes": objective.rows[row].support,
+            "support_passes": objective.rows[row].support * models[0].support_passes,
             "query_passes": objective.rows[row].query,
             "head_seconds": seconds,
         }

@@ -77,11 +77,16 @@ class TestImages:
         self.precision = config.precision
         self.device = device
 
+    def chunks(self) -> tuple[Tensor, ...]:
+        """Positions of the test images, in order, as many at a time as are embedded together."""
+        chunks: tuple[Tensor, ...] = self.index.split(_CHUNK)
+        return chunks
+
     def read(self, models: Sequence[ClassifierModel], progress: Progress = silent) -> dict[str, Predictions]:
         """Read-off -> what it says of each image; scores are averaged over the models."""
         parts: dict[str, list[tuple[np.ndarray, ...]]] = {}
         done = 0
-        for index in self.index.split(_CHUNK):
+        for index in self.chunks():
             read = [self._scores(model, index) for model in models]
             labels = self.labels[done : done + len(index)]
             done += len(index)
@@ -130,8 +135,9 @@ class TestImages:
             }
         return Evaluation(metrics, samples)
 
-    def _scores(self, model: ClassifierModel, index: Tensor) -> dict[str, Tensor]:
-        features = embed(
+    def features(self, model: ClassifierModel, index: Tensor) -> Tensor:
+        """Embeddings (B, M, D) of every view of the images at the positions `index` (B,)."""
+        return embed(
             model.backbone,
             self.batches,
             index,
@@ -139,5 +145,7 @@ class TestImages:
             precision=self.precision,
             device=self.device,
         )
+
+    def _scores(self, model: ClassifierModel, index: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
-            return model.objective.read(features)
+            return model.objective.read(self.features(model, index))

@@ -3,14 +3,22 @@ import pickle
 
 import pytest
 import torch
+from peer_modules import peer
 
 from sla_bench.backbones.base import Backbone
 from sla_bench.embedding import embed
 from sla_bench.registry import BACKBONES
 
 
-@pytest.fixture(params=sorted(BACKBONES))
+def with_its_markers(name):
+    marks = [pytest.mark.learn2learn] if BACKBONES[name].needs_learn2learn else []
+    return pytest.param(name, marks=[*marks, *([pytest.mark.slow] if name == "l2l-wrn28" else [])])
+
+
+@pytest.fixture(params=[with_its_markers(name) for name in sorted(BACKBONES)])
 def backbone(request):
+    if BACKBONES[request.param].needs_learn2learn:
+        peer("learn2learn")
     return BACKBONES.load(request.param)(32, generator=torch.Generator().manual_seed(0))
 
 

@@ -1,6 +1,7 @@
 import hashlib
 import pickle
 import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -104,7 +105,7 @@ def test_download_without_network(tmp_path, monkeypatch, dataset, write):
     def offline(*_, **__):
         raise urllib.error.URLError("unreachable")
 
-    monkeypatch.setattr(torchvision.datasets, dataset.source_files.torchvision_name, offline)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", offline)
     with pytest.raises(UserError, match=r"unreachable.*put its files into"):
         dataset.prepare(tmp_path)
 

@@ -1,6 +1,7 @@
 import dataclasses
 import gzip
 import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -124,12 +125,10 @@ def test_missing_files(tmp_path):
 
 
 def test_download_without_network(tmp_path, monkeypatch):
-    import torchvision
-
     def offline(*_, **__):
         raise urllib.error.URLError("unreachable")
 
-    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", offline)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", offline)
     with pytest.raises(UserError, match=r"unreachable.*zalandoresearch.*FashionMNIST/raw"):
         LOCAL.prepare(tmp_path)
 

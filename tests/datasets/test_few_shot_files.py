@@ -474,8 +474,8 @@ def test_reading_imports_no_torch(tmp_path):
     pickles(tmp_path, "fc100", per_class=1)
     code = (
         "import sys; from pathlib import Path; from sla_bench.registry import DATASETS\n"
-        "for name in DATASETS:\n"
-        "    if 'glyphs' not in name: DATASETS.load(name + ':x' if name == 'folder' else name)\n"
+        "for name in DATASETS.names():\n"
+        "    if 'glyphs' not in name: DATASETS.load(name)\n"
         f"DATASETS.load('fc100').load('test', 'classes', Path({str(tmp_path)!r}))\n"
         "sys.exit('torch' in sys.modules)"
     )

@@ -18,6 +18,7 @@ from sla_bench.datasets.fashion_mnist import DEBIAN_FOLDER, FASHION_MNIST
 from sla_bench.datasets.folder import Folder
 from sla_bench.datasets.glyphs import GLYPHS20
 from sla_bench.datasets.mini_imagenet import MINI_IMAGENET
+from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
 
@@ -109,9 +110,9 @@ def test_few_shot_data_sets_refuse_it(tmp_path):
         MINI_IMAGENET.load("trainval", "classes", tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS if name != "folder"])
+@pytest.mark.parametrize("name", [name for name in DATASETS.names() if name != "folder:PATH"])
 def test_unknown_splits(tmp_path, name):
-    dataset = DATASETS.load(name)
+    dataset = dataset_named(name)
     with pytest.raises(UserError, match="unknown split 'trian'; did you mean 'train'"):
         dataset.load("trian", dataset.splits_by[0], tmp_path)
     with pytest.raises(UserError, match="unknown kind of split 'image'; did you mean 'images'"):
@@ -119,13 +120,17 @@ def test_unknown_splits(tmp_path, name):
 
 
 def test_data_sets_say_what_is_usual_for_them():
-    orders = {name: DATASETS.load(name).class_order for name in DATASETS if name != "folder"}
+    known = {name: dataset_named(name) for name in DATASETS.names() if name != "folder:PATH"}
+    orders = {name: dataset.class_order for name, dataset in known.items()}
     assert {name for name, order in orders.items() if order == "permuted"} == {
         "glyphs", "glyphs20", "glyphs-rot", "glyphs-pairs", "glyphs-sym", "fashion_mnist",
     }  # fmt: skip
-    thresholds = {name: DATASETS.load(name).group_thresholds for name in orders}
+    thresholds = {name: dataset.group_thresholds for name, dataset in known.items()}
     assert {name for name, pair in thresholds.items() if pair == (100, 20)} == {
         "cifar100", "imagenet_lt", "inaturalist2018",
     }  # fmt: skip
-    assert {name for name in orders if DATASETS.load(name).long_tailed} == {"imagenet_lt", "inaturalist2018"}
+    assert {name for name, dataset in known.items() if dataset.long_tailed} == {
+        "imagenet_lt",
+        "inaturalist2018",
+    }
     assert Folder("anywhere").long_tailed

@@ -1,10 +1,15 @@
 import hashlib
 import io
+import os
+import pickle
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from sla_bench.errors import UserError
 from sla_bench.harness.checkpoints import FileCheckpoints
 
 
@@ -70,3 +75,72 @@ def test_it_is_due_after_so_many_seconds(tmp_path):
     assert slow.due()
     slow.save(1, content(1))
     assert not slow.due()
+
+
+class Call:
+    def __init__(self, function, *arguments):
+        self.parts = (function, arguments)
+
+    def __reduce__(self):
+        return self.parts
+
+
+def hostile(canary):
+    """Contents that would make the folder `canary` if they were called, and others that are no tensors."""
+    return [
+        Call(os.mkdir, canary),
+        {"format": 1, "step": 2, "x": Call(os.mkdir, canary)},
+        {"format": 1, "step": 2, "x": [Call(eval, f"__import__('os').mkdir({canary!r})")]},
+        {"format": 1, "step": 2, "x": Call(exec, f"import os; os.mkdir({canary!r})")},
+        {"format": 1, "step": 2, Call(os.mkdir, canary): 1},
+        {"format": 1, "step": 2, "x": Call(torch.load, canary)},
+        {"format": 1, "step": 2, "x": torch.nn.Linear(2, 2)},
+        {"format": 1, "step": 2, "x": np.arange(3)},
+        {"format": 1, "step": 2, "x": Path(canary)},
+        [1, 2],
+        None,
+    ]
+
+
+@pytest.mark.parametrize("which", range(11))
+@pytest.mark.parametrize("zipped", [True, False])
+def test_nothing_but_tensors_and_plain_types_is_loaded(which, zipped, checkpoints, tmp_path):
+    checkpoints.save(1, content(1))
+    buffer = io.BytesIO()
+    torch.save(hostile(str(tmp_path / "canary"))[which], buffer, _use_new_zipfile_serialization=zipped)
+    (checkpoints.folder / "step-000000002.pt").write_bytes(with_sum(buffer.getvalue()))
+    assert checkpoints.load()["step"] == 1
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize("payload", [b"", b"PK", b"\x80\x02.", b"x" * 100, pickle.dumps({"format": 1})])
+def test_payloads_with_a_right_sum_that_are_no_checkpoint(payload, checkpoints):
+    checkpoints.save(1, content(1))
+    (checkpoints.folder / "step-000000002.pt").write_bytes(with_sum(payload))
+    assert checkpoints.load()["step"] == 1
+
+
+class Kept:
+    def __init__(self, content):
+        self.content = content
+
+    def load(self):
+        return self.content
+
+
+@pytest.mark.parametrize(
+    "kept", [{}, {"step": 1}, {"step": 1, "best": 0.0, "since_validation": [None]}, "other model"]
+)
+def test_a_checkpoint_of_another_training_is_refused_with_the_reason(kept):
+    from torch import nn
+
+    from sla_bench.forms.standard import FORM
+    from sla_bench.grid import options_model, span
+    from sla_bench.training import _Loop, build_optimizer, train
+
+    (task,) = span(FORM, options_model(FORM)(dataset=["cifar10"], method=["baseline"]).model_dump())
+    if kept == "other model":
+        other = nn.Linear(5, 5)
+        kept = _Loop(other, build_optimizer(list(other.parameters()), task.run), {}).content()
+    with pytest.raises(UserError, match=r"the checkpoint is that of another training .*delete the folder"):
+        train(nn.Linear(2, 2), lambda done: None, None, task.run, 10, checkpoints=Kept(kept))

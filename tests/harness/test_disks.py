@@ -58,7 +58,7 @@ def test_a_run_on_a_full_disk_says_so_and_ends_the_same_once_there_is_room(whole
 
 @pytest.mark.campaign
 def test_a_disk_that_is_full_at_any_moment_loses_nothing(whole, tmp_path):
-    sizes = range(8, 4000, 40)
+    sizes = range(8, 4000, 160)
     assert fill_up(whole, tmp_path / "disk", sizes) >= len(sizes) // 2
 
 

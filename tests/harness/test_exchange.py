@@ -1,3 +1,4 @@
+import io
 import json
 import stat
 import struct
@@ -37,7 +38,14 @@ def imbalanced_records(out):
     labels = np.arange(300, dtype=np.int32) % 20
     for task in span(form, options_model(form)(dataset=["cifar100"]).model_dump()):
         row = {"baseline": "baseline", "sla+sd": "SLA+SD"}[task.run.method]
-        summary = {"train_images": 9, "train_seconds": 2.5, "parameters": 3}
+        summary = {
+            "train_images": 9,
+            "train_seconds": 2.5,
+            "parameters": 3,
+            "class_names": [f"class {i}" for i in range(20)],
+            "class_counts": list(range(40, 0, -2)),
+            "groups": [0] * 10 + [2] * 10,
+        }
         run_id = task.run.digest(data="train")
         history = [{"member": 0, "step": 1, "train_loss": 0.1}]
         store.write_run(run_id, task.run, None, history, {}, {**summary, "data_hash": "train"})
@@ -45,6 +53,7 @@ def imbalanced_records(out):
         metrics = {
             "accuracy": float((predictions == labels).mean()),
             "group_accuracy": {"many": 0.7, "few": None},
+            "recalls": [0.5] * 20,
             **dict.fromkeys(("macro_f1", "g_mean", "ece", "nll"), 0.25),
             "query_passes": 1,
         }
@@ -71,6 +80,23 @@ def test_the_tables_of_imported_records_are_the_exporters(tmp_path):
         pd.testing.assert_frame_equal(ours, leaderboard(one.records()))
         assert len(ours) > 1
     assert not list((tmp_path / "to").rglob("model.safetensors"))
+
+
+def test_tables_and_pictures_can_be_made_of_the_samples_that_they_read(tmp_path, capsys):
+    store, _ = write_records(tmp_path / "from", ACCURACIES, seeds=(0, 1))
+    imbalanced = imbalanced_records(tmp_path / "from")
+    folders = ["--out", str(tmp_path / "from")]
+    assert run_command_line(["export", str(tmp_path / "all.zip"), *folders]) == 0
+    assert run_command_line(["export", str(tmp_path / "small.zip"), "--only-tables", *folders]) == 0
+    assert (tmp_path / "small.zip").stat().st_size < 0.9 * (tmp_path / "all.zip").stat().st_size
+    import_records(tmp_path / "small.zip", tmp_path / "to")
+    for one in (store, imbalanced):
+        ours = leaderboard(Store(tmp_path / "to", one.scenario).records())
+        pd.testing.assert_frame_equal(ours, leaderboard(one.records()))
+    (first, *_) = Store(tmp_path / "to", "imbalanced").records()
+    assert {name.partition("/")[0] for name in first.evaluations[0].samples} == {"labels", "predictions"}
+    for command in ("plot", "report"):
+        assert run_command_line([command, "--out", str(tmp_path / "to")]) == 0
 
 
 def test_the_archive_is_small_has_no_weights_and_is_the_same_again(tmp_path):
@@ -179,6 +205,12 @@ def same_id_elsewhere(name, content):
     return [(name.replace(name.split("/")[2], "0" * 12), content)]
 
 
+def npz_of(array):
+    buffer = io.BytesIO()
+    np.savez(buffer, a=array)
+    return buffer.getvalue()
+
+
 BAD = {
     "absolute": ("done.json", renamed(lambda n: "/etc/passwd"), "no file of a record"),
     "up": ("done.json", renamed(lambda n: "fewshot/runs/../../../x"), "no file of a record"),
@@ -203,6 +235,10 @@ BAD = {
     "no rows": ("metrics.json", edited(rows=[]), "rows are no mapping"),
     "row without samples": ("metrics.json", edited(rows={"SLA": {}}), "no samples of 'SLA'"),
     "history of texts": ("history.csv", content_is("member,step,x\n0,1,=cmd()\n"), "x: not all are numbers"),
+    "history of many columns": ("history.csv", content_is("member,step" + ",x" * 1_000_000), "columns"),
+    "objects": ("samples.npz", content_is(npz_of(np.array([{}], dtype=object))), "not of numbers"),
+    "dates": ("samples.npz", content_is(npz_of(np.array(["2020"], "M8[Y]"))), "not of numbers"),
+    "records": ("samples.npz", content_is(npz_of(np.zeros(2, "u1,u1"))), "not of numbers"),
     "no history": ("history.csv", content_is(""), "history.csv"),
     "samples": ("samples.npz", content_is("x"), "damaged arrays"),
 }

@@ -237,3 +237,35 @@ def test_controls_say_what_they_multiply():
 def test_wrong_options_are_refused_in_one_sentence(method, options, sentence):
     with pytest.raises(UserError, match=sentence):
         build(method, **options)
+
+
+@pytest.mark.parametrize("loss", ["ce", "ldam", "balanced-softmax"])
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_heads_by_view_are_what_predictions_are_read_from(method, loss, batch):
+    objective, (features, _) = build(method, loss), batch
+    read, heads = objective.read(features), objective.by_view(features)
+    for name, scores in heads.items():
+        if scores.ndim == 4:
+            assert scores.shape == (B, M, N, M)
+            upright = scores[:, 0, :, 0]
+            mean = sum(scores[:, j, :, j] for j in range(M)) / M
+        else:
+            assert scores.shape == (B, M, N)
+            upright, mean = scores[:, 0], scores.mean(1)
+        single, averaged = {"SLA": ("SLA+SI", "SLA+AG")}.get(name, (name, f"{name}+TTA"))
+        if name.endswith("teacher"):
+            single, averaged = None, name
+        assert single is None or torch.equal(read[single], upright)
+        torch.testing.assert_close(read[averaged], mean)
+    assert {row.removesuffix("+TTA") for row in read} - {"SLA+SI", "SLA+AG"} == set(heads) - {"SLA"}
+    assert objective.invariant_heads <= set(heads)
+
+
+def test_which_heads_are_taught_invariance_and_which_tell_the_view(batch):
+    objectives = {name: build(name) for name in METHOD_NAMES}
+    invariant = {name: set(o.invariant_heads) for name, o in objectives.items() if o.invariant_heads}
+    assert invariant == {"da": {"DA"}, "mt": {"MT"}, "da+sd": {"DA+SD teacher"}}
+    told = {name: o.recognised_view(batch[0]) for name, o in objectives.items()}
+    assert {name for name, scores in told.items() if scores is not None} == {"mt", "rot-aux"}
+    mt = objectives["mt"]
+    assert torch.equal(told["mt"][2, 3], mt.view_head(batch[0][2, 3]))

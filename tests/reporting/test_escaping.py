@@ -115,7 +115,7 @@ def test_latex_tables_are_whole(tmp_path):
         depth += 1 if brace == "{" else -1
         assert depth >= 0
     assert depth == 0
-    for body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.S):
+    for body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
         columns, lines = len(body[0]), body[1].strip().splitlines()
         assert [line.strip() for line in (lines[0], lines[2], lines[-1])] == [
             r"\toprule",

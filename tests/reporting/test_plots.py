@@ -327,6 +327,19 @@ def test_training_accuracy_is_a_running_mean_over_a_tenth():
     assert drawn[0] == pytest.approx(noisy[:2].mean())
 
 
+def test_learning_curves_of_several_data_sets_have_panels_of_their_own():
+    one, other = histories(learners=("ce",)).assign(dataset="cifar10"), histories(learners=("ce",))
+    other = other.assign(dataset="glyphs20", label=other["label"] + " glyphs20", val_accuracy=0.25)
+    figure = learning_curves_figure(pd.concat([one, other], ignore_index=True))
+    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
+    assert titles == ["cifar10, ce, validation", "glyphs20, ce, validation"]
+    assert [line.get_ydata()[-1] for line in figure.axes[0].lines] == [50] * 4
+    assert [line.get_ydata()[-1] for line in figure.axes[2].lines] == [25] * 4
+    # The method names a line: no two runs of a panel share method and seed.
+    assert [text.get_text() for text in figure.axes[2].texts] == ["baseline", "sla"]
+    assert learning_curves_figure(one).axes[0].get_title(loc="left") == "ce, validation"
+
+
 def test_learning_curves_do_not_depend_on_the_order_of_rows():
     table = histories(methods=("sla",), seeds=1)
     plain = learning_curves_figure(table)

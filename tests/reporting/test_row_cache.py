@@ -1,5 +1,7 @@
+import contextlib
 import json
 import shutil
+import sqlite3
 
 import pandas as pd
 import pytest
@@ -70,3 +72,51 @@ def test_other_code_works_all_rows_out_again(store, read, monkeypatch):
     monkeypatch.setattr(row_cache, "code_digest", lambda: "other")
     leaderboard_of(store)
     assert len(read) == len(store.records())
+
+
+def other_program(path):
+    path.unlink()
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x, x, x, x FROM n"
+        database.execute(f"CREATE VIEW cached (kind, name, signature, content) AS {endless}")
+        database.execute("PRAGMA user_version = 2")
+
+
+def edited(statement):
+    def damage(path):
+        with contextlib.closing(sqlite3.connect(path)) as database, database:
+            database.execute(statement)
+
+    return damage
+
+
+DAMAGES = {
+    "garbage": lambda path: path.write_bytes(b"garbage" * 1000),
+    "another format": lambda path: path.write_bytes(
+        path.read_bytes()[:18] + b"\x09\x09" + path.read_bytes()[20:]
+    ),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:5000]),
+    "zeros": lambda path: path.write_bytes(path.read_bytes()[:4096] + bytes(20_000)),
+    "a view without end": other_program,
+    "no table": edited("DROP TABLE cached"),
+    "a trigger": edited("CREATE TRIGGER t AFTER INSERT ON cached BEGIN DELETE FROM cached; END"),
+    "no json": edited("UPDATE cached SET content = x'7b'"),
+    "deep json": edited("UPDATE cached SET content = CAST(replace(hex(zeroblob(50000)), '0', '[') AS BLOB)"),
+    "texts": edited("UPDATE cached SET content = 'text'"),
+    "numbers": edited("UPDATE cached SET content = 5"),
+    "other values": edited("UPDATE cached SET content = CAST('[1]' AS BLOB)"),
+    "signatures": edited("UPDATE cached SET signature = NULL"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_cache_that_is_damaged_is_made_anew(damage, store):
+    expected = leaderboard_of(store)
+    DAMAGES[damage](store.cache_file)
+    for _ in range(2):
+        pd.testing.assert_frame_equal(leaderboard_of(store), expected, check_exact=True)
+        assert store.damaged() == []
+    with contextlib.closing(sqlite3.connect(store.cache_file)) as database:
+        kinds = dict(database.execute("SELECT kind, count(*) FROM cached GROUP BY kind"))
+    assert kinds["record"] == len(store.records())
+    assert kinds["rows"] == 2

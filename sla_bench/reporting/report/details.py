@@ -133,7 +133,7 @@ def _environment(record: RunRecord) -> Facts:
         content = json.loads((record.folder / "environment.json").read_bytes())
         versions = content.pop("versions", {})
         return [[str(n), _text(v)] for n, v in [*content.items(), *versions.items()]]
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return [["environment", "can't be read"]]
 
 

@@ -16,6 +16,7 @@ from sla_bench.reporting.panels import interval_limits
 from sla_bench.reporting.report.details import Details, Facts
 from sla_bench.reporting.report.numbers import typeset
 from sla_bench.reporting.report.sources import Sources
+from sla_bench.reporting.report.views import Views, views_of
 from sla_bench.reporting.report.whiskers import Axis, Whisker
 from sla_bench.reporting.style import BLUE, method_colour
 from sla_bench.reporting.table_texts import (
@@ -105,6 +106,7 @@ class Section:
         axis: of the gains; None where no row has one.
         choices: heading -> the values that can be filtered by, where there are several.
         damaged: names of the records that can't be read.
+        views: what `analyse` found; None where it was not asked.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Section:
     axis: Axis | None
     choices: dict[str, list[str]]
     damaged: list[str]
+    views: Views | None
 
 
 @no_search_for_cycles()
@@ -129,7 +132,8 @@ def section_of(store: Store, details: Details) -> Section:
     """
     table = leaderboard_of(store)
     found, axis = rows_of(table), _axis(table)
-    rows = list(_rows(found, axis, Sources(shown_records(store)), details))
+    records = shown_records(store)
+    rows = list(_rows(found, axis, Sources(records), details))
     trainings = {row.texts["training"] for row in rows}
     entry = SCENARIOS[store.scenario]
     columns = [c for c in COLUMNS if any(row.texts[c.heading] for row in rows)]
@@ -146,6 +150,7 @@ def section_of(store: Store, details: Details) -> Section:
         axis=axis,
         choices={heading: [c for c in found if c] for heading, found in choices.items() if len(found) > 1},
         damaged=[folder.name for folder in store.damaged()],
+        views=views_of(records),
     )
 
 

@@ -1,0 +1,1 @@
+"""Reference grids, and what they and the pieces cost."""

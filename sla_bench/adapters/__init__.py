@@ -1,0 +1,1 @@
+"""Images and episodes to and from other libraries: torch data sets, learn2learn's tasks."""

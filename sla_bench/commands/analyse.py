@@ -1,0 +1,123 @@
+"""`analyse`: what trained classifiers say of every view of their test images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from sla_bench.commands.options import NO_FOLDERS, Folders
+from sla_bench.errors import UserError
+from sla_bench.registry import SCENARIOS
+
+
+def analyse(
+    *run_id: str,
+    scenario: str | None = None,
+    device: str = "auto",
+    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+) -> int:
+    """Read trained classifiers on every view of their test images: accuracy, agreement, confusions.
+
+    What is found is recorded beside the evaluation, printed, drawn, and stands in the report; what is there
+    already is not read again.
+
+    Parameters
+    ----------
+    run_id: str
+        Names of folders in results/<scenario>/runs/ (the beginning is enough); default: all classifiers
+        whose model was kept.
+    scenario: str
+        Without ids: only this one.
+    device: str
+        auto, cpu, cuda or cuda:0.
+    """
+    from sla_bench.harness.analysing import analyses_of
+    from sla_bench.harness.files import check_writable
+
+    if run_id and scenario is not None:
+        raise UserError("name runs, or all of a scenario with --scenario, not both")
+    records = _named(run_id, folders) if run_id else _with_models(scenario, folders)
+    analyses = analyses_of(records)
+    still_open = [analysis for analysis in analyses if not analysis.is_recorded()]
+    if len(still_open) < len(analyses):
+        print(f"{len(analyses) - len(still_open)} of {len(analyses)} analyses are recorded already")
+    if still_open:
+        for analysis in still_open:
+            check_writable(analysis.run.folder)
+        _read(still_open, device, folders)
+    _show([record.run_id for record in records], {r.config.scenario for r in records}, folders)
+    return 0
+
+
+def _named(run_ids: Sequence[str], folders: Folders) -> list[Any]:
+    from sla_bench.harness.analysing import check_analysable
+    from sla_bench.harness.store import Store
+    from sla_bench.reporting.run_list import find_run
+
+    records = [record for name in SCENARIOS for record in Store(folders.out, name).records()]
+    found = {record.run_id: record for record in (find_run(records, run_id) for run_id in run_ids)}
+    for record in found.values():
+        check_analysable(record)
+    return list(found.values())
+
+
+def _with_models(scenario: str | None, folders: Folders) -> list[Any]:
+    from sla_bench.harness.analysing import has_model
+    from sla_bench.harness.store import Store
+
+    able = [name for name, entry in SCENARIOS.items() if entry.classifier]
+    if scenario is not None and SCENARIOS.check(scenario) not in able:
+        raise UserError(
+            f"--scenario {scenario}: its classes are new in each test episode; take {' or '.join(able)}"
+        )
+    names = able if scenario is None else [scenario]
+    records = [record for name in names for record in Store(folders.out, name).records()]
+    found = [record for record in records if has_model(record) and record.evaluations]
+    if not records:
+        raise UserError(
+            f"no finished runs of {' or '.join(names)} in {folders.out}; "
+            f"python -m sla_bench run {names[-1]} --method all makes some"
+        )
+    if not found:
+        raise UserError(
+            f"none of the {len(records)} trainings in {folders.out} has a model: they were recorded with "
+            "--keep-models none or imported; delete them to train again, with --keep-models all"
+        )
+    print(f"{len(found)} of {len(records)} trainings have a model")
+    return found
+
+
+def _read(analyses: Sequence[Any], device: str, folders: Folders) -> None:
+    from sla_bench.datasets.progress import terminal_progress
+    from sla_bench.harness.analysing import perform_analysis
+    from sla_bench.harness.jobs import Fingerprints, pick_device
+    from sla_bench.reporting.terminal import label
+
+    chosen, prints = pick_device(device), Fingerprints(folders.data_root)
+    for place, analysis in enumerate(analyses, 1):
+        views = analysis.evaluation.config.transform
+        what = f"{place} of {len(analyses)}: {label(analysis.run.config)}, views of {views}"
+        with terminal_progress(what) as progress:
+
+            def show(phase: str, done: int, total: int, note: str = "", tell: Any = progress) -> None:
+                del phase, note
+                tell(done, total)
+
+            perform_analysis(analysis, folders.data_root, chosen, prints, show)
+
+
+def _show(run_ids: Sequence[str], scenarios: set[str], folders: Folders) -> None:
+    from sla_bench.harness.store import Store
+    from sla_bench.reporting.files import write_learning_curves, write_view_plots
+    from sla_bench.reporting.terminal import print_views
+    from sla_bench.reporting.tuned_rows import shown_records
+    from sla_bench.reporting.view_records import view_settings
+
+    stores = [Store(folders.out, name).snapshot() for name in SCENARIOS if name in scenarios]
+    chosen = [record for store in stores for record in shown_records(store) if record.run_id in run_ids]
+    print_views(view_settings(chosen))
+    for store in stores:
+        paths = [*write_view_plots(store), *write_learning_curves(store)]
+        print(f"{store.folder}/: {', '.join(path.name for path in paths if path.suffix == '.png')}")

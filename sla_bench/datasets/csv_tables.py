@@ -1,0 +1,39 @@
+"""Tables of comma-separated values with a head, as strangers write them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from sla_bench.errors import UserError
+
+MOST_COLUMNS = 100
+"""A row that lacks cells gets an empty one for each column of the head."""
+
+
+def read_table(path: Path, skip_spaces: bool = False) -> Iterator[dict[str, str]]:
+    """Rows of a table, the first of which is its head: column -> cell, empty where the row is too short.
+
+    Args:
+        path: UTF-8, with or without a byte order mark.
+        skip_spaces: those after a comma do not count.
+
+    Yields:
+        First a row of the head's own names, then the others.
+
+    Raises:
+        UserError: unreadable, no text, or more than MOST_COLUMNS columns.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, skipinitialspace=skip_spaces)
+            names = next(reader, [])
+            if len(names) > MOST_COLUMNS:
+                raise UserError(f"{path} has {len(names):,} columns; is it a list of images?")
+            yield {name: name for name in names}
+            for cells in reader:
+                if cells:
+                    yield {**dict.fromkeys(names, ""), **dict(zip(names, cells, strict=False))}
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}") from None

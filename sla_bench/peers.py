@@ -1,0 +1,32 @@
+"""learn2learn, which is optional: imported where it is first needed, or the recipe in one sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+from types import ModuleType
+
+from sla_bench.errors import UserError
+
+RECIPE = (
+    "pip install cython setuptools wheel && "
+    "pip install --no-build-isolation --no-deps --use-pep517 --config-settings=--global-option=build_ext "
+    "learn2learn==0.2.0 && "
+    "pip install numpy scipy requests tqdm gym"
+)
+"""Three commands, in this order; a plain `pip install learn2learn` fails on Python 3.11 and later."""
+
+
+def learn2learn() -> ModuleType:
+    """Import learn2learn, with its submodules `algorithms`, `data`, `nn` and `vision`.
+
+    Raises:
+        UserError: it or something that it needs is not installed; says how to install it.
+    """
+    try:
+        # Its import prints a notice to the users of gym, which are not ours.
+        with contextlib.redirect_stderr(io.StringIO()):
+            return importlib.import_module("learn2learn")
+    except ImportError as error:
+        raise UserError(f"this needs learn2learn ({error}); install it with: {RECIPE}") from None

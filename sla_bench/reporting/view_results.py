@@ -1,0 +1,166 @@
+"""What tables and pictures of views are made of: the predictions of every head on every view, by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sla_bench.reporting.row_names import augments_labels
+from sla_bench.statistics import MeanInterval, mean_interval, paired_relative_gain
+from sla_bench.view_metrics import all_agree, pair_agreement
+
+OWN, ANY = "own transformation", "any transformation"
+
+
+@dataclass(frozen=True)
+class HeadViews:
+    """One head of one method, S seeds on T test images in M views.
+
+    Args:
+        name: as in "DA", "SLA", "SLA+SD teacher".
+        taught: "upright", "invariant" or "joint".
+        labels: (T,) true classes.
+        classes: (S, T, M) class of each view; of a joint head by the columns of the view's transformation.
+        aggregated: (S, T) class of the mean over the views.
+        joint: (S, T, M) class * M + transformation of each view; None: not a joint head.
+        recognised: (S, T, M) which view each view was taken for; None: nothing tells it.
+    """
+
+    name: str
+    taught: str
+    labels: np.ndarray
+    classes: np.ndarray
+    aggregated: np.ndarray
+    joint: np.ndarray | None
+    recognised: np.ndarray | None
+
+    @property
+    def seeds(self) -> int:
+        """S."""
+        return len(self.classes)
+
+    @property
+    def is_joint(self) -> bool:
+        """It has a column for each class under each transformation."""
+        return self.joint is not None
+
+    @property
+    def is_sla(self) -> bool:
+        """It belongs to a method of label augmentation."""
+        return augments_labels(self.name)
+
+    @cached_property
+    def accuracies(self) -> list[MeanInterval]:
+        """Accuracy on each view, (M,)."""
+        return self._by_view(self.classes)
+
+    @cached_property
+    def accuracies_of_all_columns(self) -> list[MeanInterval]:
+        """The same of a joint head whose largest logit over all its columns names the class."""
+        assert self.joint is not None
+        return self._by_view(self.joint // self.joint.shape[-1])
+
+    @cached_property
+    def aggregated_accuracy(self) -> MeanInterval:
+        """Accuracy of the mean over the views."""
+        return self._interval(self._aggregated_hits)
+
+    @cached_property
+    def agreement(self) -> MeanInterval:
+        """Share of pairs of views that are read as one class."""
+        return self._interval(self._agreement)
+
+    @cached_property
+    def unanimity(self) -> MeanInterval:
+        """Share of images of which all views are read as one class."""
+        return self._interval(all_agree(self.classes))
+
+    @cached_property
+    def gain(self) -> MeanInterval:
+        """Accuracy of the mean over the views minus that of the upright view, of fractions."""
+        return self._interval(self._aggregated_hits.astype(np.float64) - self._upright_hits)
+
+    @cached_property
+    def relative_gain(self) -> MeanInterval | None:
+        """The same divided by the accuracy of the upright view; None where that is zero."""
+        if not self._upright_hits.any():
+            return None
+        return paired_relative_gain(self._upright_hits, self._aggregated_hits, strata=self._strata)
+
+    @cached_property
+    def recognised_share(self) -> float:
+        """Share of views that were taken for what they are, 0..1."""
+        assert self.recognised is not None
+        return float((self.recognised == np.arange(self.recognised.shape[-1])).mean())
+
+    @cached_property
+    def by_class(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of each class among the test images: agreement of pairs and gain, means over seeds and images."""
+        gains = self._aggregated_hits.astype(np.float64) - self._upright_hits
+        counts = np.bincount(self.labels)
+        present = counts > 0
+
+        def means(values: np.ndarray) -> np.ndarray:
+            found: np.ndarray = (np.bincount(self.labels, values.mean(0)))[present] / counts[present]
+            return found
+
+        return means(self._agreement), means(gains)
+
+    @property
+    def _upright_hits(self) -> np.ndarray:
+        hits: np.ndarray = self.classes[:, :, 0] == self.labels
+        return hits
+
+    @property
+    def _aggregated_hits(self) -> np.ndarray:
+        hits: np.ndarray = self.aggregated == self.labels
+        return hits
+
+    @cached_property
+    def _agreement(self) -> np.ndarray:
+        return pair_agreement(self.classes)
+
+    @cached_property
+    def _strata(self) -> np.ndarray | None:
+        """Classes of the images, unless one of them has a single image, of which nothing can be drawn."""
+        counts = np.unique(self.labels, return_counts=True)[1]
+        return self.labels if counts.min() > 1 else None
+
+    def _by_view(self, classes: np.ndarray) -> list[MeanInterval]:
+        hits = classes == self.labels[:, None]
+        return [self._interval(hits[:, :, j]) for j in range(hits.shape[2])]
+
+    def _interval(self, values: np.ndarray) -> MeanInterval:
+        return mean_interval(values, strata=self._strata)
+
+
+@dataclass(frozen=True)
+class ViewSetting:
+    """Heads that were read on the same views of the same test images, trained alike.
+
+    Args:
+        title: data set, setting, learner and training.
+        class_names: (N,).
+        view_names: (M,) as in "90°".
+        view_turns: (M,) counter-clockwise quarter turns.
+        heads: at least one, methods as registered.
+    """
+
+    title: str
+    class_names: Sequence[str]
+    view_names: Sequence[str]
+    view_turns: Sequence[int]
+    heads: Sequence[HeadViews]
+
+    @property
+    def one_seed(self) -> bool:
+        """An interval covers the sampling of test images only."""
+        return any(head.seeds == 1 for head in self.heads)
+
+    @property
+    def turns(self) -> bool:
+        """Some views differ in how the image is turned."""
+        return len(set(self.view_turns)) > 1

@@ -1,0 +1,83 @@
+"""Weights of trained models as safetensors files: tensors and nothing else, with who made them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sla_bench.errors import UserError
+
+MADE_BY = "sla-bench"
+FORMAT = "1"
+"""Rises when tensors get other names or meanings. Files without a note are of the first format."""
+_NAME = re.compile(r"members\.\d{1,4}\..+")
+
+
+def weights_bytes(state: Mapping[str, Tensor]) -> bytes:
+    """The content of a file of weights.
+
+    Args:
+        state: as `Training.state`.
+    """
+    tensors = {name: value.contiguous() for name, value in state.items()}
+    return save(tensors, {"made_by": MADE_BY, "format": FORMAT})
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a file of weights.
+
+    Raises:
+        UserError: damaged, no safetensors file, of another program or of a later format; it says which.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+        if start in (b"PK", b"\x80\x02"):
+            raise UserError(f"{path} is a file of torch.save, which can hold code; only safetensors are read")
+        with safe_open(path, "pt") as opened:
+            _check_maker(path, opened.metadata() or {})
+            names = list(opened.keys())
+            foreign = next((name for name in names if not _NAME.fullmatch(name)), None)
+            if foreign is not None or not names:
+                found = "it is empty" if foreign is None else f"a tensor is named {foreign[:80]!r}"
+                raise UserError(f"{path} holds no weights of a run of {MADE_BY}: {found}")
+            return {name: opened.get_tensor(name) for name in names}
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except (SafetensorError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
+        raise UserError(f"{path} is damaged or no safetensors file ({error})") from None
+
+
+def _check_maker(path: Path, notes: Mapping[str, str]) -> None:
+    if not notes:
+        return
+    if notes.get("made_by") != MADE_BY:
+        raise UserError(f"{path} was made by another program than {MADE_BY} (its notes: {str(notes)[:80]})")
+    if notes.get("format") != FORMAT:
+        raise UserError(f"{path} is of format {notes.get('format')!r:.20}, this version reads {FORMAT}")
+
+
+def put_weights(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give a model its weights.
+
+    Raises:
+        UserError: they are those of another model: a tensor is missing, of another shape or kind, or unknown.
+    """
+    own = model.state_dict()
+    for name, tensor in own.items():
+        if name not in state:
+            raise UserError(f"weights of another model: {name} is missing")
+        if state[name].shape != tensor.shape:
+            shapes = f"{tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+            raise UserError(f"weights of another model: {name} has the shape {shapes}")
+        if state[name].is_floating_point() != tensor.is_floating_point():
+            raise UserError(f"weights of another model: {name} has the type {state[name].dtype}")
+    extra = next((name for name in state if name not in own), None)
+    if extra is not None:
+        raise UserError(f"weights of another model: it has no {extra[:80]}")
+    model.load_state_dict(state)

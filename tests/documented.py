@@ -1,0 +1,62 @@
+"""What pages for people show: blocks of code, commands, links; and whether the commands name what exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+from sla_bench.cli import app
+from sla_bench.commands.options import Execution
+from sla_bench.grid import form_of, options_model, span
+from sla_bench.grid_files import tasks_of_file
+from sla_bench.registry import DATASETS, SCENARIOS
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+_COMMAND = re.compile(r"python3? -m sla_bench\b([^\n`]*)")
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page, language=""):
+    # One expression for all languages: else the end of a block is taken for the beginning of the next.
+    return [text for name, text in _BLOCK.findall(page.read_text()) if name == language]
+
+
+def commands(page):
+    """The words behind `python -m sla_bench` of each command, in blocks and in running text."""
+    # In a paragraph a command may be broken into lines as any sentence is.
+    prose = _BLOCK.sub("", page.read_text())
+    inline = [match.replace("\n", " ") for match in re.findall(r"`(python -m sla_bench [^`]+)`", prose)]
+    fenced = [line for text in blocks(page) for line in text.replace("\\\n", " ").splitlines()]
+    found = [match[1] for line in (*inline, *fenced) for match in _COMMAND.finditer(line)]
+    words = [shlex.split(command.partition("&&")[0], comments=True) for command in found]
+    return [w for w in words if "..." not in w]
+
+
+def links(page):
+    """Paths that a page links to or shows, relative to it."""
+    text = page.read_text()
+    return re.findall(r"\]\((?!https?:)([^)#]+)", text) + re.findall(r'src="([^"]+)"', text)
+
+
+def check_command(words):
+    """Parse a command, and span what a grid of it would run; nothing is read or run.
+
+    Raises:
+        Exception: an option, a value or a name is wrong.
+    """
+    command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)[:3]
+    if "--help" in words:
+        return
+    given = bound.arguments
+    if words[:1] in (["run"], ["tune"]):
+        if words[1] in SCENARIOS:
+            form = form_of(words[1])
+            values = given.get("options", options_model(form)()).model_dump()
+            if given.get("controls"):
+                values["method"] = [*values["method"], "controls"]
+            assert span(form, values, given.get("set_") or []), words
+        else:
+            assert tasks_of_file(ROOT / given["file"], True, (*Execution.model_fields, "yes")), words
+    if words[:1] == ["datasets"] and given.get("name", "NAME") != "NAME":
+        DATASETS.check(given["name"])
+    assert command

@@ -1,0 +1,103 @@
+"""The pages of docs/ name what exists, and everything that exists is named by one of them."""
+
+import re
+import runpy
+
+import documented
+import numpy as np
+import pytest
+from documented import PAGES, ROOT
+from PIL import Image
+
+from sla_bench.registry import (
+    BACKBONES,
+    DATASETS,
+    LAUNCHERS,
+    LEARNERS,
+    LOSSES,
+    METHODS,
+    MIXES,
+    SCENARIOS,
+    TRANSFORMS,
+)
+
+INDEX = ROOT / "docs" / "README.md"
+# Its pieces exist in the copy of the package that tests/test_adding_a_piece.py makes.
+EXAMPLES = ROOT / "docs" / "adding-a-piece.md"
+FURTHER = [ROOT / "CONTRIBUTING.md", ROOT / "datasets" / "README.md", ROOT / "results" / "README.md"]
+REGISTRIES = [LEARNERS, LOSSES, METHODS, TRANSFORMS, MIXES, BACKBONES, DATASETS, SCENARIOS, LAUNCHERS]
+NAMES = [(registry, name) for registry in REGISTRIES for name in registry]
+COMMANDS = [
+    (page, words) for page in [*PAGES, *FURTHER] if page != EXAMPLES for words in documented.commands(page)
+]
+FIGURE = ROOT / "docs" / "figures" / "label_augmentation.py"
+
+
+def spoken_of(name):
+    """A name in backquotes, alone or in a command."""
+    return re.compile(rf"`(?:[^`\n]*[\s=])?{re.escape(name)}(?::PATH|[\s:][^`\n]*)?`")
+
+
+def text_without_examples():
+    pages = [page for page in [*PAGES, ROOT / "datasets" / "README.md"] if page != EXAMPLES]
+    return "\n".join(page.read_text() for page in pages)
+
+
+@pytest.mark.parametrize(("registry", "name"), NAMES, ids=lambda value: getattr(value, "kind", value))
+def test_every_piece_is_in_the_docs_with_its_options(registry, name):
+    text = text_without_examples()
+    assert spoken_of(name).search(text), f"no page of docs/ speaks of the {registry.kind} `{name}`"
+    for option in registry[name].options:
+        named = rf"`{registry.kind}\.(?:{option}|NAME)\b|`{option}`"
+        assert re.search(named, text) or f"{registry.kind}.{option}" in text, f"{name}: {option}"
+
+
+def test_a_name_is_found_only_as_a_word_of_its_own():
+    assert spoken_of("sla").search("take `sla` or")
+    assert spoken_of("sla").search("`--method sla`")
+    assert not spoken_of("sla").search("`sla+sd` and `rotation-sla` and sla")
+
+
+@pytest.mark.parametrize(
+    ("page", "words"), COMMANDS, ids=[f"{page.stem}: {' '.join(words)}" for page, words in COMMANDS]
+)
+def test_commands_name_things_that_exist(page, words):
+    documented.check_command(words)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FURTHER], ids=lambda page: page.stem)
+def test_links_scripts_and_tests_that_a_page_names_exist(page):
+    for path in documented.links(page):
+        assert (page.parent / path).exists(), path
+    text = page.read_text()
+    scripts = re.findall(r"python ((?:benchmarks|examples|docs)/\S+\.py)", text)
+    tests = re.findall(r"\b(tests/[\w/]+\.py)", text)
+    for path in (*scripts, *tests):
+        assert (ROOT / path).is_file(), path
+
+
+def test_the_index_has_every_page_and_the_readme_leads_to_it():
+    listed = documented.links(INDEX)
+    assert {page.name for page in PAGES} - {INDEX.name} <= set(listed)
+    assert len(listed) == len(set(listed))
+    assert "docs/README.md" in documented.links(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("name", ["statistics.md", "learners.md"])
+def test_code_on_a_page_runs(name):
+    blocks = documented.blocks(ROOT / "docs" / name, "python")
+    assert blocks
+    for code in blocks:
+        exec(compile(code, name, "exec"), {})
+
+
+def test_the_figure_is_drawn_by_its_script_the_same_each_time(tmp_path):
+    names = runpy.run_path(str(FIGURE))
+    first, second = (names["draw"](tmp_path / folder) for folder in ("a", "b"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    committed = [FIGURE.with_suffix(path.suffix) for path in first]
+    assert all(path.stat().st_size < 150_000 for path in committed)
+    # Other versions of matplotlib draw letters a little differently.
+    drawn, kept = (np.asarray(Image.open(path).convert("RGB"), np.int16) for path in (first[0], committed[0]))
+    assert drawn.shape == kept.shape
+    assert np.abs(drawn - kept).mean() < 2

@@ -1,0 +1,98 @@
+"""Learners with recipes of their own, and pieces that need a library which may be missing."""
+
+import pytest
+
+from sla_bench.forms.fewshot import FORM
+from sla_bench.grid import evaluation_of, options_model, span
+from sla_bench.harness import requirements
+from sla_bench.harness.jobs import Job
+from sla_bench.registry import LEARNERS
+from sla_bench.reporting.commands import command_of
+from sla_bench.reporting.fewshot_reading import READING
+
+
+def tasks(*settings, **options):
+    given = {"method": ["baseline"], **options}
+    return span(FORM, options_model(FORM)(**given).model_dump(), settings)
+
+
+def test_published_recipes():
+    (maml,) = tasks(learner=["maml"], budget="paper", dataset=["mini_imagenet"])
+    run = maml.run
+    assert run.learner_options == {
+        "inner_steps": 5,
+        "inner_rate": 0.01,
+        "first_order": False,
+        "test_inner_steps": 10,
+    }
+    assert (run.backbone, run.steps, run.batch_episodes, run.learning_rate) == ("conv4-32", 60_000, 4, 1e-3)
+    assert (run.optimizer, run.schedule, run.milestones) == ("adam", "steps", {})
+    assert maml.evaluations[0].episodes == 600
+    (anil,) = tasks(learner=["anil"], budget="paper", dataset=["fc100"])
+    assert (anil.run.backbone, anil.run.steps, anil.run.batch_episodes) == ("conv4", 1000, 32)
+    assert anil.run.learner_options["inner_rate"] == 0.1
+    (cifar,) = tasks(learner=["anil"], budget="paper", dataset=["cifar_fs"])
+    assert (cifar.run.learning_rate, cifar.run.batch_episodes) == (3e-3, 16)
+
+
+def test_they_train_at_the_shots_of_the_test():
+    for learner in ("anil", "maml"):
+        (one,) = tasks(learner=[learner], shots=[1])
+        assert (one.run.train_shots, one.run.val_shots) == (1, 1)
+
+
+def test_what_is_said_wins_over_the_recipe():
+    (one,) = tasks("learner.inner_steps=7", "steps=9", learner=["maml"], episodes=50, backbone=["conv4"])
+    assert one.run.learner_options["inner_steps"] == 7
+    assert one.run.learner_options["inner_rate"] == 0.05
+    assert (one.run.steps, one.run.backbone, one.evaluations[0].episodes) == (9, "conv4", 50)
+
+
+def test_a_recipe_is_of_its_learner_alone():
+    maml, proto = tasks(learner=["maml", "protonet"])
+    assert (maml.run.backbone, proto.run.backbone) == ("conv4-32", "conv4")
+    assert proto.run.learner_options == {}
+    assert proto.evaluations[0].episodes == 2000
+
+
+@pytest.mark.parametrize("learner", [n for n, e in LEARNERS.items() if e.recipe])
+@pytest.mark.parametrize("budget", ["smoke", "quick", "paper"])
+def test_records_name_the_recipe_by_the_budget_and_their_command_makes_them_again(learner, budget):
+    (plain,) = tasks(learner=[learner], budget=budget)
+    assert READING.budget_label(plain.run, plain.evaluations[0]) == budget
+    (changed,) = tasks("learner.inner_steps=2", learner=[learner], budget=budget)
+    assert READING.budget_label(changed.run, changed.evaluations[0]) == f"{budget}, inner_steps=2"
+    command = command_of(changed.run, changed.evaluations[0])
+    assert command.count("learner.") == 1
+    assert command.count("--set") == 1
+    assert "--set" not in command_of(plain.run, plain.evaluations[0])
+
+
+def test_a_later_evaluation_has_as_many_episodes_as_the_recipe_says():
+    (one,) = tasks(learner=["maml"])
+    again = evaluation_of(one.run, {"shots": 1}, [])
+    assert (again.evaluations[0].shots, again.evaluations[0].episodes) == (1, 600)
+
+
+def test_inner_steps_count_in_the_estimate():
+    few, many = (tasks(f"learner.inner_steps={n}", learner=["maml"])[0].run for n in (0, 4))
+    supports = few.steps * few.batch_episodes * few.train_ways * few.train_shots
+    assert FORM.relative_images(many) - FORM.relative_images(few) == 4 * supports
+
+
+def jobs_of(found, tmp_path):
+    return [Job(str(n), t.run, {}, "", "", tmp_path, tmp_path, "cpu") for n, t in enumerate(found)]
+
+
+def test_jobs_that_need_a_missing_library_are_told_and_the_others_are_not_kept(tmp_path, monkeypatch):
+    found = [*tasks(learner=["maml", "protonet"]), *tasks(learner=["protonet"], backbone=["l2l-cnn4"])]
+    jobs = jobs_of(found, tmp_path)
+    monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: None)
+    ready, lacking = requirements.split_by_requirements(jobs)
+    assert [job.run.learner for job in ready] == ["protonet"]
+    first, second = lacking
+    assert first.startswith("learner 'maml' needs learn2learn; install it with: pip install")
+    assert second.startswith("backbone 'l2l-cnn4' needs learn2learn")
+    assert "\n" not in first
+    monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: object())
+    assert requirements.split_by_requirements(jobs) == (jobs, {})
