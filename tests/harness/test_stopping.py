@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -121,6 +122,21 @@ def test_runs_over_the_limit_are_stopped_or_killed_and_the_others_finish(tmp_pat
     assert last[hangs.run_id].note.endswith("it has left no checkpoint")
     assert checkpoints_of(slow)
     assert not checkpoints_of(hangs)
+    assert not workers()
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_waits_for_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_launcher, "GRACE_SECONDS", 600.0)
+    (job,) = tiny_jobs(tmp_path / "data", tmp_path / "out", epochs=100_000)
+    all_news = launch([job], Launch(workers=1))
+    assert any(news.phase == "training" for news in all_news)
+    (worker,) = workers()
+    worker.suspend()
+    main = threading.main_thread().ident
+    threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        all_news.close()
     assert not workers()
 
 

@@ -11,9 +11,13 @@ from sla_bench.errors import UserError
 from sla_bench.learners.ridge import TOLERANCE, RidgeHead
 from sla_bench.registry import LEARNERS
 
+NAMES = [name for name, entry in LEARNERS.items() if not entry.needs_learn2learn]
+EPISODIC = [name for name in NAMES if LEARNERS[name].trains_on == "episodes"]
 
-@pytest.fixture(params=list(LEARNERS))
+
+@pytest.fixture(params=EPISODIC)
 def head(request):
+    """One that is trained on episodes, and so has gradients."""
     return LEARNERS.load(request.param)()
 
 
@@ -70,7 +74,7 @@ def test_a_class_with_one_image_stands_beside_one_with_fifty(head):
 
 @given(scale=st.floats(-6, 6), seed=st.integers(0, 2**32 - 1), shots=st.integers(1, 5))
 @settings(max_examples=25, deadline=None)
-@pytest.mark.parametrize("name", list(LEARNERS))
+@pytest.mark.parametrize("name", NAMES)
 def test_embeddings_of_any_size_are_solved_or_refused(name, scale, seed, shots):
     generator = torch.Generator().manual_seed(seed)
     support, query = (10.0**scale * torch.randn(2, n, 8, generator=generator) for n in (3 * shots, 4))
@@ -81,6 +85,16 @@ def test_embeddings_of_any_size_are_solved_or_refused(name, scale, seed, shots):
         assert "residual" in str(error)  # noqa: PT017
     else:
         assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("ways", [1, 5])
+@pytest.mark.parametrize("kind", EMPTY)
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_are_numbers_where_images_say_nothing(name, kind, ways):
+    support, query = (EMPTY[kind].repeat(2, n, 1) for n in (ways, 7))
+    logits = LEARNERS.load(name)()(support, labels_of(ways, 1), query, ways)
+    assert logits.shape == (2, 7, ways)
+    assert torch.isfinite(logits).all()
 
 
 def test_ridge_reports_its_residual_as_the_svm_does(make_episodes):

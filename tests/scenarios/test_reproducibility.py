@@ -1,6 +1,7 @@
 """The same training again is the same bits; other threads, types and devices are near, and how near is said.
 
-The tolerances are those of docs/reliability.md: ten times what was measured, after the same number of steps.
+The tolerances are those of docs/reliability.md: ten times what was measured after as many steps; on a GPU
+nothing was measured.
 """
 
 import pytest
@@ -21,7 +22,7 @@ CASES = {
     "standard": ("standard", STANDARD, {"dataset": ["cifar10"]}),
 }
 SMALL = {"train_ways": 2, "ways": 2, "shots": [1], "train_queries": 2}
-THREADS, BF16, GPU = 1e-3, 0.3, 1e-2
+THREADS, BF16, GPU = 1.2e-3, 0.14, 1e-2
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def trained(data_root):
 
 
 def distance(one, other):
-    """Root mean square of the difference, over that of what training changed at all: 0 equal, 1 unrelated."""
+    """Root mean square of the difference over that of the weights: 0 are the same bits, 1 is another seed."""
     floating = [name for name, value in one.items() if value.is_floating_point()]
     apart = sum(float((one[n].double() - other[n].double()).square().sum()) for n in floating)
     size = sum(float(one[n].double().square().sum()) for n in floating)
