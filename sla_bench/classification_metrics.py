@@ -11,7 +11,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from sla_bench.errors import UserError
+from sla_bench.errors import NotFiniteError, UserError
 from sla_bench.metrics import closed_interval
 
 CALIBRATION_BINS = 15
@@ -50,13 +50,14 @@ def predictions_of(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
         its probability in [1/N, 1]; nll (T,), -log of the true class's probability, >= 0.
 
     Raises:
-        UserError: wrong shapes, logits that are not finite, a label outside 0..N-1.
+        UserError: wrong shapes, a label outside 0..N-1.
+        NotFiniteError: NaN or infinity among the logits.
     """
     logits = np.asarray(logits, dtype=np.float64)
     if logits.ndim != 2 or not logits.size:
         raise UserError(f"logits must be (images, classes), got {logits.shape}")
     if not np.isfinite(logits).all():
-        raise UserError("logits must be finite; the model that gave them has diverged")
+        raise NotFiniteError("logits must be finite; the model that gave them has diverged")
     labels = _class_indices("labels", labels, len(logits), logits.shape[1])
     predictions = logits.argmax(axis=1)
     # the largest becomes 0: its exponential is 1, the others' cannot overflow

@@ -65,6 +65,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
+    # Batch schedulers send it to each process of the group, and again: what follows must not be cut short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Terminated
 
 

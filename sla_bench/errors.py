@@ -27,8 +27,21 @@ def _shortened(message: str) -> str:
     return message if len(message) <= _LONGEST else f"{message[: half - 3]} ... {message[-half + 2 :]}"
 
 
+class NotFiniteError(UserError):
+    """NaN or infinity where numbers should be: a loss, a gradient, weights, embeddings, scores."""
+
+
 class DivergedError(UserError):
-    """A training's loss is not finite."""
+    """A training's loss, gradient or weights are not finite.
+
+    Args:
+        message: as of any `UserError`.
+        log: what helps to find out why, in any number of lines.
+    """
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -26,6 +26,9 @@ MAX_EXACT_SEEDS = 16
 MONTE_CARLO_FLIPS = 2**16 - 1
 MIN_BOOTSTRAP_SEEDS = 10
 _BOOTSTRAP_CHUNK = 2**22
+# Relative to 1 or, where it is larger, to the estimate: an error below this is that of floating-point sums,
+# which depends on the order of seeds and samples. It means that nothing varies.
+_ROUNDING = 1e-14
 
 
 @dataclass(frozen=True)
@@ -305,7 +308,9 @@ def _ratio(reference: np.ndarray, method: np.ndarray) -> tuple[float, float]:
 def _seed_interval(estimate: float, deviations: np.ndarray) -> MeanInterval:
     """The t interval around `estimate`, whose error is the mean of `deviations` (S,)."""
     seeds = len(deviations)
-    error = float(deviations.std(ddof=1)) / float(np.sqrt(seeds)) if seeds > 1 else float("nan")
+    error = float("nan")
+    if seeds > 1:
+        error = _without_rounding(float(deviations.std(ddof=1)) / float(np.sqrt(seeds)), estimate)
     reach = error * float(stdtrit(seeds - 1, 0.975)) if seeds > 1 else float("nan")
     return MeanInterval(
         estimate, estimate - reach, estimate + reach, error, seeds - 1 or float("nan"), "seeds", seeds, 1
@@ -347,7 +352,8 @@ def _interval(estimate: float, deviations: np.ndarray, strata: ArrayLike | None)
     """The interval around `estimate`, whose error is the mean of `deviations` (S, T)."""
     seeds, samples = deviations.shape
     variance, freedom = _variance_of_mean(deviations, strata)
-    error = float(np.sqrt(variance))
+    error = _without_rounding(float(np.sqrt(variance)), estimate)
+    freedom = freedom if error > 0 else float("nan")
     reach = error * float(stdtrit(freedom, 0.975)) if error > 0 else 0.0
     return MeanInterval(
         estimate=estimate,
@@ -384,9 +390,14 @@ def _variance_of_mean(deviations: np.ndarray, strata: ArrayLike | None) -> tuple
     return variance, 1 / (own_part + (1 - weight) ** 2 / shared_freedom)
 
 
+def _without_rounding(error: float, estimate: float) -> float:
+    """The standard error of an estimate, 0 where it is nothing but rounding."""
+    return error if error > _ROUNDING * max(1.0, abs(estimate)) else 0.0
+
+
 def _two_sided_p(estimate: float, error: float, freedom: float) -> float:
     if error == 0:
-        return 1.0 if estimate == 0 else 0.0
+        return 1.0 if abs(estimate) <= _ROUNDING else 0.0
     return float(2 * stdtr(freedom, -abs(estimate) / error))
 
 

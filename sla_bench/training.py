@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from sla_bench.config import Recipe
-from sla_bench.errors import DivergedError, UserError
+from sla_bench.errors import DivergedError, NotFiniteError, UserError
+from sla_bench.finiteness import check_gradient, check_loss, check_weights
 
 
 class Progress(Protocol):
@@ -26,6 +27,11 @@ class Progress(Protocol):
 
 def silent(phase: str, done: int, total: int, note: str = "") -> None:
     """Progress that nobody sees."""
+
+
+def unnamed() -> str:
+    """A batch of which nothing is said."""
+    return ""
 
 
 class Source(Protocol):
@@ -167,6 +173,7 @@ def train(
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
     sources: Mapping[str, Source] | None = None,
+    batch: Callable[[], str] = unnamed,
 ) -> TrainingResult:
     """Train `model` and return its state at the best validation accuracy, or at the last step.
 
@@ -184,11 +191,12 @@ def train(
         checkpoints: where the training goes on from and what it leaves; the result is the same whether it was
             interrupted or not, but for seconds.
         sources: all that `batch_loss` draws random numbers from.
+        batch: says what the latest batch was, for the log of a training that diverges.
 
     Raises:
         UserError: the checkpoint is that of another training.
-        DivergedError: the loss is not finite; the message names step, learning rate and the last validation
-            before it.
+        DivergedError: loss, gradient, weights or embeddings are not finite; the message names step, learning
+            rate and the last validation before it. Such weights are in no checkpoint and no result.
     """
     loop = _Loop(
         model, build_optimizer([p for p in model.parameters() if p.requires_grad], recipe), sources or {}
@@ -211,32 +219,38 @@ def train(
         rate = recipe.learning_rate * learning_rate_factor(recipe.schedule, recipe.milestones, done)
         for group in loop.optimizer.param_groups:
             group["lr"] = rate
-        loss, accuracy = batch_loss(done)
-        if not torch.isfinite(loss):
-            raise DivergedError(
-                f"the loss is {loss.item()} at step {step} of {steps} (learning rate {rate:.3g}; "
-                f"{_last_good(loop.result.history)}); a smaller --set learning_rate=... may help"
-            )
-        loop.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        loop.optimizer.step()
-        if after_step is not None:
-            after_step()
-        loop.step = step
-        loop.losses.append(loss.detach())
-        loop.accuracies.append(accuracy.detach())
-        if step in validations:
-            loop.result.seconds += time.perf_counter() - started
-            value = math.nan if validate is None else validate()
-            model.train()
-            note = _record(loop, value, rate, last=step == steps, choose_best=choose_best)
-            started = time.perf_counter()
+        try:
+            _descend(loop, *batch_loss(done))
+            if after_step is not None:
+                after_step()
+            loop.step = step
+            if step in validations:
+                loop.result.seconds += time.perf_counter() - started
+                value = math.nan if validate is None else validate()
+                model.train()
+                note = _record(loop, value, rate, last=step == steps, choose_best=choose_best)
+                started = time.perf_counter()
+        except NotFiniteError as error:
+            where = f"at step {step} of {steps} (learning rate {rate:.3g}; {_last_good(loop.result.history)})"
+            raise _diverged(f"{error} {where}", batch()) from error
         if checkpoints is not None and (step == steps or checkpoints.due()):
             loop.result.seconds += time.perf_counter() - started
             checkpoints.save(step, loop.content())
             started = time.perf_counter()
         progress("training", step, steps, note)
     return loop.result
+
+
+def _descend(loop: _Loop, loss: Tensor, accuracy: Tensor) -> None:
+    """One step of the optimiser."""
+    check_loss(loss)
+    loop.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    check_gradient(loop.model)
+    loop.optimizer.step()
+    check_weights(loop.model)
+    loop.losses.append(loss.detach())
+    loop.accuracies.append(accuracy.detach())
 
 
 def _record(loop: _Loop, value: float, rate: float, last: bool, choose_best: bool) -> str:
@@ -262,5 +276,10 @@ def _record(loop: _Loop, value: float, rate: float, last: bool, choose_best: boo
 
 def _last_good(history: list[dict[str, float]]) -> str:
     if not history:
-        return "no checkpoint before it"
-    return f"the last good checkpoint is that of step {history[-1]['step']}"
+        return "no validation before it"
+    return f"the last good validation is that of step {history[-1]['step']}"
+
+
+def _diverged(what: str, batch: str) -> DivergedError:
+    message = f"{what}; a smaller --set learning_rate=... may help"
+    return DivergedError(message, log=f"{message}\n{batch}".strip() + "\n")

@@ -244,6 +244,44 @@ def test_interrupt_keeps_what_is_finished(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_terminated_command_leaves_a_checkpoint_and_143(tmp_path):
+    """To the whole process group and twice, as a batch scheduler does."""
+    import signal
+    import time
+
+    images = folder_of_images(tmp_path / "images", classes=16)
+    arguments = command(
+        *("--dataset", f"folder:{images}:32", "--workers", "1", "--method", "baseline", "--seed", "0"),
+        *("--set", "steps=1000000", "--checkpoint-every", "2"),
+        data_root=tmp_path,
+        out=tmp_path / "out",
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sla_bench", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+    def newest():
+        return max((p.name for p in tmp_path.glob("out/fewshot/runs/*/checkpoints/0/step-*.pt")), default="")
+
+    while not newest():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    before = newest()
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert err.splitlines()[-1] == ("sla-bench: terminated; finished runs are kept, the same command goes on")
+    assert "Traceback" not in err
+    assert newest() > before
+
+
+@pytest.mark.slow
 def test_a_killed_worker_is_reported_and_its_run_is_started_again(tmp_path):
     import time
 

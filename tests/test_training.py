@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sla_bench.errors import UserError
+from sla_bench.errors import DivergedError, NotFiniteError, UserError
 from sla_bench.training import GeneratorSource, learning_rate_factor, train
 
 RECIPE = {
@@ -95,7 +95,7 @@ def test_the_schedule_stretches_over_the_steps():
 def test_a_loss_that_is_not_finite_stops_with_step_and_rate():
     with pytest.raises(
         UserError,
-        match=r"at step 2 of 4 \(learning rate 1e\+30; the last good checkpoint is that of step 1\)",
+        match=r"at step 2 of 4 \(learning rate 1e\+30; the last good validation is that of step 1\)",
     ):
         run_with_overflow()
 
@@ -192,3 +192,62 @@ def test_an_interrupted_training_ends_with_the_same_bits(optimizer, interrupt_be
     assert result.seconds > 0
     # What is finished is not trained again.
     assert noisy_training(-1, checkpoints, **changes)[2] == []
+
+
+def stopped_after(good_steps, bad_loss, learning_rate=0.1, checkpoints=None):
+    """Train on a parabola for so many steps, then on `bad_loss` of the parameter; the model and the error."""
+    model, seen = Scalar(), []
+
+    def batch_loss(done):
+        seen.append(done)
+        loss = model.x**2 / 2 if len(seen) <= good_steps else bad_loss(model.x)
+        return loss, torch.tensor(0.25)
+
+    with pytest.raises(DivergedError) as caught:
+        train(
+            model,
+            batch_loss,
+            lambda: 0.5,
+            recipe(learning_rate=learning_rate),
+            steps=4,
+            checkpoints=checkpoints,
+            batch=lambda: f"batch {len(seen)}",
+        )
+    return model, caught.value
+
+
+BAD = {
+    "loss": (lambda x: x * math.nan, "the loss is nan"),
+    # Zero with an infinite slope.
+    "gradient": (lambda x: (x - x.detach()).abs().sqrt(), "the gradient of x is not finite"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_is_not_finite_stops_the_training_before_it_reaches_the_weights(what):
+    bad_loss, words = BAD[what]
+    checkpoints = InMemory()
+    model, error = stopped_after(2, bad_loss, checkpoints=checkpoints)
+    assert str(error).startswith(f"{words} at step 3 of 4 (learning rate 0.1; the last good validation")
+    assert error.log == f"{error}\nbatch 3\n"
+    assert model.x.item() == pytest.approx(0.9**2)
+    assert checkpoints.newest["step"] == 2
+    assert torch.equal(checkpoints.newest["model"]["x"], model.x)
+
+
+def test_weights_that_overflow_are_neither_kept_nor_validated():
+    checkpoints = InMemory()
+    _, error = stopped_after(
+        1, lambda x: 1e30 * (x - x.detach()), learning_rate=1e20, checkpoints=checkpoints
+    )
+    assert str(error).startswith("x is not finite at step 2 of 4")
+    assert checkpoints.newest["step"] == 1
+    assert math.isfinite(checkpoints.newest["model"]["x"])
+
+
+def test_embeddings_that_overflow_name_the_step_too():
+    def overflow(x):
+        raise NotFiniteError("ProtoNet: query embeddings are not finite")
+
+    _, error = stopped_after(0, overflow)
+    assert "query embeddings are not finite at step 1 of 4 (learning rate 0.1; no validation" in str(error)

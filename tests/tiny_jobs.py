@@ -27,14 +27,17 @@ def tiny_command(data_root, out, *arguments, epochs=2):
     return ["run", SCENARIO, *options, *folders, *(f"--set={s}" for s in settings), *arguments]
 
 
-def tiny_jobs(data_root, out, methods=("baseline",), seeds=(0,), epochs=2, settings=(), **given):
+def tiny_jobs(
+    data_root, out, methods=("baseline",), seeds=(0,), epochs=2, settings=(), checkpoint_seconds=60.0, **given
+):
     """Jobs on made-up CIFAR-10 files, which are written below `data_root` unless they are there."""
     if not data_root.exists():
         real_formats.write_cifar10(data_root)
     base, short = tiny_options(epochs)
     form = form_of(SCENARIO)
     options = options_model(form)(**base, method=list(methods), seed=list(seeds), **given)
-    return make_jobs(span(form, options.model_dump(), [*short, *settings]), data_root, out, "auto")
+    tasks = span(form, options.model_dump(), [*short, *settings])
+    return make_jobs(tasks, data_root, out, "auto", checkpoint_seconds=checkpoint_seconds)
 
 
 def contents(out):

@@ -64,7 +64,7 @@ def write_map(
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_name(f"{folder.name}.lock")):
+        with FileLock(folder.with_name(f"{folder.name}.lock"), fallback_to_soft=False):
             if not _is_made(folder, name, origin, how):
                 _make(folder, name, source, origin, progress, how)
     except OSError as error:

@@ -79,7 +79,7 @@ class RenderedCache:
 
         with self._explained():
             self.root.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.root / f"{self.folder.name}.lock")
+            lock = FileLock(self.root / f"{self.folder.name}.lock", fallback_to_soft=False)
             lock.acquire()
         try:
             images = self._valid(part)

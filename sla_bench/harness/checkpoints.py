@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from sla_bench.harness.files import write_atomically
+from sla_bench.harness.stopping import Stop
 
 FORMAT = 1
 KEPT = 2
@@ -36,19 +37,21 @@ class FileCheckpoints:
     Args:
         folder: of the run's checkpoints; made when the first one is written.
         seconds: between two of them; 0 writes one at each step.
+        stop: once it is wanted, one is written at the next step, and the training left.
     """
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, seconds: float, stop: Stop | None = None) -> None:
         self.folder, self.seconds = folder, seconds
+        self.stop = stop or Stop()
         self._last = time.monotonic()
 
     def member(self, number: int) -> FileCheckpoints:
         """Those of the run's model of that number."""
-        return FileCheckpoints(self.folder / str(number), self.seconds)
+        return FileCheckpoints(self.folder / str(number), self.seconds, self.stop)
 
     def due(self) -> bool:
-        """Enough time has passed since the last one, or since the start."""
-        return time.monotonic() - self._last >= self.seconds
+        """Enough time has passed since the last one, or since the start; or the run is asked to stop."""
+        return self.stop.wanted or time.monotonic() - self._last >= self.seconds
 
     def save(self, step: int, content: dict[str, Any]) -> None:
         """Write a checkpoint and remove all but the newest two.
@@ -59,6 +62,7 @@ class FileCheckpoints:
 
         Raises:
             UserError: no permission, or the disk is full; earlier checkpoints stay.
+            StoppedError: it is written, and the run was asked to stop.
         """
         buffer = io.BytesIO()
         torch.save({"format": FORMAT, **content}, buffer)
@@ -73,6 +77,7 @@ class FileCheckpoints:
         for old in self._files()[KEPT:]:
             old.unlink(missing_ok=True)
         self._last = time.monotonic()
+        self.stop.check()
 
     def load(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole; None where there is none."""

@@ -61,13 +61,23 @@ def _beside(paths: Sequence[Path]) -> Iterator[list[BinaryIO]]:
         permissions = 0o666 & ~_umask()
         for temporary, path in zip(temporaries, paths, strict=True):
             temporary.chmod(permissions)
-            temporary.replace(path)
+            _move(temporary, path)
     except BaseException as error:
         for temporary in temporaries:
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise as_user_error(error, paths[0] if len(paths) == 1 else folder) from error
         raise
+
+
+def _move(temporary: Path, path: Path) -> None:
+    """Give a file its name; a network file system that asks twice may say the second time that it is gone."""
+    identity = temporary.stat().st_ino
+    try:
+        temporary.replace(path)
+    except FileNotFoundError:
+        if not path.exists() or path.stat().st_ino != identity:
+            raise
 
 
 def _flush(files: Sequence[BinaryIO]) -> None:
@@ -107,8 +117,9 @@ def _umask() -> int:
 
 def as_user_error(error: OSError, path: Path) -> UserError:
     """Say in a line why `path` could not be written."""
-    if error.errno == errno.ENOSPC:
-        return UserError(f"the disk is full: could not write {path}; finished runs are kept")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = "the disk is full" if error.errno == errno.ENOSPC else "the disk quota is used up"
+        return UserError(f"{what}: could not write {path}; finished runs are kept")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return UserError(f"no permission to write {path}; choose another folder with --out or --data-root")
     return UserError(f"could not write {path}: {error.strerror or error}")

@@ -16,6 +16,7 @@ from sla_bench.grid import Task
 from sla_bench.harness.files import remove_temporaries
 from sla_bench.harness.locks import claim
 from sla_bench.harness.memory import give_back_memory
+from sla_bench.harness.stopping import Stop
 from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
 
@@ -126,26 +127,28 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
     return jobs
 
 
-def perform(job: Job, progress: Progress, scenario: Any = None) -> None:
+def perform(job: Job, progress: Progress, scenario: Any = None, stop: Stop | None = None) -> None:
     """Train unless recorded, from the last checkpoint on, then add the missing evaluations.
 
     Args:
         job: what to do.
         progress: told each step.
         scenario: has `run` and `evaluate`; by default the job's own.
+        stop: can be asked for meanwhile.
 
     Raises:
         RunClaimedError: another process works on this run.
+        StoppedError: it was asked to stop; a training has left a checkpoint.
         UserError: anything that the user can mend.
     """
     with claim(job.store.lock_file(job.run_id)):
         # What another process has done since the job was made is not done again.
         if not job.is_recorded():
             remove_temporaries(job.store.run_folder(job.run_id))
-            _perform(job, progress, scenario or SCENARIOS.load(job.run.scenario))
+            _perform(job, progress, scenario or SCENARIOS.load(job.run.scenario), stop or Stop())
 
 
-def _perform(job: Job, progress: Progress, scenario: Any) -> None:
+def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
     import torch
 
     from sla_bench.harness.checkpoints import FileCheckpoints
@@ -154,7 +157,7 @@ def _perform(job: Job, progress: Progress, scenario: Any) -> None:
     torch.set_num_threads(job.run.threads)
     device = pick_device(job.device)
     store = job.store
-    checkpoints = FileCheckpoints(store.checkpoint_folder(job.run_id), job.checkpoint_seconds)
+    checkpoints = FileCheckpoints(store.checkpoint_folder(job.run_id), job.checkpoint_seconds, stop)
     environment = _environment(job, device)
     training = None
     if store.has_run(job.run_id):
@@ -172,11 +175,16 @@ def _perform(job: Job, progress: Progress, scenario: Any) -> None:
         training = scenario.run(job.run, job.data_root, device, progress, checkpoints)
         state = training.state
         give_back_memory()
+
+    def progress_of_test(phase: str, done: int, total: int, note: str = "") -> None:
+        stop.check()
+        progress(phase, done, total, note)
+
     # The record of a run without weights comes last: nothing could be evaluated after it.
     if training is not None and job.keep_models:
         _record(job, training, weights_bytes(state), environment)
     for eval_id, evaluation in job.open_evaluations().items():
-        result = scenario.evaluate(job.run, evaluation, state, job.data_root, device, progress)
+        result = scenario.evaluate(job.run, evaluation, state, job.data_root, device, progress_of_test)
         store.write_evaluation(job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash)
     if training is not None and not job.keep_models:
         _record(job, training, None, environment)
@@ -217,4 +225,13 @@ def pick_device(name: str) -> torch.device:
         raise UserError(f"--device {name!r}: write auto, cpu, cuda or cuda:0") from None
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {name}: no GPU is available here; use --device cpu")
+    if device.type == "cuda":
+        # Asking for no memory: whoever only checks must not take a GPU's.
+        if (device.index or 0) >= (count := torch.cuda.device_count()):
+            raise UserError(f"--device {name}: this machine has {count} GPUs, the last is cuda:{count - 1}")
+        return device
+    try:
+        torch.zeros(1, device=device).item()
+    except (AssertionError, RuntimeError):
+        raise UserError(f"--device {name}: torch can't compute on it here; use --device cpu") from None
     return device

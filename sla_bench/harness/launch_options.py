@@ -21,6 +21,9 @@ class Launch(BaseModel):
         None, ge=1, description="runs at a time; default: cores // threads, with ray what the cluster holds"
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
+    time_limit: float | None = Field(
+        None, gt=0, description="seconds for each run, after which it is stopped; the others go on"
+    )
     ray_address: str | None = Field(
         None,
         description="HOST:PORT of a Ray cluster, or auto; default: $RAY_ADDRESS, else one is started here",

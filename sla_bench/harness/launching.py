@@ -5,6 +5,7 @@ A launcher is a function `(jobs, settings: Launch) -> Iterator[News]`, named in 
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import traceback
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _CLAIMED_SECONDS = 1.0
 """Until a run that another process works on is looked at again."""
+_NO_MEMORY = "the memory ran out; fewer --workers, or a smaller batch, need less"
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -43,6 +45,7 @@ class News:
         log: the traceback of a bug; empty for what the user can mend.
         exit_code: 0, 1 (a bug) or 2 (the user can mend it).
         diverged: it failed because its loss was not finite.
+        out_of_memory: it failed because memory ran out, in this process.
     """
 
     job: Job
@@ -54,6 +57,7 @@ class News:
     log: str = ""
     exit_code: int = 0
     diverged: bool = False
+    out_of_memory: bool = False
 
 
 def attempt(
@@ -88,26 +92,48 @@ def attempt(
         return News(job, "elsewhere")
     except UserError as error:
         diverged = isinstance(error, DivergedError)
-        return News(job, "failed", note=str(error), exit_code=2, diverged=diverged)
+        log = error.log if isinstance(error, DivergedError) else ""
+        return News(job, "failed", note=str(error), log=log, exit_code=2, diverged=diverged)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
-        note = f"{type(error).__name__}: {error}"
-        return News(job, "failed", note=note, log=traceback.format_exc(), exit_code=1)
+        log = traceback.format_exc()
+        if _memory_ran_out(error):
+            return News(job, "failed", note=_NO_MEMORY, log=log, exit_code=1, out_of_memory=True)
+        return News(job, "failed", note=f"{type(error).__name__}: {error}", log=log, exit_code=1)
     return News(job, "done")
 
 
-def crashed(job: Job, tries: int, retries: int, how: str) -> News:
-    """Say that a job's process died: it is tried again, or given up.
+def _memory_ran_out(error: Exception) -> bool:
+    """Python, NumPy and the system have types for it; torch says so for a GPU by type, else in words."""
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+    )
+
+
+def crashed(job: Job, tries: int, retries: int, how: str, log: str = "") -> News:
+    """Say that a job's process died, or has no memory left: it is tried again, or given up.
 
     Args:
         job: which one.
         tries: how often it was started, 1 or more.
         retries: how often it may be started again.
         how: in a few words.
+        log: its last words.
     """
     if tries <= retries:
         return News(job, "retrying", note=how)
     times = f", {tries} times" if tries > 1 else ""
-    return News(job, "failed", note=how + times, exit_code=1)
+    return News(job, "failed", note=how + times, log=log, exit_code=1)
+
+
+def over_limit(job: Job, seconds: float) -> News:
+    """Say that a job was stopped after so many seconds."""
+    kept = any(job.store.checkpoint_folder(job.run_id).rglob("step-*.pt"))
+    after = "the same command goes on from its checkpoint" if kept else "it has left no checkpoint"
+    note = f"stopped, over its limit of {seconds:g} s (--time-limit); {after}"
+    return News(job, "failed", note=note, exit_code=2)
 
 
 def runs_at_a_time(jobs: Sequence[Job], settings: Launch) -> int:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from sla_bench.errors import UserError
 from sla_bench.harness.files import as_user_error
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+_FOREVER = -1.0
 
 
 class RunClaimedError(Exception):
@@ -26,17 +31,45 @@ def claim(path: Path) -> Iterator[None]:
 
     Raises:
         RunClaimedError: another process holds it.
-        UserError: no permission, or the disk is full.
+        UserError: no permission, the disk is full, or the file system has no locks.
     """
-    lock = FileLock(path, timeout=0)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        lock = _acquired(path, timeout=0)
     except Timeout:
         raise RunClaimedError from None
-    except OSError as error:
-        raise as_user_error(error, path) from error
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def wait_for(path: Path) -> Iterator[None]:
+    """As `claim`, but wait until no other process holds the lock file.
+
+    Raises:
+        UserError: no permission, the disk is full, or the file system has no locks.
+    """
+    lock = _acquired(path, _FOREVER)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquired(path: Path, timeout: float) -> FileLock:
+    # Instead of a lock of the system, one that a machine leaves when it dies would be held for ever.
+    lock = FileLock(path, timeout=timeout, fallback_to_soft=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        if isinstance(error, Timeout):
+            raise
+        if error.errno in _NO_LOCKS:
+            raise UserError(
+                f"the file system of {path.parent} has no locks (flock: {error.strerror}), which keep two "
+                "commands off the same run; choose another folder with --out"
+            ) from error
+        raise as_user_error(error, path) from error
+    return lock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -13,13 +14,14 @@ from typing import Any
 from sla_bench.errors import UserError
 from sla_bench.harness.jobs import Job
 from sla_bench.harness.launch_options import Launch
-from sla_bench.harness.launching import News, crashed
+from sla_bench.harness.launching import News, crashed, over_limit
 from sla_bench.harness.ray_worker import Desk, Outcome, Ticket, work
 from sla_bench.harness.record_transfer import pack, unpack
+from sla_bench.harness.stopping import GRACE_SECONDS
 
 _POLL_SECONDS = 0.5
 _RETRIES = 3
-_CANCEL_SECONDS = 3
+_CANCEL_SECONDS = 10
 
 
 class Dispatcher:
@@ -28,7 +30,7 @@ class Dispatcher:
     Args:
         ray: the module, connected to a cluster.
         jobs: what to do, with absolute paths.
-        settings: device, GPUs, runs at a time.
+        settings: device, GPUs, runs at a time, time limit.
         token: a file in the results folder.
     """
 
@@ -39,7 +41,8 @@ class Dispatcher:
         self._limit = settings.workers or len(jobs)
         self._settings, self._token = settings, token
         self._handed: dict[Any, Job] = {}
-        self._begun: set[str] = set()
+        self._begun: dict[str, float] = {}
+        self._asked: set[str] = set()
         self._tries: Counter[str] = Counter()
         # Ray's own retries are silent and, where memory runs out, endless.
         self._task = ray.remote(max_retries=0, num_gpus=settings.gpus)(work)
@@ -65,6 +68,7 @@ class Dispatcher:
             yield from self._heard()
             for ref in ended:
                 yield from self._ended(ref)
+            self._stop_overdue()
 
     def cancel(self) -> None:
         """Interrupt what still runs; what does not end in time is killed with the connection."""
@@ -103,9 +107,22 @@ class Dispatcher:
                 if news.kind != "started":
                     yield replace(news, job=job)
 
+    def _stop_overdue(self) -> None:
+        """Ask tasks that are over the limit to stop; kill those that have not done so in time."""
+        limit, now = self._settings.time_limit, time.monotonic()
+        for ref, job in self._handed.items():
+            if limit is None or job.run_id not in self._begun:
+                continue
+            seconds = now - self._begun[job.run_id]
+            if seconds >= limit + GRACE_SECONDS:
+                self._ray.cancel(ref, force=True)
+            elif seconds >= limit and job.run_id not in self._asked:
+                self._asked.add(job.run_id)
+                self._ray.cancel(ref)
+
     def _begin(self, job: Job) -> Iterator[News]:
         if job.run_id not in self._begun:
-            self._begun.add(job.run_id)
+            self._begun[job.run_id] = time.monotonic()
             yield News(job, "started")
 
     def _ended(self, ref: Any) -> Iterator[News]:
@@ -124,23 +141,29 @@ class Dispatcher:
             ) from None
         except errors.RayError as error:
             yield from self._begin(job)
-            yield self._crashed(job, error)
+            if job.run_id in self._asked:
+                yield over_limit(job, self._settings.time_limit or 0.0)
+            else:
+                yield self._crashed(job, _how_it_died(error))
             return
         if outcome.news is None:
             self._hand_out(job, with_record=True)
             return
         yield from self._begin(job)
+        if outcome.news.out_of_memory:
+            yield self._crashed(job, outcome.news.note, outcome.news.log)
+            return
         if outcome.news.kind == "elsewhere":
             # The others first; by then it may be finished.
-            self._begun.discard(job.run_id)
+            del self._begun[job.run_id]
             self._waiting.append(job)
         yield _record(job, outcome, outcome.news)
 
-    def _crashed(self, job: Job, error: Exception) -> News:
+    def _crashed(self, job: Job, how: str, log: str = "") -> News:
         self._tries[job.run_id] += 1
-        news = crashed(job, self._tries[job.run_id], _RETRIES, _how_it_died(error))
+        news = crashed(job, self._tries[job.run_id], _RETRIES, how, log)
         if news.kind == "retrying":
-            self._begun.discard(job.run_id)
+            del self._begun[job.run_id]
             self._waiting.appendleft(job)
         return news
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from sla_bench.grid import Task
 from sla_bench.harness.jobs import Job, make_jobs, perform
 from sla_bench.harness.launching import News, attempt, thread_limits
 from sla_bench.harness.record_transfer import Record, pack, unpack
+from sla_bench.harness.stopping import Stop, StoppedError, stop_on
 
 if TYPE_CHECKING:
     from sla_bench.training import Progress
@@ -84,7 +86,20 @@ def work(ticket: Ticket, desk: Any) -> Outcome:
 
 
 def work_and_tell(ticket: Ticket, tell: Callable[[News], None]) -> Outcome:
-    """As `work`, with any function that takes the news."""
+    """As `work`, with any function that takes the news.
+
+    Raises:
+        KeyboardInterrupt: Ray has cancelled the task; a training has left a checkpoint.
+    """
+    # Ray cancels a task as Ctrl-C would.
+    try:
+        with stop_on(signal.SIGINT) as stop:
+            return _work(ticket, tell, stop)
+    except StoppedError:
+        raise KeyboardInterrupt from None
+
+
+def _work(ticket: Ticket, tell: Callable[[News], None], stop: Stop) -> Outcome:
     job = ticket.job
     shared = ticket.token.exists()
     if not shared and ticket.trained and not ticket.record:
@@ -98,7 +113,7 @@ def work_and_tell(ticket: Ticket, tell: Callable[[News], None]) -> Outcome:
     def do(job: Job, progress: Progress) -> None:
         if platform.node() != ticket.host:
             _check_data(job)
-        perform(job, progress)
+        perform(job, progress, stop=stop)
 
     with thread_limits(job.run.threads):
         if shared:

@@ -190,6 +190,9 @@ class Store:
         form = form_of(self.scenario)
         records, damaged, changed, seen = [], [], {}, set()
         for folder, signature in self._finished():
+            if signature is None:
+                damaged.append(folder)
+                continue
             kept = known.get(folder.name)
             try:
                 if kept is not None and kept[0] == signature:
@@ -205,11 +208,15 @@ class Store:
         cache.update("record", changed, gone=known.keys() - seen)
         return records, damaged
 
-    def _finished(self) -> Iterator[tuple[Path, str]]:
-        """Folders of finished trainings with their signatures."""
+    def _finished(self) -> Iterator[tuple[Path, str | None]]:
+        """Folders of finished trainings with their signatures; None where the file system fails."""
         runs = self.folder / "runs"
         for name in _names(str(runs)):
-            if signature := _signature(f"{runs}/{name}"):
+            try:
+                signature = _signature(f"{runs}/{name}")
+            except OSError:
+                signature = None
+            if signature != _UNFINISHED:
                 yield runs / name, signature
 
     def _record(self, folder: Path, content: dict[str, Any], form: Form, signature: str) -> RunRecord:
@@ -246,10 +253,14 @@ _UNREADABLE = (KeyError, TypeError, AttributeError, RecursionError, csv.Error, *
 
 
 def _signature(folder: str) -> str:
-    """Changes when a file of the record or of an evaluation does, by its size and time; empty: unfinished."""
+    """Changes when a file of the record or of an evaluation does, by its size and time; empty: unfinished.
+
+    Raises:
+        OSError: the file system fails, as a network's does for a file that another machine has replaced.
+    """
     stamps = _stamps(folder, ("done.json", "config.json", "history.csv"))
     if stamps.startswith(_MISSING):
-        return ""
+        return _UNFINISHED
     evaluations = f"{folder}/evaluations"
     further = [
         f"{name} {_stamps(f'{evaluations}/{name}', ('metrics.json', 'config.json', 'samples.npz'))}"
@@ -259,6 +270,7 @@ def _signature(folder: str) -> str:
 
 
 _MISSING = "-"
+_UNFINISHED = ""
 
 
 def _stamps(folder: str, names: Iterable[str]) -> str:
@@ -266,7 +278,8 @@ def _stamps(folder: str, names: Iterable[str]) -> str:
     for name in names:
         try:
             stat = os.stat(f"{folder}/{name}")  # noqa: PTH116
-            found.append(f"{stat.st_size}:{stat.st_mtime_ns}")
+            # A clock that was set back can give a file the time of the one before it, but not its number.
+            found.append(f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}")
         except (FileNotFoundError, NotADirectoryError):
             found.append(_MISSING)
     return " ".join(found)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock
 
 from sla_bench.harness.files import write_text
+from sla_bench.harness.locks import wait_for
 
 COLUMNS = ("group", "training", "factor", "learning_rate", "validation_accuracy", "run_id", "chosen")
 
@@ -54,8 +54,7 @@ class TuningFile:
             UserError: no permission, or the disk is full.
         """
         added = pd.DataFrame(rows, columns=list(COLUMNS))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_name(".tuning.lock")):
+        with wait_for(self.path.with_name(".tuning.lock")):
             known = self.read()
             kept = known[~known["group"].isin(set(added["group"]))]
             table = pd.concat([kept, added], ignore_index=True) if len(kept) else added

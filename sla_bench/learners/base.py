@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sla_bench.checks import positive
-from sla_bench.errors import UserError
+from sla_bench.errors import NotFiniteError, UserError
 
 
 class FewShotHead(nn.Module, ABC):
@@ -46,7 +46,8 @@ class FewShotHead(nn.Module, ABC):
             Logits (E, Q, ways), float32, or float64 if an input is float64.
 
         Raises:
-            UserError: shapes or labels do not fit, or an embedding is NaN or infinite.
+            UserError: shapes or labels do not fit.
+            NotFiniteError: an embedding is NaN or infinite.
         """
         check_shapes(support, support_labels, query, ways)
         dtype = torch.promote_types(torch.promote_types(support.dtype, query.dtype), torch.float32)
@@ -60,12 +61,12 @@ class FewShotHead(nn.Module, ABC):
             raise self._not_finite(support, query)
         return logits
 
-    def _not_finite(self, support: Tensor, query: Tensor) -> UserError:
+    def _not_finite(self, support: Tensor, query: Tensor) -> NotFiniteError:
         """Name the input that made the logits NaN or infinite."""
         for name, points in (("support", support), ("query", query)):
             if not bool(torch.isfinite(points).all()):
-                return UserError(f"{type(self).__name__}: {name} embeddings are not finite (NaN or infinity)")
-        return UserError(
+                return NotFiniteError(f"{type(self).__name__}: {name} embeddings are not finite")
+        return NotFiniteError(
             f"{type(self).__name__}: logits are not finite though all embeddings are; the embeddings reach "
             f"{float(torch.maximum(support.abs().max(), query.abs().max())):.1e} and the scale is "
             f"{float(self.scale):.1e}: normalise the embeddings or lower the learning rate"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sla_bench.errors import UserError
+from sla_bench.errors import NotFiniteError, UserError
 from sla_bench.learners.active_set import Factors, active_set, guess_active, keep_one_free
 from sla_bench.learners.block_system import TINY, factorise, solve_refined
 from sla_bench.learners.interior_point import interior_point
@@ -68,14 +68,19 @@ def solve_crammer_singer(
         regularization: added to the kernel's diagonal, above 0.
 
     Raises:
-        SolverError: the kernel has NaN or infinity, or a problem could not be solved to 1e-9.
+        NotFiniteError: the kernel has NaN or infinity.
+        SolverError: a problem could not be solved to 1e-9.
     """
     if not bool(torch.isfinite(kernel.detach()).all()):
-        raise SolverError(
+        raise NotFiniteError(
             "SVM: the kernel is not finite; support embeddings contain NaN or infinity, or overflow"
         )
     kernel, targets = kernel.double(), one_hot.double().transpose(1, 2).contiguous()
     ways, size = targets.shape[1:]
+    if ways == 1:
+        # The sums leave nothing but 0, and a relative residual of nothing is not defined.
+        none = torch.zeros(len(kernel), dtype=torch.float64, device=kernel.device)
+        return Solution(0.0 * targets.transpose(1, 2), none, none.bool())
     chunk = max(1, CHUNK // (ways * size * size))
     parts = [
         _Dual.apply(k, t, C, regularization)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from sla_bench.checks import positive
-from sla_bench.errors import UserError
+from sla_bench.errors import NotFiniteError, UserError
 from sla_bench.learners.base import FewShotHead
 from sla_bench.learners.linear_dual import dual_weights
 
@@ -28,11 +28,16 @@ class RidgeHead(FewShotHead):
     Args:
         regularization: lambda, added to the diagonal; above 0. It is not rescaled with the number of ways.
         scale: see `FewShotHead`.
+
+    Attributes:
+        last_residual: largest relative residual of the latest call, None before the first; not part of the
+            state.
     """
 
     def __init__(self, *, regularization: float = 50.0, scale: float = 1.0) -> None:
         super().__init__(scale=scale)
         self.regularization = positive("RidgeHead", "regularization", regularization)
+        self.last_residual: float | None = None
 
     def scores(self, support: Tensor, one_hot: Tensor, query: Tensor) -> Tensor:
         """See `FewShotHead.scores`."""
@@ -47,7 +52,8 @@ class RidgeHead(FewShotHead):
 
     def _solve(self, gram: Tensor, right: Tensor) -> Tensor:
         identity = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-        solution: Tensor = _SymmetricSolve.apply(gram + self.regularization * identity, right)
+        solved: tuple[Tensor, float] = _SymmetricSolve.apply(gram + self.regularization * identity, right)
+        solution, self.last_residual = solved
         return solution
 
 
@@ -55,29 +61,30 @@ class _SymmetricSolve(torch.autograd.Function):
     """Solve `matrix x = right` for symmetric positive definite matrices; the backward reuses the factor."""
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, right: Tensor) -> Tensor:
+    def forward(ctx: Any, matrix: Tensor, right: Tensor) -> tuple[Tensor, float]:
         lower, failed = torch.linalg.cholesky_ex(matrix)
         solution = torch.cholesky_solve(right, lower)
-        _check_solved(matrix, right, solution, failed)
+        residual = _check_solved(matrix, right, solution, failed)
         ctx.save_for_backward(lower, solution)
-        return solution
+        return solution, residual
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor, *unused: Any) -> tuple[Tensor, Tensor]:
+        del unused
         lower, solution = ctx.saved_tensors
         grad_right = torch.cholesky_solve(grad, lower)
         return -grad_right @ solution.transpose(1, 2), grad_right
 
 
-def _check_solved(matrix: Tensor, right: Tensor, solution: Tensor, failed: Tensor) -> None:
-    """Refuse a solution that does not satisfy its system.
+def _check_solved(matrix: Tensor, right: Tensor, solution: Tensor, failed: Tensor) -> float:
+    """Refuse a solution that does not satisfy its system; return the largest residual.
 
     The residual is relative to the right-hand side, per episode. The normwise backward error would not do:
     it is small whenever Cholesky ends, also where all digits of the solution are lost.
     """
     if not bool(torch.isfinite(matrix).all()):
-        raise UserError(
+        raise NotFiniteError(
             "RidgeHead: the kernel is not finite; support embeddings contain NaN or infinity, or overflow"
         )
     error = (matrix @ solution - right).abs().amax((1, 2)) / right.abs().amax((1, 2)).clamp_min(1e-300)
@@ -90,3 +97,4 @@ def _check_solved(matrix: Tensor, right: Tensor, solution: Tensor, failed: Tenso
             f"{float(error[episode]):.1e}, allowed {TOLERANCE:.0e}, largest diagonal element {largest:.1e}): "
             "raise regularization or make the embeddings smaller"
         )
+    return float(error.max())

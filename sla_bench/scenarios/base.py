@@ -101,6 +101,16 @@ def train_members(
     return Training(state, history, summary)
 
 
+def batch_in_words(seed: int, images: Tensor) -> str:
+    """Say which images a batch had, for whoever wants to look at them.
+
+    Args:
+        seed: of the model that was trained on it.
+        images: int64, positions in the training split, any shape.
+    """
+    return f"seed {seed}, images of the training split: {', '.join(map(str, images.flatten().tolist()))}"
+
+
 def member_states(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     """The state dict of each member, from `Training.state`."""
     members: dict[int, dict[str, Tensor]] = {}

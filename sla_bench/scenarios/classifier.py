@@ -20,7 +20,7 @@ from sla_bench.embedding import embed
 from sla_bench.mixing.base import Mix, unmixed
 from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
-from sla_bench.scenarios.base import Member, member_states
+from sla_bench.scenarios.base import Member, batch_in_words, member_states
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import Checkpoints, GeneratorSource, Progress, autocast, silent, train
 from sla_bench.weights import put_weights
@@ -115,7 +115,7 @@ def train_classifier(
         checkpoints: where the training goes on from and what it leaves.
 
     Raises:
-        UserError: the loss is not finite.
+        DivergedError: loss, gradient, weights or scores are not finite.
     """
     objective, device = model.objective, batches.device
     sampler = ClassSampler(
@@ -123,11 +123,14 @@ def train_classifier(
     )
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
     positions, labels = torch.from_numpy(data.index), torch.from_numpy(data.labels)
+    latest = positions[:0]
 
     def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
+        nonlocal latest
         objective.reweight(float(done))
         chosen = sampler.next()
-        index = positions[chosen].repeat_interleave(objective.copies)
+        latest = positions[chosen]
+        index = latest.repeat_interleave(objective.copies)
         images, own = batches.augmented(index, generator), labels[chosen].to(device)
         mixed = unmixed(images, own) if mix is None else mix(images, own, generator)
         images = mixed.images
@@ -154,6 +157,7 @@ def train_classifier(
             "augmentation": GeneratorSource(generator),
             "dropout": GeneratorSource(model.backbone.generator),
         },
+        batch=lambda: batch_in_words(seed, latest),
     )
     images = steps * objective.step_factor * config.batch_size * objective.images_per_image
     return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)

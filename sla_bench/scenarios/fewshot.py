@@ -31,6 +31,7 @@ from sla_bench.scenarios.base import (
     Member,
     RunCheckpoints,
     Training,
+    batch_in_words,
     first_images,
     member_states,
     train_members,
@@ -275,6 +276,7 @@ def _train_member(
     )
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
     device = batches.device
+    latest = torch.empty(0, dtype=torch.int64)
 
     def features_of(index: Tensor, view_of_way: Tensor) -> Tensor:
         shape = index.shape
@@ -291,8 +293,10 @@ def _train_member(
         return objective.loss(features, model.episode_head, config.label_smoothing, model.view_classifier)
 
     def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
+        nonlocal latest
         del done
         episodes = sampler.sample(config.batch_episodes).flatten(generator)
+        latest = torch.cat([episodes.support.flatten(), episodes.query.flatten()])
         features = EpisodeFeatures(
             features_of(episodes.support, episodes.support_views),
             episodes.support_labels.to(device),
@@ -321,6 +325,7 @@ def _train_member(
             "augmentation": GeneratorSource(generator),
             "dropout": GeneratorSource(model.backbone.generator),
         },
+        batch=lambda: batch_in_words(seed, latest),
     )
 
 

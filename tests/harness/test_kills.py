@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pandas as pd
 import psutil
@@ -36,6 +37,8 @@ def finish(data_root, out):
 def kill_after(data_root, out, seconds, rng):
     """Start the grid and, after so many seconds, kill the command alone, a worker alone, or all of them.
 
+    Or all of them are told to end and, a moment later, killed, as a batch scheduler does.
+
     Returns:
         Whether it was still running.
     """
@@ -47,9 +50,14 @@ def kill_after(data_root, out, seconds, rng):
     )
     time.sleep(seconds)
     running = process.poll() is None
-    victims = rng.choice(["command", "worker", "all"])
-    if victims == "all" and running:
-        os.killpg(process.pid, signal.SIGKILL)
+    victims = rng.choice(["command", "worker", "all", "scheduler"])
+    if victims == "scheduler" and running:
+        os.killpg(process.pid, signal.SIGTERM)
+        time.sleep(rng.uniform(0.0, 2.0))
+    if victims in ("all", "scheduler") and running:
+        # The command may have ended by then, and with it the group.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     elif running:
         family = [psutil.Process(process.pid)]
         workers = [c for c in family[0].children() if "multiprocessing.spawn" in " ".join(c.cmdline())]

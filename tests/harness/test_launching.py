@@ -3,6 +3,8 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
+from tiny_jobs import tiny_jobs
 
 from sla_bench.errors import UserError
 from sla_bench.harness import launching
@@ -68,3 +70,17 @@ def test_threads_are_limited_inside_and_as_before_after(monkeypatch):
         assert (os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"]) == ("2", "2")
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:3", "xpu"])
+def test_a_device_that_is_not_there_is_one_line_before_anything_is_started(device, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    jobs = tiny_jobs(tmp_path / "data", tmp_path / "out")
+    with pytest.raises(UserError, match=f"--device {device}: .*use --device cpu"):
+        next(LAUNCHERS.load("local")(jobs, Launch(device=device)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_limit_of_no_time_is_refused():
+    with pytest.raises(ValidationError, match="time_limit"):
+        Launch(time_limit=0)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -196,6 +197,29 @@ def test_whoever_ends_the_command_ends_the_cluster_that_it_started(how, code, tm
         assert "Traceback" not in err
         assert not survivors(folder)
     assert not list(out.glob(".shared-*")) or how == signal.SIGKILL
+
+
+def test_tasks_over_the_limit_are_stopped_or_killed_and_the_others_finish(tmp_path):
+    (short,) = tiny_jobs(tmp_path / "data", tmp_path / "out", seeds=(2,))
+    endless = {"epochs": 100_000, "checkpoint_seconds": 1e9}
+    slow, hangs = tiny_jobs(tmp_path / "data", tmp_path / "out", seeds=(0, 1), **endless)
+    # As on a network file system that does not answer: the task waits for ever for this checkpoint.
+    pipe = hangs.store.checkpoint_folder(hangs.run_id) / "0" / "step-000000001.pt"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    with cluster(cpus=1) as started:
+        settings = {"launcher": "ray", "ray_address": started.address}
+        before = time.monotonic()
+        assert list(launch([replace(short, out=tmp_path / "before")], **settings))[-1].kind == "done"
+        limit = time.monotonic() - before + 2
+        happened = list(launch([slow, hangs, short], time_limit=limit, **settings))
+    last = {n.job.run_id: n for n in happened if n.kind in ("done", "failed")}
+    assert [last[job.run_id].kind for job in (slow, hangs, short)] == ["failed", "failed", "done"]
+    for job in (slow, hangs):
+        assert last[job.run_id].note.startswith(f"stopped, over its limit of {limit:g} s (--time-limit); ")
+        assert last[job.run_id].exit_code == 2
+    # The task was asked and has left it, or it would have been killed.
+    assert list(slow.store.checkpoint_folder(slow.run_id).glob("0/step-*.pt"))
 
 
 def test_a_run_that_no_node_could_take_is_refused(tmp_path):

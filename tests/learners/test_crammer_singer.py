@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
+from sla_bench.errors import NotFiniteError
 from sla_bench.learners import active_set as active_set_module
 from sla_bench.learners import crammer_singer
 from sla_bench.learners.crammer_singer import SolverError, recover, solve_crammer_singer
@@ -194,7 +195,7 @@ def test_an_unsolved_problem_is_never_returned(make_episodes, monkeypatch):
 def test_a_kernel_with_nan_is_refused(make_episodes):
     support, labels, _ = make_episodes()
     support[1, 0, 0] = torch.nan
-    with pytest.raises(SolverError, match="not finite"):
+    with pytest.raises(NotFiniteError, match="not finite"):
         solve_crammer_singer(support @ support.mT, one_hot(labels, 5))
 
 
