@@ -15,6 +15,7 @@ from sla_bench.errors import UserError
 MADE_BY = "sla-bench"
 FORMAT = "1"
 """Rises when tensors get other names or meanings. Files without a note are of the first format."""
+_NOTE = "format"
 _NAME = re.compile(r"members\.\d{1,4}\..+")
 
 
@@ -25,7 +26,8 @@ def weights_bytes(state: Mapping[str, Tensor]) -> bytes:
         state: as `Training.state`.
     """
     tensors = {name: value.contiguous() for name, value in state.items()}
-    return save(tensors, {"made_by": MADE_BY, "format": FORMAT})
+    # One note: safetensors writes several in random order, and the same weights are to be the same bytes.
+    return save(tensors, {_NOTE: f"{MADE_BY} {FORMAT}"})
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -56,10 +58,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def _check_maker(path: Path, notes: Mapping[str, str]) -> None:
     if not notes:
         return
-    if notes.get("made_by") != MADE_BY:
+    maker, _, form = notes.get(_NOTE, "").partition(" ")
+    if maker != MADE_BY:
         raise UserError(f"{path} was made by another program than {MADE_BY} (its notes: {str(notes)[:80]})")
-    if notes.get("format") != FORMAT:
-        raise UserError(f"{path} is of format {notes.get('format')!r:.20}, this version reads {FORMAT}")
+    if form != FORMAT:
+        raise UserError(f"{path} is of format {form!r:.20}, this version reads {FORMAT}")
 
 
 def put_weights(model: nn.Module, state: Mapping[str, Tensor]) -> None:
