@@ -153,7 +153,7 @@ def test_best_test_keeps_the_best_checkpoint_on_the_test_images(data_root):
 
 
 def test_a_loss_that_is_not_finite_names_step_rate_and_checkpoint(data_root):
-    with pytest.raises(UserError, match=r"at step \d+ of \d+ \(learning rate .*checkpoint") as error:
+    with pytest.raises(UserError, match=r"at step \d+ of \d+ \(learning rate .*validation") as error:
         trained(data_root, (*SHORT, "learning_rate=1e30"), method=["baseline"])
     assert "\n" not in str(error.value)
 

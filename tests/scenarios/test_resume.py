@@ -58,7 +58,7 @@ DATA = {
 CASES = {
     "dropblock": ("fewshot", FEWSHOT, {**SMALL, "backbone": ["resnet12"], "method": ["baseline"]}),
     "ensemble": ("fewshot", FEWSHOT, {**SMALL, "method": ["ens-M"], "transform": ["rotation2"]}),
-    "classes": ("fewshot", FEWSHOT, {**SMALL, "learner": ["simpleshot"], "method": ["sla"]}),
+    "classes": ("fewshot", FEWSHOT, {**SMALL, "val_shots": 1, "learner": ["simpleshot"], "method": ["sla"]}),
     "pool of views": ("fewshot", FEWSHOT, {**SMALL, "method": ["rotpool-NMway"], "transform": ["rotation2"]}),
     "uniform": ("imbalanced", IMBALANCED, {"loss": ["ldam-drw"], "method": ["sla+sd"]}),
     "by class": ("imbalanced", IMBALANCED, {"sampler": "sqrt", "method": ["baseline-repM"]}),
