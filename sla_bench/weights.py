@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,17 +16,27 @@ from sla_bench.errors import UserError
 MADE_BY = "sla-bench"
 FORMAT = "1"
 """Rises when tensors get other names or meanings. Files without a note are of the first format."""
+_LENGTH_BYTES = 8
 _NAME = re.compile(r"members\.\d{1,4}\..+")
 
 
 def weights_bytes(state: Mapping[str, Tensor]) -> bytes:
-    """The content of a file of weights.
+    """The content of a file of weights; the same bytes for the same weights.
 
     Args:
         state: as `Training.state`.
     """
     tensors = {name: value.contiguous() for name, value in state.items()}
-    return save(tensors, {"made_by": MADE_BY, "format": FORMAT})
+    return _in_order(save(tensors, {"made_by": MADE_BY, "format": FORMAT}))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file with its notes in the order of their names; safetensors writes them in any order."""
+    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    head = json.loads(content[_LENGTH_BYTES:end])
+    head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+    ordered = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:_LENGTH_BYTES] + ordered.ljust(end - _LENGTH_BYTES) + content[end:]
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

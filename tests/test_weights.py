@@ -34,6 +34,11 @@ def test_what_is_written_is_read(tmp_path):
     assert found["members.1.n"].item() == 3
 
 
+def test_the_same_weights_are_the_same_bytes():
+    state = {"members.0.b": torch.arange(3.0), "members.0.a": torch.ones(2, 2)}
+    assert len({weights_bytes(state) for _ in range(20)}) == 1
+
+
 def test_files_of_before_there_were_notes_are_read(tmp_path):
     save_file(STATE, tmp_path / "model.safetensors")
     assert set(read_weights(tmp_path / "model.safetensors")) == set(STATE)
