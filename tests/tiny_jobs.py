@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import numpy as np
 import pandas as pd
@@ -97,3 +98,11 @@ def is_at_work(process):
         return not tracker and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
+
+
+def workers():
+    """The worker processes of this one, when each has become a program of its own."""
+    itself = psutil.Process()
+    while any(child.cmdline() == itself.cmdline() for child in itself.children()):
+        time.sleep(0.01)
+    return [child for child in itself.children() if "spawn_main" in " ".join(child.cmdline())]

@@ -130,10 +130,6 @@ class Dispatcher:
         errors = self._ray.exceptions
         try:
             outcome: Outcome = self._ray.get(ref)
-        except errors.RayTaskError as error:
-            yield from self._begin(job)
-            yield _broken(job, error)
-            return
         except errors.LocalRayletDiedError:
             raise UserError(
                 "the Ray node of this machine died, and with it the way to the cluster; finished runs are "
@@ -143,6 +139,8 @@ class Dispatcher:
             yield from self._begin(job)
             if job.run_id in self._asked:
                 yield over_limit(job, self._settings.time_limit or 0.0)
+            elif isinstance(error, errors.RayTaskError):
+                yield _broken(job, error)
             else:
                 yield self._crashed(job, _how_it_died(error))
             return

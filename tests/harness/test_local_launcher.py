@@ -1,16 +1,11 @@
 from contextlib import closing
 from dataclasses import replace
 
-import psutil
 import pytest
-from tiny_jobs import contents, tiny_jobs
+from tiny_jobs import contents, tiny_jobs, workers
 
 from sla_bench.harness.launch_options import Launch
 from sla_bench.harness.local_launcher import launch
-
-
-def workers():
-    return [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
 
 
 def kinds(happened, job):

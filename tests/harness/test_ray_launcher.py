@@ -6,15 +6,18 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import replace
 
 import psutil
 import pytest
-from ray_clusters import add_node, cluster, node_that_sees_nothing_of, ray_folder, survivors
+from ray_clusters import add_node, cluster, node_that_sees_nothing_of, ray, ray_folder, survivors
 from tiny_jobs import assert_same_contents, contents, processes_with, tiny_command, tiny_jobs
 
 from sla_bench.errors import UserError
+from sla_bench.harness import ray_dispatcher
 from sla_bench.harness.launch_options import Launch
+from sla_bench.harness.launching import News
+from sla_bench.harness.ray_worker import Outcome
+from sla_bench.harness.stopping import stop_on
 from sla_bench.registry import LAUNCHERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
@@ -200,27 +203,39 @@ def test_whoever_ends_the_command_ends_the_cluster_that_it_started(how, code, tm
     assert not list(out.glob(".shared-*")) or how == signal.SIGKILL
 
 
-def test_tasks_over_the_limit_are_stopped_or_killed_and_the_others_finish(tmp_path):
-    (short,) = tiny_jobs(tmp_path / "data", tmp_path / "out", seeds=(2,))
-    endless = {"epochs": 100_000, "checkpoint_seconds": 1e9}
-    slow, hangs = tiny_jobs(tmp_path / "data", tmp_path / "out", seeds=(0, 1), **endless)
-    # As on a network file system that does not answer: the task waits for ever for this checkpoint.
-    pipe = hangs.store.checkpoint_folder(hangs.run_id) / "0" / "step-000000001.pt"
-    pipe.parent.mkdir(parents=True)
-    os.mkfifo(pipe)
+def test_tasks_over_the_limit_are_stopped_or_killed_and_the_others_finish(tmp_path, monkeypatch):
+    """With tasks that only wait: one ends when it is asked to, one hangs in the system, one is quick."""
+    jobs = tiny_jobs(tmp_path / "data", tmp_path / "out", seeds=(0, 1, 2), epochs=10)
+    os.mkfifo(tmp_path / "pipe")
+
+    def wait_instead(ticket, desk):
+        desk.put.remote(News(ticket.job, "started"))
+        with stop_on(signal.SIGINT) as stop:
+            if ticket.job.run.seed == 1:
+                (tmp_path / "pipe").read_bytes()
+            while ticket.job.run.seed == 0 and not stop.wanted:
+                time.sleep(0.05)
+        if stop.wanted:
+            (tmp_path / "stopped").touch()
+            raise KeyboardInterrupt
+        return Outcome(News(ticket.job, "done"))
+
+    monkeypatch.setattr(ray_dispatcher, "work", wait_instead)
+    monkeypatch.setattr(ray_dispatcher, "GRACE_SECONDS", 3.0)
     with cluster(cpus=1) as started:
-        settings = {"launcher": "ray", "ray_address": started.address}
-        before = time.monotonic()
-        assert list(launch([replace(short, out=tmp_path / "before")], **settings))[-1].kind == "done"
-        limit = time.monotonic() - before + 2
-        happened = list(launch([slow, hangs, short], time_limit=limit, **settings))
-    last = {n.job.run_id: n for n in happened if n.kind in ("done", "failed")}
-    assert [last[job.run_id].kind for job in (slow, hangs, short)] == ["failed", "failed", "done"]
-    for job in (slow, hangs):
-        assert last[job.run_id].note.startswith(f"stopped, over its limit of {limit:g} s (--time-limit); ")
-        assert last[job.run_id].exit_code == 2
-    # The task was asked and has left it, or it would have been killed.
-    assert list(slow.store.checkpoint_folder(slow.run_id).glob("0/step-*.pt"))
+        ray.init(address=started.address, log_to_driver=False)
+        try:
+            settings = Launch(launcher="ray", workers=1, time_limit=2.0)
+            dispatcher = ray_dispatcher.Dispatcher(ray, jobs, settings, tmp_path / "token")
+            happened = list(dispatcher.news(stopped=lambda: False))
+        finally:
+            ray.shutdown()
+    assert (tmp_path / "stopped").exists()
+    assert [kinds(happened, job) for job in jobs] == [["started", "failed"]] * 2 + [["started", "done"]]
+    for news in happened:
+        if news.kind == "failed":
+            assert news.note == "stopped, over its limit of 2 s (--time-limit); it has left no checkpoint"
+            assert news.exit_code == 2
 
 
 def test_a_run_that_no_node_could_take_is_refused(tmp_path):

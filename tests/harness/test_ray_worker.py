@@ -2,6 +2,7 @@
 
 import platform
 import shutil
+import signal
 from dataclasses import replace
 
 import pytest
@@ -85,3 +86,16 @@ def test_a_node_without_the_data_root_looks_in_its_own(recorded, tmp_path, monke
     monkeypatch.setenv("SLA_BENCH_DATA", str(recorded.data_root))
     given = replace(ticket(away, tmp_path, True), host="elsewhere")
     assert work_and_tell(given, lambda _: None).news.kind == "done"
+
+
+@pytest.mark.slow
+def test_a_task_that_is_cancelled_leaves_a_checkpoint(tmp_path):
+    (job,) = tiny_jobs(tmp_path / "data", tmp_path / "out", epochs=100_000, checkpoint_seconds=1e9)
+
+    def cancel(news):
+        if news.phase == "training":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        work_and_tell(ticket(job, tmp_path, shared=True), cancel)
+    assert list(job.store.checkpoint_folder(job.run_id).glob("0/step-*.pt"))

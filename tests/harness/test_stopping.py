@@ -2,16 +2,16 @@
 
 import os
 import signal
-import threading
 import time
 from contextlib import closing
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 
 import numpy as np
 import psutil
 import pytest
 import torch
-from tiny_jobs import assert_same_contents, contents, tiny_jobs
+from tiny_jobs import assert_same_contents, contents, tiny_jobs, workers
 
 from sla_bench.harness import local_launcher
 from sla_bench.harness.checkpoints import FileCheckpoints
@@ -24,10 +24,6 @@ from sla_bench.training import silent
 
 NEVER = 1e9
 """Seconds between checkpoints."""
-
-
-def workers():
-    return [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
 
 
 def checkpoints_of(job):
@@ -133,8 +129,14 @@ def test_a_second_interrupt_waits_for_nobody(tmp_path, monkeypatch):
     assert any(news.phase == "training" for news in all_news)
     (worker,) = workers()
     worker.suspend()
-    main = threading.main_thread().ident
-    threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT]).start()
+    join = BaseProcess.join
+
+    def interrupted(process, timeout=None):
+        if timeout is not None:
+            raise KeyboardInterrupt
+        join(process)
+
+    monkeypatch.setattr(BaseProcess, "join", interrupted)
     with pytest.raises(KeyboardInterrupt):
         all_news.close()
     assert not workers()
