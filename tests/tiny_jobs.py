@@ -102,7 +102,8 @@ def is_at_work(process):
 
 def workers():
     """The worker processes of this one, when each has become a program of its own."""
-    itself = psutil.Process()
-    while any(child.cmdline() == itself.cmdline() for child in itself.children()):
+    itself, until = psutil.Process(), time.monotonic() + 10
+    living = [child for child in itself.children() if child.status() != psutil.STATUS_ZOMBIE]
+    while any(child.cmdline() in ([], itself.cmdline()) for child in living) and time.monotonic() < until:
         time.sleep(0.01)
-    return [child for child in itself.children() if "spawn_main" in " ".join(child.cmdline())]
+    return [child for child in living if "spawn_main" in " ".join(child.cmdline())]
