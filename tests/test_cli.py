@@ -226,7 +226,7 @@ def test_interrupt_keeps_what_is_finished(tmp_path):
     out = tmp_path / "out"
     arguments = command("--dataset", f"folder:{images}:32", "--workers", "1", data_root=tmp_path, out=out)
     assert in_shell([*arguments, "--method", "baseline"]).returncode == 0
-    endless = [*arguments, "--method", "sla", "--set", "steps=1000000"]
+    endless = [*arguments, "--method", "sla", "--set", "steps=1000000", "--checkpoint-every", "1"]
     process = subprocess.Popen(
         [sys.executable, "-m", "sla_bench", *endless],
         stdout=subprocess.PIPE,
@@ -234,9 +234,11 @@ def test_interrupt_keeps_what_is_finished(tmp_path):
         text=True,
         start_new_session=True,
     )
-    time.sleep(8)
+    while not any(out.glob("fewshot/runs/*/checkpoints/0/step-*.pt")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == 130
     assert "finished runs are kept" in err
     assert "Traceback" not in err
@@ -272,6 +274,8 @@ def test_a_terminated_command_leaves_a_checkpoint_and_143(tmp_path):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     before = newest()
+    # Steps go on, and the next checkpoint is not due.
+    time.sleep(1)
     for _ in range(2):
         os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
