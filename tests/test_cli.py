@@ -255,10 +255,11 @@ def test_a_terminated_command_leaves_a_checkpoint_and_143(tmp_path):
     images = folder_of_images(tmp_path / "images", classes=16)
     arguments = command(
         *("--dataset", f"folder:{images}:32", "--workers", "1", "--method", "baseline", "--seed", "0"),
-        *("--set", "steps=1000000", "--checkpoint-every", "2"),
+        *("--checkpoint-every", "2"),
         data_root=tmp_path,
         out=tmp_path / "out",
     )
+    arguments += ["--set", "steps=1000000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "sla_bench", *arguments],
         stdout=subprocess.PIPE,
