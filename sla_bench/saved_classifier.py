@@ -14,13 +14,13 @@ from sla_bench.config import PROTOCOL_VERSION, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of
+from sla_bench.harness.weights_file import WEIGHTS, kept_weights
 from sla_bench.prediction import Classifier
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.base import ANY_TRANSFORM
 from sla_bench.scenarios.classifier import ClassifierModel, load_members
 from sla_bench.weights import read_weights
 
-WEIGHTS = "model.safetensors"
 MOST_CLASSES = 50_000
 """The head grows with them, whatever the file of weights holds; iNaturalist 2018 has 8,142."""
 
@@ -70,12 +70,7 @@ def load_models(
     folder = folder.parent if folder.name == WEIGHTS else folder
     config, summary = _read_record(folder)
     build_model = _builder(config, folder)
-    weights = folder / WEIGHTS
-    if not weights.exists():
-        raise UserError(
-            f"run {folder.name} has no {WEIGHTS}: it was recorded with --keep-models none or imported; "
-            f"delete {folder} to train it again, with --keep-models all"
-        )
+    weights = kept_weights(folder)
     dataset, state = dataset_named(config.dataset), read_weights(weights)
     try:
         names, counts = _classes(summary)

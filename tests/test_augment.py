@@ -4,10 +4,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torchvision.transforms import functional as F
 
 import sla_bench.augment as module
+from benchmarks.speed.usual_ways import by_torchvision
 from sla_bench.augment import Augmentation, ColorJitter, CropAndFlip, ImageBatches, draw_augmentation
 from sla_bench.datasets.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
@@ -23,21 +23,6 @@ def labeled_images(count=40, size=12, seed=0):
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def by_torchvision(pixels, how, i, properties):
-    """One image through torchvision's functions; crop, jitter, flip, normalise, as MetaOptNet orders them."""
-    image = F.to_tensor(Image.fromarray(pixels))
-    size = image.shape[1]
-    image = F.pad(image, [properties.crop_padding] * 4)
-    image = F.crop(image, int(how.top[i]), int(how.left[i]), size, size)
-    if how.order is not None:
-        adjust = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation)
-        for operation in how.order[i].tolist():
-            image = adjust[operation](image, float(how.factors[i, operation]))
-    if how.flip[i]:
-        image = F.hflip(image)
-    return F.normalize(image, properties.mean, properties.std)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_run_without_its_weights_can_not_be_evaluated_again(tmp_path, capsys):
     assert "1 of 1 runs are recorded already" in capsys.readouterr().out
     shutil.rmtree(folder / "evaluations")
     assert run_command_line(arguments) == 2
-    assert "its weights are gone" in capsys.readouterr().err
+    assert "has no model.safetensors" in capsys.readouterr().err
 
 
 def test_what_the_data_can_not_serve_is_said_in_one_line(tmp_path, capsys):

@@ -24,6 +24,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.speed.peer_comparison.topics import missing_peers
 from benchmarks.speed.timing import Candidate, interleaved, quartiles
 from sla_bench.learners.base import FewShotHead
 from sla_bench.learners.ridge import RidgeHead
@@ -169,9 +170,7 @@ def candidates(kind: str) -> dict[str, Head]:
     if kind == "ridge":
         return {"ours": RidgeHead(), "inverse": inverse_ridge}
     heads: dict[str, FewShotHead | Head] = {"ours": SVMHead()}
-    try:
-        import qpth.qp  # noqa: F401
-    except ImportError:
+    if "qpth" in missing_peers():
         print("svm: qpth is not installed, timed alone (pip install --no-deps qpth; pip install cvxpy)")
     else:
         heads["qpth"] = qpth_svm

@@ -112,7 +112,7 @@ def _fetch(file: RemoteFile, path: Path, schemes: tuple[str, ...]) -> None:
     from filelock import FileLock
 
     part = path.with_name(f".{path.name}.part")
-    with FileLock(part.with_suffix(".lock")):
+    with FileLock(part.with_suffix(".lock"), fallback_to_soft=False):
         with terminal_progress(f"fetching {file.name}: {file.size:,} bytes") as progress:
             for done in _received(file, part, schemes):
                 progress(done, file.size)

@@ -32,6 +32,8 @@ _FINN: dict[str, Any] = {
     },
 }
 
+_LEARN2LEARN_INNER = {"inner_steps": 5, "inner_rate": 0.1, "first_order": False, "test_inner_steps": 5}
+
 # github.com/learnables/learn2learn, examples/vision: anil_fc100.py, and anilkfo_cifarfs.py without its
 # learned update; of their 2 * shots images per class, half are queries.
 _LEARN2LEARN_ANIL: dict[str, dict[str, Any]] = {
@@ -44,12 +46,7 @@ _LEARN2LEARN_ANIL: dict[str, dict[str, Any]] = {
         "train_queries": 5,
         "validations": 10,
         "label_smoothing": 0.0,
-        "learner_options": {
-            "inner_steps": 5,
-            "inner_rate": 0.1,
-            "first_order": False,
-            "test_inner_steps": 5,
-        },
+        "learner_options": _LEARN2LEARN_INNER,
     },
     "cifar_fs": {
         **_CONSTANT_RATE,
@@ -60,12 +57,7 @@ _LEARN2LEARN_ANIL: dict[str, dict[str, Any]] = {
         "train_queries": 5,
         "validations": 20,
         "label_smoothing": 0.0,
-        "learner_options": {
-            "inner_steps": 5,
-            "inner_rate": 0.1,
-            "first_order": False,
-            "test_inner_steps": 5,
-        },
+        "learner_options": _LEARN2LEARN_INNER,
     },
 }
 

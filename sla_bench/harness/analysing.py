@@ -13,14 +13,13 @@ from sla_bench.harness.analyses import ViewsOf, read_analysis, write_analysis
 from sla_bench.harness.jobs import Fingerprints
 from sla_bench.harness.locks import RunClaimedError, claim
 from sla_bench.harness.store import EvaluationRecord, RunRecord
+from sla_bench.harness.weights_file import WEIGHTS, kept_weights
 from sla_bench.registry import SCENARIOS
 
 if TYPE_CHECKING:
     import torch
 
     from sla_bench.training import Progress
-
-WEIGHTS = "model.safetensors"
 
 
 class Analysis(NamedTuple):
@@ -53,11 +52,7 @@ def check_analysable(record: RunRecord) -> None:
             f"it has no classes to confuse; `analyse` takes runs of {able}, and `leaderboard {scenario}` "
             "shows single beside aggregated inference"
         )
-    if not has_model(record):
-        raise UserError(
-            f"run {record.run_id} has no {WEIGHTS}: it was recorded with --keep-models none or imported; "
-            f"delete {record.folder} to train it again, with --keep-models all"
-        )
+    kept_weights(record.folder)
     if not record.evaluations:
         raise UserError(f"run {record.run_id} was never tested; `evaluate {record.run_id}` does it")
 

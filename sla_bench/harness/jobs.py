@@ -18,6 +18,7 @@ from sla_bench.harness.locks import claim
 from sla_bench.harness.memory import give_back_memory
 from sla_bench.harness.stopping import Stop
 from sla_bench.harness.store import Store
+from sla_bench.harness.weights_file import kept_weights
 from sla_bench.registry import SCENARIOS
 
 if TYPE_CHECKING:
@@ -161,12 +162,7 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
     environment = _environment(job, device)
     training = None
     if store.has_run(job.run_id):
-        weights = store.run_folder(job.run_id) / "model.safetensors"
-        if not weights.exists():
-            raise UserError(
-                f"run {job.run_id} was recorded with --keep-models none or imported, its weights are gone; "
-                f"delete {weights.parent} to train it again"
-            )
+        weights = kept_weights(store.run_folder(job.run_id))
         try:
             state = read_weights(weights)
         except UserError as error:

@@ -30,6 +30,7 @@ from sla_bench.harness.archive import ZIP_ERRORS
 from sla_bench.harness.cycles import no_search_for_cycles
 from sla_bench.harness.files import json_bytes, write_together
 from sla_bench.harness.record_cache import RecordCache
+from sla_bench.harness.weights_file import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Store:
         Raises:
             UserError: no permission, or the disk is full.
         """
-        weights = {} if model is None else {"model.safetensors": model}
+        weights = {} if model is None else {WEIGHTS: model}
         files = {
             "config.json": json_bytes(config.model_dump(mode="json")),
             "history.csv": pd.DataFrame(history).to_csv(index=False).encode(),

@@ -9,7 +9,6 @@ import torch
 from sla_bench.augment import ImageBatches
 from sla_bench.config import ClassifierRun
 from sla_bench.datasets.base import LabeledImages
-from sla_bench.datasets.glyphs import GLYPHS
 from sla_bench.datasets.named import dataset_named
 from sla_bench.embedding import embed
 from sla_bench.errors import UserError
@@ -19,22 +18,14 @@ from sla_bench.objectives.base import smoothed_cross_entropy
 from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios import base_classes, fewshot
 from sla_bench.scenarios.base_classes import BaseClasses, SmoothedCrossEntropy, as_classifier_run
+from sla_bench.scenarios.episode_reader import EpisodeReader
 from sla_bench.transforms import ROTATION
 
+pytestmark = pytest.mark.usefixtures("reduced_glyphs")
 CPU = torch.device("cpu")
 SHORT = ["steps=3", "validations=1", "validation_episodes=8", "jackknife_episodes=0", "episodes=12"]
 FROZEN = [name for name, entry in LEARNERS.items() if entry.trains_on == "classes"]
 ON_CLASSES = [n for n, e in METHODS.items() if "fewshot" not in e.refused and e.classifier]
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(autouse=True)
-def reduced_glyphs(monkeypatch):
-    monkeypatch.setattr("sla_bench.datasets.glyphs.GLYPHS", GLYPHS.reduced(30, 10))
 
 
 def tasks(*settings, **options):
@@ -117,8 +108,8 @@ def test_each_view_is_centred_by_its_own_mean_over_training_images(root, monkeyp
     model = model_of(one)
     training, test = (fewshot.load_images(one.run, split, root) for split in ("train", "test"))
     batches = ImageBatches(training, dataset.properties, device=CPU)
-    centred = fewshot.EpisodeReader(test, dataset, 5, CPU, BaseClasses(training, batches))
-    plain = fewshot.EpisodeReader(test, dataset, 5, CPU)
+    centred = EpisodeReader(test, dataset, 5, CPU, BaseClasses(training, batches))
+    plain = EpisodeReader(test, dataset, 5, CPU)
     first = np.concatenate([np.flatnonzero(training.labels == c)[:7] for c in range(training.num_classes)])
     for transform in (None, ROTATION):
         base = embed(model.backbone, batches, torch.from_numpy(first), transform)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from real_formats import write_category_pickles, write_cifar10
 
 from sla_bench.errors import DivergedError
 from sla_bench.grid import form_of, options_model, span
@@ -21,14 +20,6 @@ CASES = {
     ),
     "standard": (("steps=4", "batch_size=16", "validations=1"), {"dataset": ["cifar10"]}, 16),
 }
-
-
-@pytest.fixture(scope="module")
-def data_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_cifar10(root)
-    write_category_pickles(root, "fc100", 20)
-    return root
 
 
 def diverge(scenario, seed, data_root):

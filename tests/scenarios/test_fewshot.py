@@ -5,27 +5,20 @@ import pytest
 import torch
 
 from sla_bench.datasets.base import LabeledImages
-from sla_bench.datasets.glyphs import GLYPHS
+from sla_bench.embedding import embed
 from sla_bench.episodes import test_episodes as fixed_episodes
 from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
 from sla_bench.objectives.base import EpisodeFeatures
 from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios import fewshot
+from sla_bench.scenarios.base import first_images
+from sla_bench.scenarios.episode_reader import EpisodeReader
 
+pytestmark = pytest.mark.usefixtures("reduced_glyphs")
 CPU = torch.device("cpu")
 SHORT = ["steps=3", "validations=1", "validation_episodes=8", "jackknife_episodes=0", "episodes=12"]
 FEW_SHOT = [n for n, e in METHODS.items() if "fewshot" not in e.refused]
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(autouse=True)
-def reduced_glyphs(monkeypatch):
-    monkeypatch.setattr("sla_bench.datasets.glyphs.GLYPHS", GLYPHS.reduced(30, 10))
 
 
 def task(*settings, **options):
@@ -128,7 +121,7 @@ def test_one_query_at_a_time_gives_the_same_logits(root):
     model = fewshot.build_model(one.run, dataset, objective, 0)
     model.load_state_dict({k.removeprefix("members.0."): v for k, v in training.state.items()})
     images = fewshot.load_images(one.run, "test", root)
-    reader = fewshot.EpisodeReader(images, dataset, None, CPU)
+    reader = EpisodeReader(images, dataset, None, CPU)
     episodes = fixed_episodes(images.labels, 5, 5, 3, count=1, seed=0)
     together = reader.embeddings(model, objective.transform, "fp32")
     support, queries = together[episodes.support], together[episodes.query]
@@ -136,7 +129,7 @@ def test_one_query_at_a_time_gives_the_same_logits(root):
     with torch.no_grad():
         expected = objective.read(features, model.head)
         for q, image in enumerate(episodes.query[0]):
-            alone = fewshot.embed(model.backbone, reader.batches, image[None], objective.transform)
+            alone = embed(model.backbone, reader.batches, image[None], objective.transform)
             single = EpisodeFeatures(
                 support, episodes.support_labels, alone[None], episodes.query_labels[:, q : q + 1], 5
             )
@@ -171,9 +164,9 @@ def test_class_split_follows_the_seed_where_the_data_have_none(tmp_path):
 
 def test_first_images_are_the_first_of_each_class():
     labels = np.array([1, 0, 1, 0, 1, 2])
-    assert fewshot.first_images(labels, 1).tolist() == [0, 1, 5]
-    assert fewshot.first_images(labels, 2).tolist() == [0, 1, 2, 3, 5]
-    assert fewshot.first_images(labels, None).tolist() == list(range(6))
+    assert first_images(labels, 1).tolist() == [0, 1, 5]
+    assert first_images(labels, 2).tolist() == [0, 1, 2, 3, 5]
+    assert first_images(labels, None).tolist() == list(range(6))
 
 
 def learnable(classes=20, per_class=40):

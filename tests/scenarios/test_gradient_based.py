@@ -8,7 +8,6 @@ import torch
 from peer_modules import peer
 from test_fewshot import task as few_shot_task
 
-from sla_bench.datasets.glyphs import GLYPHS
 from sla_bench.grid import evaluation_of
 from sla_bench.harness.checkpoints import FileCheckpoints
 from sla_bench.registry import METHODS
@@ -17,19 +16,10 @@ from sla_bench.scenarios import fewshot
 peer("learn2learn")
 pytestmark = pytest.mark.learn2learn
 
+pytestmark = pytest.mark.usefixtures("reduced_glyphs")
 CPU = torch.device("cpu")
 TINY = ("steps=2", "validation_episodes=2", "episodes=3", "validation_images=20", "images_per_class=6")
 FEW_SHOT = [n for n, e in METHODS.items() if "fewshot" not in e.refused]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture(autouse=True)
-def reduced_glyphs(monkeypatch):
-    monkeypatch.setattr("sla_bench.datasets.glyphs.GLYPHS", GLYPHS.reduced(30, 10))
 
 
 def task(learner, *settings, method="baseline", **options):

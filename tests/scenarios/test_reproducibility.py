@@ -6,7 +6,6 @@ nothing was measured.
 
 import pytest
 import torch
-from real_formats import write_category_pickles, write_cifar10
 
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.environment import has_bf16_instructions
@@ -23,14 +22,6 @@ CASES = {
 }
 SMALL = {"train_ways": 2, "ways": 2, "shots": [1], "train_queries": 2}
 THREADS, BF16, GPU = 1.2e-3, 0.14, 1e-2
-
-
-@pytest.fixture(scope="module")
-def data_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_cifar10(root)
-    write_category_pickles(root, "fc100", 20)
-    return root
 
 
 @pytest.fixture(scope="module")

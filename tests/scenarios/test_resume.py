@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from real_formats import write_category_pickles, write_cifar10
 
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.checkpoints import FileCheckpoints
@@ -18,14 +17,6 @@ STANDARD = ("steps=4", "batch_size=16", "validations=2", "mix.probability=1")
 
 class PowerFailureError(Exception):
     pass
-
-
-@pytest.fixture(scope="module")
-def data_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_cifar10(root)
-    write_category_pickles(root, "fc100", 20)
-    return root
 
 
 def config(scenario, settings, **options):

@@ -1,0 +1,24 @@
+import pytest
+from real_formats import write_category_pickles, write_cifar10
+
+from sla_bench.datasets.glyphs import GLYPHS
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory):
+    """Where glyphs are rendered to."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def reduced_glyphs(monkeypatch):
+    monkeypatch.setattr("sla_bench.datasets.glyphs.GLYPHS", GLYPHS.reduced(30, 10))
+
+
+@pytest.fixture(scope="module")
+def data_root(tmp_path_factory):
+    """A folder with small files of CIFAR-10 and FC100."""
+    root = tmp_path_factory.mktemp("data")
+    write_cifar10(root)
+    write_category_pickles(root, "fc100", 20)
+    return root
