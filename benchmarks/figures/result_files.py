@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from sla_bench.errors import UserError, unknown
 
@@ -19,10 +20,11 @@ class ResultFiles:
 
     Args:
         folder: holds `<name>/leaderboard.csv`, or `<name>/speed.csv`; each `<name>` has one CSV file.
+        further: files elsewhere, by their names.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, further: Mapping[str, Path] = MappingProxyType({})) -> None:
+        self._folder, self._further = folder, further
         self._read: dict[str, list[TableRow]] = {}
 
     def rows(self, name: str, **where: str) -> list[TableRow]:
@@ -61,7 +63,7 @@ class ResultFiles:
 
     @cached_property
     def _files(self) -> dict[str, Path]:
-        return {path.parent.name: path for path in sorted(self._folder.glob("*/*.csv"))}
+        return {path.parent.name: path for path in sorted(self._folder.glob("*/*.csv"))} | dict(self._further)
 
     def _table(self, name: str) -> list[TableRow]:
         if name not in self._files:

@@ -27,6 +27,7 @@ from sla_bench.harness.files import write_text
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = Path(__file__).parent / "templates"
 RESULTS = ROOT / "results" / "reference"
+PUBLISHED = ROOT / "sla_bench" / "reporting" / "published.csv"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _WORDS: dict[str, Callable[..., object]] = {
     function.__name__: function
@@ -53,7 +54,7 @@ def renderer(results: Path, templates: Path = TEMPLATES) -> Callable[[str], str]
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    files = ResultFiles(results)
+    files = ResultFiles(results, {"published": PUBLISHED})
     environment.globals |= {**_WORDS, "row": files.row, "rows": files.rows}
     environment.tests["shows_something"] = wording.shows_something
 
