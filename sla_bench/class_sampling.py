@@ -16,7 +16,11 @@ SAMPLERS = ("uniform", *_POWERS)
 
 
 class SamplerState(TypedDict):
-    """Where a stream stands: tensors and plain types, for a checkpoint."""
+    """Where a stream stands: tensors and plain types, for a checkpoint.
+
+    generator: state of the random generator, uint8 (n,). position: images drawn from the present order, or 0
+    where there are no orders.
+    """
 
     generator: Tensor
     position: int

@@ -12,7 +12,7 @@ Part = Callable[[], tuple[Tensor, Tensor]]
 
 
 def mean_of_parts(parts: Sequence[Part], parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the mean loss and accuracy of some parts; the loss carries the gradient of that mean.
+    """Return the mean loss and accuracy (scalars) of some parts; the loss carries the gradient of that mean.
 
     It is linear in the parameters, with the accumulated gradients as slopes, so that `backward` leaves them
     where the graph of the mean itself would.

@@ -251,7 +251,8 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def interquartile_mean(values: ArrayLike) -> float:
     """Mean of the middle half (Agarwal et al. 2021, arXiv 2108.13264): n // 4 values cut off at each end.
 
-    NaN values (rows without a gain) are left out.
+    Args:
+        values: (n,), NaN (rows without a gain) left out.
 
     Raises:
         UserError: no value is left.
@@ -262,7 +263,10 @@ def interquartile_mean(values: ArrayLike) -> float:
 
 
 def share_of_losses(gains: ArrayLike) -> float:
-    """Fraction of gains below zero; NaN values (rows without a gain) are left out.
+    """Fraction of gains below zero.
+
+    Args:
+        gains: (n,), NaN (rows without a gain) left out.
 
     Raises:
         UserError: no value is left.

@@ -51,11 +51,11 @@ class GeneratorSource:
     generator: torch.Generator
 
     def state(self) -> Tensor:
-        """Of the generator, uint8."""
+        """Of the generator, uint8 (n,)."""
         return self.generator.get_state()
 
     def load_state(self, state: Tensor) -> None:
-        """Go on from where `state` was taken."""
+        """Go on from a state, uint8 (n,)."""
         self.generator.set_state(state)
 
 

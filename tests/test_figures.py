@@ -7,7 +7,7 @@ import shutil
 import pytest
 from documented import ROOT
 
-from benchmarks.figures import wording, write
+from benchmarks.figures import front_picture, wording, write
 from benchmarks.figures.result_files import ResultFiles, ends, number
 from benchmarks.figures.speed_ratios import least_ratios
 from sla_bench.errors import UserError
@@ -255,7 +255,7 @@ def test_the_command_names_lines_that_other_tables_would_change(copied, capsys):
         page, number_of_line, rest = line.split(":", 2)
         assert page == str(ROOT / "README.md")
         assert rest.startswith(f" {readme[int(number_of_line) - 1]!r} is not ")
-    assert "loses" in write.renderer(copied)("fewshot-picture").partition("over the baseline")[0]
+    assert "loses" in write.renderer(copied)("fewshot-picture").partition("at equal steps;")[0]
 
 
 def test_the_command_ends_with_2_where_a_row_is_gone(copied, capsys):
@@ -265,3 +265,34 @@ def test_the_command_ends_with_2_where_a_row_is_gone(copied, capsys):
     assert shown.out == ""
     assert "no row with method=ens-M" in shown.err
     assert "README.md:" in shown.err
+
+
+def test_the_picture_is_of_what_the_tables_say(tmp_path, capsys):
+    assert front_picture.main(["--check"]) == 0
+    copied = tmp_path / "reference"
+    names = {cell.table for cell in front_picture.cells()}
+    for name in names:
+        (copied / name).mkdir(parents=True)
+        shutil.copy(write.RESULTS / name / "leaderboard.csv", copied / name)
+    assert front_picture.main(["--check", "--results", str(copied)]) == 1
+    assert "gains.csv is not what the tables say" in capsys.readouterr().out
+
+    assert front_picture.main(["--results", str(copied)]) == 0
+    assert {path.name for path in copied.glob("gains.*")} == {"gains.png", "gains.svg", "gains.csv"}
+    assert (copied / "gains.csv").read_text() == (write.RESULTS / "gains.csv").read_text()
+    (copied / "imbalanced" / "leaderboard.csv").unlink()
+    assert front_picture.main(["--check", "--results", str(copied)]) == 2
+    assert "unknown table 'imbalanced'" in capsys.readouterr().err
+
+
+def test_the_picture_draws_each_cell_where_the_tables_have_it():
+    table = front_picture.drawn()
+    figure = front_picture.picture(table)
+    dots = [
+        line.get_xdata()[0]
+        for axes in figure.axes
+        for line in axes.lines
+        if line.get_marker() == "o" and len(line.get_xdata()) == 1
+    ]
+    assert dots == pytest.approx(table["relative_gain_pct"].tolist())
+    assert len(dots) == len(front_picture.cells())

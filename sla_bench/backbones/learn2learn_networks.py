@@ -47,7 +47,7 @@ class Learn2learnNetwork(Backbone):
             return self.embed(images)
 
     def embed(self, images: Tensor) -> Tensor:
-        """What the network computes."""
+        """What the network computes of images: (B, 3, H, W) -> (B, D)."""
         features: Tensor = self.network(images).flatten(1)
         return features
 
@@ -113,7 +113,7 @@ class Learn2learnResNet12(Learn2learnNetwork):
         self.training_steps += steps
 
     def embed(self, images: Tensor) -> Tensor:
-        """See the base class."""
+        """What the network computes of images: (B, 3, H, W) -> (B, D)."""
         if self.training and self.draws:
             done = int(self.training_steps)
             for module in self.network.modules():
@@ -142,7 +142,7 @@ class Learn2learnWRN28(Learn2learnNetwork):
         self.draws = drop_rate > 0
 
     def embed(self, images: Tensor) -> Tensor:
-        """See the base class."""
+        """What the network computes of images: (B, 3, H, W) -> (B, D)."""
         features = images
         for name in ("conv1", "layer1", "layer2", "layer3", "bn1"):
             features = getattr(self.network, name)(features)

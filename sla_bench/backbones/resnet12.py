@@ -94,7 +94,7 @@ class ResNet12(Backbone):
 
     @property
     def drop_block_rate(self) -> Tensor:
-        """Rate of DropBlock at the present training step, a tensor without dimensions."""
+        """Rate of DropBlock at the present training step, a scalar."""
         return self.drop_rate * (self.training_steps / self.drop_block_steps).clamp(max=1)
 
     def advance(self, steps: int = 1) -> None:

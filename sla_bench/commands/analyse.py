@@ -36,9 +36,7 @@ def analyse(
     from sla_bench.harness.analysing import analyses_of
     from sla_bench.harness.files import check_writable
 
-    if run_id and scenario is not None:
-        raise UserError("name runs, or all of a scenario with --scenario, not both")
-    records = _named(run_id, folders) if run_id else _with_models(scenario, folders)
+    records = _chosen(run_id, scenario, folders)
     analyses = analyses_of(records)
     still_open = [analysis for analysis in analyses if not analysis.is_recorded()]
     if len(still_open) < len(analyses):
@@ -49,6 +47,12 @@ def analyse(
         _read(still_open, device, folders)
     _show([record.run_id for record in records], {r.config.scenario for r in records}, folders)
     return 0
+
+
+def _chosen(run_ids: Sequence[str], scenario: str | None, folders: Folders) -> list[Any]:
+    if run_ids and scenario is not None:
+        raise UserError("name runs, or all of a scenario with --scenario, not both")
+    return _named(run_ids, folders) if run_ids else _with_models(scenario, folders)
 
 
 def _named(run_ids: Sequence[str], folders: Folders) -> list[Any]:

@@ -149,10 +149,15 @@ def npz_vector(path: Path, key: str) -> np.ndarray:
             raise UserError(f"{path}: {key!r} must be a list of whole numbers, found {dtype} {shape}")
         if shape[0] > MOST_NUMBERS:
             raise UserError(f"{path}: {key!r} has {shape[0]:,} numbers, at most {MOST_NUMBERS:,} are read")
-        raw = file.read(shape[0] * dtype.itemsize)
-        if len(raw) != shape[0] * dtype.itemsize or file.read(1):
-            raise EOFError("an array of another length than its header says")
-        return as_int_vector(np.frombuffer(raw, dtype), str(path))
+        return as_int_vector(np.frombuffer(_rest(file, shape[0] * dtype.itemsize), dtype), str(path))
+
+
+def _rest(file: IO[bytes], num_bytes: int) -> bytes:
+    """All that is left of a file, in so many bytes."""
+    raw = file.read(num_bytes)
+    if len(raw) != num_bytes or file.read(1):
+        raise EOFError("an array of another length than its header says")
+    return raw
 
 
 def npz_images(

@@ -42,7 +42,7 @@ class EncodedImages:
     """Images that still have to be decoded.
 
     Args:
-        images: files, or their contents as bytes or as uint8 vectors.
+        images: files, or their contents as bytes or uint8 (b,).
         size: height = width of the results in pixels.
         fit: as in `decode`.
         name: name of the image at a position, for messages.

@@ -83,7 +83,11 @@ class GlyphDataset(Dataset):
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
     ) -> list[Path]:
-        """Render all images unless they are there."""
+        """Render all images unless they are there.
+
+        Raises:
+            UserError: a source is given; or as `Dataset.prepare`.
+        """
         if source is not None:
             raise UserError(f"{self.name} is rendered, not read from files: leave out --source")
         super().prepare(data_root, how=how)

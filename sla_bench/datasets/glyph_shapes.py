@@ -30,7 +30,14 @@ _NO_CHARACTER = "\uffff"
 
 
 class Font:
-    """A TrueType font out of matplotlib's package."""
+    """A TrueType font out of matplotlib's package.
+
+    Args:
+        name: of its file, without the extension.
+
+    Raises:
+        UserError: matplotlib's package lacks it.
+    """
 
     def __init__(self, name: str) -> None:
         # Importing matplotlib takes a fifth of a second, and only rendering needs it.
@@ -74,7 +81,7 @@ def shapes_of(classes: Iterable[GlyphClass], folded: bool = False) -> list[np.nd
         folded: make ornaments of them (`fold`).
 
     Returns:
-        K arrays uint8 (fonts of this class, CANVAS, CANVAS).
+        K arrays uint8 (fonts, CANVAS, CANVAS), of the fonts that have the character.
 
     Raises:
         UserError: matplotlib's fonts are missing or lack a character.

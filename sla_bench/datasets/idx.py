@@ -28,8 +28,9 @@ def read_idx(path: Path, ndim: int) -> tuple[np.ndarray, str]:
         ndim: number of dimensions it must have: 3 for images, 1 for labels.
 
     Returns:
-        The array (read-only), and the SHA-256 of the unpacked content. That of the packed file would depend
-        on the time stamp in its header, which distributions rewrite.
+        The array (read-only), uint8 (N, H, W) of images or (N,) of labels, and the SHA-256 of the unpacked
+        content. That of the packed file would depend on the time stamp in its header, which distributions
+        rewrite.
 
     Raises:
         UserError: missing, truncated, damaged, too large, or another kind of file.

@@ -32,7 +32,7 @@ def with_hash(name: str) -> str:
 
 
 def read_hashed(name: str) -> tuple[np.ndarray, Path]:
-    """Return the positions of "PATH#HASH", as `read_indices`, and the path.
+    """Return the positions of "PATH#HASH", int64 (n,) ascending, and the path.
 
     Raises:
         UserError: as `read_indices`; or the file says something else than it did.

@@ -55,6 +55,9 @@ def read_array(file: IO[bytes], num_bytes: int) -> np.ndarray:
         file: at its beginning.
         num_bytes: of the file. An array that needs more, or fewer, is refused before memory is taken.
 
+    Returns:
+        The array, of any shape.
+
     Raises:
         ValueError: as `read_header`, or of another size than the header says.
         OSError: unreadable.
@@ -71,6 +74,11 @@ def read_array(file: IO[bytes], num_bytes: int) -> np.ndarray:
 
 
 def load_npy(path: Path) -> np.ndarray:
-    """Read a whole `.npy` file from disk; see `read_array`."""
+    """Read a whole `.npy` file from disk; see `read_array`.
+
+    Raises:
+        ValueError: no such file, or an array of anything else than numbers.
+        OSError: unreadable.
+    """
     with path.open("rb") as file:
         return read_array(file, path.stat().st_size)

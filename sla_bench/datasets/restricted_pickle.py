@@ -163,6 +163,7 @@ def load_pickle(path: Path, encoding: str = "bytes") -> Any:
 
     Raises:
         UserError: no such file, not readable, truncated, damaged, or asking for anything else than data.
+        ValueError: another encoding.
     """
     if encoding not in ("bytes", "latin1"):
         raise ValueError(f"encoding must be 'bytes' or 'latin1', got {encoding!r}")
@@ -199,7 +200,11 @@ def what_is_wrong(path: Path) -> str:
 
 
 def text_keys(value: Any) -> dict[str, Any]:
-    """The dict with its keys as `str`; Python 2 wrote them as bytes."""
+    """The dict with its keys as `str`; Python 2 wrote them as bytes.
+
+    Raises:
+        TypeError: no dict, or a key that is neither text nor bytes.
+    """
     if not isinstance(value, dict):
         raise TypeError(f"expected a dict, found {type(value).__name__}")
     return {_text(key): item for key, item in value.items()}

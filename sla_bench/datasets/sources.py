@@ -106,13 +106,13 @@ def decoded_source(images: EncodedImages, labels: np.ndarray, class_names: tuple
 
 
 def relabel(raw: np.ndarray) -> tuple[np.ndarray, list[Any]]:
-    """Labels 0..C-1 (int64) in the order of the sorted raw values, and those values."""
+    """Labels 0..C-1, int64 (N,), in the order of the sorted raw values (N,), and those C values."""
     values, labels = np.unique(raw, return_inverse=True)
     return labels.reshape(-1).astype(np.int64), values.tolist()
 
 
 def array_blocks(images: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
-    """Blocks of an array that is in memory."""
+    """Blocks of images in memory, (N, H, W, 3) -> arrays (n, H, W, 3)."""
 
     def blocks() -> Iterator[np.ndarray]:
         for start in range(0, len(images), BLOCK):
@@ -122,7 +122,7 @@ def array_blocks(images: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
 
 
 def selected_blocks(images: np.ndarray, index: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
-    """Blocks of the images at `index`, in its order."""
+    """Blocks (n, H, W, 3) of the images (N, H, W, 3) at `index`, integers (k,), in its order."""
 
     def blocks() -> Iterator[np.ndarray]:
         for start in range(0, len(index), BLOCK):

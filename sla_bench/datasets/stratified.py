@@ -30,7 +30,11 @@ def class_split_sizes(num_classes: int) -> dict[Split, int]:
 
 
 def split_classes(num_classes: int, seed: int) -> dict[Split, np.ndarray]:
-    """Disjoint classes for each split, each ascending, int64; together all of 0..num_classes-1."""
+    """Disjoint classes for each split, int64 (n,), ascending; together all of 0..num_classes-1.
+
+    Raises:
+        ValueError: fewer than `MIN_CLASSES` classes.
+    """
     sizes = class_split_sizes(num_classes)
     order = np.random.default_rng(seed).permutation(num_classes)
     parts = np.split(order, np.cumsum([sizes["train"], sizes["val"]]))
@@ -46,8 +50,8 @@ def split_images(labels: np.ndarray, fractions: Sequence[float], seed: int) -> l
         seed: chooses the images.
 
     Returns:
-        For each part the indices, ascending. Every part gets at least one image of every class; what rounding
-        leaves goes to the first.
+        For each part the indices, int64 (n,), ascending. Every part gets at least one image of every class;
+        what rounding leaves goes to the first.
 
     Raises:
         ValueError: a class has fewer images than there are parts.

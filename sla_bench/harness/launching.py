@@ -73,6 +73,9 @@ def attempt(
 
     Returns:
         "done", "failed" or, after a moment, "elsewhere".
+
+    Raises:
+        SystemExit: nobody listens to the progress any more.
     """
     last = 0.0
 

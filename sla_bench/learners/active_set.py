@@ -122,7 +122,12 @@ def active_set(
 
 
 def keep_one_free(active: Tensor, targets: Tensor) -> Tensor:
-    """Free the own class of a point where every class is active: its sum could not be 0."""
+    """Free the own class of a point where every class is active: its sum could not be 0.
+
+    Args:
+        active: bool (B, k, n), which bounds are active, [problem, class, point].
+        targets: (B, k, n), above 0 for the own class of a point only.
+    """
     return active & ~(active.all(1, keepdim=True) & (targets > 0))
 
 

@@ -51,7 +51,7 @@ class Mixed:
 
 
 def unmixed(images: Tensor, labels: Tensor) -> Mixed:
-    """The batch with the labels that it has."""
+    """Images (B*V, 3, H, W) with the labels (B,) that they have."""
     return Mixed(images, labels, labels, 1.0)
 
 

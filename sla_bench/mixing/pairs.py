@@ -22,7 +22,7 @@ class PairMix(Mix):
 
     Args:
         properties: of the images.
-        transform: torchvision's.
+        transform: torchvision's, of images (B, C, H, W) and one-hot labels (B, B).
         probability: that a batch is mixed.
     """
 

@@ -179,7 +179,7 @@ def joint_logits(features: EpisodeFeatures, head: Head) -> Tensor:
 
 
 def view_loss(features: EpisodeFeatures, view_head: ViewHead) -> Tensor:
-    """Cross entropy of telling the view, mean over all views of supports and queries."""
+    """Cross entropy (scalar) of telling the view, mean over all views of supports and queries."""
     every = torch.cat([features.support, features.query], dim=1)
     return view_cross_entropy(view_head(every.float()))
 

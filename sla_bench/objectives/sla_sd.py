@@ -68,7 +68,12 @@ class DistilledSLA(SLAClassifier):
         return loss + self.distillation(joint_logits, logits), accuracy
 
     def distillation(self, joint_logits: Tensor, logits: Tensor) -> Tensor:
-        """T^2 KL from the aggregated scores (teacher, no gradient) to those of the second head."""
+        """T^2 KL (scalar) from the aggregated scores (teacher, no gradient) to those of the second head.
+
+        Args:
+            joint_logits: (B, M, N, M), of the joint head.
+            logits: (B, N), of the second head on upright images.
+        """
         teacher = aggregate(self.joint_scores(joint_logits))
         return distillation_loss(self.criterion.scores(logits), teacher, self.temperature)
 

@@ -20,6 +20,6 @@ class UndistilledSLA(DistilledSLA):
         super().__init__(num_features, classes, transform, single_weight=single_weight)
 
     def distillation(self, joint_logits: Tensor, logits: Tensor) -> Tensor:
-        """Nothing."""
+        """Zero (scalar)."""
         del joint_logits
         return logits.new_zeros(())

@@ -23,7 +23,7 @@ def columns_of(panels: int) -> int:
 
 
 def size_ticks(axis: Axis, sizes: np.ndarray) -> None:
-    """Label powers of ten in full, and 2 and 5 times them where all sizes lie within two decades."""
+    """Label powers of ten in full; 2 and 5 times them too where all sizes (n,) lie within two decades."""
     steps = (1.0, 2.0, 5.0) if sizes.max() <= 100 * sizes.min() else (1.0,)
     axis.set_major_locator(LogLocator(subs=steps))
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
@@ -31,7 +31,7 @@ def size_ticks(axis: Axis, sizes: np.ndarray) -> None:
 
 
 def size_limits(sizes: np.ndarray) -> tuple[float, float]:
-    """Lower and upper limit of a logarithmic axis with a margin at both ends."""
+    """Lower and upper limit of a logarithmic axis for sizes (n,), with a margin at both ends."""
     margin = (sizes.max() / sizes.min()) ** 0.06 * 1.08
     return float(sizes.min() / margin), float(sizes.max() * margin)
 

@@ -191,7 +191,7 @@ def name_places(axis: Axis, places: np.ndarray) -> None:
 
     Args:
         axis: horizontal, already logarithmic.
-        places: where, any order; above 0.
+        places: where, (n,) in any order; above 0.
     """
     distinct = np.unique(places)
     margin = float((distinct[-1] / distinct[0]) ** 0.06)

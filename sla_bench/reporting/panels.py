@@ -232,7 +232,7 @@ def interval_limits(values: np.ndarray, held: Sequence[float]) -> tuple[float, f
 
 
 def padded(values: np.ndarray) -> tuple[float, float]:
-    """Least and largest of some values, NaN left out, with a margin."""
+    """Least and largest of values of any shape, NaN left out, with a margin."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     margin = 0.05 * max(high - low, 1.0)
     return low - margin, high + margin

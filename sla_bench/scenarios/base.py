@@ -121,7 +121,15 @@ def member_states(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
 
 
 def first_images(labels: np.ndarray, per_class: int | None) -> np.ndarray:
-    """Return the positions of the first `per_class` images of each class, ascending; None means all."""
+    """Return the positions of the first `per_class` images of each class, ascending.
+
+    Args:
+        labels: int64 (N,), class of each image.
+        per_class: None means all.
+
+    Returns:
+        int64 (n,).
+    """
     if per_class is None:
         return np.arange(len(labels))
     order = np.argsort(labels, kind="stable")

@@ -78,7 +78,7 @@ class TestImages:
         self.device = device
 
     def chunks(self) -> tuple[Tensor, ...]:
-        """Positions of the test images, in order, as many at a time as are embedded together."""
+        """Positions of the test images, int64 (n,), in order, as many at a time as are embedded together."""
         chunks: tuple[Tensor, ...] = self.index.split(_CHUNK)
         return chunks
 
