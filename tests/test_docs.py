@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import tomllib
 
 import documented
 import numpy as np
@@ -81,6 +82,22 @@ def test_the_index_has_every_page_and_the_readme_leads_to_it():
     assert {page.name for page in PAGES} - {INDEX.name} <= set(listed)
     assert len(listed) == len(set(listed))
     assert "docs/README.md" in documented.links(ROOT / "README.md")
+
+
+def test_the_sdist_has_the_pictures_of_results_that_pages_show():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    kept = {
+        pattern.removeprefix("!/")
+        for pattern in project["tool"]["hatch"]["build"]["targets"]["sdist"]["exclude"]
+        if pattern.startswith("!/")
+    }
+    shown = {
+        (page.parent / path).resolve().relative_to(ROOT).as_posix()
+        for page in [*PAGES, *FURTHER, ROOT / "README.md"]
+        for path in documented.links(page)
+        if path.endswith((".png", ".svg"))
+    }
+    assert kept == {path for path in shown if path.startswith("results/")}
 
 
 @pytest.mark.parametrize("name", ["statistics.md", "learners.md"])
