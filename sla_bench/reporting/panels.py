@@ -108,8 +108,9 @@ def panel_figure(
     axis_label: str,
     caption: str,
     foot: float = 0.0,
+    columns: int | None = None,
 ) -> Figure:
-    """Draw panels in one to three columns of 3.5 inches; more panels make the figure taller.
+    """Draw panels in columns of 3.5 inches; more panels make the figure taller.
 
     Args:
         panels: what to draw.
@@ -119,8 +120,9 @@ def panel_figure(
         axis_label: of the horizontal axes.
         caption: text below the panels.
         foot: free space below the last row of a panel, in rows.
+        columns: how many; None: one to three, as the number of panels asks for.
     """
-    columns = 1 if len(panels) <= 3 else 2 if len(panels) <= 12 else 3
+    columns = columns or (1 if len(panels) <= 3 else 2 if len(panels) <= 12 else 3)
     width = columns * style.COLUMN_INCHES
     texts = [[numbers(*row) for row in panel.values.tolist()] for panel in panels]
     labels = [[style.wrap(label, _LABEL_CHARACTERS) for label in panel.labels] for panel in panels]
