@@ -151,7 +151,7 @@ def picture(table: pd.DataFrame) -> Figure:
     ]
     with style.styled():
         axis = [limits] * len(panels)
-        return panel_figure(panels, axis, zero, numbers, "Relative gain in %", " ".join(sentences))
+        return panel_figure(panels, axis, zero, numbers, "Relative gain in %", " ".join(sentences), columns=2)
 
 
 def as_text(table: pd.DataFrame) -> str:

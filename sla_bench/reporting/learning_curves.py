@@ -18,6 +18,8 @@ _QUANTITIES = {"val_accuracy": "validation", "train_accuracy": "training task, s
 _PLOT_HEIGHT = 1.55
 _TOP, _BOTTOM, _LEFT = 0.25, 0.42, 0.42
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+_MOST_RUNS = 24
+"""Of more runs in a panel, each transformation has a panel of its own."""
 _SPLITS = ("train_shots", "backbone", "precision", "sampler", "selection", "steps", "epochs")
 
 
@@ -74,6 +76,8 @@ def _panels(histories: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     datasets = ["dataset"] if "dataset" in histories and histories["dataset"].nunique() > 1 else []
     further = [column for column in _SPLITS if column in histories]
     panels = titled_groups(histories, [*datasets, "learner"], further)
+    if "transform" in histories and max(runs["label"].nunique() for _, runs in panels) > _MOST_RUNS:
+        panels = titled_groups(histories, [*datasets, "learner"], [*further, "transform"])
     names = [histories["method"], histories["label"]]
     if "transform" in histories:
         with_transform = histories["method"] + " " + histories["transform"].fillna("")

@@ -26,6 +26,8 @@ _SPLITS = (
     "protocol",
 )
 _LABEL_CHARACTERS = 28
+_MOST_ROWS = 24
+"""Of more rows in a panel, each transformation has a panel of its own."""
 _ROW, _TICKS, _GAP = 0.165, 0.2, 0.12
 
 
@@ -72,6 +74,8 @@ def group_panels(
     identity = [*splits, "method"]
     within = ["transform"] if "transform" in rows and _ambiguous(rows, identity, "transform") else []
     rows = rows.drop_duplicates([*identity, *within])
+    if within and rows.groupby(splits, dropna=False).size().max() > _MOST_ROWS:
+        splits, within = [*splits, *within], []
     rank = {method: place for place, method in enumerate(methods)}
     rows = rows.sort_values("method", key=lambda column: column.map(rank), kind="stable")
 
@@ -104,8 +108,9 @@ def panel_figure(
     axis_label: str,
     caption: str,
     foot: float = 0.0,
+    columns: int | None = None,
 ) -> Figure:
-    """Draw panels in one to three columns of 3.5 inches; more panels make the figure taller.
+    """Draw panels in columns of 3.5 inches; more panels make the figure taller.
 
     Args:
         panels: what to draw.
@@ -115,8 +120,9 @@ def panel_figure(
         axis_label: of the horizontal axes.
         caption: text below the panels.
         foot: free space below the last row of a panel, in rows.
+        columns: how many; None: one to three, as the number of panels asks for.
     """
-    columns = 1 if len(panels) <= 3 else 2 if len(panels) <= 12 else 3
+    columns = columns or (1 if len(panels) <= 3 else 2 if len(panels) <= 12 else 3)
     width = columns * style.COLUMN_INCHES
     texts = [[numbers(*row) for row in panel.values.tolist()] for panel in panels]
     labels = [[style.wrap(label, _LABEL_CHARACTERS) for label in panel.labels] for panel in panels]

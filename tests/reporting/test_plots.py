@@ -370,6 +370,28 @@ def test_one_method_with_two_transformations_is_two_lines():
     assert sorted(texts) == ["sla color_perm", "sla rotation"]
 
 
+def test_many_transformations_have_panels_of_their_own():
+    names = [f"t{place}" for place in range(9)]
+    methods = ("baseline", "da", "sla")
+    runs = [
+        histories(methods=methods, seeds=1)
+        .assign(transform=name)
+        .assign(label=lambda t, n=name: t["label"] + n)
+        for name in names
+    ]
+    figure = learning_curves_figure(pd.concat(runs, ignore_index=True))
+    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
+    assert titles == [f"protonet, transform {name}, validation" for name in names]
+    assert all([t.get_text() for t in axes.texts] == list(methods) for axes in figure.axes)
+
+    table = pd.concat([leaderboard().assign(transform=name) for name in names], ignore_index=True)
+    few, many = gains_figure(table[table["transform"].isin(names[:2])]), gains_figure(table)
+    assert max(len(axes.get_yticklabels()) for axes in few.axes) > max(
+        len(axes.get_yticklabels()) for axes in many.axes
+    )
+    assert sum(len(axes.get_yticklabels()) for axes in many.axes) == table["relative_gain_pct"].notna().sum()
+
+
 def test_learning_curves_do_not_depend_on_the_order_of_rows():
     table = histories(methods=("sla",), seeds=1)
     plain = learning_curves_figure(table)
