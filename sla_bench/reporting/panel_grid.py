@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from sla_bench.reporting import class_axes, style
 
-_LEFT, _TICKS, _GAP = 0.45, 0.36, 0.06
+_LEFT, _TICKS, _GAP = 0.5, 0.36, 0.06
 
 
 def width_of(axes: Axes) -> float:
