@@ -14,9 +14,7 @@ from sla_bench.registry import METHODS
 from sla_bench.scenarios import fewshot
 
 peer("learn2learn")
-pytestmark = pytest.mark.learn2learn
-
-pytestmark = pytest.mark.usefixtures("reduced_glyphs")
+pytestmark = [pytest.mark.learn2learn, pytest.mark.usefixtures("reduced_glyphs")]
 CPU = torch.device("cpu")
 TINY = ("steps=2", "validation_episodes=2", "episodes=3", "validation_images=20", "images_per_class=6")
 FEW_SHOT = [n for n, e in METHODS.items() if "fewshot" not in e.refused]
