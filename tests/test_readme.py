@@ -6,6 +6,7 @@ import torch
 from documented import ROOT
 
 from sla_bench.cli import run_command_line
+from sla_bench.registry import DATASETS, LEARNERS
 
 README = ROOT / "README.md"
 
@@ -33,3 +34,14 @@ def test_pictures_and_pages_exist():
     assert len(paths) > 3
     for path in paths:
         assert (ROOT / path).exists(), path
+
+
+def test_the_table_of_peers_counts_our_pieces():
+    rows = [line.split("|")[1:-1] for line in README.read_text().splitlines() if line.startswith("| ")]
+    ours = {cells[0].strip(): cells[1].strip() for cells in rows}
+    assert ours["few-shot methods"] == str(len(list(LEARNERS)))
+    # `learn2learn` and `folder` read what others have named.
+    own = set(DATASETS) - {"learn2learn", "folder"}
+    drawn = {name for name in own if name.startswith("glyphs")}
+    assert ours["image data sets by name"] == f"{len(own)}, five of them drawn"
+    assert len(drawn) == 5

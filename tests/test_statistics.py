@@ -175,7 +175,9 @@ def test_more_seeds_flip_at_random_from_the_given_seed():
     first, again, other = (paired_relative_gain(base, treated, seed=s) for s in (0, 0, 1))
     assert first.p_sign_flip == again.p_sign_flip != other.p_sign_flip
     d = (treated - base).mean(axis=1)
-    exact = stats.permutation_test((d,), np.sum, permutation_type="samples", n_resamples=20_000, rng=0)
+    exact = stats.permutation_test(
+        (d,), np.sum, permutation_type="samples", n_resamples=20_000, random_state=0
+    )
     assert first.p_sign_flip == pytest.approx(exact.pvalue, abs=0.02)
     assert first.smallest_p == pytest.approx(1 / (1 + MONTE_CARLO_FLIPS))
 

@@ -94,6 +94,11 @@ def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
             "method": method,
             "transform": config.transform,
             "train_shots": reading.train_shots(config),
+            "backbone": config.backbone,
+            "precision": config.precision,
+            "sampler": reading.sampler(config),
+            "selection": reading.selection(config),
+            reading.length: getattr(config, reading.length),
             "seed": config.seed,
         }
         members = record.history.groupby("member")

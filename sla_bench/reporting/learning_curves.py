@@ -12,48 +12,50 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from sla_bench.reporting import style
-from sla_bench.reporting.line_panels import name_ends
+from sla_bench.reporting.line_panels import name_ends, titled_groups
 
 _QUANTITIES = {"val_accuracy": "validation", "train_accuracy": "training task, smoothed"}
 _PLOT_HEIGHT = 1.55
 _TOP, _BOTTOM, _LEFT = 0.25, 0.42, 0.42
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+_MOST_RUNS = 24
+"""Of more runs in a panel, each transformation has a panel of its own."""
+_SPLITS = ("train_shots", "backbone", "precision", "sampler", "selection", "steps", "epochs")
 
 
 def learning_curves_figure(histories: pd.DataFrame) -> Figure:
     """Accuracy against images through the backbone (column `images`), or steps where that is not known.
 
-    One line of panels per learner, and per data set where there are several: validation accuracy, its points
-    joined, and training accuracy as a running mean over 10 % of the records. One line per run, one colour per
-    method, named at its end. Under SLA the training task has more ways, so training curves of different
-    methods are not comparable.
+    One line of panels per learner, and per data set, shots in training and the like where there are several:
+    validation accuracy, its points joined, and training accuracy as a running mean over 10 % of the records.
+    One line per run, one colour per method, named at its end. Under SLA the training task has more ways, so
+    training curves of different methods are not comparable.
 
     Args:
         histories: as `sla_bench.reporting.plots.plot_learning_curves`, with at least one accuracy.
     """
     horizontal = "images" if "images" in histories and histories["images"].notna().all() else "step"
     quantities = [q for q in _QUANTITIES if histories[q].notna().any()]
-    histories = histories.assign(panel=_panel_names(histories))
-    histories = histories.assign(line=_line_names(histories))
-    names = sorted(histories["line"].unique(), key=lambda name: style.method_colour(name) == style.GREY)
-    pairs = zip(names, itertools.cycle(itertools.product(_DASHES, style.COLOURS)), strict=False)
+    panels = _panels(histories)
+    names = {name for _, runs in panels for name in runs["line"]}
+    ordered = sorted(names, key=lambda name: (style.method_colour(name) == style.GREY, name))
+    pairs = zip(ordered, itertools.cycle(itertools.product(_DASHES, style.COLOURS)), strict=False)
     looks = {name: {"linestyle": dashes, "color": colour} for name, (dashes, colour) in pairs}
     right = 0.12 + style.CHARACTER_INCHES * max(map(len, names))
-    panels = list(histories["panel"].unique())
+    plot = max(_PLOT_HEIGHT, 1.15 * style.LINE_INCHES * max(runs["line"].nunique() for _, runs in panels))
 
-    width, height = style.COLUMN_INCHES * len(quantities), _TOP + _PLOT_HEIGHT + _BOTTOM
+    width, height = style.COLUMN_INCHES * len(quantities), _TOP + plot + _BOTTOM
     total = height * len(panels)
     with style.styled():
         figure = style.new_figure(width, total)
-        for line, panel in enumerate(panels):
-            runs = histories[histories["panel"] == panel]
+        for line, (panel, runs) in enumerate(panels):
             for column, quantity in enumerate(quantities):
                 axes = figure.add_axes(
                     (
                         (column * style.COLUMN_INCHES + _LEFT) / width,
                         (total - (line + 1) * height + _BOTTOM) / total,
                         (style.COLUMN_INCHES - _LEFT - right) / width,
-                        _PLOT_HEIGHT / total,
+                        plot / total,
                     )
                 )
                 axes.set_title(f"{panel}, {_QUANTITIES[quantity]}", loc="left")
@@ -61,22 +63,30 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure:
                 axes.set_xlabel("Images through the backbone" if horizontal == "images" else "Training steps")
                 if column == 0:
                     axes.set_ylabel("Accuracy in %")
-                name_ends(axes, ends, looks, _PLOT_HEIGHT)
+                name_ends(axes, ends, looks, plot)
     return figure
 
 
-def _panel_names(histories: pd.DataFrame) -> pd.Series:
-    """The learner; before it the data set where there are several."""
-    learners = histories["learner"].astype(str)
-    if "dataset" not in histories or histories["dataset"].nunique() < 2:
-        return learners
-    return histories["dataset"].astype(str) + ", " + learners
+def _panels(histories: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Title and runs of each line of panels; the column `line` names the line of a run.
 
-
-def _line_names(histories: pd.DataFrame) -> pd.Series:
-    """The method where it tells the runs of a panel and seed apart, else the label of the run."""
-    runs = histories.groupby(["panel", "method", "seed"])["label"].nunique()
-    return histories["method" if runs.max() == 1 else "label"].astype(str)
+    That is the method where it tells the runs of a panel and seed apart, or with the transformation it does;
+    else the label of the run.
+    """
+    datasets = ["dataset"] if "dataset" in histories and histories["dataset"].nunique() > 1 else []
+    further = [column for column in _SPLITS if column in histories]
+    panels = titled_groups(histories, [*datasets, "learner"], further)
+    if "transform" in histories and max(runs["label"].nunique() for _, runs in panels) > _MOST_RUNS:
+        panels = titled_groups(histories, [*datasets, "learner"], [*further, "transform"])
+    names = [histories["method"], histories["label"]]
+    if "transform" in histories:
+        with_transform = histories["method"] + " " + histories["transform"].fillna("")
+        names.insert(1, with_transform.str.strip())
+    for name in names:
+        lines = [(title, runs.assign(line=name.loc[runs.index].astype(str))) for title, runs in panels]
+        if all(runs.groupby(["line", "seed"])["label"].nunique().max() == 1 for _, runs in lines):
+            break
+    return lines
 
 
 def _draw_runs(

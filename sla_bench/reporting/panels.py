@@ -26,6 +26,8 @@ _SPLITS = (
     "protocol",
 )
 _LABEL_CHARACTERS = 28
+_MOST_ROWS = 24
+"""Of more rows in a panel, each transformation has a panel of its own."""
 _ROW, _TICKS, _GAP = 0.165, 0.2, 0.12
 
 
@@ -72,6 +74,8 @@ def group_panels(
     identity = [*splits, "method"]
     within = ["transform"] if "transform" in rows and _ambiguous(rows, identity, "transform") else []
     rows = rows.drop_duplicates([*identity, *within])
+    if within and rows.groupby(splits, dropna=False).size().max() > _MOST_ROWS:
+        splits, within = [*splits, *within], []
     rank = {method: place for place, method in enumerate(methods)}
     rows = rows.sort_values("method", key=lambda column: column.map(rank), kind="stable")
 

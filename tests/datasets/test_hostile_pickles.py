@@ -33,6 +33,9 @@ wsgiref.simple_server xml.dom.minidom xml.sax xmlrpc.client zipapp zipfile zipim
 numpy.testing numpy.ma numpy.f2py torch.serialization yaml scipy.io pandas
 """
 
+# Its name before NumPy 2.
+CORE = np._core if hasattr(np, "_core") else np.core
+
 
 def short(text):
     return b"\x8c" + bytes([len(text)]) + text.encode()
@@ -109,8 +112,8 @@ def payloads(canary):
         Call(np.dtype, "O"),
         Call(np.dtype, [("a", "O")]),
         Call(np.matrix, [[1]]),
-        Call(np._core.multiarray._reconstruct, np.matrix, (0,), b"b"),
-        Call(np._core.multiarray.scalar, np.dtype("O"), b"x"),
+        Call(CORE.multiarray._reconstruct, np.matrix, (0,), b"b"),
+        Call(CORE.multiarray.scalar, np.dtype("O"), b"x"),
         Call(np.zeros, 3),
         np.array([Call(os.mkdir, canary)], dtype=object),
         np.array([{}, [Call(os.mkdir, canary)]], dtype=object),
@@ -126,8 +129,8 @@ def wrapped(inner):
         | st.tuples(inner, st.integers())
         | st.dictionaries(st.sampled_from(["data", "labels"]), inner, min_size=1)
         | inner.map(lambda value: Call(dict, [("labels", value)]))
-        | inner.map(lambda value: Call(np._core.multiarray._reconstruct, np.ndarray, (0,), b"b", state=value))
-        | inner.map(lambda value: Call(np._core.multiarray.scalar, np.dtype("u1"), value))
+        | inner.map(lambda value: Call(CORE.multiarray._reconstruct, np.ndarray, (0,), b"b", state=value))
+        | inner.map(lambda value: Call(CORE.multiarray.scalar, np.dtype("u1"), value))
         | inner.map(lambda value: [value, np.arange(3)])
     )
 

@@ -1,3 +1,4 @@
+import itertools
 import re
 import subprocess
 import sys
@@ -338,6 +339,57 @@ def test_learning_curves_of_several_data_sets_have_panels_of_their_own():
     # The method names a line: no two runs of a panel share method and seed.
     assert [text.get_text() for text in figure.axes[2].texts] == ["baseline", "sla"]
     assert learning_curves_figure(one).axes[0].get_title(loc="left") == "ce, validation"
+
+
+def test_trainings_of_other_shots_have_panels_of_their_own_and_names_stay_inside():
+    one, other = histories(seeds=3), histories(seeds=3)
+    table = pd.concat(
+        [one.assign(train_shots=1, label="1-shot " + one["label"]), other.assign(train_shots=5)]
+    )
+    figure = learning_curves_figure(table.reset_index(drop=True))
+    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
+    assert titles == [f"protonet, train shots {shots}, validation" for shots in (1, 5)]
+    assert all([t.get_text() for t in axes.texts] == ["baseline", "sla"] for axes in figure.axes)
+
+    many = histories(methods=[f"method {i}" for i in range(30)], seeds=1)
+    figure = learning_curves_figure(many)
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    boxes = sorted((text.get_window_extent() for text in axes.texts), key=lambda box: box.y0)
+    assert len(boxes) == 30
+    assert all(lower.y1 <= upper.y0 + 1 for lower, upper in itertools.pairwise(boxes))
+    assert boxes[-1].y1 <= axes.get_window_extent().y1 + boxes[-1].height
+    assert boxes[0].y0 >= axes.get_window_extent().y0 - boxes[0].height
+
+
+def test_one_method_with_two_transformations_is_two_lines():
+    one, other = histories(methods=("sla",)), histories(methods=("sla",))
+    other = other.assign(transform="color_perm", label="other " + other["label"])
+    table = pd.concat([one.assign(transform="rotation"), other], ignore_index=True)
+    texts = [text.get_text() for text in learning_curves_figure(table).axes[0].texts]
+    assert sorted(texts) == ["sla color_perm", "sla rotation"]
+
+
+def test_many_transformations_have_panels_of_their_own():
+    names = [f"t{place}" for place in range(9)]
+    methods = ("baseline", "da", "sla")
+    runs = [
+        histories(methods=methods, seeds=1)
+        .assign(transform=name)
+        .assign(label=lambda t, n=name: t["label"] + n)
+        for name in names
+    ]
+    figure = learning_curves_figure(pd.concat(runs, ignore_index=True))
+    titles = [axes.get_title(loc="left") for axes in figure.axes[::2]]
+    assert titles == [f"protonet, transform {name}, validation" for name in names]
+    assert all([t.get_text() for t in axes.texts] == list(methods) for axes in figure.axes)
+
+    table = pd.concat([leaderboard().assign(transform=name) for name in names], ignore_index=True)
+    few, many = gains_figure(table[table["transform"].isin(names[:2])]), gains_figure(table)
+    assert max(len(axes.get_yticklabels()) for axes in few.axes) > max(
+        len(axes.get_yticklabels()) for axes in many.axes
+    )
+    assert sum(len(axes.get_yticklabels()) for axes in many.axes) == table["relative_gain_pct"].notna().sum()
 
 
 def test_learning_curves_do_not_depend_on_the_order_of_rows():

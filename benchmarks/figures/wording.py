@@ -1,0 +1,85 @@
+"""How pages write figures. Words that depend on a sign are chosen by the figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from benchmarks.figures.result_files import TableRow, number
+
+TEST_ONLY = "test sampling only"
+
+
+def decimals(value: float, digits: int = 1) -> str:
+    """A number with thousands separated; never a negative zero.
+
+    Halves go to the even digit, as in the decimal number that a file shows.
+
+    >>> decimals(75000, 0), decimals(-0.01), decimals(77.35)
+    ('75,000', '0.0', '77.4')
+    """
+    return f"{round(Decimal(repr(value)), digits) + Decimal(0):,.{digits}f}"
+
+
+def accuracy(row: TableRow) -> str:
+    """In percent, one decimal."""
+    return decimals(number(row, "value"))
+
+
+def gain(row: TableRow) -> str:
+    """`gains 19.5 %` or `loses 7.4 %`: relative, over the row's reference."""
+    value = number(row, "relative_gain_pct")
+    return f"{'loses' if round(value, 1) < 0 else 'gains'} {decimals(abs(value))} %"
+
+
+def signed_gain(row: TableRow) -> str:
+    """`+19.5` or `-7.4`: relative, in percent, over the row's reference."""
+    text = decimals(number(row, "relative_gain_pct"))
+    return text if text.startswith("-") else f"+{text}"
+
+
+def interval(row: TableRow) -> str:
+    """`(9.6 to 29.5)`: 95 %, of the relative gain in percent; says where it covers test sampling only."""
+    low, high = (decimals(number(row, column)) for column in ("gain_ci95_low", "gain_ci95_high"))
+    return f"({low} to {high}{f'; {TEST_ONLY}' if row['interval_kind'] == 'test-only' else ''})"
+
+
+def passes(row: TableRow) -> str:
+    """Views of each image at test: `4`, or `1 (supports 4)`."""
+    query, support = (decimals(number(row, c), 0) for c in ("query_passes", "support_passes"))
+    return query if query == support else f"{query} (supports {support})"
+
+
+def shows_something(row: TableRow) -> bool:
+    """Say whether the interval of the gain excludes 0."""
+    low, high = (number(row, column) for column in ("gain_ci95_low", "gain_ci95_high"))
+    return not low <= 0 <= high
+
+
+def seeds(rows: Iterable[TableRow]) -> str:
+    """`one seed`, `3 seeds` or `3 to 5 seeds`."""
+    counts = [number(row, "seeds") for row in rows]
+    return "one seed" if max(counts) == 1 else f"{between(counts, 0)} seeds"
+
+
+def between(values: Iterable[float], digits: int = 1) -> str:
+    """`2.3 to 521`: smallest and largest as pages write them; one of them where they look the same."""
+    values = list(values)
+    ends = dict.fromkeys(decimals(value, digits) for value in (min(values), max(values)))
+    return " to ".join(ends)
+
+
+def times(ratio: float, figures: int = 2) -> str:
+    """A ratio to so many significant figures; none of those before the point is dropped.
+
+    >>> times(2.32), times(63.9), times(520.6), times(0.699), times(9.97), times(1.283, 3)
+    ('2.3', '64', '521', '0.70', '10', '1.28')
+    """
+    before = len(decimals(ratio, max(figures - 1, 0)).partition(".")[0].lstrip("0"))
+    return decimals(ratio, max(figures - before, 0))
+
+
+def times_between(ratios: Iterable[float]) -> str:
+    """`2.3 to 521`: the smallest and the largest ratio, written as `times` does."""
+    ratios = list(ratios)
+    return " to ".join(dict.fromkeys(times(ratio) for ratio in (min(ratios), max(ratios))))
