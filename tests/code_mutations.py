@@ -7,6 +7,9 @@ import argparse
 import ast
 import contextlib
 import copy
+import functools
+import gc
+import importlib
 import importlib.abc
 import importlib.util
 import io
@@ -16,17 +19,19 @@ import random
 import resource
 import signal
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 _SWAPPED = {
-    ast.Lt: (ast.LtE, ast.GtE), ast.LtE: (ast.Lt, ast.Gt), ast.Gt: (ast.GtE, ast.LtE), ast.GtE: (ast.Gt, ast.Lt),
-    ast.Eq: (ast.NotEq,), ast.NotEq: (ast.Eq,), ast.Is: (ast.IsNot,), ast.IsNot: (ast.Is,),
-    ast.In: (ast.NotIn,), ast.NotIn: (ast.In,),
-    ast.Add: (ast.Sub,), ast.Sub: (ast.Add,), ast.Mult: (ast.Div,), ast.Div: (ast.Mult,), ast.Mod: (ast.Mult,),
-    ast.FloorDiv: (ast.Mult,), ast.Pow: (ast.Mult,), ast.BitOr: (ast.BitAnd,), ast.BitAnd: (ast.BitOr,),
-    ast.And: (ast.Or,), ast.Or: (ast.And,),
+    ast.Lt: (ast.LtE, ast.GtE), ast.GtE: (ast.Gt, ast.Lt),
+    ast.Gt: (ast.GtE, ast.LtE), ast.LtE: (ast.Lt, ast.Gt),
+    ast.Eq: (ast.NotEq,), ast.Is: (ast.IsNot,), ast.In: (ast.NotIn,), ast.And: (ast.Or,),
+    ast.NotEq: (ast.Eq,), ast.IsNot: (ast.Is,), ast.NotIn: (ast.In,), ast.Or: (ast.And,),
+    ast.Add: (ast.Sub,), ast.Sub: (ast.Add,),
+    ast.Mult: (ast.Div,), ast.Div: (ast.Mult,), ast.Mod: (ast.Mult,), ast.FloorDiv: (ast.Mult,),
+    ast.Pow: (ast.Mult,), ast.BitOr: (ast.BitAnd,), ast.BitAnd: (ast.BitOr,),
 }  # fmt: skip
 _LEFT_ALONE = (ast.Raise, ast.Import, ast.ImportFrom, ast.Assert, ast.Delete, ast.JoinedStr)
 _MEMORY = 8 << 30
@@ -66,11 +71,10 @@ class Mutant:
     old: ast.AST
     new: ast.AST
 
-    def code(self):
+    def changed(self):
         """The module with the change."""
         # A copy of the whole takes the new node where it meets the old one.
-        changed = copy.deepcopy(self.tree, {id(self.old): self.new})
-        return compile(ast.fix_missing_locations(changed), f"mutant of {self.module}", "exec")
+        return ast.fix_missing_locations(copy.deepcopy(self.tree, {id(self.old): self.new}))
 
 
 def mutants_of(module, source):
@@ -123,12 +127,8 @@ def _changes(node):
         yield from (_with(node, op=op()) for op in _SWAPPED.get(type(node.op), ()))
     elif isinstance(node, ast.UnaryOp):
         yield node.operand
-    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
-        yield ast.Constant(not node.value)
-    elif isinstance(node, ast.Constant) and isinstance(node.value, int):
-        yield from (ast.Constant(node.value + 1), ast.Constant(node.value - 1))
-    elif isinstance(node, ast.Constant) and isinstance(node.value, float):
-        yield ast.Constant(node.value * 2 or 1.0)
+    elif isinstance(node, ast.Constant):
+        yield from map(ast.Constant, _other_values(node.value))
     elif isinstance(node, ast.IfExp):
         yield _with(node, body=node.orelse, orelse=node.body)
     elif isinstance(node, ast.Call):
@@ -138,6 +138,14 @@ def _changes(node):
         yield ast.Return(_with(node.value, elts=[second, first, *others]))
     if _can_go(node):
         yield ast.Pass()
+
+
+def _other_values(value):
+    if isinstance(value, bool):
+        return (not value,)
+    if isinstance(value, int):
+        return (value + 1, value - 1)
+    return (value * 2 or 1.0,) if isinstance(value, float) else ()
 
 
 def _changes_of_call(node):
@@ -187,15 +195,15 @@ class _Loader(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         del fullname
 
     def get_code(self, fullname):
-        del fullname
-        return self.mutant.code()
+        return compile(self.mutant.changed(), f"mutant of {fullname}", "exec")
 
 
-def fate(mutant, tests, seconds, root=ROOT):
+def fate(mutant, tests, seconds, root=ROOT, names=os.devnull):
     """What becomes of a mutant: "killed" by a test, "stopped" as it took too long, or "SURVIVED".
 
     The tests run in a fork of this process: what this has imported costs nothing. It must not have imported
-    the package. They may take some seconds of the processor, and `_MEMORY`.
+    the package. They may take some seconds of the processor, and `_MEMORY`; what they imported is written to
+    the file `names`.
 
     Raises:
         RuntimeError: the tests can't be run, or don't import the module.
@@ -203,7 +211,7 @@ def fate(mutant, tests, seconds, root=ROOT):
     assert mutant is None or mutant.module.partition(".")[0] not in sys.modules
     child = os.fork()
     if not child:
-        _run(mutant, tests, seconds, root)
+        _run(mutant, tests, seconds, root, names)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     if code in (-signal.SIGXCPU, -signal.SIGKILL):
@@ -213,7 +221,7 @@ def fate(mutant, tests, seconds, root=ROOT):
     return "killed" if code else "SURVIVED"
 
 
-def _run(mutant, tests, seconds, root):
+def _run(mutant, tests, seconds, root, names):
     """Run the tests and leave the process."""
     import pytest
 
@@ -223,6 +231,7 @@ def _run(mutant, tests, seconds, root):
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 5))
         os.chdir(root)
+        sys.path.insert(0, str(root))
         if mutant:
             sys.meta_path.insert(0, _Loader(mutant))
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -230,22 +239,41 @@ def _run(mutant, tests, seconds, root):
             ended = int(pytest.main([*options, *tests]))
         if mutant is None or ended == _INTERRUPTED or mutant.module in sys.modules:
             code = ended
+        Path(names).write_text("\n".join(_foreign_modules()))
     finally:
         os._exit(code)
 
 
-def prepare():
-    """Import what tests need and no test changes; take no examples from other runs, and don't shrink any."""
-    import hypothesis
-    import scipy.stats
-    import torch
-    import torchvision
+def prepare(tests, seconds):
+    """Import all that the tests import, but for the package and the tests themselves.
 
-    del scipy, torchvision
+    Hypothesis takes no examples from other runs and doesn't shrink those that it finds.
+
+    Raises:
+        RuntimeError: the tests fail.
+    """
+    import hypothesis
+    import torch
+
     torch.set_num_threads(1)
     phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
     hypothesis.settings.register_profile("mutants", phases=phases, derandomize=True, database=None)
     hypothesis.settings.load_profile("mutants")
+    with tempfile.NamedTemporaryFile("r") as names:
+        if fate(None, tests, seconds, names=names.name) != "SURVIVED":
+            raise RuntimeError("the tests fail without a mutant")
+        for name in names.read().split():
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+    gc.freeze()  # else each fork goes through all that is there, and copies it
+
+
+def _foreign_modules():
+    """What is imported and lies in no folder of ours."""
+    for name, module in sys.modules.items():
+        file = getattr(module, "__file__", None)
+        if file and not Path(file).is_relative_to(ROOT) and name != "__main__":
+            yield name
 
 
 def campaign(target, sample=None, seed=0, seconds=20, tell=print):
@@ -265,9 +293,7 @@ def campaign(target, sample=None, seed=0, seconds=20, tell=print):
     Raises:
         RuntimeError: the tests fail without any mutant.
     """
-    prepare()
-    if fate(None, target.tests, seconds) != "SURVIVED":
-        raise RuntimeError("the tests fail without a mutant")
+    prepare(target.tests, seconds)
     every = []
     for module in target.modules:
         path = ROOT / f"{module.replace('.', '/')}.py"
@@ -291,8 +317,9 @@ def main():
     parser.add_argument("--sample", type=int)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    found = campaign(TARGETS[given.target], given.sample, given.seed, tell=lambda line: print(line, flush=True))
-    print(json.dumps(found))
+    tell = functools.partial(print, flush=True)
+    found = campaign(TARGETS[given.target], given.sample, given.seed, tell=tell)
+    print(json.dumps(found))  # noqa: T201
 
 
 if __name__ == "__main__":
