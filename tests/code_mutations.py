@@ -83,6 +83,8 @@ def mutants_of(module, source):
     found, taken = [], {}
     for where, statement, node in _sites(tree):
         for new in _changes(node):
+            if ast.unparse(new) == ast.unparse(node):  # two arguments that are the same
+                continue
             written = "nothing" if isinstance(new, ast.Pass) else _short(new, 60)
             name = f"{module.removeprefix('sla_bench.')}.{where}: {_short(node, 60)} -> {written}"
             if isinstance(statement, ast.FunctionDef):
