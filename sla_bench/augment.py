@@ -22,7 +22,7 @@ from sla_bench.datasets.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
 from sla_bench.resized_crop import Parts, ResizedCrop, draw_parts
 
-BRIGHTNESS, CONTRAST, SATURATION = range(3)
+# Of 0 brightness, 1 contrast, 2 saturation.
 _ORDERS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
 _LUMA = (0.2989, 0.587, 0.114)
 

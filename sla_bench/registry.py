@@ -69,18 +69,6 @@ class LearnerEntry(Entry):
 
 
 @dataclass(frozen=True)
-class LossEntry(Entry):
-    """A criterion for imbalanced classes.
-
-    Args:
-        weights_from: fraction of the training from which classes are weighted unless told otherwise (its
-            option `start`); None where they never are.
-    """
-
-    weights_from: float | None = None
-
-
-@dataclass(frozen=True)
 class TransformEntry(Entry):
     """A label augmentation with its number of views."""
 
@@ -313,39 +301,33 @@ _LDAM = ("max_margin", "scale")
 LOSSES = Registry(
     "loss",
     {
-        "ce": LossEntry("sla_bench.losses.ce:CrossEntropy", "cross entropy"),
-        "cb-rw": LossEntry(
+        "ce": Entry("sla_bench.losses.ce:CrossEntropy", "cross entropy"),
+        "cb-rw": Entry(
             "sla_bench.losses.cb_rw:ClassBalancedCrossEntropy",
             "ce with class-balanced weights",
             _WEIGHTS,
-            weights_from=0.0,
         ),
-        "ce-drw": LossEntry(
+        "ce-drw": Entry(
             "sla_bench.losses.ce_drw:DeferredCrossEntropy",
             "ce, class-balanced weights for the last fifth",
             _WEIGHTS,
-            weights_from=0.8,
         ),
-        "focal": LossEntry("sla_bench.losses.focal:Focal", "ce that looks away from easy images", ("gamma",)),
-        "cb-focal": LossEntry(
+        "focal": Entry("sla_bench.losses.focal:Focal", "ce that looks away from easy images", ("gamma",)),
+        "cb-focal": Entry(
             "sla_bench.losses.cb_focal:ClassBalancedFocal",
             "focal with class-balanced weights",
             ("gamma", *_WEIGHTS),
-            weights_from=0.0,
         ),
-        "ldam": LossEntry(
-            "sla_bench.losses.ldam:LDAM", "cosines with larger margins for small classes", _LDAM
-        ),
-        "ldam-drw": LossEntry(
+        "ldam": Entry("sla_bench.losses.ldam:LDAM", "cosines with larger margins for small classes", _LDAM),
+        "ldam-drw": Entry(
             "sla_bench.losses.ldam_drw:DeferredLDAM",
             "ldam, class-balanced weights for the last fifth",
             (*_LDAM, *_WEIGHTS),
-            weights_from=0.8,
         ),
-        "balanced-softmax": LossEntry(
+        "balanced-softmax": Entry(
             "sla_bench.losses.balanced_softmax:BalancedSoftmax", "softmax that carries the class sizes"
         ),
-        "logit-adjust": LossEntry(
+        "logit-adjust": Entry(
             "sla_bench.losses.logit_adjust:LogitAdjustment",
             "ce, class sizes taken out of the logits at test",
             ("tau",),

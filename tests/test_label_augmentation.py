@@ -180,11 +180,20 @@ def test_a_step_along_the_gradient_lowers_the_loss_of_both_heads():
         ({"single_weight": 0.5}, "add distill=True"),
         ({"reduction": "avg"}, "unknown reduction 'avg'"),
         ({"num_classes": 0}, "got 4 and 0"),
+        ({"num_features": 0}, "got 0 and 3"),
     ],
 )
 def test_options_without_meaning_are_refused(options, sentence):
     with pytest.raises(UserError, match=sentence):
         SLA(**{"num_features": 4, "num_classes": 3, **options})
+
+
+def test_one_feature_one_class_and_no_weight_of_the_second_head_will_do():
+    module = SLA(1, 1, distill=True, single_weight=0.0)
+    features = torch.ones(4, 1)
+    weightless = module.loss(features, torch.tensor([0]))
+    # One class: the second head is always right, and its divergence from the vote is 0.
+    torch.testing.assert_close(weightless, sla_loss(module.joint_logits(features), torch.tensor([0])))
 
 
 def test_wrong_rows_and_modes_are_refused():

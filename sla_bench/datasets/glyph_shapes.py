@@ -12,7 +12,6 @@ from PIL import Image, ImageDraw, ImageFont
 from sla_bench.datasets.glyph_classes import GlyphClass
 from sla_bench.errors import UserError
 
-SANS = "DejaVuSans"
 FONTS = (
     *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
     *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique"),

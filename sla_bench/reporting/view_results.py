@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 
-from sla_bench.reporting.row_names import augments_labels
 from sla_bench.statistics import MeanInterval, mean_interval, paired_relative_gain
 from sla_bench.view_metrics import all_agree, pair_agreement
 
@@ -46,11 +45,6 @@ class HeadViews:
     def is_joint(self) -> bool:
         """It has a column for each class under each transformation."""
         return self.joint is not None
-
-    @property
-    def is_sla(self) -> bool:
-        """It belongs to a method of label augmentation."""
-        return augments_labels(self.name)
 
     @cached_property
     def accuracies(self) -> list[MeanInterval]:

@@ -5,7 +5,7 @@ import pytest
 
 from sla_bench.datasets.glyph_backgrounds import IMAGE_SIDE, draw_backgrounds
 from sla_bench.datasets.glyph_rendering import DEFAULT, EASY, render
-from sla_bench.datasets.glyph_shapes import CANVAS, SANS, Font
+from sla_bench.datasets.glyph_shapes import CANVAS, Font
 
 PLAIN = replace(
     DEFAULT,
@@ -125,7 +125,7 @@ def test_the_patch_hides_a_part_of_the_glyph_as_often_as_it_says(backgrounds):
 
 def test_easy_is_easier(backgrounds):
     # The nearest of two class means decides between two characters more often.
-    font = Font(SANS)
+    font = Font("DejaVuSans")
 
     def accuracy(difficulty):
         rng = np.random.default_rng(6)

@@ -217,6 +217,82 @@ def test_the_scope_view_is_a_softmax_over_the_views_own_columns(batch):
     torch.testing.assert_close(objective.loss(features, labels)[0], expected)
 
 
+# Factor of the steps, copies of each image, models, all views in training: as the protocol has them.
+TRAINING = {
+    "baseline": (1, 1, 1, False),
+    "da": (1, 1, 1, True),
+    "mt": (1, 1, 1, True),
+    "rot-aux": (1, 1, 1, True),
+    "sla": (1, 1, 1, True),
+    "sla+sd": (1, 1, 1, True),
+    "sla+u": (1, 1, 1, True),
+    "da+sd": (1, 1, 1, True),
+    "baseline-xM": (M, 1, 1, False),
+    "baseline-repM": (1, M, 1, False),
+    "ens-M": (1, 1, M, False),
+}
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_training_is_what_the_protocol_says(method):
+    objective = build(method)
+    step_factor, copies, members, views = TRAINING[method]
+    assert (objective.step_factor, objective.copies, objective.members) == (step_factor, copies, members)
+    assert objective.trains_on_views is views
+    assert objective.images_per_image == copies * (M if views else 1)
+
+
+SINGLE_ROWS = {"sla": "SLA+SI", "sla+sd": "SLA+SD", "sla+u": "SLA+U", "da+sd": "DA+SD"}
+
+
+@pytest.mark.parametrize("method", METHOD_NAMES)
+def test_validation_reads_the_image_as_it_is(method):
+    objective = build(method)
+    assert objective.single_row == SINGLE_ROWS.get(method, next(iter(objective.rows)))
+    assert not objective.single_row.endswith("+TTA")
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [("sla+sd", "single_weight"), ("sla+sd", "temperature"), ("sla+u", "single_weight"),
+     ("da+sd", "single_weight"), ("da+sd", "temperature"), ("rot-aux", "weight")],
+)  # fmt: skip
+def test_options_are_1_unless_told_otherwise(method, option, batch):
+    features, labels = batch
+    plain, one, two = (
+        build(method, **o).loss(features, labels)[0] for o in ({}, {option: 1.0}, {option: 2.0})
+    )
+    assert torch.equal(plain, one)
+    assert not torch.isclose(plain, two)
+
+
+@pytest.mark.parametrize("method", ["baseline", "da", "mt", "da+sd", "baseline-repM", "rot-aux"])
+def test_the_training_accuracy_counts_every_image_that_carries_a_label(method, batch):
+    features, labels = batch
+    objective = build(method)
+    given = features if method in ("da", "mt", "da+sd", "baseline-repM") else features[:, :1]
+    head = objective.teacher_head if method == "da+sd" else objective.head
+    hits = [int(head(z).argmax()) == int(y) for image, y in zip(given, labels, strict=True) for z in image]
+    _, right = objective.loss(features if method == "rot-aux" else given, labels)
+    assert 0 < sum(hits) < len(hits)
+    assert float(right) == pytest.approx(sum(hits) / len(hits))
+
+
+@pytest.mark.parametrize("method", ["sla", "sla+sd"])
+@pytest.mark.parametrize("scope", ["all", "view"])
+def test_the_training_accuracy_of_joint_labels(method, scope, batch):
+    features, labels = batch
+    objective = build(method, **({"joint_scope": scope} if method == "sla" else {}))
+    hits = []
+    for image, y in zip(features, labels.tolist(), strict=True):
+        for j, scores in enumerate(joint(objective, image)):
+            own = method == "sla" and scope == "view"
+            hits.append(int((scores[j::M] if own else scores).argmax()) == (y if own else y * M + j))
+    _, right = objective.loss(features, labels)
+    assert 0 < sum(hits) < len(hits)
+    assert float(right) == pytest.approx(sum(hits) / len(hits))
+
+
 def test_controls_say_what_they_multiply():
     assert build("baseline-xM").step_factor == M
     assert build("baseline-repM").copies == M

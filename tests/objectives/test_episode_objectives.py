@@ -6,12 +6,26 @@ import torch
 from sla_bench.errors import UserError
 from sla_bench.learners.protonet import ProtoNet
 from sla_bench.learners.ridge import RidgeHead
-from sla_bench.objectives.base import EpisodeFeatures, smoothed_cross_entropy, view_loss
+from sla_bench.objectives.base import EpisodeFeatures, accuracy, smoothed_cross_entropy, view_loss
 from sla_bench.registry import METHODS, TRANSFORMS
 
 E, W, K, Q, M, D = 3, 4, 2, 3, 4, 8
 ROTATION = TRANSFORMS.load("rotation")
 FEW_SHOT = [n for n, e in METHODS.items() if "fewshot" not in e.refused]
+# Factor of the steps, copies of each image, models, all views in training: as the protocol has them.
+TRAINING = {
+    "baseline": (1, 1, 1, False),
+    "da": (1, 1, 1, True),
+    "mt": (1, 1, 1, True),
+    "rot-aux": (1, 1, 1, True),
+    "views": (1, 1, 1, True),
+    "sla": (1, 1, 1, True),
+    "baseline-xM": (M, 1, 1, False),
+    "baseline-repM": (1, M, 1, False),
+    "ens-M": (1, 1, M, False),
+    "baseline-NMway": (1, 1, 1, False),
+    "rotpool-NMway": (1, 1, 1, False),
+}
 
 
 @pytest.fixture
@@ -154,6 +168,87 @@ def test_label_smoothing_leaves_the_label_one_minus_eps():
     expected = -((1 - eps) * log_p[1] + eps / 2 * (log_p[0] + log_p[2]))
     torch.testing.assert_close(smoothed_cross_entropy(logits, labels, eps), expected)
     assert math.isclose(smoothed_cross_entropy(logits, labels, 0.0).item(), -log_p[1].item(), rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("name", FEW_SHOT)
+def test_training_is_what_the_protocol_says(name):
+    piece = objective(name)
+    assert (piece.step_factor, piece.copies, piece.members, piece.trains_on_views) == TRAINING[name]
+
+
+UPRIGHT = [name for name, (_, copies, _, views) in TRAINING.items() if copies == 1 and not views]
+
+
+@pytest.mark.parametrize("name", UPRIGHT)
+def test_the_baselines_episode_is_that_of_the_images_as_they_are(name, features):
+    head = RidgeHead().double()
+    logits = head(features.support[:, :, 0], features.support_labels, features.query[:, :, 0], W)
+    log_p = logits.log_softmax(-1).gather(-1, features.query_labels[..., None])
+    loss, right = objective(name).loss(features, head, 0.0, None)
+    torch.testing.assert_close(loss, -log_p.mean())
+    hits = sum(
+        int(logits[e, q].argmax() == features.query_labels[e, q]) for e in range(E) for q in range(W * Q)
+    )
+    assert float(right) == pytest.approx(hits / (E * W * Q))
+
+
+@pytest.mark.parametrize("name", [name for name in FEW_SHOT if name != "sla"])
+def test_an_ordinary_test_reads_the_upright_images_and_the_mean_of_a_head_per_view(name, features):
+    head, piece = RidgeHead().double(), objective(name)
+    per_view = [
+        head(features.support[:, :, j], features.support_labels, features.query[:, :, j], W) for j in range(M)
+    ]
+    read = piece.read(features, head)
+    torch.testing.assert_close(read[piece.row], per_view[0])
+    torch.testing.assert_close(read[f"{piece.row}+TTA"], sum(per_view) / M)
+    assert piece.selection_row == piece.row
+
+
+def test_an_ordinary_head_reads_the_backbone_of_sla_too(features):
+    head = RidgeHead().double()
+    read = objective("sla").read(features, head)
+    plain = objective("baseline").read(features, head)
+    torch.testing.assert_close(read["SLA+plain"], plain["baseline"])
+    torch.testing.assert_close(read["SLA+plain+TTA"], plain["baseline+TTA"])
+    assert objective("sla").selection_row == "SLA+AG"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "rows"),
+    [
+        ("sla", {}, lambda flat, q, j: (flat[q, j], "joint")),
+        ("sla", {"joint_scope": "view"}, lambda flat, q, j: (flat[q, j, j::M], "class")),
+    ],
+)
+def test_the_training_accuracy_of_sla_counts_every_view_of_every_query(name, options, rows, features):
+    head = RidgeHead().double()
+    flat = naive_joint_logits(features, head).view(E, W * Q, M, W * M)
+    hits = 0
+    for e in range(E):
+        for q in range(W * Q):
+            for j in range(M):
+                scores, kind = rows(flat[e], q, j)
+                label = int(features.query_labels[e, q])
+                hits += int(scores.argmax()) == (label * M + j if kind == "joint" else label)
+    _, right = objective(name, **options).loss(features, head, 0.0, None)
+    assert 0 < hits < E * W * Q * M
+    assert float(right) == pytest.approx(hits / (E * W * Q * M))
+
+
+def test_accuracy_is_the_share_of_rows_whose_largest_entry_is_the_label():
+    logits = torch.tensor([[[0.1, 0.9], [2.0, -1.0]], [[0.0, 3.0], [5.0, 4.0]]], requires_grad=True)
+    share = accuracy(logits, torch.tensor([[1, 1], [1, 0]]))
+    assert float(share) == 0.75
+    assert not share.requires_grad
+
+
+def test_episodes_are_split_into_batches_of_one(features):
+    parts = features.split()
+    assert len(parts) == E
+    for e, part in enumerate(parts):
+        assert part.ways == W
+        for field in ("support", "support_labels", "query", "query_labels"):
+            assert torch.equal(getattr(part, field), getattr(features, field)[e : e + 1])
 
 
 def test_costs_that_the_table_shows():

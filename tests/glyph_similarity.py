@@ -1,11 +1,9 @@
 """How much shapes look like each other and like their quarter turns."""
 
-from __future__ import annotations
-
 import numpy as np
 
 
-def turned_similarity(shapes: np.ndarray) -> np.ndarray:
+def turned_similarity(shapes):
     """Normalised cross-correlation of every shape with every quarter turn of every shape.
 
     Shapes are compared at about the size at which they are drawn (half that of their canvas) and at the best
@@ -30,8 +28,7 @@ def turned_similarity(shapes: np.ndarray) -> np.ndarray:
     return similarity
 
 
-def _normalised(shapes: np.ndarray) -> np.ndarray:
+def _normalised(shapes):
     vectors = shapes.reshape(len(shapes), -1)
     vectors = vectors - vectors.mean(axis=1, keepdims=True)
-    normalised: np.ndarray = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return normalised
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
