@@ -37,6 +37,7 @@ _LEFT_ALONE = (ast.Raise, ast.Import, ast.ImportFrom, ast.Assert, ast.Delete, as
 _MEMORY = 8 << 30
 _INTERRUPTED = 2  # pytest's exit code where a test can't be imported
 _OPPOSITES = {"min": "max", "max": "min", "minimum": "maximum", "maximum": "minimum"}
+_SYMMETRIC = {*_OPPOSITES, "transpose"}
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _other_values(value):
 
 def _changes_of_call(node):
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    if len(node.args) > 1:
+    if len(node.args) > 1 and name not in _SYMMETRIC:
         yield _with(node, args=[node.args[1], node.args[0], *node.args[2:]])
     if name in _OPPOSITES:
         field = "attr" if isinstance(node.func, ast.Attribute) else "id"

@@ -21,7 +21,7 @@ def bounded(value: int, limit=LIMIT, strict=False):
     if not strict and value > limit:
         raise ValueError(f"{value + 1}")
     values = [value]
-    values.append(max(value, limit) + max(limit, limit))
+    values.append(max(value, limit) + round(value, limit))
     return 1.0 if strict else 0, -limit
 '''
 
@@ -48,11 +48,10 @@ def test_every_kind_of_change_is_made_and_messages_stay():
         "m.bounded: not strict -> strict",
         "m.bounded: value > limit -> value >= limit",
         "m.bounded: value > limit -> value <= limit",
-        "m.bounded: values.append(max(value, limit) + max(limit, limit)) -> nothing",
-        "m.bounded: max(value, limit) + max(limit, limit) -> max(value, limit) - max(limit, limit)",
-        "m.bounded: max(value, limit) -> max(limit, value)",
+        "m.bounded: values.append(max(value, limit) + round(value, limit)) -> nothing",
+        "m.bounded: max(value, limit) + round(value, limit) -> max(value, limit) - round(value, limit)",
         "m.bounded: max(value, limit) -> min(value, limit)",
-        "m.bounded: max(limit, limit) -> min(limit, limit)",
+        "m.bounded: round(value, limit) -> round(limit, value)",
         "m.bounded: return (1.0 if strict else 0, -limit) -> return (-limit, 1.0 if strict else 0)",
         "m.bounded: 1.0 if strict else 0 -> 0 if strict else 1.0",
         "m.bounded: 1.0 -> 2.0",

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from sla_bench import statistics
 from sla_bench.errors import UserError
 from sla_bench.statistics import (
     MONTE_CARLO_FLIPS,
@@ -182,6 +183,21 @@ def test_more_seeds_flip_at_random_from_the_given_seed():
     assert first.smallest_p == pytest.approx(1 / (1 + MONTE_CARLO_FLIPS))
 
 
+def test_flips_are_exact_up_to_sixteen_seeds_and_65535_beyond():
+    """One seed makes the whole difference: every choice of signs is as large as the observed one."""
+    treated = np.full((17, 4), 0.5)
+    treated[3] = 0.7
+    gain = paired_relative_gain(np.full((17, 4), 0.5), treated)
+    assert gain.p_sign_flip == 1
+    assert gain.smallest_p == 2.0**-16
+    base, treated = crossed_pair(np.random.default_rng(16), 17, 20, seed_sd=0.15)
+    p_values = [paired_relative_gain(base, treated, seed=s).p_sign_flip for s in range(3)]
+    assert len(set(p_values)) > 1
+    assert all(p * 2**16 == round(p * 2**16) for p in p_values)
+    assert len({paired_relative_gain(base[:16], treated[:16], seed=s).p_sign_flip for s in range(3)}) == 1
+    assert paired_relative_gain(base, treated).p_sign_flip == p_values[0]
+
+
 def test_the_global_random_state_is_left_alone():
     base, treated = crossed_pair(np.random.default_rng(7), 17, 20)
     before = np.random.get_state()[1].copy()  # noqa: NPY002
@@ -256,6 +272,56 @@ def test_bootstrap_draws_images_within_class():
     assert crossed_bootstrap_gain(base, treated).standard_error > 0.01
 
 
+def bootstrap_by_hand(base, treated, strata, replicates, seed):
+    """Gains of replicates, cell by cell; the draws are those of the function."""
+    order = np.argsort(strata, kind="stable")
+    rng = np.random.default_rng(seed)
+    seeds, samples = base.shape
+    rows = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=replicates)
+    sizes = np.unique(strata, return_counts=True)[1]
+    drawn = [rng.multinomial(n, np.full(n, 1 / n), size=replicates) for n in sizes]
+    columns = np.concatenate(drawn, axis=1)
+    gains = []
+    for row, column in zip(rows, columns, strict=True):
+        weighted = [(row[s] * column[t], order[t], s) for s in range(seeds) for t in range(samples)]
+        mean0, mean1 = (sum(w * a[s, t] for w, t, s in weighted) for a in (base, treated))
+        gains.append(mean1 / mean0 - 1 if mean0 else treated.mean() / base.mean() - 1)
+    return np.array(gains)
+
+
+@pytest.mark.parametrize("chances", [0.0, 0.5])
+def test_bootstrap_counts_cells_by_the_product_of_row_and_column(chances):
+    """With a single right answer of the reference, some replicates have none; the estimate stands in."""
+    rng = np.random.default_rng(17)
+    base = (rng.random((10, 7)) < chances).astype(float)
+    base[2, 4] = 1
+    treated = np.maximum(base, rng.random((10, 7)) < 0.3)
+    strata = np.array([1, 0, 1, 0, 0, 1, 1])
+    gains = bootstrap_by_hand(base, treated, strata, 30, seed=5)
+    check = crossed_bootstrap_gain(base, treated, 30, seed=5, strata=strata)
+    assert (check.low, check.high) == pytest.approx(tuple(np.quantile(gains, [0.025, 0.975])))
+    assert check.standard_error == pytest.approx(gains.std(ddof=1))
+    stand_ins = np.count_nonzero(gains == treated.mean() / base.mean() - 1)
+    assert 0 < stand_ins < 30 if chances == 0 else stand_ins == 0
+
+
+@pytest.mark.parametrize("cells", [1, 8, 16, 40, 80])
+def test_bootstrap_in_parts_fills_all_replicates(cells, monkeypatch):
+    """Where the method is the reference twice over, every replicate says so."""
+    monkeypatch.setattr(statistics, "_BOOTSTRAP_CHUNK", cells)
+    base = np.random.default_rng(18).random((10, 8))
+    check = crossed_bootstrap_gain(base, 2 * base, 7)
+    assert (check.low, check.high, check.standard_error) == pytest.approx((1, 1, 0))
+
+
+def test_bootstrap_draws_two_thousand_replicates_from_seed_0():
+    base, treated = crossed_pair(np.random.default_rng(19), 10, 5)
+    assert crossed_bootstrap_gain(base, treated) == crossed_bootstrap_gain(base, treated, 2000, 0)
+    two = crossed_bootstrap_gain(base, treated, 2)
+    # Of two numbers: their difference is sqrt(2) standard deviations, and 95 % of it lie in the interval.
+    assert two.high - two.low == pytest.approx(0.95 * np.sqrt(2) * two.standard_error)
+
+
 def test_bootstrap_survives_replicates_without_a_right_answer():
     base = np.zeros((10, 4))
     base[0, 0] = 1
@@ -322,8 +388,9 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(p_values):
 
 
 def test_holm_refuses_what_is_no_probability():
-    with pytest.raises(UserError, match=r"0\.\.1"):
-        holm([0.5, 1.2])
+    for value in (1.2, -0.2):
+        with pytest.raises(UserError, match=r"0\.\.1"):
+            holm([0.5, value])
 
 
 def test_interquartile_mean_is_scipys_trimmed_mean():
