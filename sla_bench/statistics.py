@@ -275,7 +275,7 @@ def share_of_losses(gains: ArrayLike) -> float:
 
 
 def _present(values: ArrayLike) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64).ravel()
+    array = np.asarray(values, dtype=np.float64)
     array = array[~np.isnan(array)]
     if not len(array):
         raise UserError("a summary over gains needs at least one gain")
@@ -315,7 +315,7 @@ def _seed_interval(estimate: float, deviations: np.ndarray) -> MeanInterval:
     error = float("nan")
     if seeds > 1:
         error = _without_rounding(float(deviations.std(ddof=1)) / float(np.sqrt(seeds)), estimate)
-    reach = error * float(stdtrit(seeds - 1, 0.975)) if seeds > 1 else float("nan")
+    reach = error * float(stdtrit(seeds - 1, 0.975))
     return MeanInterval(
         estimate, estimate - reach, estimate + reach, error, seeds - 1 or float("nan"), "seeds", seeds, 1
     )

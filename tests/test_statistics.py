@@ -137,6 +137,12 @@ def test_identical_arrays_gain_nothing():
     assert (gain.p_value, gain.p_sign_flip) == (1, 1)
 
 
+def test_identical_arrays_of_many_seeds_gain_nothing():
+    base, _ = crossed_pair(np.random.default_rng(21), 17, 5)
+    gain = paired_relative_gain(base, base)
+    assert (gain.estimate, gain.p_value, gain.p_sign_flip) == (0, 1, 1)
+
+
 def test_constant_difference_has_an_interval_without_width():
     gain = paired_relative_gain(np.full((3, 8), 0.5), np.full((3, 8), 0.75))
     assert (gain.estimate, gain.low, gain.high) == (0.5, 0.5, 0.5)
@@ -229,6 +235,14 @@ def test_strata_of_unequal_sizes_weigh_by_size():
     own = values.mean(axis=1).var(ddof=1) / 2
     expected = own + max(0.0, shared) / 50
     assert mean_interval(values, strata=strata).standard_error ** 2 == pytest.approx(expected)
+
+
+def test_two_images_of_a_class_are_enough():
+    values = np.array([[0.5, 0.7, 0.2, 0.3]])
+    within = (np.var([0.5, 0.7], ddof=1) + np.var([0.2, 0.3], ddof=1)) / 2
+    interval = mean_interval(values, strata=[0, 0, 1, 1])
+    assert interval.standard_error**2 == pytest.approx(within / 4)
+    assert interval.degrees_of_freedom == pytest.approx(2)
 
 
 def test_one_stratum_is_no_stratum():
@@ -452,16 +466,41 @@ def test_mean_over_seeds_is_the_t_interval():
     interval = mean_over_seeds(values)
     low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=np.std(values, ddof=1) / 2)
     assert (interval.estimate, interval.low, interval.high) == pytest.approx((np.mean(values), low, high))
-    assert (interval.interval_kind, interval.seeds) == ("seeds", 4)
+    assert (interval.interval_kind, interval.seeds, interval.samples) == ("seeds", 4, 1)
+    assert interval.degrees_of_freedom == 3
+    assert interval.standard_error == pytest.approx(stats.sem(values))
+
+
+def test_the_interval_of_two_seeds_is_that_of_one_degree_of_freedom():
+    interval = mean_over_seeds([0.5, 0.6])
+    assert (interval.low, interval.high) == pytest.approx(stats.t.interval(0.95, 1, loc=0.55, scale=0.05))
+
+
+@pytest.mark.parametrize("centre", [0.0, 100.0, -100.0])
+def test_an_error_below_1e_14_of_the_estimate_is_rounding(centre):
+    """Two seeds at equal distances of their mean: the standard error is that distance."""
+    unit = 1e-14 * max(1, abs(centre))
+    for distance, error in ((0.8 * unit, 0), (1.4 * unit, pytest.approx(1.4 * unit, rel=0.05, abs=0))):
+        assert mean_over_seeds([centre - distance, centre + distance]).standard_error == error
+        interval = mean_interval([[centre - distance] * 2, [centre + distance] * 2])
+        assert interval.standard_error == error
+        assert np.isnan(interval.degrees_of_freedom) == (error == 0)
 
 
 def test_one_seed_has_no_interval_over_seeds():
     alone = mean_over_seeds([0.5])
     assert alone.estimate == 0.5
-    assert np.isnan([alone.low, alone.high]).all()
+    assert np.isnan([alone.low, alone.high, alone.standard_error, alone.degrees_of_freedom]).all()
     gain = paired_gain_over_seeds([0.5], [0.6])
     assert gain.estimate == pytest.approx(0.2)
-    assert np.isnan([gain.low, gain.high, gain.p_value]).all()
+    assert np.isnan([gain.low, gain.high, gain.p_value, gain.p_sign_flip, gain.smallest_p]).all()
+
+
+def test_signs_of_many_seeds_are_flipped_from_seed_0_unless_told_otherwise():
+    base, treated = (a.mean(axis=1) for a in crossed_pair(np.random.default_rng(20), 18, 5, seed_sd=0.15))
+    plain, first, second = (paired_gain_over_seeds(base, treated, *seed) for seed in ((), (0,), (1,)))
+    assert plain == first
+    assert first.p_sign_flip != second.p_sign_flip
 
 
 def test_gain_over_seeds_is_paired_and_linearised():
