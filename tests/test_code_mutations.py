@@ -2,16 +2,12 @@
 
 import ast
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from code_mutations import ROOT, TARGETS, mutants_of
 from equivalent_mutants import EQUIVALENT
+from own_process import HERE, run_python
 
-HERE = Path(__file__).parent
 CODE = '''
 """A module."""
 LIMIT: int = 3
@@ -24,18 +20,6 @@ def bounded(value: int, limit=LIMIT, strict=False):
     values.append(max(value, limit) + round(value, limit))
     return 1.0 if strict else 0, -limit
 '''
-
-
-def run(code, *arguments, timeout=300):
-    environment = {**os.environ, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *(["-c", code] if code else []), *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
 
 
 def test_every_kind_of_change_is_made_and_messages_stay():
@@ -91,7 +75,7 @@ print(json.dumps([c.fate(m, ["test_countdown.py"], 2, root) for m in chosen]))
 def fates(folder, test, *names, code=COUNTDOWN):
     (folder / "countdown.py").write_text(code)
     (folder / "test_countdown.py").write_text(f"def test_it():\n    {test}\n")
-    return run(TRIED, str(folder), *names)
+    return run_python("-c", TRIED, str(folder), *names, timeout=300)
 
 
 def test_mutants_are_killed_stopped_or_survive(tmp_path):
@@ -105,7 +89,8 @@ def test_a_mutant_that_cannot_be_imported_is_killed(tmp_path):
     test = tmp_path / "test_countdown.py"
     (tmp_path / "countdown.py").write_text("assert True\nX = 1 / 1\n")
     test.write_text("import countdown\n\ndef test_it():\n    assert countdown.X in (1, 2)\n")
-    done = run(TRIED, str(tmp_path), "1 -> 0 in X = 1 / 1", "1 -> 0 in X = 1 / 1 (2)", "1 -> 2 in X = 1 / 1")
+    names = ("1 -> 0 in X = 1 / 1", "1 -> 0 in X = 1 / 1 (2)", "1 -> 2 in X = 1 / 1")
+    done = run_python("-c", TRIED, str(tmp_path), *names, timeout=300)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["SURVIVED", "killed", "killed"]
 
@@ -131,7 +116,7 @@ def test_mutants_that_are_explained_exist():
 @pytest.mark.campaign
 @pytest.mark.parametrize("name", TARGETS)
 def test_campaign(name, capsys):
-    done = run("", str(HERE / "code_mutations.py"), name, timeout=6 * 3600)
+    done = run_python(str(HERE / "code_mutations.py"), name, timeout=6 * 3600)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     with capsys.disabled():

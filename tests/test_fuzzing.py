@@ -1,29 +1,18 @@
 """Almost valid files, for each reader of files from outside; see `fuzzing.py`."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from fuzzed_readers import READERS
+from own_process import HERE, run_python
 
-HERE = Path(__file__).parent
 INPUTS = 1000
 
 
 def fuzz(*arguments, code=None, timeout=3600):
     program = ["-c", code] if code else [str(HERE / "fuzzing.py")]
-    environment = {**os.environ, "PYTHONPATH": f"{HERE.parent}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, *program, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    return run_python(*program, *arguments, timeout=timeout)
 
 
 def test_no_reader_is_brought_down_by_a_few_inputs():

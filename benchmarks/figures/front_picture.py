@@ -1,35 +1,25 @@
-"""Draws the picture of the README from the tables below results/reference: gains of SLA, cell by cell.
-
-    python benchmarks/figures/front_picture.py             # after a table there has changed
-    python benchmarks/figures/front_picture.py --check     # exit code 1 if the picture is of other figures
+"""The picture of the README, from the tables below results/reference: gains of SLA, cell by cell.
 
 What is drawn stands beside the picture, in `gains.csv`.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from benchmarks.figures.result_files import ResultFiles, TableRow
-from sla_bench.errors import UserError
 from sla_bench.harness.files import write_text
 from sla_bench.reporting import style
-from sla_bench.reporting.panels import Panel, padded, panel_figure
+from sla_bench.reporting.panels import Panel, draw_zero, gain_text, padded, panel_figure
 
-RESULTS = Path(__file__).resolve().parents[2] / "results" / "reference"
 EQUAL_STEPS, CONTROLS = "the baseline of equal steps", "controls that get as much"
 DRAWN, PHOTOGRAPHS = "Drawn glyphs", "Photographs (Fashion-MNIST)"
+_LEARNERS = {"protonet": "ProtoNet", "metaoptnet-rr": "ridge", "metaoptnet-svm": "SVM"}
 _VALUES = ["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]
 
 
@@ -87,10 +77,14 @@ def cells() -> list[Cell]:
         *photographs,
         *controls,
         Cell(DRAWN, CONTROLS, "SLA+SD / baseline-xM, tail", "imbalanced", long_tail),
+        Cell(
+            PHOTOGRAPHS,
+            CONTROLS,
+            "SLA+AG / baseline-xM+TTA",
+            "fewshot-fashion-mnist",
+            _few_shot(5, "protonet", "baseline-xM+TTA"),
+        ),
     ]
-
-
-_LEARNERS = {"protonet": "ProtoNet", "metaoptnet-rr": "ridge", "metaoptnet-svm": "SVM"}
 
 
 def _few_shot(shots: int, learner: str, reference: str = "baseline") -> TableRow:
@@ -102,13 +96,15 @@ def _fixed_classes(method: str, loss: str) -> TableRow:
     return {"learner": loss, "method": method, "reference": "baseline"}
 
 
-def drawn(results: Path = RESULTS) -> pd.DataFrame:
+def drawn(files: ResultFiles) -> pd.DataFrame:
     """What the picture shows: data, reference, label, gain in % with its interval, seeds.
+
+    Args:
+        files: the tables.
 
     Raises:
         UserError: a table or a row is missing, or several rows fit.
     """
-    files = ResultFiles(results)
     rows = []
     for cell in cells():
         row = files.row(cell.table, **{"metric": "accuracy", **cell.where})
@@ -131,13 +127,6 @@ def picture(table: pd.DataFrame) -> Figure:
         for (data, against), rows in table.groupby(["data", "against"], sort=False)
     ]
 
-    def zero(axes: Axes, panel: Panel) -> None:
-        del panel
-        axes.axvline(0, color="black", linewidth=0.8, zorder=1)
-
-    def numbers(value: float, low: float, high: float) -> str:
-        return f"{value:+.1f} [{low:.1f}, {high:.1f}]".replace("-", "\N{MINUS SIGN}")
-
     # The widest interval would make all others invisible.
     limits = padded(table[_VALUES[0]].to_numpy())
     cut = (table[_VALUES[1]] < limits[0]).any() or (table[_VALUES[2]] > limits[1]).any()
@@ -151,42 +140,19 @@ def picture(table: pd.DataFrame) -> Figure:
     ]
     with style.styled():
         axis = [limits] * len(panels)
-        return panel_figure(panels, axis, zero, numbers, "Relative gain in %", " ".join(sentences), columns=2)
+        return panel_figure(
+            panels, axis, draw_zero, gain_text, "Relative gain in %", " ".join(sentences), columns=2
+        )
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """The table as it is in gains.csv."""
-    return table.to_csv(index=False)
+def is_of(table: pd.DataFrame, folder: Path) -> bool:
+    """Whether the picture in a folder shows this table, by the `gains.csv` beside it."""
+    beside = folder / "gains.csv"
+    return beside.is_file() and beside.read_text(encoding="utf-8") == table.to_csv(index=False)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the options and run; returns 1 where `--check` finds a difference, 2 where something is missing.
-
-    Args:
-        arguments: of the command line; those of the process if None.
-    """
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 if figures differ")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables")
-    options = parser.parse_args(arguments)
-    beside = options.results / "gains.csv"
-    try:
-        table = drawn(options.results)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if options.check:
-        written = beside.read_text(encoding="utf-8") if beside.is_file() else ""
-        if written != as_text(table):
-            print(f"{beside} is not what the tables say: python benchmarks/figures/front_picture.py")
-            return 1
-        return 0
-    print(*style.save(picture(table), options.results / "gains"), sep="\n")
-    write_text(beside, as_text(table))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def write(table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Write the picture as PNG and SVG and, at last, what is drawn as CSV; returns the files."""
+    written = style.save(picture(table), folder / "gains")
+    write_text(folder / "gains.csv", table.to_csv(index=False))
+    return [*written, folder / "gains.csv"]

@@ -1,7 +1,7 @@
-"""Writes the measured figures of README.md and docs/*.md, from the tables below results/reference.
+"""Writes the measured figures of README.md and docs/*.md, and the README's picture, from results/reference.
 
     python benchmarks/figures/write.py             # after a table there has changed
-    python benchmarks/figures/write.py --check     # says which lines differ, changes nothing
+    python benchmarks/figures/write.py --check     # says what differs, changes nothing
 
 Each place on a page names a template of this folder; the template names rows by their columns, never by their
 number, and words such as "gains" are chosen by the figure.
@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateNotFo
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.figures import speed_ratios, wording
+from benchmarks.figures import front_picture, speed_ratios, wording
 from benchmarks.figures.pages import Difference, differences, filled, places
 from benchmarks.figures.result_files import ResultFiles, ends, number
 from sla_bench.errors import UserError, unknown
@@ -106,18 +106,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 if a line differs")
     parser.add_argument(
-        "--results", type=Path, default=ROOT / "results" / "reference", help="folder of the tables"
+        "--check", action="store_true", help="change nothing; exit code 1 if anything differs"
     )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the tables")
     options = parser.parse_args(arguments)
     render = renderer(options.results)
     try:
+        table = front_picture.drawn(ResultFiles(options.results))
+        current = front_picture.is_of(table, options.results)
         if options.check:
-            found = check(PAGES, render)
+            found = [*map(str, check(PAGES, render))]
+            found += [] if current else [f"{options.results / 'gains.png'} shows other figures"]
             print(*found, sep="\n", end="\n" if found else "")
             return int(bool(found))
-        print(*write(PAGES, render), sep="\n")
+        changed = write(PAGES, render)
+        changed += [] if current else front_picture.write(table, options.results)
+        print(*changed, sep="\n")
         return 0
     except UserError as error:
         print(error, file=sys.stderr)

@@ -78,11 +78,10 @@ def _panels(histories: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     panels = titled_groups(histories, [*datasets, "learner"], further)
     if "transform" in histories and max(runs["label"].nunique() for _, runs in panels) > _MOST_RUNS:
         panels = titled_groups(histories, [*datasets, "learner"], [*further, "transform"])
-    names = [histories["method"], histories["label"]]
+    names = [histories["method"]]
     if "transform" in histories:
-        with_transform = histories["method"] + " " + histories["transform"].fillna("")
-        names.insert(1, with_transform.str.strip())
-    for name in names:
+        names.append((histories["method"] + " " + histories["transform"].fillna("")).str.strip())
+    for name in (*names, histories["label"]):
         lines = [(title, runs.assign(line=name.loc[runs.index].astype(str))) for title, runs in panels]
         if all(runs.groupby(["line", "seed"])["label"].nunique().max() == 1 for _, runs in lines):
             break

@@ -166,6 +166,18 @@ def panel_figure(
     return figure
 
 
+def draw_zero(axes: Axes, panel: Panel) -> None:
+    """Draw the line of no gain; decorates `panel_figure`."""
+    del panel
+    axes.axvline(0, color="black", linewidth=0.8, zorder=1)
+
+
+def gain_text(value: float, low: float, high: float) -> str:
+    """`+19.5 [9.6, 29.5]`; without an interval where that is NaN."""
+    text = f"{value:+.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def _draw_rows(axes: Axes, panel: Panel, labels: Sequence[str], texts: Sequence[str]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     axes.set_yticks(range(len(labels)), labels)

@@ -17,7 +17,15 @@ from matplotlib.figure import Figure
 from sla_bench.errors import UserError
 from sla_bench.reporting import style
 from sla_bench.reporting.learning_curves import learning_curves_figure
-from sla_bench.reporting.panels import Panel, group_panels, interval_limits, padded, panel_figure
+from sla_bench.reporting.panels import (
+    Panel,
+    draw_zero,
+    gain_text,
+    group_panels,
+    interval_limits,
+    padded,
+    panel_figure,
+)
 from sla_bench.reporting.row_names import BASELINE
 from sla_bench.reporting.table_texts import TEST_ONLY
 
@@ -105,22 +113,14 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
     cut = (rows[_GAIN[1]] < limits[0]).any() or (rows[_GAIN[2]] > limits[1]).any()
     notes = ["Arrow head: the interval goes on."] if cut else []
 
-    def decorate(axes: Axes, panel: Panel) -> None:
-        del panel
-        axes.axvline(0, color="black", linewidth=0.8, zorder=1)
-
-    def numbers(value: float, low: float, high: float) -> str:
-        text = f"{value:+.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
-        return text.replace("-", "\N{MINUS SIGN}")
-
     rows = _one_panel_of_controls(rows)
     with style.styled():
         panels = group_panels(rows, [*_KEYS, "reference"], _GAIN, list(rows["method"].unique()))
         return panel_figure(
             panels,
             [limits] * len(panels),
-            decorate,
-            numbers,
+            draw_zero,
+            gain_text,
             "Relative gain in %",
             _caption(rows, "Dot: relative gain in mean accuracy, line: its 95 % interval", notes),
         )

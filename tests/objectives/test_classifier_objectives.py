@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch.nn import functional as F
+from training_factors import TRAINING
 
 from sla_bench.errors import UserError
 from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
@@ -215,22 +216,6 @@ def test_the_scope_view_is_a_softmax_over_the_views_own_columns(batch):
         ),
     )
     torch.testing.assert_close(objective.loss(features, labels)[0], expected)
-
-
-# Factor of the steps, copies of each image, models, all views in training: as the protocol has them.
-TRAINING = {
-    "baseline": (1, 1, 1, False),
-    "da": (1, 1, 1, True),
-    "mt": (1, 1, 1, True),
-    "rot-aux": (1, 1, 1, True),
-    "sla": (1, 1, 1, True),
-    "sla+sd": (1, 1, 1, True),
-    "sla+u": (1, 1, 1, True),
-    "da+sd": (1, 1, 1, True),
-    "baseline-xM": (M, 1, 1, False),
-    "baseline-repM": (1, M, 1, False),
-    "ens-M": (1, 1, M, False),
-}
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from training_factors import TRAINING
 
 from sla_bench.errors import UserError
 from sla_bench.learners.protonet import ProtoNet
@@ -12,20 +13,6 @@ from sla_bench.registry import METHODS, TRANSFORMS
 E, W, K, Q, M, D = 3, 4, 2, 3, 4, 8
 ROTATION = TRANSFORMS.load("rotation")
 FEW_SHOT = [n for n, e in METHODS.items() if "fewshot" not in e.refused]
-# Factor of the steps, copies of each image, models, all views in training: as the protocol has them.
-TRAINING = {
-    "baseline": (1, 1, 1, False),
-    "da": (1, 1, 1, True),
-    "mt": (1, 1, 1, True),
-    "rot-aux": (1, 1, 1, True),
-    "views": (1, 1, 1, True),
-    "sla": (1, 1, 1, True),
-    "baseline-xM": (M, 1, 1, False),
-    "baseline-repM": (1, M, 1, False),
-    "ens-M": (1, 1, M, False),
-    "baseline-NMway": (1, 1, 1, False),
-    "rotpool-NMway": (1, 1, 1, False),
-}
 
 
 @pytest.fixture
@@ -176,7 +163,7 @@ def test_training_is_what_the_protocol_says(name):
     assert (piece.step_factor, piece.copies, piece.members, piece.trains_on_views) == TRAINING[name]
 
 
-UPRIGHT = [name for name, (_, copies, _, views) in TRAINING.items() if copies == 1 and not views]
+UPRIGHT = [name for name in FEW_SHOT if TRAINING[name][1] == 1 and not TRAINING[name][3]]
 
 
 @pytest.mark.parametrize("name", UPRIGHT)

@@ -1,0 +1,21 @@
+"""What a method multiplies in training, as the protocol has it."""
+
+M = 4
+"""Views of the rotation."""
+TRAINING = {
+    "baseline": (1, 1, 1, False),
+    "da": (1, 1, 1, True),
+    "mt": (1, 1, 1, True),
+    "rot-aux": (1, 1, 1, True),
+    "views": (1, 1, 1, True),
+    "sla": (1, 1, 1, True),
+    "sla+sd": (1, 1, 1, True),
+    "sla+u": (1, 1, 1, True),
+    "da+sd": (1, 1, 1, True),
+    "baseline-xM": (M, 1, 1, False),
+    "baseline-repM": (1, M, 1, False),
+    "ens-M": (1, 1, M, False),
+    "baseline-NMway": (1, 1, 1, False),
+    "rotpool-NMway": (1, 1, 1, False),
+}
+"""Method -> factor of the steps, copies of each image, models, all views in training."""
