@@ -7,6 +7,7 @@ backbone, objective, transformation or data set is one file and one line here.
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -195,7 +196,8 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
             what: the field of the entry that says where the piece lives.
         """
         target, _, attribute = getattr(self[self.check(name)], what).partition(":")
-        module = importlib.import_module(target)
+        # A grid asks ten thousand times, and `import_module` takes the import lock each time.
+        module = sys.modules.get(target) or importlib.import_module(target)
         return getattr(module, attribute) if attribute else module
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sized
@@ -23,6 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.speed.costs import Cost, add_option, write_costs
 from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
 from sla_bench.harness.jobs import Job, perform
@@ -85,37 +89,46 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--folder", type=Path, help="below which results are written for a while")
+    add_option(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         out = Path(folder)
         store, jobs = Store(out, "fewshot"), jobs_of(options.runs, out)
         first, others = jobs[:IN_REPORT], jobs[IN_REPORT:]
-        costs = record(first)
-        twice(f"report of {len(first):,} runs", lambda: write_report([store], out / "report.html")[0].rows)
+        milliseconds = record(first)
+        costs = twice(
+            f"report of {len(first):,} runs", lambda: write_report([store], out / "report.html")[0].rows
+        )
         store.cache_file.unlink()
-        costs += record(others)
-        wall, cpu = np.array(costs).T
+        milliseconds += record(others)
+        wall, cpu = np.array(milliseconds).T
         low, median, high = np.quantile(wall, (0.05, 0.5, 0.95))
         spread = f"median {median:.1f}, {low:.1f} to {high:.1f}"
         print(f"{len(jobs):,} runs: {wall.mean():.1f} ms per run ({spread}), CPU {cpu.mean():.1f} ms")
-        twice("leaderboard", lambda: write_leaderboard(store))
-        measure("records of it, again", store.records)
+        setting = f"{len(jobs):,} runs"
+        costs.append(Cost(setting, "a run", float(wall.mean()), "ms", float(low), float(high)))
+        costs.append(Cost(setting, "a run", float(cpu.mean()), "ms of the processor"))
+        costs += twice(f"leaderboard of {setting}", lambda: write_leaderboard(store))
+        costs.append(measure("records of it, again", store.records))
         one_more = options.runs + 1
-        measure("dry run, one run left", lambda: list(dry_run_lines(jobs_of(one_more, out), store, 2)))
+        costs.append(
+            measure("dry run, one run left", lambda: list(dry_run_lines(jobs_of(one_more, out), store, 2)))
+        )
+    write_costs(options.csv, [cost._replace(setting=setting) for cost in costs])
 
 
-def twice(what: str, do: Callable[[], Sized]) -> None:
+def twice(what: str, do: Callable[[], Sized]) -> list[Cost]:
     """Measure something for the first time and again."""
-    for turn in ("for the first time", "again"):
-        measure(f"{what}, {turn}", do)
+    return [measure(f"{what}, {turn}", do) for turn in ("for the first time", "again")]
 
 
-def measure(what: str, do: Callable[[], Sized]) -> None:
+def measure(what: str, do: Callable[[], Sized]) -> Cost:
     """Print seconds of wall and CPU time, and how much came out."""
     wall, cpu = time.perf_counter(), time.process_time()
     found = len(do())
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     print(f"{what}: {wall:.2f} s, CPU {cpu:.2f} s ({found:,})", flush=True)
+    return Cost("", what, wall, "s")
 
 
 def record(jobs: list[Job]) -> list[tuple[float, float]]:

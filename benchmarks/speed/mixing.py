@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.speed.costs import Cost, add_option, write_costs
 from sla_bench.datasets.base import ImageProperties
 from sla_bench.registry import MIXES
 
@@ -23,11 +28,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--calls", type=int, default=24)
+    add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(options.images, SIZE, SIZE, 3, generator=generator).permute(0, 3, 1, 2)
     labels = torch.randint(10, (options.images,), generator=generator)
+    costs = []
     for name, entry in MIXES.items():
         always = {"probability": 1.0} if "probability" in entry.options else {}
         settings = [{"images_per_draw": k} for k in IMAGES_PER_DRAW]
@@ -38,7 +45,11 @@ def main() -> None:
                 started = time.process_time()
                 mix(images, labels, generator)
                 milliseconds.append(1e3 * (time.process_time() - started))
-            print(f"{name:14} {setting}: {statistics.median(milliseconds[5:]):7.2f} ms")
+            median = statistics.median(milliseconds[5:])
+            print(f"{name:14} {setting}: {median:7.2f} ms")
+            what = " ".join([name, *(f"{option}={value:g}" for option, value in setting.items())])
+            costs.append(Cost(f"batch {options.images}", what, median, "ms of the processor"))
+    write_costs(options.csv, costs)
 
 
 if __name__ == "__main__":

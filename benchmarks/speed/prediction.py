@@ -11,11 +11,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.speed.costs import Cost, add_option, write_costs
 from sla_bench.datasets.base import ImageProperties
 from sla_bench.losses.ce import CrossEntropy
 from sla_bench.objectives.classifier_base import Classes
@@ -42,6 +47,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet8")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
+    add_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -62,13 +68,17 @@ def main() -> None:
             hook.remove()
             rows[method, mode] = sum(seen)
     single = statistics.median(seconds["sla", "si"])
-    print(f"{options.backbone}, {options.images:,} images of {SIZE} px, {options.rounds} rounds, one thread")
+    setting, costs = f"{options.backbone}, {options.images:,} images of {SIZE} px", []
+    print(f"{setting}, {options.rounds} rounds, one thread")
     for method, mode in MEASURED:
         median = statistics.median(seconds[method, mode])
         print(
             f"{method:7} {mode}: {median:6.2f} s, {median / single:4.2f} x single inference, "
             f"{rows[method, mode] / options.images:g} passes per image"
         )
+        spread = min(seconds[method, mode]), max(seconds[method, mode])
+        costs.append(Cost(setting, f"{method} {mode}", median, "s of the processor", *spread))
+    write_costs(options.csv, costs)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from benchmarks.speed.costs import Cost, add_option, write_costs
 from sla_bench.augment import ImageBatches
 from sla_bench.datasets.base import ImageProperties, LabeledImages
 from sla_bench.harness.environment import has_bf16_instructions
@@ -230,6 +231,7 @@ def main() -> None:
     parser.add_argument("--backbone", default="resnet32-sla", choices=list(BACKBONES))
     parser.add_argument("--batch", type=int, default=128, help=f"images in a step, 2 to {IMAGES} (128)")
     parser.add_argument("--rounds", type=int, default=15, help="steps of each candidate, at least 1 (15)")
+    add_option(parser)
     options = parser.parse_args()
     if not 2 <= options.batch <= IMAGES or options.rounds < 1:
         parser.error(f"--batch has to be from 2 to {IMAGES}, --rounds at least 1")
@@ -251,6 +253,7 @@ def main() -> None:
     # The first step of each allocates what the others use again.
     steps = {name: seconds[1:] for name, seconds in steps.items()}
     medians = {name: float(np.median(seconds[:, 1])) for name, seconds in steps.items()}
+    setting, costs = f"{options.backbone}, batch {options.batch}", []
     for name, seconds in steps.items():
         low, high = 1e3 * np.quantile(seconds[:, 1], (0.25, 0.75))
         share = float(np.median(seconds[:, 0] / seconds[:, 1]))
@@ -258,7 +261,10 @@ def main() -> None:
             f"{name:30} {1e3 * medians[name]:8.1f} ms (quartiles {low:.1f} to {high:.1f})  "
             f"{medians[name] / medians[BASELINE]:5.2f} x baseline  data {100 * share:4.1f} %"
         )
+        costs.append(Cost(setting, f"{name}: step", 1e3 * medians[name], "ms", float(low), float(high)))
+        costs.append(Cost(setting, f"{name}: data", 100 * share, "%"))
     print_ratios(medians)
+    write_costs(options.csv, costs)
 
 
 if __name__ == "__main__":
