@@ -198,6 +198,22 @@ def test_light_and_dark_have_enough_contrast(page, scheme):
         assert (max(front, back) + 0.05) / (min(front, back) + 0.05) >= 4.5, selector
 
 
+def test_a_wide_list_of_seeds_does_not_cover_what_stands_beside_it(page):
+    find(page, "tr.sla .unfold")[0].click()
+    table = find(page, ".unfolded table")[0]
+    page.execute_script("arguments[0].style.width = '90rem'", table)
+    # It can be scrolled to its end within its own part of the row.
+    scrolled, right, beside = page.execute_script(
+        """const own = arguments[0].closest("section");
+        own.scrollLeft = 1e6;
+        const [here, there] = [own, own.nextElementSibling].map(part => part.getBoundingClientRect());
+        return [own.scrollLeft, here.right, there.left]""",
+        table,
+    )
+    assert scrolled > 0
+    assert right <= beside
+
+
 def test_a_phone_needs_no_sideways_scrolling(page):
     size = {"width": 375, "height": 800, "deviceScaleFactor": 2, "mobile": True}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
