@@ -27,7 +27,7 @@ def plot_budget_curves(leaderboard: pd.DataFrame, length: str, path_stem: Path |
         The files written; none where no method was trained for two lengths.
 
     Raises:
-        OSError: the files cannot be written; earlier ones are then as they were.
+        UserError: the files cannot be written; earlier ones are then as they were.
     """
     panels = budget_panels(leaderboard, length)
     return style.save(budget_curves_figure(panels), path_stem) if panels else []

@@ -26,7 +26,7 @@ def plot_class_counts(training_sets: Mapping[str, TrainingClasses], path_stem: P
         The files written; none where there is no training set.
 
     Raises:
-        OSError: the files cannot be written; earlier ones are then as they were.
+        UserError: the files cannot be written; earlier ones are then as they were.
     """
     return style.save(class_counts_figure(training_sets), path_stem) if training_sets else []
 
@@ -46,7 +46,7 @@ def plot_class_accuracy(
 
     Raises:
         UserError: compared rows whose training sets differ.
-        OSError: the files cannot be written; earlier ones are then as they were.
+        UserError: the files cannot be written; earlier ones are then as they were.
     """
     if beside_reference(results, reference):
         return style.save(class_accuracy_figure(results, reference), path_stem)
@@ -68,7 +68,7 @@ def plot_confusions(
 
     Raises:
         UserError: compared rows whose training sets differ.
-        OSError: the files cannot be written; earlier ones are then as they were.
+        UserError: the files cannot be written; earlier ones are then as they were.
     """
     if beside_reference([result for result in results if result.confusions is not None], reference):
         return style.save(confusions_figure(results, reference), path_stem)

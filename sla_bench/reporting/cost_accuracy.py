@@ -49,7 +49,7 @@ def plot_cost_accuracy(
         The files written; none where all methods of each setting cost the same.
 
     Raises:
-        OSError: the files cannot be written; earlier ones are then as they were.
+        UserError: the files cannot be written; earlier ones are then as they were.
     """
     panels = cost_panels(leaderboard)
     return style.save(cost_accuracy_figure(panels, matched), path_stem) if panels else []

@@ -28,7 +28,7 @@ def plot_gain_curves(leaderboard: pd.DataFrame, axis: SettingAxis, path_stem: Pa
         The files written; none where no method has a gain at two values of the axis.
 
     Raises:
-        OSError: the files cannot be written; earlier ones are then as they were.
+        UserError: the files cannot be written; earlier ones are then as they were.
     """
     panels = gain_panels(leaderboard, axis)
     return style.save(gain_curves_figure(panels, axis), path_stem) if panels else []

@@ -46,8 +46,7 @@ def plot_gains(leaderboard: pd.DataFrame, path_stem: Path | str) -> list[Path]:
         The files written; none where no row has a gain.
 
     Raises:
-        UserError: a column is missing.
-        OSError: the files cannot be written; earlier ones are then as they were.
+        UserError: a column is missing, or the files cannot be written; earlier ones are then as they were.
     """
     _require(leaderboard, [*_KEYS, "method", "reference", "interval_kind", *_GAIN])
     if leaderboard[_GAIN[0]].notna().any():
@@ -66,8 +65,7 @@ def plot_accuracies(leaderboard: pd.DataFrame, path_stem: Path | str) -> list[Pa
         The files written; none where no row has a value.
 
     Raises:
-        UserError: a column is missing.
-        OSError: the files cannot be written; earlier ones are then as they were.
+        UserError: a column is missing, or the files cannot be written; earlier ones are then as they were.
     """
     _require(leaderboard, [*_KEYS, "method", "interval_kind", *_ACCURACY])
     if leaderboard[_ACCURACY[0]].notna().any():
@@ -88,8 +86,7 @@ def plot_learning_curves(histories: pd.DataFrame, path_stem: Path | str) -> list
         The files written; none where no accuracy was recorded.
 
     Raises:
-        UserError: a column is missing.
-        OSError: the files cannot be written; earlier ones are then as they were.
+        UserError: a column is missing, or the files cannot be written; earlier ones are then as they were.
     """
     _require(histories, ["label", "learner", "method", "seed", "step", "train_accuracy", "val_accuracy"])
     if histories[["train_accuracy", "val_accuracy"]].notna().any(axis=None):

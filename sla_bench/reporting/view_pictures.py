@@ -40,7 +40,7 @@ def plot_views(settings: Sequence[ViewSetting], folder: Path) -> list[Path]:
         The files written; none where nothing was analysed.
 
     Raises:
-        OSError: the files cannot be written; earlier ones are then as they were.
+        UserError: the files cannot be written; earlier ones are then as they were.
     """
     figures = view_figures(settings)
     return [path for stem, figure in figures.items() for path in style.save(figure, folder / stem)]

@@ -1,3 +1,4 @@
+import io
 import itertools
 import re
 import subprocess
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
+from PIL import Image
 
 from sla_bench.errors import UserError
 from sla_bench.reporting import style
@@ -279,15 +281,28 @@ def test_names_are_names_and_not_formulas(tmp_path):
 def test_a_failed_write_keeps_the_earlier_file_and_leaves_no_other(tmp_path, monkeypatch):
     before = [path.read_bytes() for path in plot_gains(leaderboard(), tmp_path / "gains")]
 
-    def full(self, file, **options):
-        file.write(b"half")
+    def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match="the disk is full"):
         plot_gains(leaderboard(shots=(1,)), tmp_path / "gains")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gains.png", "gains.svg"]
     assert [(tmp_path / name).read_bytes() for name in ("gains.png", "gains.svg")] == before
+
+
+def test_a_png_of_256_colours_looks_like_what_was_drawn(tmp_path):
+    figure = gains_figure(leaderboard())
+    png, _ = style.save(figure, tmp_path / "gains")
+    drawn = io.BytesIO()
+    with style.styled():
+        figure.savefig(drawn, format="png", dpi=220)
+    with Image.open(png) as few, Image.open(drawn) as all_:
+        assert few.mode == "P"
+        assert few.info["dpi"] == pytest.approx((220, 220), abs=0.1)
+        shown, expected = (np.asarray(image.convert("RGB")).astype(int) for image in (few, all_))
+    assert np.abs(shown - expected).max() <= 3
+    assert (shown[(expected == 255).all(axis=2)] == 255).all()
 
 
 def test_nothing_to_show_writes_nothing(tmp_path):
