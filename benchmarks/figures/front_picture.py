@@ -53,7 +53,6 @@ def cells() -> list[Cell]:
         )
         for learner, name in names.items()
     ]
-    glyphs20 = _fixed_classes("SLA+SD", "ce") | {"dataset": "glyphs20"}
     photographs = [
         Cell(PHOTOGRAPHS, EQUAL_STEPS, label, table, where)
         for label, table, where in (
@@ -70,10 +69,15 @@ def cells() -> list[Cell]:
         Cell(DRAWN, CONTROLS, f"SLA+AG / {control}", "fewshot", _few_shot(5, "protonet", control))
         for control in ("baseline-xM+TTA", "baseline-NMway+TTA", "ens-M")
     ]
-    long_tail = glyphs20 | {"reference": "baseline-xM"}
+    long_tail = _fixed_classes("SLA+SD", "ce") | {"reference": "baseline-xM"}
     return [
         *few_shot,
-        Cell(DRAWN, EQUAL_STEPS, "SLA+SD, long tail, ce", "imbalanced", glyphs20),
+        *(
+            Cell(
+                DRAWN, EQUAL_STEPS, f"SLA+SD, long tail, {name}", "imbalanced", _fixed_classes("SLA+SD", loss)
+            )
+            for loss, name in (("ce", "ce"), ("balanced-softmax", "BS"))
+        ),
         *photographs,
         *controls,
         Cell(DRAWN, CONTROLS, "SLA+SD / baseline-xM, tail", "imbalanced", long_tail),
