@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,6 +127,20 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
             )
         )
     return jobs
+
+
+def unfinished(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs with something left to do; checkpoints of the others, which serve nothing, are deleted.
+
+    A process that was killed after the last file of its record has left them.
+    """
+    left = []
+    for job in jobs:
+        if not job.is_recorded():
+            left.append(job)
+        elif (checkpoints := job.store.checkpoint_folder(job.run_id)).exists():
+            shutil.rmtree(checkpoints, ignore_errors=True)
+    return left
 
 
 def perform(job: Job, progress: Progress, scenario: Any = None, stop: Stop | None = None) -> None:

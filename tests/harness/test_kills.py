@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pandas as pd
 import psutil
@@ -14,6 +15,8 @@ import pytest
 import tiny_jobs
 from real_formats import write_cifar10
 
+from sla_bench.harness.checkpoints import FileCheckpoints
+from sla_bench.harness.jobs import perform, unfinished
 from sla_bench.harness.store import Store
 
 TIMING = ["train_seconds"]
@@ -127,3 +130,36 @@ def test_two_commands_on_one_grid_end_with_its_records(tmp_path):
     finish(data_root, tmp_path / "alone")
     tiny_jobs.assert_same_contents(tiny_jobs.contents(tmp_path / "alone"), tiny_jobs.contents(out))
     assert tables(out) == tables(tmp_path / "alone")
+
+
+class KilledError(BaseException):
+    """Ends a process as a kill would: nothing catches it."""
+
+
+@pytest.mark.parametrize("keep_models", [True, False])
+def test_checkpoints_of_a_run_that_was_killed_after_its_last_file_are_deleted(
+    keep_models, tmp_path, monkeypatch
+):
+    (job,) = tiny_jobs.tiny_jobs(tmp_path / "data", tmp_path / "out", checkpoint_seconds=0.0)
+    job = replace(job, keep_models=keep_models)
+    checkpoints = job.store.checkpoint_folder(job.run_id)
+
+    def die(self):
+        raise KilledError
+
+    monkeypatch.setattr(FileCheckpoints, "remove", die)
+    with pytest.raises(KilledError):
+        perform(job, lambda *_: None)
+    assert job.is_recorded()
+    assert list(checkpoints.rglob("*.pt"))
+    assert unfinished([job]) == []
+    assert not checkpoints.exists()
+
+
+def test_checkpoints_of_an_unfinished_run_stay(tmp_path):
+    (job,) = tiny_jobs.tiny_jobs(tmp_path / "data", tmp_path / "out")
+    checkpoint = job.store.checkpoint_folder(job.run_id) / "0" / "step-1.pt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"")
+    assert unfinished([job]) == [job]
+    assert checkpoint.exists()
