@@ -27,7 +27,7 @@ def test_the_command_line_offers_these_samplers():
     assert get_args(ImbalancedRun.model_fields["sampler"].annotation) == SAMPLERS
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(sizes=SIZES, batch_size=st.integers(1, 40), seed=st.integers(0, 2**31))
 def test_uniform_visits_each_image_once_per_epoch(sizes, batch_size, seed):
     size = sum(sizes)
@@ -61,7 +61,7 @@ def test_frequencies_of_classes_and_images(kind, power):
     assert abs(float(((image - mean) ** 2 / mean).sum()) - degrees) < 5 * (2 * degrees) ** 0.5
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(sizes=SIZES, kind=KINDS, batch_size=st.integers(1, 33), seed=st.integers(0, 2**31))
 def test_the_stream_does_not_depend_on_the_batch_size(sizes, kind, batch_size, seed):
     labels = labels_of_sizes(sizes)
@@ -72,7 +72,7 @@ def test_the_stream_does_not_depend_on_the_batch_size(sizes, kind, batch_size, s
     assert torch.equal(torch.cat(batches), at_once)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     sizes=SIZES, kind=KINDS, batch_size=st.integers(1, 15), before=st.integers(0, 6), other=st.integers(0, 6)
 )

@@ -147,7 +147,7 @@ def test_any_backbone_will_do():
     torch.testing.assert_close(found[:, 0], 2 * images.images[[4, 1]].mean((2, 3)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(1, 9), st.integers(1, 4), st.integers(1, 5), st.integers(1, 3), st.integers(1, 4), st.data()
 )

@@ -36,7 +36,7 @@ def problems(draw, max_views=3):
 
 
 @given(problem=problems(), count=st.integers(1, 6))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_every_episode_is_made_of_distinct_classes_and_distinct_images_of_them(problem, count):
     labels = torch.from_numpy(problem["labels"])
     episodes = EpisodeSampler(**problem).sample(count)
@@ -53,7 +53,7 @@ def test_every_episode_is_made_of_distinct_classes_and_distinct_images_of_them(p
 
 
 @given(problem=problems(), parts=st.lists(st.integers(1, 5), min_size=1, max_size=4))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_drawing_in_pieces_gives_the_same_episodes(problem, parts):
     at_once = EpisodeSampler(**problem).sample(sum(parts))
     sampler = EpisodeSampler(**problem)
@@ -63,7 +63,7 @@ def test_drawing_in_pieces_gives_the_same_episodes(problem, parts):
 
 
 @given(problem=problems(), count=st.integers(1, 5))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_flattening_keeps_images_with_their_label_and_view(problem, count):
     episodes = EpisodeSampler(**problem).sample(count)
     flat = episodes.flatten(torch.Generator().manual_seed(0))
@@ -206,7 +206,7 @@ def most_tasks(sizes, ways, per_way):
     queries=st.integers(1, 4),
     seed=st.integers(0, 1000),
 )
-@settings(deadline=None, max_examples=120)
+@settings(max_examples=120)
 def test_disjoint_tasks_never_share_an_image_and_are_as_many_as_possible(sizes, ways, shots, queries, seed):
     labels = labels_of_sizes(sizes)
     expected = most_tasks(sizes, ways, shots + queries)
@@ -246,7 +246,7 @@ def test_disjoint_tasks_depend_on_their_seed_only():
 
 
 @given(seed=st.integers(0, 1000), distinct=st.sampled_from([3, 40, 2**24]), count=st.integers(1, 30))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_images_are_those_that_topk_would_choose_ties_included(seed, distinct, count):
     generator = torch.Generator().manual_seed(seed)
     keys = torch.randint(distinct, (4, 3, 37), generator=generator)[..., 7:].float()

@@ -69,7 +69,7 @@ AXES = {
 }
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.fixed_dictionaries(AXES))
 def test_any_option_may_be_a_list_and_the_grid_is_their_product(tmp_path_factory, values):
     options = {k: v for k, v in values.items() if k != "steps"}

@@ -41,7 +41,7 @@ plain = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plain)
 def test_what_pyyaml_writes_is_read_as_pyyaml_reads_it(tmp_path_factory, value):
     text = yaml.safe_dump(value)

@@ -63,7 +63,7 @@ def test_the_global_generator_is_left_alone():
     np.testing.assert_array_equal(np.random.randint(2**31, size=4), expected)  # noqa: NPY002
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(2, 60), st.integers(1, 5000), st.floats(1, 300), st.sampled_from(["exp", "step"]))
 def test_counts_fall_from_the_largest_to_the_smallest(num_classes, largest, ratio, imbalance):
     if int(largest * (1 / ratio)) < 1:
@@ -124,7 +124,7 @@ def test_counts_need_a_class_and_an_image(num_classes, largest):
         long_tailed_counts(num_classes, largest)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.integers(1, 40), min_size=1, max_size=8),
     st.sampled_from(["exp", "step", "none"]),
@@ -212,7 +212,7 @@ def test_identity_order():
     assert class_order("identity", 4, order_seed=3, run_seed=2).tolist() == [0, 1, 2, 3]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 100), st.integers(0, 9), st.integers(0, 30), st.integers(1, 10))
 def test_permuted_orders_are_shifts_of_one_random_order(num_classes, order_seed, run_seed, positions):
     def order(seed):

@@ -55,7 +55,7 @@ def protocol_by_hand(base, treated):
 
 
 @given(seed=st.integers(0, 2**32 - 1), seeds=st.integers(2, 6), samples=st.integers(2, 30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_gain_is_the_protocols_formula(seed, seeds, samples):
     base, treated = crossed_pair(np.random.default_rng(seed), seeds, samples)
     estimate, variance, freedom = protocol_by_hand(base, treated)
@@ -151,7 +151,7 @@ def test_constant_difference_has_an_interval_without_width():
 
 
 @given(seed=st.integers(0, 2**32 - 1), seeds=st.integers(2, 7))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_exact_sign_flips_are_all_of_them(seed, seeds):
     base, treated = crossed_pair(np.random.default_rng(seed), seeds, 10, seed_sd=0.1)
     d = (treated - base).mean(axis=1)

@@ -50,7 +50,7 @@ def values(result, but=()):
     return {k: v for k, v in vars(result).items() if k not in but and not isinstance(v, str)}
 
 
-MANY = settings(max_examples=100, deadline=None)
+MANY = settings(max_examples=100)
 IN_POINTS = ("gain_points", "error_reduction_pct")
 
 
@@ -116,7 +116,7 @@ def test_p_values_are_what_they_can_be(pair):
 
 
 @given(st.integers(MAX_EXACT_SEEDS + 1, 20), st.integers(0, 2**32 - 1))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_p_values_of_many_seeds_are_never_zero(seeds, seed):
     base = np.random.default_rng(seed).random((seeds, 4)) / 2 + 0.1
     gain = paired_relative_gain(base, base + 0.3)

@@ -47,7 +47,7 @@ def test_one_view_is_that_row_of_all_views_and_view_0_is_the_image(name):
 
 
 @given(name=st.sampled_from(sorted(TRANSFORMS)), data=st.data(), last=st.booleans())
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_apply_gives_each_image_its_own_view(name, data, last):
     transform = TRANSFORMS.load(name)
     which = torch.tensor(data.draw(st.lists(st.integers(0, transform.num_views - 1), min_size=1, max_size=9)))

@@ -68,7 +68,7 @@ def test_one_channel_becomes_three_equal_ones(form):
     np.testing.assert_array_equal(found.images, images.repeat(3, -1))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrays(np.uint8, (4, 3, 3, 3), elements=st.sampled_from([0, 1, 2, 254, 255])))
 def test_dark_images_are_read_on_the_scale_that_the_others_show(images):
     images[0, 0, 0] = [0, 200, 255]

@@ -35,7 +35,7 @@ def test_dropblock_drops_the_share_that_independent_corners_imply(size, block_si
     assert 1 - survival.mean().item() <= rate + 1e-6
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 8), st.integers(1, 8), st.floats(0, 0.9), st.integers(0, 1000))
 def test_every_dropped_value_lies_in_a_dropped_block_inside_the_map(block_size, extra, rate, seed):
     size = block_size + extra - 1

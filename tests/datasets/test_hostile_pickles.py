@@ -135,7 +135,7 @@ def wrapped(inner):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data(), st.integers(0, 5), st.sampled_from(["bytes", "latin1"]))
 def test_nothing_hidden_in_a_structure_runs(scratch, data, protocol, encoding):
     canary = scratch.with_name("canary")
@@ -166,7 +166,7 @@ def check_plain(value, depth=0):
         assert isinstance(value, PLAIN)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(mutations.PICKLE | mutations.NUMBERS, max_size=40), st.booleans())
 def test_any_opcodes_give_plain_values_or_an_error(scratch, opcodes, newer):
     scratch.write_bytes((b"\x80\x04" if newer else b"") + b"".join(opcodes) + b".")

@@ -9,7 +9,7 @@ from sla_bench.datasets.index_files import check_range, read_hashed, read_indice
 from sla_bench.errors import UserError
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(wanted=st.lists(st.integers(0, 2**40), min_size=1, unique=True))
 def test_every_format_says_the_same_and_the_hash_is_of_the_content(wanted, tmp_path):
     np.save(tmp_path / "a.npy", np.array(wanted))

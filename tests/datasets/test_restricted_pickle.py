@@ -184,7 +184,7 @@ def scratch(tmp_path_factory):
     return tmp_path_factory.mktemp("pickles") / "file.pickle"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, len(RAW) - 1))
 def test_truncation_anywhere_is_found(scratch, length):
     scratch.write_bytes(RAW[:length])
@@ -192,7 +192,7 @@ def test_truncation_anywhere_is_found(scratch, length):
         load_pickle(scratch)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60))
 def test_noise_is_an_error_or_plain_data(scratch, noise):
     scratch.write_bytes(noise)

@@ -73,7 +73,7 @@ def test_a_class_with_one_image_stands_beside_one_with_fifty(head):
 
 
 @given(scale=st.floats(-6, 6), seed=st.integers(0, 2**32 - 1), shots=st.integers(1, 5))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @pytest.mark.parametrize("name", NAMES)
 def test_embeddings_of_any_size_are_solved_or_refused(name, scale, seed, shots):
     generator = torch.Generator().manual_seed(seed)

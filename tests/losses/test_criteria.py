@@ -179,7 +179,7 @@ def test_heads(name):
     assert torch.isfinite(criterion(head(torch.randn(4, 16)), torch.arange(4)))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(classes=st.integers(2, 8), count=st.integers(1, 5000), seed=st.integers(0, 2**20))
 def test_equal_counts_reduce_the_losses_to_the_plain_ones(make_batch, classes, count, seed):
     logits, labels = make_batch(classes, seed=seed)

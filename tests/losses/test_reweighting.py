@@ -19,7 +19,7 @@ COUNTS = [1000, 100, 10]
 WEIGHTED = [name for name, entry in LOSSES.items() if "start" in entry.options]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     counts=st.lists(st.integers(1, 10**6), min_size=1, max_size=20),
     beta=st.sampled_from([0.0, 0.5, 0.99, 0.9999, 1 - 1e-12]),
@@ -38,7 +38,7 @@ def test_the_ends_of_beta_are_equal_weights_and_inverse_sizes():
     torch.testing.assert_close(ClassBalancedWeights(COUNTS, beta=1 - 1e-13).weights, expected)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(epochs=st.integers(1, 400))
 def test_deferred_weights_start_at_the_same_relative_epoch(epochs):
     criterion = get_loss("ldam-drw", COUNTS)

@@ -77,7 +77,7 @@ def test_a_command_spans_the_same_training_and_evaluation(case):
             assert [e.digest() for e in again.evaluations] == [evaluation.digest()]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     shots=st.integers(1, 9),
     train_shots=st.none() | st.integers(1, 9),

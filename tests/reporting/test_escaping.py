@@ -6,7 +6,7 @@ import re
 import string
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_up_records import write_records
 from rich.console import Console
@@ -45,7 +45,6 @@ def written(tmp_path_factory):
     return store, write_leaderboard(store)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=string.printable.strip() + " é"))
 def test_latex_prints_exactly_the_text(text):
     escaped = escape_latex(text)
@@ -53,7 +52,6 @@ def test_latex_prints_exactly_the_text(text):
     assert not re.search(r"[&%$#_{}~^\\<>|`\"\[\]*]|--", TOKEN.sub("", escaped))
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=string.printable.strip() + " "))
 def test_markdown_shows_exactly_the_text(text):
     escaped = escape_markdown(text)

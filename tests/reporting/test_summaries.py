@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from made_up_records import write_records
 
@@ -38,7 +38,6 @@ def test_gains_over_cells_are_summarised_as_numbers_say():
     assert gains_over_cells(gains([1.0, 2.0], method="baseline-xM")) == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-50, 50).map(lambda v: round(v, 1)), min_size=2, max_size=30))
 def test_a_summary_counts_every_loss_once(values):
     (sentence,) = gains_over_cells(gains(values))
