@@ -106,8 +106,8 @@ def main() -> None:
         spread = f"median {median:.1f}, {low:.1f} to {high:.1f}"
         print(f"{len(jobs):,} runs: {wall.mean():.1f} ms per run ({spread}), CPU {cpu.mean():.1f} ms")
         setting = f"{len(jobs):,} runs"
-        costs.append(Cost(setting, "a run", float(wall.mean()), "ms", float(low), float(high)))
-        costs.append(Cost(setting, "a run", float(cpu.mean()), "ms of the processor"))
+        costs.append(Cost("", "a run", float(wall.mean()), "ms", float(low), float(high)))
+        costs.append(Cost("", "a run", float(cpu.mean()), "ms of the processor"))
         costs += twice(f"leaderboard of {setting}", lambda: write_leaderboard(store))
         costs.append(measure("records of it, again", store.records))
         one_more = options.runs + 1

@@ -45,8 +45,8 @@ def plot_class_accuracy(
         The files written; none where no row of SLA has its reference beside it.
 
     Raises:
-        UserError: compared rows whose training sets differ.
-        UserError: the files cannot be written; earlier ones are then as they were.
+        UserError: compared rows whose training sets differ, or the files cannot be written; earlier ones are
+            then as they were.
     """
     if beside_reference(results, reference):
         return style.save(class_accuracy_figure(results, reference), path_stem)
@@ -67,8 +67,8 @@ def plot_confusions(
         The files written; none where no row of SLA has its reference beside it, both with confusions.
 
     Raises:
-        UserError: compared rows whose training sets differ.
-        UserError: the files cannot be written; earlier ones are then as they were.
+        UserError: compared rows whose training sets differ, or the files cannot be written; earlier ones are
+            then as they were.
     """
     if beside_reference([result for result in results if result.confusions is not None], reference):
         return style.save(confusions_figure(results, reference), path_stem)
