@@ -61,6 +61,14 @@ class ResultFiles:
             )
         return found[0]
 
+    def value(self, name: str, **where: str) -> float:
+        """The figure of the one row of a table of costs (`benchmarks/speed/costs.py`) that is as asked.
+
+        Raises:
+            UserError: no such file or column; no such row, or several; no number in it.
+        """
+        return number(self.row(name, **where), "value")
+
     @cached_property
     def _files(self) -> dict[str, Path]:
         return {path.parent.name: path for path in sorted(self._folder.glob("*/*.csv"))} | dict(self._further)

@@ -55,7 +55,7 @@ def renderer(results: Path, templates: Path = TEMPLATES) -> Callable[[str], str]
         lstrip_blocks=True,
     )
     files = ResultFiles(results, {"published": PUBLISHED})
-    environment.globals |= {**_WORDS, "row": files.row, "rows": files.rows}
+    environment.globals |= {**_WORDS, "row": files.row, "rows": files.rows, "value": files.value}
     environment.tests["shows_something"] = wording.shows_something
 
     def render(name: str) -> str:

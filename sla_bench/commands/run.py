@@ -119,7 +119,7 @@ def execute(jobs: Sequence[Any], store: Any, execution: Execution) -> list[Any]:
     """
     from sla_bench.harness.environment import has_bf16_instructions
     from sla_bench.harness.files import check_writable, write_text
-    from sla_bench.harness.jobs import unfinished
+    from sla_bench.harness.jobs import delete_spent_checkpoints
     from sla_bench.harness.launching import News
     from sla_bench.harness.requirements import split_by_requirements
     from sla_bench.reporting.figure_cache import leaderboard_of
@@ -127,7 +127,8 @@ def execute(jobs: Sequence[Any], store: Any, execution: Execution) -> list[Any]:
     from sla_bench.reporting.row_names import BASELINE
     from sla_bench.reporting.terminal import Board, print_table
 
-    open_jobs = unfinished(jobs)
+    delete_spent_checkpoints(jobs)
+    open_jobs = [j for j in jobs if not j.is_recorded()]
     if len(open_jobs) < len(jobs):
         print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")
     if not open_jobs:

@@ -129,18 +129,15 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
     return jobs
 
 
-def unfinished(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs with something left to do; checkpoints of the others, which serve nothing, are deleted.
+def delete_spent_checkpoints(jobs: Iterable[Job]) -> None:
+    """Delete checkpoints of recorded jobs, which serve nothing; those of the others stay.
 
     A process that was killed after the last file of its record has left them.
     """
-    left = []
     for job in jobs:
-        if not job.is_recorded():
-            left.append(job)
-        elif (checkpoints := job.store.checkpoint_folder(job.run_id)).exists():
+        checkpoints = job.store.checkpoint_folder(job.run_id)
+        if checkpoints.exists() and job.is_recorded():
             shutil.rmtree(checkpoints, ignore_errors=True)
-    return left
 
 
 def perform(job: Job, progress: Progress, scenario: Any = None, stop: Stop | None = None) -> None:

@@ -16,7 +16,7 @@ import tiny_jobs
 from real_formats import write_cifar10
 
 from sla_bench.harness.checkpoints import FileCheckpoints
-from sla_bench.harness.jobs import perform, unfinished
+from sla_bench.harness.jobs import delete_spent_checkpoints, perform
 from sla_bench.harness.store import Store
 
 TIMING = ["train_seconds"]
@@ -152,7 +152,7 @@ def test_checkpoints_of_a_run_that_was_killed_after_its_last_file_are_deleted(
         perform(job, lambda *_: None)
     assert job.is_recorded()
     assert list(checkpoints.rglob("*.pt"))
-    assert unfinished([job]) == []
+    delete_spent_checkpoints([job])
     assert not checkpoints.exists()
 
 
@@ -161,5 +161,5 @@ def test_checkpoints_of_an_unfinished_run_stay(tmp_path):
     checkpoint = job.store.checkpoint_folder(job.run_id) / "0" / "step-1.pt"
     checkpoint.parent.mkdir(parents=True)
     checkpoint.write_bytes(b"")
-    assert unfinished([job]) == [job]
+    delete_spent_checkpoints([job])
     assert checkpoint.exists()
