@@ -125,7 +125,7 @@ def budget_of(form: Form, name: str, dataset: str, learner: str | None = None) -
         raise unknown("budget", name, BUDGETS)
     recipe = form.budgets(name, dataset)
     if learner is not None and LEARNERS[learner].recipe:
-        recipe.update(LEARNERS.load(learner, "recipe")(name, dataset))
+        recipe.update(LEARNERS.load(learner, "recipe")(name, DATASETS.like(dataset)))
     return recipe
 
 

@@ -338,6 +338,17 @@ def _with_tests(interval: MeanInterval, reference: np.ndarray, method: np.ndarra
     )
 
 
+def strata_of(labels: ArrayLike) -> np.ndarray | None:
+    """Give the classes within which test images can be drawn, from the images' classes (T,).
+
+    None where a class has a single image, which says nothing of its class: images are then drawn over all
+    classes, and intervals hold the differences between classes too, so that they are wider.
+    """
+    classes = np.asarray(labels)
+    counts = np.unique(classes, return_counts=True)[1]
+    return classes if counts.min() > 1 else None
+
+
 def _by_stratum(strata: ArrayLike | None, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Columns ordered by class (T,), where each class starts (K,), how many samples it has (K,)."""
     if strata is None:

@@ -44,6 +44,15 @@ def test_all_and_controls_name_the_groups():
     assert len(names) == len(set(names))
 
 
+def test_controls_that_a_data_set_has_too_few_classes_for_are_left_out_of_their_group():
+    given = {"dataset": ["fashion_mnist"], "ways": 3}
+    names = {t.run.method for t in span(FORM, options(method=["baseline", "controls"], **given))}
+    assert {"baseline", "baseline-xM", "ens-M", "rotpool-NMway", "views"} <= names
+    assert "baseline-NMway" not in names
+    with pytest.raises(UserError, match=r"has 4 train classes, too few for 12 ways: .*4 times the ways"):
+        span(FORM, options(method=["baseline", "baseline-NMway"], **given))
+
+
 def test_paper_budget_is_metaoptnets_recipe():
     (task,) = span(
         FORM, options(dataset=["mini_imagenet"], learner=["metaoptnet-rr"], method=["sla"], budget="paper")

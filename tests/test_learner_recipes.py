@@ -39,6 +39,12 @@ def test_published_recipes():
     assert (cifar.run.learning_rate, cifar.run.batch_episodes) == (3e-3, 16)
 
 
+def test_files_of_learn2learn_have_the_recipe_of_their_data_set():
+    (theirs,) = tasks(learner=["anil"], budget="paper", dataset=["learn2learn:FC100"])
+    (ours,) = tasks(learner=["anil"], budget="paper", dataset=["fc100"])
+    assert theirs.run.model_dump(exclude={"dataset"}) == ours.run.model_dump(exclude={"dataset"})
+
+
 def test_they_train_at_the_shots_of_the_test():
     for learner in ("anil", "maml"):
         (one,) = tasks(learner=[learner], shots=[1])

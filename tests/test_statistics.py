@@ -18,6 +18,7 @@ from sla_bench.statistics import (
     paired_gain_over_seeds,
     paired_relative_gain,
     share_of_losses,
+    strata_of,
 )
 
 MEAN0, MEAN1 = 0.60, 0.66
@@ -523,3 +524,8 @@ def test_gain_over_seeds_is_paired_and_linearised():
 def test_figures_that_give_no_gain_over_seeds_are_refused(base, treated):
     with pytest.raises(UserError):
         paired_gain_over_seeds(base, treated)
+
+
+def test_images_are_drawn_within_classes_unless_one_has_a_single_image():
+    assert strata_of([0, 1, 1, 0]).tolist() == [0, 1, 1, 0]
+    assert strata_of([0, 1, 1, 0, 7]) is None

@@ -91,38 +91,53 @@ def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
         values["val_shots"] = values["train_shots"]
 
 
+_Split = Literal["train", "val", "test"]
+
+
 def _check(run: RunConfig, evaluation: EvalConfig) -> None:
     assert isinstance(run, FewShotRun)
     assert isinstance(evaluation, FewShotEvaluation)
     check_colors(run, evaluation)
-    dataset = dataset_named(run.dataset)
-    method, transform = METHODS[run.method], TRANSFORMS[evaluation.transform]
-    factor = transform.num_views if method.way_factor else 1
-    pool = transform.num_views if method.pools_views else 1
-    what = f" (method {run.method} trains with {factor} times the ways)" if factor > 1 else ""
-    splits: tuple[tuple[Literal["train", "val", "test"], int, str], ...] = (
-        ("train", run.train_ways * factor, f"--train-ways {run.train_ways}{what}"),
+    splits: tuple[tuple[_Split, int, str], ...] = (
+        ("train", run.train_ways, f"--train-ways {run.train_ways}"),
         ("val", run.train_ways, f"--train-ways {run.train_ways}"),
         ("test", evaluation.ways, f"--ways {evaluation.ways}"),
     )
     for split, ways, option in splits:
-        classes = dataset.classes.get(split)
-        available = classes * pool if classes is not None and split == "train" else classes
-        if available is not None and ways > available:
-            raise UserError(
-                f"{run.dataset} has {available} {split} classes, too few for {ways} ways: {option}"
-            )
+        if sentence := _too_few_classes(run.dataset, split, ways, option):
+            raise UserError(sentence)
+
+
+def _too_few_classes(dataset: str, split: _Split, ways: int, option: str, pool: int = 1) -> str | None:
+    """Say that a split has too few classes, as far as it is known before files are read.
+
+    Args:
+        dataset: its name.
+        split: of which `ways` classes are drawn.
+        ways: classes of an episode.
+        option: what asks for them.
+        pool: ways that a class makes.
+    """
+    classes = dataset_named(dataset).classes.get(split)
+    if classes is None or ways <= classes * pool:
+        return None
+    return f"{dataset} has {classes * pool} {split} classes, too few for {ways} ways: {option}"
 
 
 def _refusal(run: RunConfig) -> str | None:
     assert isinstance(run, FewShotRun)
     method = METHODS[run.method]
-    if LEARNERS[run.learner].trains_on == "episodes" or method.classifier:
+    if LEARNERS[run.learner].trains_on != "episodes" and not method.classifier:
+        return (
+            f"method {run.method!r} is about episodes, and the backbone of learner {run.learner!r} is "
+            "trained without them, as a classifier of the training classes"
+        )
+    if not method.way_factor or run.transform is None:
         return None
-    return (
-        f"method {run.method!r} is about episodes, and the backbone of learner {run.learner!r} is trained "
-        "without them, as a classifier of the training classes"
-    )
+    views = TRANSFORMS[run.transform].num_views
+    option = f"--train-ways {run.train_ways} (method {run.method} trains with {views} times the ways)"
+    pool = views if method.pools_views else 1
+    return _too_few_classes(run.dataset, "train", run.train_ways * views, option, pool)
 
 
 def _relative_images(run: RunConfig) -> float:

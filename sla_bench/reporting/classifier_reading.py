@@ -10,6 +10,7 @@ import numpy as np
 from sla_bench.config import ClassifierEvaluation, EvalConfig
 from sla_bench.harness.store import EvaluationRecord
 from sla_bench.reporting.reading import Figure, Reading
+from sla_bench.statistics import strata_of
 
 
 class ClassifierReading(Reading):
@@ -26,7 +27,7 @@ class ClassifierReading(Reading):
         metrics, samples = evaluation.metrics[method], evaluation.samples
         labels = samples["labels"]
         hits = samples[f"predictions/{method}"] == labels
-        figures = {"accuracy": Figure(metrics["accuracy"], hits, labels)}
+        figures = {"accuracy": Figure(metrics["accuracy"], hits, strata_of(labels))}
         for group, accuracy in metrics["group_accuracy"].items():
             if accuracy is not None:
                 figures[f"accuracy of {group}"] = Figure(accuracy)

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sla_bench.statistics import MeanInterval, mean_interval, paired_relative_gain
+from sla_bench.statistics import MeanInterval, mean_interval, paired_relative_gain, strata_of
 from sla_bench.view_metrics import all_agree, pair_agreement
 
 OWN, ANY = "own transformation", "any transformation"
@@ -119,9 +119,7 @@ class HeadViews:
 
     @cached_property
     def _strata(self) -> np.ndarray | None:
-        """Classes of the images, unless one of them has a single image, of which nothing can be drawn."""
-        counts = np.unique(self.labels, return_counts=True)[1]
-        return self.labels if counts.min() > 1 else None
+        return strata_of(self.labels)
 
     def _by_view(self, classes: np.ndarray) -> list[MeanInterval]:
         hits = classes == self.labels[:, None]

@@ -10,6 +10,7 @@ from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.run_list import list_runs
 from sla_bench.reporting.terminal import label
+from sla_bench.statistics import mean_interval
 
 FORM = form_of("standard")
 CLASSES, PER_CLASS = 4, 50
@@ -39,7 +40,9 @@ def predictions(row, seed):
     return np.where(rng.random(len(LABELS)) < ACCURACY[row], LABELS, wrong)
 
 
-def write(out, methods=tuple(ROWS), seeds=(0, 1, 2), settings=(), groups=(1, 1, 1, 1), **options):
+def write(
+    out, methods=tuple(ROWS), seeds=(0, 1, 2), settings=(), groups=(1, 1, 1, 1), labels=LABELS, **options
+):
     store = Store(out, "standard")
     given = options_model(FORM)(method=list(methods), seed=list(seeds), **options).model_dump()
     for task in span(FORM, given, settings):
@@ -53,20 +56,30 @@ def write(out, methods=tuple(ROWS), seeds=(0, 1, 2), settings=(), groups=(1, 1, 
         summary = {"train_images": 10 * views, "train_seconds": 1.0, "parameters": 10, "best_step": [10]}
         summary |= {"class_names": list("abcd"), "class_counts": [45] * 4, "groups": list(groups)}
         store.write_run(run_id, run, None, history, {}, summary)
-        samples, metrics = {"labels": LABELS}, {}
+        samples, metrics = {"labels": labels}, {}
         for row in ROWS[run.method]:
             found = predictions(row, run.seed)
             confidence, nll = np.full(len(LABELS), 0.5), np.full(len(LABELS), 0.7)
             name = row if run.ensemble == 1 else f"{row} ens-{run.ensemble}"
             samples |= {f"predictions/{name}": found, f"confidence/{name}": confidence, f"nll/{name}": nll}
             metrics[name] = {
-                **classification_metrics(found, confidence, nll, LABELS, np.array(groups), list(GROUP_NAMES)),
+                **classification_metrics(found, confidence, nll, labels, np.array(groups), list(GROUP_NAMES)),
                 "query_passes": run.ensemble,
                 "shown": True,
             }
         eval_id = evaluation.digest(data="made up")
         store.write_evaluation(run_id, eval_id, evaluation, metrics, samples, "made up")
     return store
+
+
+def test_a_class_with_one_test_image_widens_intervals_and_loses_no_table(tmp_path):
+    labels = np.where(LABELS == 3, 2, LABELS)
+    labels[-1] = 3
+    seldom = leaderboard(write(tmp_path / "seldom", labels=labels).records())
+    drawn_over_all = seldom[(seldom["metric"] == "accuracy") & (seldom["method"] == "SLA+AG")]
+    assert drawn_over_all["gain_ci95_low"].notna().all()
+    hits = np.stack([predictions("SLA+AG", seed) == labels for seed in range(3)])
+    assert drawn_over_all["ci95_low"].iloc[0] == pytest.approx(100 * mean_interval(hits).low, abs=1e-3)
 
 
 def test_rows_meet_the_references_of_the_protocol(tmp_path):
