@@ -6,9 +6,13 @@ import sys
 import pandas as pd
 import pytest
 import real_formats
+from cyclopts import App
 from made_up_records import write_evaluation
 
 from sla_bench.cli import run_command_line
+from sla_bench.commands.run import show_so_far
+from sla_bench.commands.spanning import add_grids
+from sla_bench.errors import UserError
 from sla_bench.grid_files import read_grid_file
 from sla_bench.harness.jobs import make_jobs
 from sla_bench.harness.store import Store
@@ -181,3 +185,65 @@ grids:
     assert run_command_line(["export", str(tmp_path / "a.zip"), "--out", str(out)]) == 0
     assert run_command_line(["import", str(tmp_path / "a.zip"), "--out", str(tmp_path / "to")]) == 0
     assert "added 3 runs and 3 evaluations" in capsys.readouterr().out
+
+
+TWO_SCENARIOS = """
+grids:
+  - {scenario: fewshot, method: baseline}
+  - {scenario: standard, method: baseline}
+"""
+
+
+@pytest.fixture
+def two(tmp_path):
+    """Runs a file of two scenarios; prepared and done are noted, and fail where asked."""
+    path = tmp_path / "two.yaml"
+    path.write_text(TWO_SCENARIOS)
+
+    def command(unprepared=(), failing=()):
+        happened = []
+
+        def prepare(tasks, scenario, execution, hint):
+            del tasks, execution, hint
+            if scenario in unprepared:
+                raise UserError("no data")
+
+            def do():
+                happened.append(scenario)
+                if scenario in failing:
+                    raise UserError("no space")
+                return 0
+
+            return do
+
+        app = App(name="try", result_action="return_value")
+        add_grids(app, prepare)
+        return lambda: app([str(path)]), happened
+
+    return command
+
+
+def test_what_the_last_scenario_lacks_is_said_before_the_first_begins(two):
+    go, happened = two(unprepared=["standard"])
+    with pytest.raises(UserError, match="no data"):
+        go()
+    assert happened == []
+
+
+def test_an_error_in_one_scenario_keeps_no_other_from_being_done(two, capsys):
+    go, happened = two(failing=["fewshot"])
+    assert go() == 2
+    assert happened == ["fewshot", "standard"]
+    assert capsys.readouterr().err == "fewshot: no space\n"
+
+
+def test_records_of_which_no_table_can_be_made_end_no_grid(grid, capsys):
+    record(grid)
+    store = Store(grid.parent / "out", "fewshot")
+    path = store.records()[0].evaluations[0].folder / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 0}))
+    show_so_far(store, store.records()[1].run_id)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("no table so far: the records follow different protocols")
+    assert said.err.count("\n") == 1

@@ -5,7 +5,8 @@ from counting_scenario import CountingScenario
 
 from sla_bench.cli import run_command_line
 from sla_bench.commands import run as run_commands
-from sla_bench.errors import DivergedError
+from sla_bench.commands import tune as tune_commands
+from sla_bench.errors import DivergedError, UserError
 from sla_bench.reporting import files
 
 RATE = 2e-3
@@ -151,3 +152,39 @@ def test_real_trainings_are_tuned(tmp_path):
     assert trials["chosen"].sum() == 1
     best = trials["validation_accuracy"].max()
     assert trials.loc[trials["chosen"], "validation_accuracy"].item() == best
+
+
+def test_groups_that_share_a_trial_try_it_once(tmp_path, monkeypatch):
+    real_formats.write_cifar10(tmp_path)
+    monkeypatch.setattr(files, "write_plots", lambda store, table: [])
+    handed_out = []
+
+    def execute(jobs, store, execution):
+        handed_out.append([job.run_id for job in jobs])
+        raise UserError("enough")
+
+    monkeypatch.setattr(tune_commands, "execute", execute)
+    path = tmp_path / "grid.yaml"
+    path.write_text(
+        "scenario: imbalanced\ndataset: cifar10\nratio: 2\nmethod: baseline\nselection: [last, best-test]\n"
+    )
+    folders = ["--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert run_command_line(["tune", str(path), *folders]) == 2
+    (run_ids,) = handed_out
+    assert len(run_ids) == len(set(run_ids)) == 3
+
+
+def test_a_trial_whose_record_comes_late_has_not_diverged(tune, tmp_path, monkeypatch, capsys):
+    launch = CountingScenario.launcher
+
+    def late(self, jobs, settings):
+        for news in launch(self, jobs, settings):
+            yield news
+            if news.kind == "done" and news.job.run.learning_rate == BEST[news.job.run.method]:
+                (news.job.store.run_folder(news.job.run_id) / "history.csv").unlink()
+
+    monkeypatch.setattr(CountingScenario, "launcher", late)
+    code, _ = tune()
+    assert code == 2
+    assert "can't be read" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "fewshot" / "tuning.csv").exists()

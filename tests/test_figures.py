@@ -12,7 +12,9 @@ from benchmarks.figures.result_files import ResultFiles, ends, number
 from benchmarks.figures.speed_ratios import least_ratios
 from sla_bench.errors import UserError
 
-HEADER = "dataset,method,reference,value,relative_gain_pct,gain_ci95_low,gain_ci95_high,interval_kind,seeds"
+HEADER = (
+    "dataset,method,reference,value,relative_gain_pct,gain_ci95_low,gain_ci95_high,gain_interval_kind,seeds"
+)
 ROWS = [
     "glyphs,baseline,,66.1318,,,,crossed,3",
     "glyphs,SLA+AG,baseline,79.0604,19.5,9.6,29.5,crossed,3",
@@ -149,13 +151,13 @@ def test_words_follow_the_sign():
         "relative_gain_pct": "-7.36",
         "gain_ci95_low": "-8.9",
         "gain_ci95_high": "-0.02",
-        "interval_kind": "seeds",
+        "gain_interval_kind": "seeds",
     }
     assert wording.gain(row) == "loses 7.4 %"
     assert wording.signed_gain(row) == "-7.4"
     assert wording.interval(row) == "(-8.9 to 0.0)"
     assert wording.shows_something(row)
-    opposite = row | {"relative_gain_pct": "7.36", "interval_kind": "test-only"}
+    opposite = row | {"relative_gain_pct": "7.36", "gain_interval_kind": "test-only"}
     assert wording.gain(opposite) == "gains 7.4 %"
     assert wording.signed_gain(opposite) == "+7.4"
     assert wording.interval(opposite) == "(-8.9 to 0.0; test sampling only)"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sla_bench.commands.options import Execution
+from sla_bench.commands.options import TrainingExecution
 from sla_bench.commands.run import execute
 from sla_bench.errors import UserError
 from sla_bench.forms.fewshot import FORM
@@ -119,9 +119,9 @@ def test_a_command_with_nothing_else_ends_with_the_recipe_and_a_grid_goes_on(tmp
     monkeypatch.setattr("sla_bench.commands.run.LAUNCHERS.load", lambda name: launch)
     jobs = jobs_of(tasks(learner=["maml", "protonet"]), tmp_path)
     store = Store(tmp_path, "fewshot")
-    (failure,) = execute(jobs, store, Execution(out=tmp_path))
+    (failure,) = execute(jobs, store, TrainingExecution(out=tmp_path))
     assert (failure.job.run.learner, failure.exit_code, started) == ("maml", 2, ["protonet"])
     assert capsys.readouterr().err.startswith("learner 'maml' needs learn2learn; install it with: pip")
     with pytest.raises(UserError, match="learner 'maml' needs learn2learn; install it with: pip"):
-        execute(jobs[:1], store, Execution(out=tmp_path))
+        execute(jobs[:1], store, TrainingExecution(out=tmp_path))
     assert started == ["protonet"]

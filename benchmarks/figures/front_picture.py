@@ -112,7 +112,7 @@ def drawn(files: ResultFiles) -> pd.DataFrame:
     rows = []
     for cell in cells():
         row = files.row(cell.table, **{"metric": "accuracy", **cell.where})
-        figures = {column: row[column] for column in (*_VALUES, "interval_kind", "seeds")}
+        figures = {column: row[column] for column in (*_VALUES, "gain_interval_kind", "gain_seeds")}
         rows.append({"data": cell.data, "against": cell.against, "label": cell.label, **figures})
     table = pd.DataFrame(rows)
     return table.astype(dict.fromkeys(_VALUES, float))
@@ -126,7 +126,7 @@ def picture(table: pd.DataFrame) -> Figure:
             title=str(data),
             labels=list(rows["label"]),
             values=rows[_VALUES].to_numpy(dtype=np.float64),
-            hollow=(rows["interval_kind"] == "test-only").to_numpy(),
+            hollow=(rows["gain_interval_kind"] == "test-only").to_numpy(),
         )
         for (data, against), rows in table.groupby(["data", "against"], sort=False)
     ]
@@ -134,7 +134,7 @@ def picture(table: pd.DataFrame) -> Figure:
     # The widest interval would make all others invisible.
     limits = padded(table[_VALUES[0]].to_numpy())
     cut = (table[_VALUES[1]] < limits[0]).any() or (table[_VALUES[2]] > limits[1]).any()
-    seeds = table.loc[table["interval_kind"] != "test-only", "seeds"].astype(int)
+    seeds = table.loc[table["gain_interval_kind"] != "test-only", "gain_seeds"].astype(float).astype(int)
     sentences = [
         "Dot: relative gain in accuracy,",
         f"line: 95 % interval over {seeds.min()} to {seeds.max()} seeds.",

@@ -41,7 +41,7 @@ def signed_gain(row: TableRow) -> str:
 def interval(row: TableRow) -> str:
     """`(9.6 to 29.5)`: 95 %, of the relative gain in percent; says where it covers test sampling only."""
     low, high = (decimals(number(row, column)) for column in ("gain_ci95_low", "gain_ci95_high"))
-    return f"({low} to {high}{f'; {TEST_ONLY}' if row['interval_kind'] == 'test-only' else ''})"
+    return f"({low} to {high}{f'; {TEST_ONLY}' if row['gain_interval_kind'] == 'test-only' else ''})"
 
 
 def passes(row: TableRow) -> str:
@@ -57,7 +57,7 @@ def shows_something(row: TableRow) -> bool:
 
 
 def seeds(rows: Iterable[TableRow]) -> str:
-    """`one seed`, `3 seeds` or `3 to 5 seeds`."""
+    """`one seed`, `3 seeds` or `3 to 5 seeds`: of the accuracies."""
     counts = [number(row, "seeds") for row in rows]
     return "one seed" if max(counts) == 1 else f"{between(counts, 0)} seeds"
 

@@ -8,17 +8,17 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.console import Console
 
-from sla_bench.commands.options import NO_FOLDERS, Folders
+from sla_bench.commands.options import NO_DATA, Data
 
 datasets_app = App(name="datasets", help="What data sets there are, what is on disk, how to get the rest.")
 
 
 @datasets_app.default
-def list_datasets(*, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+def list_datasets(*, data: Annotated[Data, Parameter(name="*")] = NO_DATA) -> int:
     """List the data sets and whether their files are there."""
     from sla_bench.datasets.overview import overview
 
-    Console(soft_wrap=True, highlight=False).print(overview(folders.data_root))
+    Console(soft_wrap=True, highlight=False).print(overview(data.data_root))
     return 0
 
 
@@ -26,7 +26,7 @@ def list_datasets(*, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDE
 def info(
     name: str,
     *,
-    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+    data: Annotated[Data, Parameter(name="*")] = NO_DATA,
     sheet: Path | None = None,
 ) -> int:
     """Say what a data set is, what is on disk, and how to get it.
@@ -40,9 +40,9 @@ def info(
     """
     from sla_bench.datasets.overview import describe, write_sheet
 
-    Console(soft_wrap=True, highlight=False).print(describe(name, folders.data_root), markup=False)
+    Console(soft_wrap=True, highlight=False).print(describe(name, data.data_root), markup=False)
     if sheet is not None:
-        write_sheet(name, folders.data_root, sheet)
+        write_sheet(name, data.data_root, sheet)
         print(sheet)
     return 0
 
@@ -51,7 +51,7 @@ def info(
 def prepare(
     name: str,
     *,
-    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+    data: Annotated[Data, Parameter(name="*")] = NO_DATA,
     source: Path | None = None,
     workers: int | None = None,
     skip_bad: bool = False,
@@ -76,15 +76,15 @@ def prepare(
 
     dataset = dataset_named(name)
     how = Preparation(available_cores() if workers is None else workers, skip_bad)
-    for path in dataset.prepare(folders.data_root, source, how):
+    for path in dataset.prepare(data.data_root, source, how):
         print(path)
-    for part, images in dataset.left_out(folders.data_root).items():
+    for part, images in dataset.left_out(data.data_root).items():
         print(f"{part}: {len(images):,} images that can't be decoded are left out: {', '.join(images)}")
     return 0
 
 
 @datasets_app.command
-def verify(name: str, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+def verify(name: str, *, data: Annotated[Data, Parameter(name="*")] = NO_DATA) -> int:
     """Compare the files on disk with what they should be.
 
     Parameters
@@ -94,6 +94,6 @@ def verify(name: str, *, folders: Annotated[Folders, Parameter(name="*")] = NO_F
     """
     from sla_bench.datasets.overview import verify as verify_files
 
-    for line in verify_files(name, folders.data_root):
+    for line in verify_files(name, data.data_root):
         print(line)
     return 0

@@ -12,19 +12,35 @@ from sla_bench.datasets.named import default_data_root
 from sla_bench.harness.launch_options import Launch
 
 
-class Folders(BaseModel):
-    """Where things lie."""
+class Data(BaseModel):
+    """Where data lie."""
 
     model_config = ConfigDict(frozen=True)
     data_root: Path = Field(
         default_factory=default_data_root,
         description="data files; default: $SLA_BENCH_DATA or datasets/",
     )
+
+
+class Results(BaseModel):
+    """Where results lie."""
+
+    model_config = ConfigDict(frozen=True)
     out: Path = Field(Path("results"), description="records, leaderboard, plots")
 
 
+class Folders(Data, Results):
+    """Where things lie."""
+
+
 class Execution(Folders, Launch):
-    """How the runs are executed; it changes no result."""
+    """How runs are executed; it changes no result."""
+
+    dry_run: bool = Field(False, description="only list the runs and which are recorded")
+
+
+class TrainingExecution(Execution):
+    """How trainings are executed; it changes no result."""
 
     keep_models: Literal["all", "none"] = Field(
         "all", description="none: weights are not written, and runs can't be evaluated again"
@@ -32,9 +48,11 @@ class Execution(Folders, Launch):
     checkpoint_every: float = Field(
         60.0, ge=0, description="seconds between checkpoints, from which a killed run goes on"
     )
-    dry_run: bool = Field(False, description="only list the runs and which are recorded")
 
 
 Settings = Annotated[list[str] | None, Parameter(name="--set", help="key=value: any field of the config")]
 NO_EXECUTION = Execution()
+NO_TRAINING_EXECUTION = TrainingExecution()
 NO_FOLDERS = Folders()
+NO_DATA = Data()
+NO_RESULTS = Results()

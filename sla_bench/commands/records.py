@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from sla_bench.commands.options import NO_FOLDERS, Folders
+from sla_bench.commands.options import NO_RESULTS, Results
 from sla_bench.errors import UserError
 from sla_bench.registry import SCENARIOS
 
@@ -16,7 +16,7 @@ _MOST_ROWS_PRINTED = 2000
 
 
 def leaderboard(
-    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+    scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
 ) -> int:
     """Build the tables again from the records, and print them.
 
@@ -28,7 +28,7 @@ def leaderboard(
     from sla_bench.reporting.files import write_leaderboard
     from sla_bench.reporting.terminal import print_table
 
-    for store in stores_of(scenario, folders):
+    for store in stores_of(scenario, results):
         table = write_leaderboard(store)
         if len(table) > _MOST_ROWS_PRINTED:
             print(f"{len(table):,} rows, too many to print: {store.folder / 'leaderboard.md'}")
@@ -38,7 +38,7 @@ def leaderboard(
 
 
 def plot(
-    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+    scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
 ) -> int:
     """Draw the plots again from the records.
 
@@ -49,14 +49,14 @@ def plot(
     """
     from sla_bench.reporting.files import write_leaderboard, write_plots
 
-    for store in stores_of(scenario, folders):
+    for store in stores_of(scenario, results):
         for path in write_plots(store, write_leaderboard(store)):
             print(path)
     return 0
 
 
 def report(
-    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+    scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
 ) -> int:
     """Write results/report.html: tables that sort and filter, each row with all that it was made of.
 
@@ -67,16 +67,16 @@ def report(
     """
     from sla_bench.reporting.report.page import write_report
 
-    path = folders.out / "report.html"
-    for section in write_report(stores_of(scenario, folders), path):
+    path = results.out / "report.html"
+    for section in write_report(stores_of(scenario, results), path):
         for name in section.damaged:
-            folder = folders.out / section.name / "runs" / name
+            folder = results.out / section.name / "runs" / name
             print(f"passed over, can't be read: {folder}", file=sys.stderr)
     print(path)
     return 0
 
 
-def stores_of(scenario: str | None, folders: Folders) -> list[Any]:
+def stores_of(scenario: str | None, results: Results) -> list[Any]:
     """Snapshots of the stores with at least one finished run, of one scenario or of all.
 
     Raises:
@@ -85,9 +85,9 @@ def stores_of(scenario: str | None, folders: Folders) -> list[Any]:
     from sla_bench.harness.store import Store
 
     names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
-    stores = [s for s in (Store(folders.out, name).snapshot() for name in names) if s.records()]
+    stores = [s for s in (Store(results.out, name).snapshot() for name in names) if s.records()]
     if not stores:
-        raise UserError(f"no finished runs in {folders.out}; python -m sla_bench run {names[0]} makes some")
+        raise UserError(f"no finished runs in {results.out}; python -m sla_bench run {names[0]} makes some")
     return stores
 
 
@@ -96,7 +96,7 @@ def export(
     *,
     scenario: list[str] | None = None,
     only_tables: bool = False,
-    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+    results: Annotated[Results, Parameter(name="*")] = NO_RESULTS,
 ) -> int:
     """Write the records, without weights, to one compact file, so that a grid can go on elsewhere.
 
@@ -112,7 +112,7 @@ def export(
     from sla_bench.harness.exchange import all_samples, export_records
 
     names: list[str | None] = list(dict.fromkeys(scenario)) if scenario else [None]
-    stores = [store for name in names for store in stores_of(name, folders)]
+    stores = [store for name in names for store in stores_of(name, results)]
     written = export_records(stores, file, _read_by_tables if only_tables else all_samples)
     print(f"{file}: {written.runs} runs, {written.evaluations} evaluations, {file.stat().st_size:,} bytes")
     for folder in (f for store in stores for f in store.damaged()):
@@ -124,7 +124,7 @@ def _read_by_tables(scenario: str, evaluation: Any) -> Any:
     return SCENARIOS.load(scenario, "reading").read_samples(evaluation)
 
 
-def import_(file: Path, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+def import_(file: Path, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:
     """Add the records of an archive that are not here yet; `leaderboard` then shows them.
 
     Parameters
@@ -134,9 +134,9 @@ def import_(file: Path, *, folders: Annotated[Folders, Parameter(name="*")] = NO
     """
     from sla_bench.harness.exchange import import_records
 
-    added = import_records(file, folders.out)
+    added = import_records(file, results.out)
     print(
-        f"added {added.runs} runs and {added.evaluations} evaluations to {folders.out}; "
+        f"added {added.runs} runs and {added.evaluations} evaluations to {results.out}; "
         f"{added.there} runs were there already"
     )
     return 0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from sla_bench.commands.options import NO_EXECUTION, Execution, Settings
+from sla_bench.commands.options import NO_EXECUTION, Execution, Settings, TrainingExecution
 from sla_bench.commands.spanning import add_grids
 from sla_bench.errors import UserError
 from sla_bench.registry import LAUNCHERS, SCENARIOS
@@ -60,17 +61,18 @@ def evaluate(
     record = find_run([r for store in stores for r in store.records()], run_id)
     changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
     task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
-    return run_tasks([task], record.config.scenario, execution, retrain=record.run_id)
+    as_for_training = TrainingExecution(**dict(execution))
+    return prepare([task], record.config.scenario, as_for_training, retrain=record.run_id)()
 
 
-def run_tasks(
+def prepare(
     tasks: Sequence[Any],
     scenario: str,
-    execution: Execution,
+    execution: TrainingExecution,
     hint: bool = False,
     retrain: str | None = None,
-) -> int:
-    """Do what is not recorded of some tasks, then show their rows and write tables and plots.
+) -> Callable[[], int]:
+    """Make sure of the data of some tasks.
 
     Args:
         tasks: of one scenario.
@@ -80,15 +82,14 @@ def run_tasks(
         retrain: the id of a finished run; the only task has to be a test of it.
 
     Returns:
-        The exit code.
+        What does those that are not recorded, shows their rows, writes tables and plots, and returns the
+        exit code.
 
     Raises:
-        UserError: data are missing or damaged, nothing can be written, or the run saw other data.
+        UserError: data are missing or damaged, or the run saw other data.
     """
     from sla_bench.harness.jobs import make_jobs
-    from sla_bench.harness.store import Store
 
-    store = Store(execution.out, scenario)
     jobs = make_jobs(
         tasks,
         execution.data_root,
@@ -99,6 +100,13 @@ def run_tasks(
     )
     if retrain is not None and jobs[0].run_id != retrain:
         raise UserError(f"run {retrain} was trained on other data than {execution.data_root} holds")
+    return functools.partial(_run, jobs, scenario, execution, hint)
+
+
+def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint: bool) -> int:
+    from sla_bench.harness.store import Store
+
+    store = Store(execution.out, scenario)
     if execution.dry_run:
         from sla_bench.harness.launching import runs_at_a_time
         from sla_bench.reporting.dry_run import dry_run_lines
@@ -111,7 +119,7 @@ def run_tasks(
     return max((news.exit_code for news in failures), default=0)
 
 
-def execute(jobs: Sequence[Any], store: Any, execution: Execution) -> list[Any]:
+def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> list[Any]:
     """Do the jobs that are not recorded; return the news of those that failed.
 
     Raises:
@@ -122,10 +130,8 @@ def execute(jobs: Sequence[Any], store: Any, execution: Execution) -> list[Any]:
     from sla_bench.harness.jobs import delete_spent_checkpoints
     from sla_bench.harness.launching import News
     from sla_bench.harness.requirements import split_by_requirements
-    from sla_bench.reporting.figure_cache import leaderboard_of
-    from sla_bench.reporting.files import rows_of_runs
     from sla_bench.reporting.row_names import BASELINE
-    from sla_bench.reporting.terminal import Board, print_table
+    from sla_bench.reporting.terminal import Board
 
     delete_spent_checkpoints(jobs)
     open_jobs = [j for j in jobs if not j.is_recorded()]
@@ -160,8 +166,25 @@ def execute(jobs: Sequence[Any], store: Any, execution: Execution) -> list[Any]:
             is_baseline = news.job.run.method == BASELINE and news.job.evaluations
             if news.kind == "done" and not shown and is_baseline and len(open_jobs) > 1:
                 shown = True
-                print_table(rows_of_runs(leaderboard_of(store), [news.job.run_id]))
+                show_so_far(store, news.job.run_id)
     return failures
+
+
+def show_so_far(store: Any, run_id: str) -> None:
+    """Print the rows of a run; records that no table can be made of end no grid.
+
+    Args:
+        store: where it is recorded.
+        run_id: of a finished run.
+    """
+    from sla_bench.reporting.figure_cache import leaderboard_of
+    from sla_bench.reporting.files import rows_of_runs
+    from sla_bench.reporting.terminal import print_table
+
+    try:
+        print_table(rows_of_runs(leaderboard_of(store), [run_id]))
+    except UserError as error:
+        print(f"no table so far: {error}", file=sys.stderr)
 
 
 def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
@@ -186,4 +209,4 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
     print(f"{store.folder}/: {names}")
 
 
-add_grids(run_app, run_tasks)
+add_grids(run_app, prepare)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from sla_bench.commands.options import NO_FOLDERS, Folders
+from sla_bench.commands.options import NO_RESULTS, Results
 from sla_bench.commands.records import stores_of
 from sla_bench.registry import SCENARIOS
 
@@ -16,7 +16,7 @@ runs_app = App(name="runs", help="List, show, compare and prune the recorded run
 
 @runs_app.default
 def list_recorded(
-    scenario: str | None = None, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS
+    scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
 ) -> int:
     """List the recorded runs: id, what was trained, accuracies in %, seconds of training.
 
@@ -27,7 +27,7 @@ def list_recorded(
     """
     from sla_bench.reporting.run_list import list_runs
 
-    for store in stores_of(scenario, folders):
+    for store in stores_of(scenario, results):
         for line in list_runs(store.records()):
             print(line)
         for folder in store.damaged():
@@ -36,7 +36,7 @@ def list_recorded(
 
 
 @runs_app.command
-def show(run_id: str, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+def show(run_id: str, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:
     """Show all of a record, with the command that makes it again.
 
     Parameters
@@ -46,14 +46,14 @@ def show(run_id: str, *, folders: Annotated[Folders, Parameter(name="*")] = NO_F
     """
     from sla_bench.reporting.run_list import find_run, show_run
 
-    records = [record for store in stores_of(None, folders) for record in store.records()]
+    records = [record for store in stores_of(None, results) for record in store.records()]
     for line in show_run(find_run(records, run_id)):
         print(line)
     return 0
 
 
 @runs_app.command
-def compare(first: str, second: str, *, folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS) -> int:
+def compare(first: str, second: str, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:
     """Show what differs between two runs: config, training, environment, accuracies.
 
     Parameters
@@ -65,7 +65,7 @@ def compare(first: str, second: str, *, folders: Annotated[Folders, Parameter(na
     """
     from sla_bench.reporting.run_list import compare_runs, find_run
 
-    records = [record for store in stores_of(None, folders) for record in store.records()]
+    records = [record for store in stores_of(None, results) for record in store.records()]
     for line in compare_runs(find_run(records, first), find_run(records, second)):
         print(line)
     return 0
@@ -75,7 +75,7 @@ def compare(first: str, second: str, *, folders: Annotated[Folders, Parameter(na
 def prune(
     scenario: str | None = None,
     *,
-    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+    results: Annotated[Results, Parameter(name="*")] = NO_RESULTS,
     yes: bool = False,
 ) -> int:
     """Delete what serves no table: unfinished and damaged runs, those of another protocol, old checkpoints.
@@ -93,7 +93,7 @@ def prune(
     from sla_bench.harness.store import Store
 
     names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
-    found = [leftover for name in names for leftover in leftovers(Store(folders.out, name))]
+    found = [leftover for name in names for leftover in leftovers(Store(results.out, name))]
     for leftover in found:
         print(f"{leftover.path}: {leftover.why}")
     if not found:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from sla_bench.commands.options import NO_EXECUTION, Execution, Settings
+from sla_bench.commands.options import NO_TRAINING_EXECUTION, Settings, TrainingExecution
+from sla_bench.errors import UserError
 from sla_bench.grid import Task, form_of, options_model, span
 from sla_bench.registry import SCENARIOS
 
-Act = Callable[[list[Task], str, Execution, bool], int]
-"""What is done with tasks of a scenario, how they are executed, and whether a hint at the controls helps."""
+Prepare = Callable[[list[Task], str, TrainingExecution, bool], Callable[[], int]]
+"""Makes sure that tasks of a scenario can be done, and returns what does them and returns the exit code.
+
+Arguments: the tasks, the scenario, how they are executed, and whether a hint at the controls helps.
+"""
 
 
-def add_grids(app: App, act: Act) -> None:
+def add_grids(app: App, prepare: Prepare) -> None:
     """Let a command take the options of any scenario, or a grid file."""
     for name in SCENARIOS:
-        _add_scenario(app, name, act)
-    _add_file(app, act)
+        _add_scenario(app, name, prepare)
+    _add_file(app, prepare)
 
 
-def _add_scenario(app: App, name: str, act: Act) -> None:
+def _add_scenario(app: App, name: str, prepare: Prepare) -> None:
     form = form_of(name)
     options_type = options_model(form)
     no_options = options_type()
@@ -31,14 +36,14 @@ def _add_scenario(app: App, name: str, act: Act) -> None:
     def of_scenario(
         *,
         options: Any = no_options,
-        execution: Execution = NO_EXECUTION,
+        execution: TrainingExecution = NO_TRAINING_EXECUTION,
         controls: bool = False,
         set_: list[str] | None = None,
     ) -> int:
         values: dict[str, Any] = options.model_dump()
         if controls:
             values["method"] = [*values["method"], "controls"]
-        return act(span(form, values, set_ or []), name, execution, not controls)
+        return prepare(span(form, values, set_ or []), name, execution, not controls)()
 
     of_scenario.__doc__ = f"""{SCENARIOS[name].summary}
 
@@ -50,7 +55,7 @@ def _add_scenario(app: App, name: str, act: Act) -> None:
     # The type of the options is made at run time, so the signature can't name it.
     of_scenario.__annotations__ = {
         "options": Annotated[options_type, Parameter(name="*")],
-        "execution": Annotated[Execution, Parameter(name="*")],
+        "execution": Annotated[TrainingExecution, Parameter(name="*")],
         "controls": bool,
         "set_": Settings,
         "return": int,
@@ -58,11 +63,11 @@ def _add_scenario(app: App, name: str, act: Act) -> None:
     app.command(of_scenario, name=name)
 
 
-def _add_file(app: App, act: Act) -> None:
+def _add_file(app: App, prepare: Prepare) -> None:
     def of_file(
         file: Path | None = None,
         *,
-        execution: Annotated[Execution, Parameter(name="*")] = NO_EXECUTION,
+        execution: Annotated[TrainingExecution, Parameter(name="*")] = NO_TRAINING_EXECUTION,
         yes: bool = False,
     ) -> int:
         from sla_bench.grid_files import tasks_of_file
@@ -70,8 +75,10 @@ def _add_file(app: App, act: Act) -> None:
         if file is None:
             app.help_print()
             return 0
-        tasks = tasks_of_file(file, yes, elsewhere=(*Execution.model_fields, "yes"))
-        return max(act(of_one, scenario, execution, False) for scenario, of_one in tasks.items())
+        tasks = tasks_of_file(file, yes, elsewhere=(*TrainingExecution.model_fields, "yes"))
+        # What the last scenario lacks is said before the first has trained for hours.
+        prepared = {name: prepare(of_one, name, execution, False) for name, of_one in tasks.items()}
+        return max(_exit_code(scenario, do) for scenario, do in prepared.items())
 
     of_file.__doc__ = f"""{app.help}
 
@@ -83,3 +90,12 @@ def _add_file(app: App, act: Act) -> None:
         Don't ask before a grid of more than 10,000 runs.
     """
     app.default(of_file)
+
+
+def _exit_code(scenario: str, do: Callable[[], int]) -> int:
+    """Do what was prepared; an error in one scenario of a file does not keep the others from being done."""
+    try:
+        return do()
+    except UserError as error:
+        print(f"{scenario}: {error}", file=sys.stderr)
+        return 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from cyclopts import App
 
-from sla_bench.commands.options import Execution
-from sla_bench.commands.run import execute, run_tasks
+from sla_bench.commands.options import TrainingExecution
+from sla_bench.commands.run import execute, prepare
 from sla_bench.commands.spanning import add_grids
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
@@ -20,8 +21,10 @@ tune_app = App(
 )
 
 
-def tune(tasks: Sequence[Task], scenario: str, execution: Execution, hint: bool = False) -> int:
-    """Try three learning rates for each method, choose one, and show default and tuned rows.
+def prepare_tuning(
+    tasks: Sequence[Task], scenario: str, execution: TrainingExecution, hint: bool = False
+) -> Callable[[], int]:
+    """Make sure that some tasks can be tuned.
 
     Args:
         tasks: of one scenario, with the recipe's learning rate.
@@ -30,38 +33,55 @@ def tune(tasks: Sequence[Task], scenario: str, execution: Execution, hint: bool 
         hint: unused; the tables of a tuned grid speak for themselves.
 
     Returns:
-        The exit code.
+        What tries three learning rates for each method, chooses one, shows default and tuned rows, and
+        returns the exit code.
 
     Raises:
-        UserError: a learning rate is given, data are missing or damaged, nothing can be written, or all
-            trials of a method diverged.
+        UserError: a learning rate is given, there is nothing to validate on, or data are missing or damaged.
     """
     from sla_bench.harness.jobs import make_jobs
-    from sla_bench.harness.store import Store
-    from sla_bench.harness.tuning_file import TuningFile
 
     del hint
     trials = trials_of(tasks)
-    out = execution.out / "tuning"
-    file, store = TuningFile(execution.out / scenario), Store(out, scenario)
     jobs = make_jobs(
         [Task(trial.run, ()) for trial in trials],
         execution.data_root,
-        out,
+        execution.out / "tuning",
         execution.device,
         keep_models=False,
         checkpoint_seconds=execution.checkpoint_every,
     )
+    return functools.partial(_tune, tasks, trials, jobs, scenario, execution)
+
+
+def _tune(
+    tasks: Sequence[Task],
+    trials: Sequence[Trial],
+    jobs: Sequence[Any],
+    scenario: str,
+    execution: TrainingExecution,
+) -> int:
+    """Try, choose, run.
+
+    Raises:
+        UserError: nothing can be written, or all trials of a method diverged.
+    """
+    from sla_bench.harness.store import Store
+    from sla_bench.harness.tuning_file import TuningFile
+
+    file, store = TuningFile(execution.out / scenario), Store(execution.out / "tuning", scenario)
     diverged = file.diverged()
-    open_jobs = [job for job in jobs if job.run_id not in diverged]
+    # Groups that differ in how a training ends may have the same trial.
+    open_jobs = [job for job in {job.run_id: job for job in jobs}.values() if job.run_id not in diverged]
     if execution.dry_run:
         _say_what_is_open(jobs, open_jobs)
-        return run_tasks(tasks, scenario, execution)
+        return prepare(tasks, scenario, execution)()
     failures = execute(open_jobs, store, execution)
     if lost := [news for news in failures if not news.diverged]:
         highest: int = max(news.exit_code for news in lost)
         return highest
-    rows = _judge(trials, [job.run_id for job in jobs], store)
+    diverged = {*diverged, *(news.job.run_id for news in failures)}
+    rows = _judge(trials, [job.run_id for job in jobs], store, diverged)
     file.put(rows)
     for row in rows:
         accuracy = row["validation_accuracy"]
@@ -71,7 +91,7 @@ def tune(tasks: Sequence[Task], scenario: str, execution: Execution, hint: bool 
             + "  <- chosen" * row["chosen"]
         )
     print(f"trials: {file.path}")
-    return run_tasks([*tasks, *tuned_tasks(tasks, file.rates())], scenario, execution)
+    return prepare([*tasks, *tuned_tasks(tasks, file.rates())], scenario, execution)()
 
 
 def _say_what_is_open(jobs: Sequence[Any], open_jobs: Sequence[Any]) -> None:
@@ -80,11 +100,13 @@ def _say_what_is_open(jobs: Sequence[Any], open_jobs: Sequence[Any]) -> None:
     print(f"{len(jobs)} trials, {left} of them to run; {then}")
 
 
-def _judge(trials: Sequence[Trial], run_ids: Iterable[str], store: Any) -> list[dict[str, Any]]:
+def _judge(
+    trials: Sequence[Trial], run_ids: Iterable[str], store: Any, diverged: Collection[str]
+) -> list[dict[str, Any]]:
     """The rows of the tuning file, each group's best marked.
 
     Raises:
-        UserError: all trials of a group diverged.
+        UserError: all trials of a group diverged, or the record of another can't be read.
     """
     from sla_bench.reporting.terminal import label
 
@@ -93,6 +115,11 @@ def _judge(trials: Sequence[Trial], run_ids: Iterable[str], store: Any) -> list[
     rows: list[dict[str, Any]] = []
     for trial, run_id in zip(trials, run_ids, strict=True):
         record = records.get(run_id)
+        if record is None and run_id not in diverged:
+            raise UserError(
+                f"the record of trial {run_id} in {store.folder} can't be read; on a network it may "
+                "come late: give the same command again"
+            )
         accuracy = None if record is None else validation_accuracy(record.history, trial.takes_best)
         accuracies.setdefault(trial.group, {})[trial.factor] = -1.0 if accuracy is None else accuracy
         rows.append(
@@ -123,4 +150,4 @@ def validation_accuracy(history: Any, takes_best: bool) -> float:
     return float((members.max() if takes_best else members.last()).mean())
 
 
-add_grids(tune_app, tune)
+add_grids(tune_app, prepare_tuning)

@@ -81,13 +81,20 @@ class Fingerprints:
     def of(self, dataset: str, split: Split, by: By, split_seed: int) -> str:
         """Return the hash of one split.
 
+        Args:
+            dataset: its name.
+            split: part of it.
+            by: what is divided; images are divided alike for all seeds.
+            split_seed: chooses the split of classes, where the data set has no fixed one.
+
         Raises:
             UserError: the files are missing or damaged.
         """
-        key = (dataset, split, by, split_seed if dataset_named(dataset).split_depends_on_seed else 0)
+        loaded = dataset_named(dataset)
+        seed = split_seed if by == "classes" and loaded.split_depends_on_seed else 0
+        key = (dataset, split, by, seed)
         if key not in self._known:
-            images = dataset_named(dataset).load(split, by, self.data_root, split_seed=split_seed)
-            self._known[key] = images.checksum
+            self._known[key] = loaded.load(split, by, self.data_root, split_seed=seed).checksum
         return self._known[key]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,17 @@ class Leftover:
         run: folder of the run that it belongs to.
         path: what would be deleted: that folder, or a part of it.
         why: in a few words.
+        files: of the run, as they were found.
     """
 
     run: Path
     path: Path
     why: str
+    files: Files
+
+
+Files = frozenset[tuple[str, int, int]]
+"""Path, size and time of change of each file."""
 
 
 def leftovers(store: Store) -> list[Leftover]:
@@ -34,33 +41,44 @@ def leftovers(store: Store) -> list[Leftover]:
 
     An unfinished training with a checkpoint is left over too: the same command would go on with it.
     """
+    folders = sorted(f for f in (store.folder / "runs").glob("*") if f.is_dir())
+    files = {folder: _files(folder) for folder in folders}
     snapshot = store.snapshot()
     records, damaged = snapshot.records(), set(snapshot.damaged())
     other = {r.folder: r.done["protocol"] for r in records if r.done["protocol"] != PROTOCOL_VERSION}
-    found: list[Leftover] = []
-    for folder in sorted(f for f in (store.folder / "runs").glob("*") if f.is_dir()):
+    found: list[tuple[Path, Path, str]] = []
+    for folder in folders:
         if folder in damaged:
-            whole = Leftover(folder, folder, "damaged")
+            found.append((folder, folder, "damaged"))
         elif folder in other:
-            whole = Leftover(folder, folder, f"protocol {other[folder]}, this is {PROTOCOL_VERSION}")
+            found.append((folder, folder, f"protocol {other[folder]}, this is {PROTOCOL_VERSION}"))
         elif not (folder / "done.json").exists():
             step = " with a checkpoint" if any(folder.glob("checkpoints/*/*.pt")) else ""
-            whole = Leftover(folder, folder, f"unfinished{step}")
+            found.append((folder, folder, f"unfinished{step}"))
         else:
-            found += _parts(folder)
-            continue
-        found.append(whole)
-    return [leftover for leftover in found if not _is_claimed(leftover.run)]
+            found += [(folder, path, why) for path, why in _parts(folder)]
+    return [Leftover(run, path, why, files[run]) for run, path, why in found if not _is_claimed(run)]
 
 
-def _parts(folder: Path) -> Iterator[Leftover]:
+def _files(folder: Path) -> Files:
+    found = []
+    for path in folder.rglob("*"):
+        # Whoever claims a run makes the lock, and whoever works on it makes and removes files.
+        with suppress(FileNotFoundError):
+            if path.name != ".lock":
+                about = path.stat()
+                found.append((str(path), about.st_size, about.st_mtime_ns))
+    return frozenset(found)
+
+
+def _parts(folder: Path) -> Iterator[tuple[Path, str]]:
     """What a finished run does not need."""
     if (folder / "checkpoints").exists():
-        yield Leftover(folder, folder / "checkpoints", "checkpoints of a finished training")
+        yield (folder / "checkpoints", "checkpoints of a finished training")
     for kind, name in (("evaluations", "evaluation"), ("analyses", "analysis")):
         for part in sorted(folder.glob(f"{kind}/*")):
             if not (part / "metrics.json").exists():
-                yield Leftover(folder, part, f"unfinished {name}")
+                yield (part, f"unfinished {name}")
 
 
 def _is_claimed(run: Path) -> bool:
@@ -73,8 +91,8 @@ def _is_claimed(run: Path) -> bool:
         return True
 
 
-def prune(found: list[Leftover]) -> int:
-    """Delete what `leftovers` found, but for runs that somebody has begun to work on since.
+def prune(found: Iterable[Leftover]) -> int:
+    """Delete what `leftovers` found, but for runs that somebody has begun to work on, or has changed, since.
 
     Returns:
         How many were deleted.
@@ -83,11 +101,18 @@ def prune(found: list[Leftover]) -> int:
         UserError: no permission.
     """
     deleted = 0
-    for leftover in found:
-        with suppress(RunClaimedError), claim(leftover.run / ".lock"):
-            try:
-                shutil.rmtree(leftover.path)
-            except OSError as error:
-                raise UserError(f"could not delete {leftover.path}: {error.strerror}") from error
-            deleted += 1
+    for run, own in itertools.groupby(found, key=lambda leftover: leftover.run):
+        with suppress(RunClaimedError), claim(run / ".lock"):
+            files = _files(run)
+            for leftover in own:
+                if leftover.files == files:
+                    _delete(leftover.path)
+                    deleted += 1
     return deleted
+
+
+def _delete(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except OSError as error:
+        raise UserError(f"could not delete {path}: {error.strerror}") from error

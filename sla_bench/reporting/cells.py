@@ -51,7 +51,7 @@ class Cell:
         figures: by seed.
         records: by seed.
         metrics: of the row, by seed.
-        tests: size of the test and hash of its data, by seed.
+        tests: size of the test, and hashes of the data of test and training, by seed.
     """
 
     key: dict[str, Any]
@@ -60,19 +60,19 @@ class Cell:
     figures: dict[int, Figure] = field(default_factory=dict)
     records: dict[int, RunRecord] = field(default_factory=dict)
     metrics: dict[int, dict[str, Any]] = field(default_factory=dict)
-    tests: dict[int, tuple[Any, str]] = field(default_factory=dict)
+    tests: dict[int, tuple[Any, str, str | None]] = field(default_factory=dict)
 
     @cached_property
     def seeds(self) -> list[int]:
         """Seeds whose test is the one that most seeds have (of equals the larger), ascending."""
-        sizes = Counter(size for size, _ in self.tests.values())
+        sizes = Counter(size for size, *_ in self.tests.values())
         if len(sizes) == 1:
             return sorted(self.tests)
         usual = max(sizes, key=lambda size: (sizes[size], size))
-        return sorted(seed for seed, (size, _) in self.tests.items() if size == usual)
+        return sorted(seed for seed, (size, *_) in self.tests.items() if size == usual)
 
     def seeds_shared_with(self, other: Cell) -> list[int]:
-        """Seeds of both on the same test of the same data, ascending."""
+        """Seeds of both that were trained and tested on the same data, ascending."""
         theirs = set(other.seeds)
         return [s for s in self.seeds if s in theirs and self.tests[s] == other.tests[s]]
 
@@ -91,6 +91,11 @@ class Found:
         """Of the test."""
         return self.reading.test_size(self.evaluation)
 
+    @property
+    def training_data(self) -> str | None:
+        """Hash of what the model was trained on; None in a record that does not say."""
+        return self.record.done.get("data_hash")
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -99,10 +104,13 @@ class Setting:
     Args:
         shared: the columns that its rows share.
         found: its evaluations.
+        plain: evaluations of the setting that is like this one but for options of its method: what rows are
+            compared with where this setting has not got it.
     """
 
     shared: dict[str, Any]
     found: list[Found] = field(default_factory=list)
+    plain: list[Found] = field(default_factory=list)
 
 
 def settings_of(records: Iterable[RunRecord]) -> list[Setting]:
@@ -122,19 +130,32 @@ def settings_of(records: Iterable[RunRecord]) -> list[Setting]:
     numbers: dict[tuple[Any, ...], int] = {}
     settings: list[Setting] = []
     found = []
+    plain: dict[int, tuple[Any, ...]] = {}
     for record in records:
         reading = readings[record.config.scenario]
         for evaluation in record.evaluations:
             shared = reading.setting_key(record, evaluation)
-            identity = (*(shared[name] for name in _ORDER), *shared.values())
-            number = numbers.setdefault(identity, len(settings))
+            number = numbers.setdefault(_identity(shared), len(settings))
             if number == len(settings):
                 settings.append(Setting(shared))
             found.append(Found(record, evaluation, reading, number))
+            if without := reading.key_without_method_options(record, evaluation):
+                plain[number] = _identity(without)
     for one in _most_common_tests(found):
         settings[one.setting].found.append(one)
+    for number, identity in plain.items():
+        if identity in numbers:
+            settings[number].plain.extend(settings[numbers[identity]].found)
     order = sorted(numbers, key=lambda identity: identity[: len(_ORDER)])
     return [settings[numbers[identity]] for identity in order]
+
+
+def _identity(shared: dict[str, Any]) -> tuple[Any, ...]:
+    return (*(shared[name] for name in _ORDER), *shared.values())
+
+
+_ByName = dict[tuple[str, str], Cell]
+"""(method, metric) -> cell."""
 
 
 class Cells:
@@ -146,32 +167,40 @@ class Cells:
     """
 
     def __init__(self, setting: Setting, figures: ReadFigures) -> None:
-        self._cells: dict[tuple[str, str], Cell] = {}
-        for one in setting.found:
-            self._add(one, setting.shared, figures(one.reading, one.record, one.evaluation))
+        self._cells: _ByName = {}
+        self._plain: _ByName = {}
+        for found, cells in ((setting.found, self._cells), (setting.plain, self._plain)):
+            # Of a seed that was trained again, on changed data, the training on the data of most counts.
+            trainings = Counter(one.training_data for one in found)
+            for one in sorted(found, key=lambda one: trainings[one.training_data]):
+                _add(cells, one, setting.shared, figures(one.reading, one.record, one.evaluation))
 
     def __iter__(self) -> Iterator[Cell]:
         """Methods as registered, rows and metrics as recorded."""
         return iter(sorted(self._cells.values(), key=lambda cell: cell.place))
 
     def beside(self, cell: Cell, method: str) -> Cell | None:
-        """The same metric of another method, if it is recorded."""
-        return self._cells.get((method, cell.key["metric"]))
+        """The same metric of another method, if it is recorded: here, or else without options of a method."""
+        name = method, cell.key["metric"]
+        return self._cells.get(name) or self._plain.get(name)
 
-    def _add(self, found: Found, shared: dict[str, Any], figures: Mapping[str, Mapping[str, Figure]]) -> None:
-        evaluation, config = found.evaluation, found.record.config
-        rank = _RANKS.get(config.method, len(_RANKS))
-        for row, (method, metrics) in enumerate(figures.items()):
-            for column, (metric, figure) in enumerate(metrics.items()):
-                cell = self._cells.get((method, metric))
-                if cell is None:
-                    key = {**shared, "method": method, "metric": metric}
-                    place = (rank, found.reading.members(config), row, column)
-                    cell = Cell(key, found.reading, place)
-                    self._cells[method, metric] = cell
-                cell.figures[config.seed], cell.records[config.seed] = figure, found.record
-                cell.metrics[config.seed] = evaluation.metrics[method]
-                cell.tests[config.seed] = found.size, evaluation.data_hash
+
+def _add(
+    cells: _ByName, found: Found, shared: dict[str, Any], figures: Mapping[str, Mapping[str, Figure]]
+) -> None:
+    evaluation, config = found.evaluation, found.record.config
+    rank = _RANKS.get(config.method, len(_RANKS))
+    for row, (method, metrics) in enumerate(figures.items()):
+        for column, (metric, figure) in enumerate(metrics.items()):
+            cell = cells.get((method, metric))
+            if cell is None:
+                key = {**shared, "method": method, "metric": metric}
+                place = (rank, found.reading.members(config), row, column)
+                cell = Cell(key, found.reading, place)
+                cells[method, metric] = cell
+            cell.figures[config.seed], cell.records[config.seed] = figure, found.record
+            cell.metrics[config.seed] = evaluation.metrics[method]
+            cell.tests[config.seed] = found.size, evaluation.data_hash, found.training_data
 
 
 def _check_protocols(records: list[RunRecord]) -> None:

@@ -16,6 +16,7 @@ from sla_bench.statistics import strata_of
 class ClassifierReading(Reading):
     """Accuracy per test image; recall of class groups, F1, G-mean and calibration per seed."""
 
+    of_method: ClassVar = {**Reading.of_method, "loss_reduction": "mean"}
     matched_references: ClassVar = {
         "SLA+SI": ("baseline-xM",),
         "SLA+SD": ("baseline-xM",),
@@ -46,10 +47,10 @@ class ClassifierReading(Reading):
         """Passes per test image."""
         return {"query_passes": metrics["query_passes"]}
 
-    def test_size(self, evaluation: EvaluationRecord) -> tuple[int]:
-        """More test images first."""
+    def test_size(self, evaluation: EvaluationRecord) -> tuple[int, str]:
+        """More test images first; tests on other images are of another size, since seeds share the images."""
         assert isinstance(evaluation.config, ClassifierEvaluation)
-        return (evaluation.config.images_per_class or 2**62,)
+        return evaluation.config.images_per_class or 2**62, evaluation.data_hash
 
     def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
         """The views of +TTA."""

@@ -46,9 +46,9 @@ def gain_panels(leaderboard: pd.DataFrame, axis: SettingAxis) -> list[LinePanel]
     """
     rows = leaderboard[(leaderboard["reference"] == BASELINE) & leaderboard[_GAIN[0]].notna()]
     places = [axis.split(setting) for setting in rows["setting"]]
-    rows = rows[[found is not None for found in places]]
+    rows = rows.loc[[found is not None for found in places]]
     rests, numbers = zip(*filter(None, places), strict=True) if len(rows) else ((), ())
-    rows = rows.assign(setting=list(rests), place=list(numbers))
+    rows = rows.assign(setting=list(rests), place=list(numbers), interval_kind=rows["gain_interval_kind"])
     named, further = ["dataset", "setting", "learner"], [c for c in TRAINING if c != "dataset"]
     panels = []
     for title, part in titled_groups(rows, named, further) if len(rows) else []:

@@ -93,8 +93,8 @@ def _table_of_accuracies(block: Sequence[Row], label: str) -> str:
             texts |= {heading: _Bold(texts[heading]) for heading in _BOLD}
         rows.append([texts[heading] for heading in headings])
     caption = [f"{title_of(block)}.", *below(block), *notes(block)]
-    least = {row["seeds"]: row["smallest_p"] for row in accuracies if not is_missing(row["smallest_p"])}
-    caption += [f"With {n} seeds no sign-flip p is below {p:.2g}." for n, p in sorted(least.items())]
+    least = {row["gain_seeds"]: row["smallest_p"] for row in accuracies if not is_missing(row["smallest_p"])}
+    caption += [f"With {n:.0f} seeds no sign-flip p is below {p:.2g}." for n, p in sorted(least.items())]
     if bold:
         caption.append(
             "Bold: the best method of its setting and learner, where it gains over the reference of its row "

@@ -49,6 +49,8 @@ COLUMNS = [
     "relative_gain_pct",
     "gain_ci95_low",
     "gain_ci95_high",
+    "gain_interval_kind",
+    "gain_seeds",
     "error_reduction_pct",
     "p_value",
     "p_holm",
@@ -164,7 +166,7 @@ def _gain(cell: Cell, reference: Cell | None) -> dict[str, Any]:
     treated, base = [cell.figures[s] for s in seeds], [reference.figures[s] for s in seeds]
     scale = 100 if base[0].percent else 1
     points = _mean([f.value for f in treated]) - _mean([f.value for f in base])
-    found = {"seeds": len(seeds), "gain_points": scale * points}
+    found = {"gain_seeds": len(seeds), "gain_points": scale * points}
     gain = _relative_gain(base, treated)
     if gain is None:
         return found
@@ -177,7 +179,7 @@ def _gain(cell: Cell, reference: Cell | None) -> dict[str, Any]:
         "p_value": gain.p_value,
         "p_sign_flip": gain.p_sign_flip,
         "smallest_p": gain.smallest_p,
-        "interval_kind": gain.interval_kind,
+        "gain_interval_kind": gain.interval_kind,
     }
 
 

@@ -48,7 +48,7 @@ def plot_gains(leaderboard: pd.DataFrame, path_stem: Path | str) -> list[Path]:
     Raises:
         UserError: a column is missing, or the files cannot be written; earlier ones are then as they were.
     """
-    _require(leaderboard, [*_KEYS, "method", "reference", "interval_kind", *_GAIN])
+    _require(leaderboard, [*_KEYS, "method", "reference", "gain_interval_kind", "gain_seeds", *_GAIN])
     if leaderboard[_GAIN[0]].notna().any():
         return style.save(gains_figure(leaderboard), path_stem)
     return []
@@ -106,6 +106,7 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
         leaderboard: at least one row with a gain.
     """
     rows = leaderboard[leaderboard[_GAIN[0]].notna()]
+    rows = rows.assign(interval_kind=rows["gain_interval_kind"], seeds=rows["gain_seeds"])
     limits = interval_limits(rows[_GAIN].to_numpy(dtype=np.float64), [0.0])
     cut = (rows[_GAIN[1]] < limits[0]).any() or (rows[_GAIN[2]] > limits[1]).any()
     notes = ["Arrow head: the interval goes on."] if cut else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from abc import ABC, abstractmethod
@@ -96,6 +97,7 @@ class Reading(ABC):
             recorded. Every method is compared with `baseline`.
         validates: histories hold accuracies on validation data.
         elsewhere: fields with a default of the budget that are told by another column, or follow the test.
+        of_method: fields of a training that some methods read and the baseline does not -> their defaults.
     """
 
     primary: ClassVar[PrimaryContrast]
@@ -105,6 +107,7 @@ class Reading(ABC):
     matched_references: ClassVar[Mapping[str, tuple[str, ...]]]
     validates: ClassVar[bool]
     elsewhere: ClassVar[frozenset[str]]
+    of_method: ClassVar[Mapping[str, Any]] = MappingProxyType({"method_options": {}})
 
     @property
     def matched_controls(self) -> frozenset[str]:
@@ -225,6 +228,19 @@ class Reading(ABC):
             "sampler": self.sampler(run),
             "protocol": evaluation.protocol,
         }
+
+    def key_without_method_options(
+        self, record: RunRecord, evaluation: EvaluationRecord
+    ) -> dict[str, Any] | None:
+        """`setting_key` as if its method had no options; None where it has none.
+
+        There stand the references of a method whose options make it a setting of its own.
+        """
+        values = vars(record.config)
+        if all(values[name] == default for name, default in self.of_method.items()):
+            return None
+        plain = record.config.model_copy(update=dict(self.of_method))
+        return self.setting_key(dataclasses.replace(record, config=plain), evaluation)
 
 
 # A label is wanted of each of thousands of records: what depends on their kind only is found once.

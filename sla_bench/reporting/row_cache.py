@@ -55,8 +55,11 @@ class RowCache:
 
 def _signature(setting: Setting) -> str:
     records = [
-        (one.record.run_id, one.record.signature, one.record.tuned, one.evaluation.folder.name)
-        for one in setting.found
+        [
+            (one.record.run_id, one.record.signature, one.record.tuned, one.evaluation.folder.name)
+            for one in part
+        ]
+        for part in (setting.found, setting.plain)
     ]
     return hashlib.sha256(repr((code_digest(), records)).encode()).hexdigest()
 

@@ -72,7 +72,7 @@ def gains_over_cells(rows: Iterable[Row]) -> list[str]:
             continue
         values = np.array([row["relative_gain_pct"] for row in part], dtype=float)
         losses = round(share_of_losses(values) * len(values))
-        single = sum(row["interval_kind"] == "test-only" for row in part)
+        single = sum(row["gain_interval_kind"] == "test-only" for row in part)
         marked = f"; {single} of the cells of one seed {ONE_SEED}" if single else ""
         found.append(
             f"{method} against {reference}: interquartile mean of the gains "

@@ -34,7 +34,7 @@ def is_missing(value: object) -> bool:
 def notes(rows: Sequence[Row]) -> list[str]:
     """What a reader of the rows has to know about their intervals."""
     found = []
-    if any(row["interval_kind"] == "test-only" for row in rows):
+    if any("test-only" in (row["interval_kind"], row["gain_interval_kind"]) for row in rows):
         found.append(
             f"{ONE_SEED} One seed: one trained model per method; the interval covers test sampling only, "
             "seed variation is not in it."
@@ -63,11 +63,12 @@ def blocks(rows: Iterable[Row], *further: str) -> list[list[Row]]:
 
 
 def alike(rows: Iterable[Row], columns: Iterable[str]) -> list[list[Row]]:
-    """Rows that are alike in some columns, in the order in which they come."""
+    """Rows that are alike in some columns, in the order in which they come; no value is like no value."""
     names = list(columns)
     parts: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        parts.setdefault(tuple(row[name] for name in names), []).append(row)
+        values = (row[name] for name in names)
+        parts.setdefault(tuple(None if is_missing(value) else value for value in values), []).append(row)
     return list(parts.values())
 
 
@@ -170,11 +171,15 @@ def cells_of(row: Row) -> list[str]:
     def beside(value: float | None, further: float | None, form: str) -> str:
         return "" if is_missing(value) else f"{value:.2g} ({further:{form}})"
 
-    mark = f" {ONE_SEED}" if row["interval_kind"] == "test-only" else ""
+    def mark(kind: str | None) -> str:
+        return f" {ONE_SEED}" if kind == "test-only" else ""
+
     half = (row["ci95_high"] - row["ci95_low"]) / 2
     interval = ""
     if not is_missing(row["gain_ci95_low"]):
-        interval = f"{row['gain_ci95_low']:+.1f} to {row['gain_ci95_high']:+.1f}{mark}"
+        interval = (
+            f"{row['gain_ci95_low']:+.1f} to {row['gain_ci95_high']:+.1f}{mark(row['gain_interval_kind'])}"
+        )
     published = ""
     if not is_missing(row["published"]):
         other = "" if is_missing(row["published_differs"]) else f" {OTHER_RECIPE}"
@@ -187,19 +192,27 @@ def cells_of(row: Row) -> list[str]:
         f"{row['setting']}{shots}",
         row["learner"],
         row["method"],
-        f"{row['value']:.2f}" + ("" if is_missing(half) else f" +- {half:.2f}{mark}"),
+        f"{row['value']:.2f}" + ("" if is_missing(half) else f" +- {half:.2f}{mark(row['interval_kind'])}"),
         number(row["ci95_open"], ".1f"),
         row["reference"] if isinstance(row["reference"], str) else "",
         number(row["relative_gain_pct"], "+.1f"),
         interval,
         beside(row["p_holm"], row["holm_contrasts"], ".0f"),
         beside(row["p_sign_flip"], row["smallest_p"], ".2g"),
-        str(row["seeds"]),
+        _seeds(row),
         number(row["train_images"], ",.0f"),
         number(row["train_seconds"], ".0f"),
         "/".join(f"{count:.0f}" for count in passes if not is_missing(count)),
         published,
     ]
+
+
+def _seeds(row: Row) -> str:
+    """As in "10", or "10 (gain: 3)" where the reference has not all of them."""
+    shared = row["gain_seeds"]
+    return f"{row['seeds']}" + (
+        "" if is_missing(shared) or shared == row["seeds"] else f" (gain: {shared:.0f})"
+    )
 
 
 def best_rows(rows: Sequence[Row]) -> list[int]:
@@ -211,17 +224,18 @@ def best_rows(rows: Sequence[Row]) -> list[int]:
     Args:
         rows: of one metric of one of `blocks`.
     """
-    best: dict[tuple[str, str], float] = {}
-    for row in rows:
-        cell = row["setting"], row["learner"]
+    best: dict[tuple[str, ...], float] = {}
+    # As text, since not a number, which stands where nothing was trained in shots, is not equal to itself.
+    cells = [(row["setting"], row["learner"], str(row["train_shots"])) for row in rows]
+    for cell, row in zip(cells, rows, strict=True):
         best[cell] = max(best.get(cell, row["value"]), row["value"])
     return [
         place
-        for place, row in enumerate(rows)
-        if row["value"] == best[row["setting"], row["learner"]]
+        for place, (cell, row) in enumerate(zip(cells, rows, strict=True))
+        if row["value"] == best[cell]
         and row["p_holm"] < SIGNIFICANT
         and row["relative_gain_pct"] > 0
-        and row["interval_kind"] != "test-only"
+        and row["gain_interval_kind"] != "test-only"
     ]
 
 

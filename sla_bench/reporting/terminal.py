@@ -124,7 +124,7 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     all_rows = rows_of(table)
     accuracies = accuracies_of(all_rows)
     headings = [h for h in shown_headings(accuracies) if h not in ("setting", "learner")]
-    for part in blocks(accuracies, "setting", "learner"):
+    for part in blocks(accuracies, "setting", "learner", "train_shots"):
         first = part[0]
         title = (
             f"{one_line(first['dataset'])}, {cells_of(first)[0]}, {first['learner']}, "

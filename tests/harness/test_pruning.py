@@ -42,3 +42,15 @@ def test_a_run_that_somebody_has_begun_to_work_on_meanwhile_stays(tmp_path):
         assert prune(found) == 0
     assert store.run_folder(run_id).exists()
     assert prune(found) == 1
+
+
+def test_a_run_that_was_finished_meanwhile_stays(tmp_path):
+    store, (run_id, other) = write_records(tmp_path, {"baseline": 0.5}, seeds=(0, 1))
+    done = {i: (store.run_folder(i) / "done.json").read_bytes() for i in (run_id, other)}
+    for i in done:
+        (store.run_folder(i) / "done.json").unlink()
+    found = leftovers(store)
+    assert len(found) == 2
+    (store.run_folder(run_id) / "done.json").write_bytes(done[run_id])
+    assert prune(found) == 1
+    assert [r.run_id for r in store.records()] == [run_id]

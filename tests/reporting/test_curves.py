@@ -61,6 +61,8 @@ def table(settings=("5-way 1-shot", "5-way 5-shot"), budgets=("quick",), methods
                         "gain_ci95_low": gain - 2,
                         "gain_ci95_high": gain + 2,
                         "interval_kind": "crossed",
+                        "gain_interval_kind": "crossed",
+                        "gain_seeds": 3,
                         "train_images": 75 * steps * cost,
                         "query_passes": passes,
                         **columns,
@@ -235,7 +237,7 @@ def test_figures_are_whole_deterministic_and_readable(plot, methods, tmp_path, m
 
 
 def test_one_trained_model_is_hollow_and_the_caption_says_why():
-    rows = table(interval_kind="test-only")
+    rows = table(gain_interval_kind="test-only")
     figure = gain_curves_figure(gain_panels(rows, FEWSHOT.axis), FEWSHOT.axis)
     marks = [line for line in figure.axes[0].lines if line.get_transform() == figure.axes[0].transData]
     assert {line.get_markerfacecolor() for line in marks if len(line.get_xdata()) == 1} == {"white"}

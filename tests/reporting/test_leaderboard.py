@@ -10,7 +10,7 @@ from sla_bench.reporting.files import escape_formula, histories, write_leaderboa
 from sla_bench.reporting.leaderboard import COLUMNS, leaderboard
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.published import published_figures
-from sla_bench.reporting.table_texts import notes, rows_of
+from sla_bench.reporting.table_texts import HEADINGS, ONE_SEED, cells_of, notes, rows_of
 from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
 
@@ -76,9 +76,14 @@ def test_only_common_seeds_are_compared(tmp_path):
     write_records(tmp_path, {"baseline": 0.5}, seeds=(0, 1))
     store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, seeds=(1, 2))
     row = row_of(leaderboard(store.records()), "SLA+AG")
-    assert row["seeds"] == 1
-    assert row["interval_kind"] == "test-only"
+    assert row["gain_seeds"] == 1
+    assert row["gain_interval_kind"] == "test-only"
     assert pd.isna(row["p_value"])
+    assert (row["seeds"], row["interval_kind"]) == (2, "crossed")
+    texts = dict(zip(HEADINGS, cells_of(row), strict=True))
+    assert texts["seeds"] == "2 (gain: 1)"
+    assert ONE_SEED in texts["95 % interval"]
+    assert ONE_SEED not in texts["accuracy %"]
 
 
 def test_a_method_without_its_baseline_has_a_row_without_gain(tmp_path):
@@ -214,8 +219,29 @@ def test_tests_on_other_data_are_not_paired(tmp_path):
     path = record.evaluations[0].folder / "metrics.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "data_hash": "other"}))
     row = row_of(leaderboard(store.records()), "SLA+AG")
-    assert row["seeds"] == 2
+    assert (row["seeds"], row["gain_seeds"]) == (3, 2)
     assert len(row["run_ids"].split()) == 3
+
+
+def test_trainings_on_other_data_are_not_paired(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6}, seeds=(0, 1, 2))
+    record = next(r for r in store.records() if r.config.method == "sla" and r.config.seed == 1)
+    path = record.folder / "done.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_hash": "other"}))
+    row = row_of(leaderboard(store.records()), "SLA+AG")
+    assert (row["seeds"], row["gain_seeds"]) == (3, 2)
+
+
+def test_trainings_with_other_shots_have_a_table_of_their_own(tmp_path, capsys):
+    write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6}, shots=1)
+    store, _ = write_records(
+        tmp_path, {"baseline": 0.4, "SLA+AG": 0.5}, shots=1, settings=("episodes=60", "train_shots=5")
+    )
+    print_table(leaderboard(store.records()))
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("glyphs, ")]
+    assert len(titles) == 2
+    assert titles[0].startswith("glyphs, 5-way 1-shot, protonet")
+    assert titles[1].startswith("glyphs, 5-way 1-shot, trained 5-shot, protonet")
 
 
 def test_a_method_that_is_not_known_here_comes_last(tmp_path):

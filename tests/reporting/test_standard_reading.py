@@ -41,7 +41,14 @@ def predictions(row, seed):
 
 
 def write(
-    out, methods=tuple(ROWS), seeds=(0, 1, 2), settings=(), groups=(1, 1, 1, 1), labels=LABELS, **options
+    out,
+    methods=tuple(ROWS),
+    seeds=(0, 1, 2),
+    settings=(),
+    groups=(1, 1, 1, 1),
+    labels=LABELS,
+    data="made up",
+    **options,
 ):
     store = Store(out, "standard")
     given = options_model(FORM)(method=list(methods), seed=list(seeds), **options).model_dump()
@@ -58,8 +65,8 @@ def write(
         store.write_run(run_id, run, None, history, {}, summary)
         samples, metrics = {"labels": labels}, {}
         for row in ROWS[run.method]:
-            found = predictions(row, run.seed)
-            confidence, nll = np.full(len(LABELS), 0.5), np.full(len(LABELS), 0.7)
+            found = predictions(row, run.seed)[: len(labels)]
+            confidence, nll = np.full(len(labels), 0.5), np.full(len(labels), 0.7)
             name = row if run.ensemble == 1 else f"{row} ens-{run.ensemble}"
             samples |= {f"predictions/{name}": found, f"confidence/{name}": confidence, f"nll/{name}": nll}
             metrics[name] = {
@@ -67,8 +74,8 @@ def write(
                 "query_passes": run.ensemble,
                 "shown": True,
             }
-        eval_id = evaluation.digest(data="made up")
-        store.write_evaluation(run_id, eval_id, evaluation, metrics, samples, "made up")
+        eval_id = evaluation.digest(data=data)
+        store.write_evaluation(run_id, eval_id, evaluation, metrics, samples, data)
     return store
 
 
@@ -90,6 +97,28 @@ def test_rows_meet_the_references_of_the_protocol(tmp_path):
     assert found["ens-M"] == found["baseline+TTA"] == {"baseline"}
     assert set(table["setting"]) == {"full"}
     assert set(table["learner"]) == {"ce"}
+
+
+@pytest.mark.parametrize("name", ["loss_reduction=sum", "method.temperature=2"])
+def test_a_method_with_options_meets_the_baseline_that_has_none(name, tmp_path):
+    methods = ["baseline", "sla+sd", "baseline-xM"]
+    store = write(tmp_path, methods, settings=["steps=10", name])
+    table = leaderboard(store.records())
+    label = name.removeprefix("method.")
+    rows = table[(table["metric"] == "accuracy") & (table["budget"] == f"quick, steps=10, {label}")]
+    assert set(rows["method"]) == {"SLA+SD"}
+    assert set(rows["reference"]) == {"baseline", "baseline-xM"}
+    assert rows["relative_gain_pct"].notna().all()
+    assert set(table[table["method"] == "baseline"]["budget"]) == {"quick, steps=10"}
+
+
+def test_seeds_that_were_tested_on_other_images_stand_in_no_mean(tmp_path):
+    write(tmp_path, ["baseline"], seeds=(0, 1))
+    store = write(tmp_path, ["baseline"], seeds=(2,), labels=LABELS[:-1], data="one image less")
+    (row,) = (
+        leaderboard(store.records()).query("metric == 'accuracy' and method == 'baseline'").to_dict("records")
+    )
+    assert (row["seeds"], row["test_samples"]) == (2, len(LABELS))
 
 
 def test_the_primary_contrast_is_named(tmp_path):

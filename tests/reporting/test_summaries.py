@@ -25,6 +25,8 @@ def gains(values, method="SLA+AG", reference="baseline"):
             "reference": reference,
             "relative_gain_pct": values,
             "interval_kind": "crossed",
+            "gain_interval_kind": "crossed",
+            "gain_seeds": 3,
         }
     ).to_dict("records")
 
@@ -103,10 +105,14 @@ def test_the_best_is_bold_against_the_references_that_it_beats():
             "p_holm": [np.nan, 0.001, 0.4, 0.001],
             "relative_gain_pct": [np.nan, 20.0, 1.0, 10.0],
             "interval_kind": "crossed",
+            "gain_interval_kind": "crossed",
+            "gain_seeds": 3,
+            "train_shots": np.nan,
         }
     )
     assert list(best_rows(rows_of(rows))) == [1]
-    assert list(best_rows(rows_of(rows.assign(interval_kind="test-only")))) == []
+    assert list(best_rows(rows_of(rows.assign(train_shots=[1, 1, 1, 5])))) == [1, 3]
+    assert list(best_rows(rows_of(rows.assign(gain_interval_kind="test-only")))) == []
 
 
 def test_rows_of_one_seed_are_marked_and_never_bold(tmp_path):

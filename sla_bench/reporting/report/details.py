@@ -157,6 +157,7 @@ def _gain_facts(row: TableRow) -> Facts:
     return _known(
         ("relative gain %", number(row["relative_gain_pct"], "+.2f")),
         ("its 95 % interval", interval(row["gain_ci95_low"], row["gain_ci95_high"], "+.2f")),
+        ("seeds of both", number(row["gain_seeds"], ".0f")),
         ("gain in points", number(row["gain_points"], "+.2f")),
         ("errors reduced by %", number(row["error_reduction_pct"], ".1f")),
         ("p", number(row["p_value"], ".2g")),

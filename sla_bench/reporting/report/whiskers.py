@@ -72,7 +72,7 @@ class Axis:
             high=self.place(high) if known else None,
             cut_low=bool(known and low < self.low),
             cut_high=bool(known and high > self.high),
-            hollow=row["interval_kind"] == "test-only",
+            hollow=row["gain_interval_kind"] == "test-only",
         )
 
 

@@ -8,7 +8,12 @@ from sla_bench.reporting.report.whiskers import Axis
 
 
 def row(gain, low, high, kind="crossed"):
-    return {"relative_gain_pct": gain, "gain_ci95_low": low, "gain_ci95_high": high, "interval_kind": kind}
+    return {
+        "relative_gain_pct": gain,
+        "gain_ci95_low": low,
+        "gain_ci95_high": high,
+        "gain_interval_kind": kind,
+    }
 
 
 @given(low=st.floats(-1e3, 1e3, allow_subnormal=False), length=st.floats(0.1, 1e3))
