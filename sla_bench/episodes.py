@@ -116,7 +116,10 @@ class EpisodeSampler:
         counts, order = _by_class(labels)
         if ways > len(counts) * views:
             pool = f"{len(counts)} classes" + (f" x {views} views" if views > 1 else "")
-            raise UserError(f"{ways} ways need as many classes, the data has {pool}")
+            raise UserError(
+                f"{ways} ways need as many classes, the data has {pool}: --ways and --train-ways can ask for "
+                f"{len(counts) * views} at most"
+            )
         smallest = int(counts.argmin())
         if shots + queries > counts[smallest]:
             raise UserError(

@@ -1,7 +1,7 @@
 """Everything that other libraries do too, timed side by side: a table, results/speed.csv, .md, .png and .svg.
 
     python benchmarks/speed/peers.py --quick         # a few minutes
-    python benchmarks/speed/peers.py                 # ten minutes or more
+    python benchmarks/speed/peers.py                 # six to ten minutes
     tox -e speed                                     # in an environment that has all of the libraries
 
 learn2learn 0.2.0, easyfsl 1.5.0 and qpth are compared where they can be imported. All results are checked to
