@@ -8,16 +8,25 @@ import math
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
 from sla_bench.config import PROTOCOL_VERSION, EvalConfig, Settings, as_user_error
 from sla_bench.errors import UserError
-from sla_bench.grid import form_of
+from sla_bench.grid import REGISTRIES, form_of, recipe_of
 from sla_bench.harness.archive import RecordArchive, RunFiles
 from sla_bench.harness.compact import checked_samples
+from sla_bench.harness.store import EvaluationRecord, RunRecord
+from sla_bench.registry import SCENARIOS
+
+if TYPE_CHECKING:
+    from sla_bench.reporting.reading import Reading
 
 _HISTORY_COLUMNS = {"member", "step"}
 _MOST_COLUMNS = 100
@@ -30,11 +39,15 @@ def check_run(archive: RecordArchive, run: RunFiles) -> None:
     The id of a run is known where its data's hash is recorded; that of an evaluation always.
 
     Raises:
-        UserError: a file is damaged, or not what its name says; another protocol; a wrong id.
+        UserError: a file is damaged, or not what its name says; another protocol; a wrong id; a learner,
+            loss, ... that is not known here; figures that no table could be made of.
     """
     form = form_of(run.scenario)
     with _content_of(archive, run.files["config.json"]) as content:
         config = form.run.model_validate_json(content)
+        _check_pieces(config)
+        # Knows the budgets.
+        recipe_of(config)
     with _content_of(archive, run.files["done.json"]) as content:
         done = _mapping(content)
         for key in _SUMMARY_KEYS:
@@ -47,15 +60,21 @@ def check_run(archive: RecordArchive, run: RunFiles) -> None:
         _mapping(content)
     with _content_of(archive, run.files["history.csv"]) as content:
         _check_history(content)
+    record = RunRecord(run.run_id, Path(run.run_id), config, done, ())
     for eval_id, files in run.evaluations.items():
-        _check_evaluation(archive, files, eval_id, form.evaluation)
+        _check_evaluation(archive, files, eval_id, form.evaluation, record)
 
 
 def _check_evaluation(
-    archive: RecordArchive, files: dict[str, zipfile.ZipInfo], eval_id: str, kind: type[EvalConfig]
+    archive: RecordArchive,
+    files: dict[str, zipfile.ZipInfo],
+    eval_id: str,
+    kind: type[EvalConfig],
+    record: RunRecord,
 ) -> None:
     with _content_of(archive, files["config.json"]) as content:
         config = kind.model_validate_json(content)
+        _check_pieces(config)
     with _content_of(archive, files["metrics.json"]) as content:
         metrics = _mapping(content)
         _check_protocol(metrics)
@@ -64,17 +83,72 @@ def _check_evaluation(
         if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
             raise UserError("rows are no mapping of rows to metrics")
     with _content_of(archive, files["samples.npz"]) as content:
-        arrays = {name.partition("/")[2] for name in checked_samples(content)}
-        if absent := sorted(set(rows) - arrays):
+        samples = checked_samples(content)
+        if absent := sorted(set(rows) - {name.partition("/")[2] for name in samples}):
             raise UserError(f"no samples of {absent[0]!r}")
+    about = Path(eval_id), config, rows, metrics["data_hash"], metrics["protocol"]
+    with _named(archive, files["metrics.json"]):
+        _check_figures(record, _Unwritten(*about, samples))
+
+
+@dataclass(frozen=True)
+class _Unwritten(EvaluationRecord):
+    """An evaluation whose arrays are not on disk yet."""
+
+    arrays: dict[str, np.ndarray]
+
+    @cached_property
+    def samples(self) -> dict[str, np.ndarray]:
+        return self.arrays
+
+
+def _check_pieces(config: Settings) -> None:
+    for field, registry in REGISTRIES.items():
+        name = getattr(config, field, None)
+        if name is not None:
+            registry.check(name)
+
+
+def _check_figures(record: RunRecord, evaluation: EvaluationRecord) -> None:
+    """Let the tables' reading of an evaluation happen now: later it would end in the midst of a table."""
+    reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
+    try:
+        # What comes of a division by zero is refused below.
+        with np.errstate(all="ignore"):
+            reading.setting_key(record, evaluation)
+            for method in reading.rows(evaluation):
+                _check_row(reading, evaluation, method)
+    except KeyError as error:
+        raise UserError(f"no {error}") from None
+    except (TypeError, AttributeError, IndexError, ArithmeticError) as error:
+        raise UserError(f"its figures can't be worked out ({type(error).__name__}: {error})") from None
+
+
+def _check_row(reading: Reading, evaluation: EvaluationRecord, method: str) -> None:
+    metrics = evaluation.metrics[method]
+    figures = reading.figures(evaluation, method)
+    shown = {name: figure.value for name, figure in figures.items()}
+    about = {name: value for name, value in reading.about(metrics).items() if value is not None}
+    for name, value in {**about, **shown, "accuracy as recorded": metrics["accuracy"]}.items():
+        if not _is_number(value):
+            raise UserError(f"{method}: {name} is no number")
+    if any(figure.samples is not None and figure.samples.ndim != 1 for figure in figures.values()):
+        raise UserError(f"{method}: more than one figure of a sample")
 
 
 @contextmanager
 def _content_of(archive: RecordArchive, info: zipfile.ZipInfo) -> Iterator[bytes]:
     """Give the content of a member; what is wrong with it is said with its name."""
     content = archive.read(info)
-    try:
+    with _named(archive, info):
         yield content
+
+
+@contextmanager
+def _named(archive: RecordArchive, info: zipfile.ZipInfo) -> Iterator[None]:
+    """Say what is wrong with a member with its name."""
+    try:
+        yield
     except ValidationError as error:
         raise archive.refused(info.filename, str(as_user_error(error))) from None
     except (UserError, ValueError, RecursionError) as error:

@@ -187,6 +187,20 @@ def edited(**fields):
     return new
 
 
+def rows_with(**figures):
+    """Put figures into each row; None takes them away."""
+
+    def new(name, content):
+        metrics = json.loads(content)
+        for row in metrics["rows"].values():
+            row.update(figures)
+            for figure in [figure for figure in figures if figures[figure] is None]:
+                del row[figure]
+        return [(name, json.dumps(metrics))]
+
+    return new
+
+
 def content_is(content):
     return lambda name, _: [(name, content)]
 
@@ -205,11 +219,14 @@ def same_id_elsewhere(name, content):
     return [(name.replace(name.split("/")[2], "0" * 12), content)]
 
 
-def npz_of(array):
+def npz_of(array, *names):
     buffer = io.BytesIO()
-    np.savez(buffer, a=array)
+    np.savez(buffer, **dict.fromkeys(names or ("a",), array))
     return buffer.getvalue()
 
+
+HITS = [f"hits/{row}" for row in ACCURACIES]
+OTHER = [f"misses/{row}" for row in ACCURACIES]
 
 BAD = {
     "absolute": ("done.json", renamed(lambda n: "/etc/passwd"), "no file of a record"),
@@ -234,6 +251,23 @@ BAD = {
     "other config": ("metrics.json", edited(data_hash="y"), "but its config and data give"),
     "no rows": ("metrics.json", edited(rows=[]), "rows are no mapping"),
     "row without samples": ("metrics.json", edited(rows={"SLA": {}}), "no samples of 'SLA'"),
+    "unknown learner": ("config.json", edited(learner="protonot"), "did you mean 'protonet'?"),
+    "unknown method": ("config.json", edited(method="mine"), "unknown method 'mine'"),
+    "unknown budget": ("config.json", edited(budget="mine"), "unknown budget 'mine'"),
+    "unknown views": ("h/config.json", edited(transform="mirror"), "unknown transform 'mirror'"),
+    "figure missing": ("metrics.json", rows_with(ci95_open=None), "no 'ci95_open'"),
+    "interval of text": ("metrics.json", rows_with(ci95_open="x" * 9), "figures can't be worked out"),
+    "passes of text": ("metrics.json", rows_with(query_passes="x"), "query_passes is no number"),
+    "accuracy missing": ("metrics.json", rows_with(accuracy=None), "no 'accuracy'"),
+    "accuracy of text": ("metrics.json", rows_with(accuracy="x"), "accuracy as recorded is no number"),
+    "other samples": ("samples.npz", content_is(npz_of(np.zeros(2), *OTHER)), "no 'hits/SLA+AG'"),
+    "samples of nothing": ("samples.npz", content_is(npz_of(np.zeros((2, 0)), *HITS)), "is no number"),
+    "samples in a line": ("samples.npz", content_is(npz_of(np.zeros(2), *HITS)), "can't be worked out"),
+    "samples in a cube": (
+        "samples.npz",
+        content_is(npz_of(np.zeros((2, 3, 3)), *HITS)),
+        "more than one figure",
+    ),
     "history of texts": ("history.csv", content_is("member,step,x\n0,1,=cmd()\n"), "x: not all are numbers"),
     "history of many columns": ("history.csv", content_is("member,step" + ",x" * 1_000_000), "columns"),
     "objects": ("samples.npz", content_is(npz_of(np.array([{}], dtype=object))), "not of numbers"),
