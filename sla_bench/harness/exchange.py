@@ -14,6 +14,7 @@ from sla_bench.errors import UserError
 from sla_bench.harness.archive import RecordArchive, RunFiles, open_archive
 from sla_bench.harness.compact import compact_samples, samples_bytes
 from sla_bench.harness.files import write_atomically, write_bytes
+from sla_bench.harness.locks import RunClaimedError, claim
 from sla_bench.harness.record_checks import check_run
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
 
@@ -29,11 +30,13 @@ class Exchanged:
         runs: trainings.
         evaluations: of these and of trainings that were there already.
         there: trainings that were there already.
+        claimed: trainings that were left out, another process works on them.
     """
 
     runs: int = 0
     evaluations: int = 0
     there: int = 0
+    claimed: int = 0
 
 
 def all_samples(scenario: str, evaluation: EvaluationRecord) -> Samples:
@@ -103,7 +106,7 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 def import_records(path: Path, root: Path) -> Exchanged:
     """Add the records of an archive that are not there yet; what is there stays as it is.
 
-    Everything is checked before the first file is written.
+    Everything is checked before the first file is written. A run that another process works on is left out.
 
     Args:
         path: the archive.
@@ -118,8 +121,20 @@ def import_records(path: Path, root: Path) -> Exchanged:
         for run in archive.runs:
             check_run(archive, run)
         for run in archive.runs:
-            _add_run(archive, run, Store(root, run.scenario), added)
+            store = Store(root, run.scenario)
+            if _is_there(run, store):
+                added.there += 1
+                continue
+            try:
+                with claim(store.lock_file(run.run_id)):
+                    _add_run(archive, run, store, added)
+            except RunClaimedError:
+                added.claimed += 1
     return added
+
+
+def _is_there(run: RunFiles, store: Store) -> bool:
+    return store.has_run(run.run_id) and all(store.has_evaluation(run.run_id, e) for e in run.evaluations)
 
 
 def _add_run(archive: RecordArchive, run: RunFiles, store: Store, added: Exchanged) -> None:

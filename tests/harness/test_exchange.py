@@ -13,7 +13,10 @@ from sla_bench.cli import run_command_line
 from sla_bench.config import PROTOCOL_VERSION
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of, options_model, span
-from sla_bench.harness.exchange import export_records, import_records
+from sla_bench.harness.exchange import Exchanged, export_records, import_records
+from sla_bench.harness.files import write_bytes
+from sla_bench.harness.locks import claim
+from sla_bench.harness.pruning import leftovers
 from sla_bench.harness.store import Store
 from sla_bench.reporting.leaderboard import leaderboard
 
@@ -156,6 +159,34 @@ def test_an_unfinished_folder_is_completed(tmp_path):
     (target.run_folder(ids[0]) / "config.json").write_text("{")
     assert import_records(path, tmp_path / "to").runs == 4
     assert len(list(target.records())) == 4
+
+
+def test_a_run_that_another_command_works_on_is_left_out_and_told(tmp_path, capsys):
+    _, ids, path = exported(tmp_path)
+    target = Store(tmp_path / "to", "fewshot")
+    with claim(target.lock_file(ids[0])):
+        assert run_command_line(["import", str(path), "--out", str(tmp_path / "to")]) == 0
+        said = capsys.readouterr()
+        assert "added 3 runs and 3 evaluations" in said.out
+        assert "another command works on them: 1 runs" in said.err
+        assert [p.name for p in target.run_folder(ids[0]).iterdir()] == [".lock"]
+    assert import_records(path, tmp_path / "to") == Exchanged(1, 1, 3)
+    with claim(target.lock_file(ids[0])):
+        assert import_records(path, tmp_path / "to") == Exchanged(0, 0, 4)
+
+
+def test_a_run_that_is_being_imported_is_not_pruned(tmp_path, monkeypatch):
+    store, _, path = exported(tmp_path)
+    found = []
+
+    def write(file, content):
+        write_bytes(file, content)
+        found.extend(leftovers(Store(tmp_path / "to", "fewshot")))
+
+    monkeypatch.setattr("sla_bench.harness.exchange.write_bytes", write)
+    import_records(path, tmp_path / "to")
+    assert found == []
+    assert len(Store(tmp_path / "to", "fewshot").records()) == len(store.records())
 
 
 def rewritten(path, change):
