@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cyclopts import App
@@ -52,8 +52,10 @@ def tune(tasks: Sequence[Task], scenario: str, execution: Execution, hint: bool 
         keep_models=False,
         checkpoint_seconds=execution.checkpoint_every,
     )
-    diverged = file.diverged()
-    open_jobs = [job for job in jobs if job.run_id not in diverged]
+    # Trials that diverged have no record, nor have those that were imported.
+    known = file.accuracies()
+    keys = [(trial.group, job.run_id) for trial, job in zip(trials, jobs, strict=True)]
+    open_jobs = [job for key, job in zip(keys, jobs, strict=True) if key not in known or job.is_recorded()]
     if execution.dry_run:
         _say_what_is_open(jobs, open_jobs)
         return run_tasks(tasks, scenario, execution)
@@ -61,7 +63,7 @@ def tune(tasks: Sequence[Task], scenario: str, execution: Execution, hint: bool 
     if lost := [news for news in failures if not news.diverged]:
         highest: int = max(news.exit_code for news in lost)
         return highest
-    rows = _judge(trials, [job.run_id for job in jobs], store)
+    rows = _judge(trials, [job.run_id for job in jobs], store, known)
     file.put(rows)
     for row in rows:
         accuracy = row["validation_accuracy"]
@@ -80,8 +82,13 @@ def _say_what_is_open(jobs: Sequence[Any], open_jobs: Sequence[Any]) -> None:
     print(f"{len(jobs)} trials, {left} of them to run; {then}")
 
 
-def _judge(trials: Sequence[Trial], run_ids: Iterable[str], store: Any) -> list[dict[str, Any]]:
-    """The rows of the tuning file, each group's best marked.
+def _judge(
+    trials: Sequence[Trial],
+    run_ids: Iterable[str],
+    store: Any,
+    known: Mapping[tuple[str, str], float | None],
+) -> list[dict[str, Any]]:
+    """The rows of the tuning file, each group's best marked; what is not recorded may be known from it.
 
     Raises:
         UserError: all trials of a group diverged.
@@ -93,7 +100,10 @@ def _judge(trials: Sequence[Trial], run_ids: Iterable[str], store: Any) -> list[
     rows: list[dict[str, Any]] = []
     for trial, run_id in zip(trials, run_ids, strict=True):
         record = records.get(run_id)
-        accuracy = None if record is None else validation_accuracy(record.history, trial.takes_best)
+        if record is None:
+            accuracy = known.get((trial.group, run_id))
+        else:
+            accuracy = validation_accuracy(record.history, trial.takes_best)
         accuracies.setdefault(trial.group, {})[trial.factor] = -1.0 if accuracy is None else accuracy
         rows.append(
             {

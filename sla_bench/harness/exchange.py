@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from sla_bench.errors import UserError
-from sla_bench.harness.archive import RecordArchive, RunFiles, open_archive
+from sla_bench.harness.archive import TUNING, RecordArchive, RunFiles, open_archive
 from sla_bench.harness.compact import compact_samples, samples_bytes
 from sla_bench.harness.files import write_atomically, write_bytes
 from sla_bench.harness.locks import RunClaimedError, claim
-from sla_bench.harness.record_checks import check_run
+from sla_bench.harness.record_checks import check_run, check_tuning
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
+from sla_bench.harness.tuning_file import TuningFile
 
 Samples = Mapping[str, np.ndarray]
 KeptSamples = Callable[[str, EvaluationRecord], Samples]
@@ -46,7 +47,7 @@ def all_samples(scenario: str, evaluation: EvaluationRecord) -> Samples:
 
 
 def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_samples) -> Exchanged:
-    """Write all records of the stores to an archive, samples in small types, no weights.
+    """Write all records of the stores, and what was tuned, to an archive, samples in small types, no weights.
 
     The same records give the same bytes.
 
@@ -65,6 +66,8 @@ def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_
     def write(file: Any) -> None:
         with zipfile.ZipFile(file, "w") as archive:
             for store in stores:
+                if (tuning := TuningFile(store.folder).path).exists():
+                    _add(archive, f"{store.scenario}/{TUNING}", _bytes_of(tuning))
                 for record in store.records():
                     _write_record(archive, store, record, kept)
                     written.runs += 1
@@ -104,7 +107,7 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def import_records(path: Path, root: Path) -> Exchanged:
-    """Add the records of an archive that are not there yet; what is there stays as it is.
+    """Add the records and tuned rates of an archive that are not there yet; what is there stays as it is.
 
     Everything is checked before the first file is written. A run that another process works on is left out.
 
@@ -120,6 +123,7 @@ def import_records(path: Path, root: Path) -> Exchanged:
     with open_archive(path) as archive:
         for run in archive.runs:
             check_run(archive, run)
+        trials = {scenario: check_tuning(archive, info) for scenario, info in archive.tunings.items()}
         for run in archive.runs:
             store = Store(root, run.scenario)
             if _is_there(run, store):
@@ -130,6 +134,8 @@ def import_records(path: Path, root: Path) -> Exchanged:
                     _add_run(archive, run, store, added)
             except RunClaimedError:
                 added.claimed += 1
+    for scenario, rows in trials.items():
+        TuningFile(root / scenario).add(rows)
     return added
 
 

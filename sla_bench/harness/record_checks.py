@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,13 +25,19 @@ from sla_bench.grid import REGISTRIES, form_of, recipe_of
 from sla_bench.harness.archive import RecordArchive, RunFiles
 from sla_bench.harness.compact import checked_samples
 from sla_bench.harness.store import EvaluationRecord, RunRecord
+from sla_bench.harness.tuning_file import COLUMNS
 from sla_bench.registry import SCENARIOS
+from sla_bench.tuning import FACTORS
 
 if TYPE_CHECKING:
     from sla_bench.reporting.reading import Reading
 
 _HISTORY_COLUMNS = {"member", "step"}
 _MOST_COLUMNS = 100
+_LARGEST_TUNING = 4 << 20
+_ID = re.compile("[0-9a-f]{12}")
+# A spreadsheet must not take it for a formula.
+_TRAINING = re.compile(r"[^=+\-@].{0,999}")
 _SUMMARY_KEYS = ("train_images", "train_seconds", "parameters")
 
 
@@ -63,6 +71,58 @@ def check_run(archive: RecordArchive, run: RunFiles) -> None:
     record = RunRecord(run.run_id, Path(run.run_id), config, done, ())
     for eval_id, files in run.evaluations.items():
         _check_evaluation(archive, files, eval_id, form.evaluation, record)
+
+
+def check_tuning(archive: RecordArchive, info: zipfile.ZipInfo) -> list[dict[str, Any]]:
+    """Check what was tuned, and return the trials as `TuningFile.put` takes them.
+
+    Raises:
+        UserError: it is damaged, or a cell or a group is not what it should be.
+    """
+    with _content_of(archive, info) as content:
+        # A line costs more than a hundred bytes.
+        if len(content) > _LARGEST_TUNING:
+            raise UserError(f"larger than {_LARGEST_TUNING:,} bytes")
+        try:
+            heading, *lines = csv.reader(io.StringIO(content.decode(), newline=""))
+        except csv.Error as error:
+            raise UserError(str(error)) from None
+        if tuple(heading) != COLUMNS:
+            raise UserError(f"other columns than {', '.join(COLUMNS)}")
+        trials = [_trial(line) for line in lines]
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for trial in trials:
+            groups.setdefault(trial["group"], []).append(trial)
+        for name, own in groups.items():
+            _check_group(name, own)
+    return trials
+
+
+def _trial(cells: list[str]) -> dict[str, Any]:
+    if len(cells) != len(COLUMNS):
+        raise UserError(f"a line of {len(cells)} cells")
+    group, training, factor, rate, accuracy, run_id, chosen = cells
+    for name in (group, run_id):
+        if not _ID.fullmatch(name):
+            raise UserError(f"{name[:80]!r} is no id")
+    if not _TRAINING.fullmatch(training) or not training.isprintable():
+        raise UserError(f"{training[:80]!r} names no training")
+    if factor not in map(str, FACTORS):
+        raise UserError(f"factor {factor[:80]!r}; trials have {', '.join(map(str, FACTORS))}")
+    value = float(accuracy) if accuracy else None
+    if not 0 < float(rate) < math.inf or not (value is None or 0 <= value <= 1):
+        raise UserError(f"learning rate {rate[:80]} or validation accuracy {accuracy[:80]} out of range")
+    if chosen not in ("True", "False"):
+        raise UserError(f"chosen is {chosen[:80]!r}, neither True nor False")
+    values = (group, training, factor, float(rate), value, run_id, chosen == "True")
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _check_group(name: str, trials: list[dict[str, Any]]) -> None:
+    if len({trial["factor"] for trial in trials}) < len(trials):
+        raise UserError(f"group {name}: a factor that is there twice")
+    if [trial["validation_accuracy"] is None for trial in trials if trial["chosen"]] != [False]:
+        raise UserError(f"group {name}: not one trial is chosen, of those that did not diverge")
 
 
 def _check_evaluation(

@@ -18,9 +18,13 @@ from sla_bench.harness.files import write_bytes
 from sla_bench.harness.locks import claim
 from sla_bench.harness.pruning import leftovers
 from sla_bench.harness.store import Store
+from sla_bench.harness.tuning_file import COLUMNS, TuningFile
 from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.tuned_rows import shown_records
+from sla_bench.tuning import group_of
 
 ACCURACIES = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.55}
+HEADING = ",".join(COLUMNS) + "\n"
 
 
 def exported(tmp_path, **given):
@@ -159,6 +163,98 @@ def test_an_unfinished_folder_is_completed(tmp_path):
     (target.run_folder(ids[0]) / "config.json").write_text("{")
     assert import_records(path, tmp_path / "to").runs == 4
     assert len(list(target.records())) == 4
+
+
+def trials_of(store):
+    """Three for the method of each record; the last is chosen, the first has diverged."""
+    return [
+        {
+            "group": group,
+            "training": "glyphs protonet 5-shot",
+            "factor": factor,
+            "learning_rate": rate,
+            "validation_accuracy": accuracy,
+            "run_id": run_id,
+            "chosen": factor == "3",
+        }
+        for group in sorted({group_of(record.config) for record in store.records()})
+        for factor, rate, accuracy, run_id in (
+            ("1/3", 0.002 / 3, None, "0" * 12),
+            ("1", 0.002, 0.1 + 0.2, "1" * 12),
+            ("3", 0.002, 0.7, "2" * 12),
+        )
+    ]
+
+
+def tuned(tmp_path):
+    store, _ = write_records(tmp_path / "from", ACCURACIES, seeds=(0, 1))
+    TuningFile(store.folder).put(trials_of(store))
+    path = tmp_path / "records.zip"
+    export_records([store], path)
+    return store, path
+
+
+def test_what_was_tuned_is_tuned_where_it_is_imported(tmp_path):
+    store, path = tuned(tmp_path)
+    import_records(path, tmp_path / "to")
+    target = Store(tmp_path / "to", "fewshot")
+    table = leaderboard(shown_records(target))
+    assert set(table["budget"]) == {"quick", "quick, tuned"}
+    pd.testing.assert_frame_equal(table, leaderboard(shown_records(store)))
+    assert TuningFile(target.folder).path.read_bytes() == TuningFile(store.folder).path.read_bytes()
+    assert TuningFile(target.folder).accuracies() == TuningFile(store.folder).accuracies()
+
+
+def test_what_was_tuned_here_stays(tmp_path):
+    store, path = tuned(tmp_path)
+    target = TuningFile(tmp_path / "to" / "fewshot")
+    (mine, other) = sorted({trial["group"] for trial in trials_of(store)})
+    target.put([{**trial, "learning_rate": 0.5} for trial in trials_of(store) if trial["group"] == mine])
+    import_records(path, tmp_path / "to")
+    assert target.rates() == {mine: 0.5, other: 0.002}
+    before = target.path.read_bytes()
+    import_records(path, tmp_path / "to")
+    assert target.path.read_bytes() == before
+
+
+def line(group="a" * 12, training="x", factor="1", rate="0.1", accuracy="0.5", run="b" * 12, chosen="True"):
+    return f"{group},{training},{factor},{rate},{accuracy},{run},{chosen}\n"
+
+
+BAD_TUNING = {
+    "empty": ("", "fewshot/tuning.csv"),
+    "columns": ("group,training\n", "other columns than group"),
+    "cells": (HEADING + "a,b\n", "a line of 2 cells"),
+    "group": (HEADING + line(group="../../x"), "'../../x' is no id"),
+    "run": (HEADING + line(run="B" * 12), "is no id"),
+    "formula": (HEADING + line(training="=cmd()"), "'=cmd()' names no training"),
+    "escape": (HEADING + line(training="a\x1b[2J"), "names no training"),
+    "factor": (HEADING + line(factor="9"), "trials have 1/3, 1, 3"),
+    "no rate": (HEADING + line(rate="fast"), "could not convert"),
+    "negative rate": (HEADING + line(rate="-1"), "out of range"),
+    "infinite rate": (HEADING + line(rate="inf"), "out of range"),
+    "accuracy": (HEADING + line(accuracy="nan"), "out of range"),
+    "chosen": (HEADING + line(chosen="1"), "neither True nor False"),
+    "twice": (HEADING + line() + line(chosen="False"), "there twice"),
+    "two chosen": (HEADING + line() + line(factor="3"), "not one trial is chosen"),
+    "none chosen": (HEADING + line(chosen="False"), "not one trial is chosen"),
+    "diverged and chosen": (HEADING + line(accuracy=""), "not one trial is chosen"),
+    "long cell": (HEADING + line(training="x" * 200_000), "field larger than"),
+    "long file": (HEADING + "\n" * (5 << 20), "larger than"),
+    "no text": (b"\xff\xff", "fewshot/tuning.csv"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TUNING)
+def test_what_was_tuned_is_checked_before_anything_is_written(case, tmp_path):
+    content, fragment = BAD_TUNING[case]
+    _, path = tuned(tmp_path)
+    rewritten(path, first_only("tuning.csv", content_is(content)))
+    with pytest.raises(UserError) as error:
+        import_records(path, tmp_path / "to")
+    assert fragment in str(error.value)
+    assert "nothing was imported" in str(error.value)
+    assert not (tmp_path / "to").exists()
 
 
 def test_a_run_that_another_command_works_on_is_left_out_and_told(tmp_path, capsys):
