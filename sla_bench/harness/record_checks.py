@@ -24,7 +24,7 @@ from sla_bench.errors import UserError
 from sla_bench.grid import REGISTRIES, form_of, recipe_of
 from sla_bench.harness.archive import RecordArchive, RunFiles
 from sla_bench.harness.compact import checked_samples
-from sla_bench.harness.store import EvaluationRecord, RunRecord
+from sla_bench.harness.store import HISTORY_COLUMNS, EvaluationRecord, RunRecord
 from sla_bench.harness.tuning_file import COLUMNS
 from sla_bench.registry import SCENARIOS
 from sla_bench.tuning import FACTORS
@@ -32,7 +32,6 @@ from sla_bench.tuning import FACTORS
 if TYPE_CHECKING:
     from sla_bench.reporting.reading import Reading
 
-_HISTORY_COLUMNS = {"member", "step"}
 _MOST_COLUMNS = 100
 _LARGEST_TUNING = 4 << 20
 _ID = re.compile("[0-9a-f]{12}")
@@ -245,8 +244,10 @@ def _check_history(content: bytes) -> None:
     if content.partition(b"\n")[0].count(b",") >= _MOST_COLUMNS:
         raise UserError(f"more than {_MOST_COLUMNS} columns")
     table = pd.read_csv(io.BytesIO(content))
-    if not set(table.columns) >= _HISTORY_COLUMNS:
-        raise UserError(f"no columns {', '.join(sorted(_HISTORY_COLUMNS))}")
+    if not HISTORY_COLUMNS.issubset(table.columns):
+        raise UserError(f"no columns {', '.join(sorted(HISTORY_COLUMNS))}")
+    if table.empty:
+        raise UserError("no row below the heading")
     for name, column in table.items():
         if column.dtype.kind not in "iuf":
             raise UserError(f"{name!s:.40}: not all are numbers")

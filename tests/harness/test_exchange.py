@@ -400,6 +400,7 @@ BAD = {
     "objects": ("samples.npz", content_is(npz_of(np.array([{}], dtype=object))), "not of numbers"),
     "dates": ("samples.npz", content_is(npz_of(np.array(["2020"], "M8[Y]"))), "not of numbers"),
     "records": ("samples.npz", content_is(npz_of(np.zeros(2, "u1,u1"))), "not of numbers"),
+    "no row of a history": ("history.csv", content_is("member,step\n"), "no row below the heading"),
     "no history": ("history.csv", content_is(""), "history.csv"),
     "samples": ("samples.npz", content_is("x"), "damaged arrays"),
 }
