@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 import real_formats
+from made_up_records import write_records
 from PIL import Image
 
 from sla_bench.cli import run_command_line
@@ -33,6 +34,24 @@ def in_shell(arguments, **environment):
         check=False,
         env={**os.environ, **environment},
     )
+
+
+@pytest.mark.parametrize("arguments", [["runs"], ["leaderboard"], ["--help"]])
+def test_a_reader_that_has_gone_ends_a_command_without_a_word(arguments, tmp_path):
+    write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6})
+    reader, writer = os.pipe()
+    os.close(reader)
+    folders = [] if arguments == ["--help"] else ["--out", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "sla_bench", *arguments, *folders],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def assert_one_line(code, err, *fragments):

@@ -1,7 +1,9 @@
+import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from made_up_records import write_records
 
@@ -57,6 +59,26 @@ def test_two_runs_differ_in_what_they_differ(runs, tmp_path, capsys):
     assert "environment: the same" in out
     assert "  baseline: 50.00 % | -" in out
     assert "  SLA+AG: - | 60.00 %" in out
+
+
+@pytest.mark.parametrize("command", ["runs", "show", "compare", "leaderboard"])
+def test_a_strangers_record_does_not_drive_the_terminal(command, tmp_path, capsys):
+    _, ids = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6}, dataset=["folder:a\x1b]0;b\x07\u202e"])
+    for run_id in ids:
+        folder = Store(tmp_path, "fewshot").run_folder(run_id)
+        (folder / "environment.json").write_text(json.dumps({"host\x1b[1m": f"{run_id}\x1b[2J"}))
+        (metrics,) = folder.glob("evaluations/*/metrics.json")
+        content = json.loads(metrics.read_text())
+        content["rows"] = {f"{row}\x1b[31m": own for row, own in content["rows"].items()}
+        metrics.write_text(json.dumps(content))
+        with np.load(metrics.with_name("samples.npz")) as file:
+            samples = {f"{name}\x1b[31m": array for name, array in dict(file).items()}
+        np.savez(metrics.with_name("samples.npz"), **samples)
+    arguments = {"runs": ["runs"], "show": ["runs", "show", ids[0]], "compare": ["runs", "compare", *ids]}
+    code, out, _ = said(capsys, *arguments.get(command, [command]), "--out", str(tmp_path))
+    assert code == 0
+    assert "baseline" in out
+    assert all(line.isprintable() for line in out.split("\n"))
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import shutil
+
 import pandas as pd
 import pytest
 import real_formats
@@ -80,6 +82,22 @@ def test_default_and_tuned_rows_are_not_compared(tune, tmp_path):
 def test_again_nothing_is_trained(tune):
     tune()
     assert tune()[1].trained == []
+
+
+def test_where_it_was_imported_nothing_is_tried_again(tune, tmp_path, capsys):
+    def diverging(config):
+        if config.learning_rate < RATE:
+            raise DivergedError("the loss is nan")
+        return accuracy(config)
+
+    tune(accuracy=diverging)
+    trials = (tmp_path / "out" / "fewshot" / "tuning.csv").read_bytes()
+    assert run_command_line(["export", str(tmp_path / "a.zip"), "--out", str(tmp_path / "out")]) == 0
+    shutil.rmtree(tmp_path / "out")
+    assert run_command_line(["import", str(tmp_path / "a.zip"), "--out", str(tmp_path / "out")]) == 0
+    code, scenario = tune()
+    assert (code, scenario.trained) == (0, [])
+    assert (tmp_path / "out" / "fewshot" / "tuning.csv").read_bytes() == trials
 
 
 def test_a_trial_that_diverges_loses_and_is_not_tried_again(tune, tmp_path):

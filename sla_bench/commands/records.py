@@ -139,4 +139,9 @@ def import_(file: Path, *, results: Annotated[Results, Parameter(name="*")] = NO
         f"added {added.runs} runs and {added.evaluations} evaluations to {results.out}; "
         f"{added.there} runs were there already"
     )
+    if added.claimed:
+        print(
+            f"left out, another command works on them: {added.claimed} runs; import again when it has ended",
+            file=sys.stderr,
+        )
     return 0

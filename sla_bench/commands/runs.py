@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Iterable
+from typing import Annotated, TextIO
 
 from cyclopts import App, Parameter
 
@@ -28,10 +29,8 @@ def list_recorded(
     from sla_bench.reporting.run_list import list_runs
 
     for store in stores_of(scenario, results):
-        for line in list_runs(store.records()):
-            print(line)
-        for folder in store.damaged():
-            print(f"can't be read: {folder}", file=sys.stderr)
+        _print(list_runs(store.records()))
+        _print((f"can't be read: {folder}" for folder in store.damaged()), sys.stderr)
     return 0
 
 
@@ -47,8 +46,7 @@ def show(run_id: str, *, results: Annotated[Results, Parameter(name="*")] = NO_R
     from sla_bench.reporting.run_list import find_run, show_run
 
     records = [record for store in stores_of(None, results) for record in store.records()]
-    for line in show_run(find_run(records, run_id)):
-        print(line)
+    _print(show_run(find_run(records, run_id)))
     return 0
 
 
@@ -66,8 +64,7 @@ def compare(first: str, second: str, *, results: Annotated[Results, Parameter(na
     from sla_bench.reporting.run_list import compare_runs, find_run
 
     records = [record for store in stores_of(None, results) for record in store.records()]
-    for line in compare_runs(find_run(records, first), find_run(records, second)):
-        print(line)
+    _print(compare_runs(find_run(records, first), find_run(records, second)))
     return 0
 
 
@@ -94,11 +91,18 @@ def prune(
 
     names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
     found = [leftover for name in names for leftover in leftovers(Store(results.out, name))]
-    for leftover in found:
-        print(f"{leftover.path}: {leftover.why}")
+    _print(f"{leftover.path}: {leftover.why}" for leftover in found)
     if not found:
         print("nothing to delete")
         return 0
     confirm(f"{len(found)} folders would be deleted", "Delete them?", yes)
     print(f"deleted {delete(found)}")
     return 0
+
+
+def _print(lines: Iterable[str], file: TextIO | None = None) -> None:
+    """Print lines that quote records, which may be a stranger's: only what can be printed."""
+    from sla_bench.reporting.table_texts import one_line
+
+    for line in lines:
+        print(one_line(line), file=file)

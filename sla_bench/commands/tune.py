@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cyclopts import App
@@ -70,9 +70,14 @@ def _tune(
     from sla_bench.harness.tuning_file import TuningFile
 
     file, store = TuningFile(execution.out / scenario), Store(execution.out / "tuning", scenario)
-    diverged = file.diverged()
+    # Trials that diverged have no record, nor have those that were imported.
+    known = file.accuracies()
+    keys = [(trial.group, job.run_id) for trial, job in zip(trials, jobs, strict=True)]
     # Groups that differ in how a training ends may have the same trial.
-    open_jobs = [job for job in {job.run_id: job for job in jobs}.values() if job.run_id not in diverged]
+    unknown = {
+        job.run_id: job for key, job in zip(keys, jobs, strict=True) if key not in known or job.is_recorded()
+    }
+    open_jobs = list(unknown.values())
     if execution.dry_run:
         _say_what_is_open(jobs, open_jobs)
         return prepare(tasks, scenario, execution)()
@@ -80,8 +85,9 @@ def _tune(
     if lost := [news for news in failures if not news.diverged]:
         highest: int = max(news.exit_code for news in lost)
         return highest
-    diverged = {*diverged, *(news.job.run_id for news in failures)}
-    rows = _judge(trials, [job.run_id for job in jobs], store, diverged)
+    diverged = {news.job.run_id for news in failures}
+    known |= {key: None for key in keys if key[1] in diverged}
+    rows = _judge(trials, [job.run_id for job in jobs], store, known)
     file.put(rows)
     for row in rows:
         accuracy = row["validation_accuracy"]
@@ -101,9 +107,12 @@ def _say_what_is_open(jobs: Sequence[Any], open_jobs: Sequence[Any]) -> None:
 
 
 def _judge(
-    trials: Sequence[Trial], run_ids: Iterable[str], store: Any, diverged: Collection[str]
+    trials: Sequence[Trial],
+    run_ids: Iterable[str],
+    store: Any,
+    known: Mapping[tuple[str, str], float | None],
 ) -> list[dict[str, Any]]:
-    """The rows of the tuning file, each group's best marked.
+    """The rows of the tuning file, each group's best marked; what is not recorded may be known from it.
 
     Raises:
         UserError: all trials of a group diverged, or the record of another can't be read.
@@ -115,12 +124,15 @@ def _judge(
     rows: list[dict[str, Any]] = []
     for trial, run_id in zip(trials, run_ids, strict=True):
         record = records.get(run_id)
-        if record is None and run_id not in diverged:
+        if record is not None:
+            accuracy: float | None = validation_accuracy(record.history, trial.takes_best)
+        elif (trial.group, run_id) in known:
+            accuracy = known[trial.group, run_id]
+        else:
             raise UserError(
                 f"the record of trial {run_id} in {store.folder} can't be read; on a network it may "
                 "come late: give the same command again"
             )
-        accuracy = None if record is None else validation_accuracy(record.history, trial.takes_best)
         accuracies.setdefault(trial.group, {})[trial.factor] = -1.0 if accuracy is None else accuracy
         rows.append(
             {

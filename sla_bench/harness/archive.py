@@ -38,10 +38,12 @@ ZIP_ERRORS = (
 _ID = r"[0-9a-f]{12}"
 _RUN_FILES = ("config.json", "history.csv", "environment.json", "done.json")
 _EVALUATION_FILES = ("config.json", "samples.npz", "metrics.json")
+TUNING = "tuning.csv"
 _MEMBER = re.compile(
-    rf"(?P<scenario>{'|'.join(map(re.escape, SCENARIOS))})/runs/(?P<run>{_ID})/"
+    rf"(?P<scenario>{'|'.join(map(re.escape, SCENARIOS))})/"
+    rf"(?:(?P<tuning>{re.escape(TUNING)})|runs/(?P<run>{_ID})/"
     rf"(?:(?P<file>{'|'.join(map(re.escape, _RUN_FILES))})"
-    rf"|evaluations/(?P<evaluation>{_ID})/(?P<part>{'|'.join(map(re.escape, _EVALUATION_FILES))}))"
+    rf"|evaluations/(?P<evaluation>{_ID})/(?P<part>{'|'.join(map(re.escape, _EVALUATION_FILES))})))"
 )
 
 
@@ -63,6 +65,10 @@ class RunFiles:
 class RecordArchive:
     """An open archive whose names and sizes were found harmless.
 
+    Attributes:
+        runs: where their files are.
+        tunings: scenario -> member, what was tuned.
+
     Args:
         path: the file.
         archive: it, open for reading.
@@ -76,6 +82,7 @@ class RecordArchive:
         self.path, self._archive = path, archive
         infos = archive.infolist()
         self._check_sizes(infos)
+        self.tunings: dict[str, zipfile.ZipInfo] = {}
         runs: dict[tuple[str, str], RunFiles] = {}
         for info in infos:
             match = _MEMBER.fullmatch(info.filename)
@@ -84,10 +91,13 @@ class RecordArchive:
             if match is None or kind not in (0, stat.S_IFREG) or not is_plain(info):
                 raise self.refused(info.filename, "no file of a record")
             key = (match["scenario"], match["run"])
-            run = runs.setdefault(key, RunFiles(*key))
-            place, name = run.files, match["file"]
-            if match["evaluation"]:
+            if match["tuning"]:
+                place, name = self.tunings, match["scenario"]
+            elif match["evaluation"]:
+                run = runs.setdefault(key, RunFiles(*key))
                 place, name = run.evaluations.setdefault(match["evaluation"], {}), match["part"]
+            else:
+                place, name = runs.setdefault(key, RunFiles(*key)).files, match["file"]
             if name in place:
                 raise self.refused(info.filename, "there twice")
             place[name] = info

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from sla_bench.errors import UserError
-from sla_bench.harness.archive import RecordArchive, RunFiles, open_archive
+from sla_bench.harness.archive import TUNING, RecordArchive, RunFiles, open_archive
 from sla_bench.harness.compact import compact_samples, samples_bytes
 from sla_bench.harness.files import write_atomically, write_bytes
-from sla_bench.harness.record_checks import check_run
+from sla_bench.harness.locks import RunClaimedError, claim
+from sla_bench.harness.record_checks import check_run, check_tuning
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
+from sla_bench.harness.tuning_file import TuningFile
 
 Samples = Mapping[str, np.ndarray]
 KeptSamples = Callable[[str, EvaluationRecord], Samples]
@@ -29,11 +31,13 @@ class Exchanged:
         runs: trainings.
         evaluations: of these and of trainings that were there already.
         there: trainings that were there already.
+        claimed: trainings that were left out, another process works on them.
     """
 
     runs: int = 0
     evaluations: int = 0
     there: int = 0
+    claimed: int = 0
 
 
 def all_samples(scenario: str, evaluation: EvaluationRecord) -> Samples:
@@ -43,7 +47,7 @@ def all_samples(scenario: str, evaluation: EvaluationRecord) -> Samples:
 
 
 def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_samples) -> Exchanged:
-    """Write all records of the stores to an archive, samples in small types, no weights.
+    """Write all records of the stores, and what was tuned, to an archive, samples in small types, no weights.
 
     The same records give the same bytes.
 
@@ -62,6 +66,8 @@ def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_
     def write(file: Any) -> None:
         with zipfile.ZipFile(file, "w") as archive:
             for store in stores:
+                if (tuning := TuningFile(store.folder).path).exists():
+                    _add(archive, f"{store.scenario}/{TUNING}", _bytes_of(tuning))
                 for record in store.records():
                     _write_record(archive, store, record, kept)
                     written.runs += 1
@@ -101,9 +107,9 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 
 def import_records(path: Path, root: Path) -> Exchanged:
-    """Add the records of an archive that are not there yet; what is there stays as it is.
+    """Add the records and tuned rates of an archive that are not there yet; what is there stays as it is.
 
-    Everything is checked before the first file is written.
+    Everything is checked before the first file is written. A run that another process works on is left out.
 
     Args:
         path: the archive.
@@ -117,9 +123,24 @@ def import_records(path: Path, root: Path) -> Exchanged:
     with open_archive(path) as archive:
         for run in archive.runs:
             check_run(archive, run)
+        trials = {scenario: check_tuning(archive, info) for scenario, info in archive.tunings.items()}
         for run in archive.runs:
-            _add_run(archive, run, Store(root, run.scenario), added)
+            store = Store(root, run.scenario)
+            if _is_there(run, store):
+                added.there += 1
+                continue
+            try:
+                with claim(store.lock_file(run.run_id)):
+                    _add_run(archive, run, store, added)
+            except RunClaimedError:
+                added.claimed += 1
+    for scenario, rows in trials.items():
+        TuningFile(root / scenario).add(rows)
     return added
+
+
+def _is_there(run: RunFiles, store: Store) -> bool:
+    return store.has_run(run.run_id) and all(store.has_evaluation(run.run_id, e) for e in run.evaluations)
 
 
 def _add_run(archive: RecordArchive, run: RunFiles, store: Store, added: Exchanged) -> None:

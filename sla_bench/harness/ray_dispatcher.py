@@ -15,6 +15,7 @@ from sla_bench.errors import UserError
 from sla_bench.harness.jobs import Job
 from sla_bench.harness.launch_options import Launch
 from sla_bench.harness.launching import News, crashed, over_limit
+from sla_bench.harness.locks import RunClaimedError
 from sla_bench.harness.ray_worker import Desk, Outcome, Ticket, work
 from sla_bench.harness.record_transfer import pack, unpack
 from sla_bench.harness.stopping import GRACE_SECONDS
@@ -151,11 +152,12 @@ class Dispatcher:
         if outcome.news.out_of_memory:
             yield self._crashed(job, outcome.news.note, outcome.news.log)
             return
-        if outcome.news.kind == "elsewhere":
+        news = _record(job, outcome, outcome.news)
+        if news.kind == "elsewhere":
             # The others first; by then it may be finished.
             del self._begun[job.run_id]
             self._waiting.append(job)
-        yield _record(job, outcome, outcome.news)
+        yield news
 
     def _crashed(self, job: Job, how: str, log: str = "") -> News:
         self._tries[job.run_id] += 1
@@ -167,9 +169,11 @@ class Dispatcher:
 
 
 def _record(job: Job, outcome: Outcome, news: News) -> News:
-    """Write what came back from a node without the results folder."""
+    """Write what came back from a node without the results folder, unless another process works on it."""
     try:
         unpack(outcome.record, job)
+    except RunClaimedError:
+        return News(job, "elsewhere")
     except UserError as error:
         return News(job, "failed", note=str(error), exit_code=2)
     return replace(news, job=job)

@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import math
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
 from sla_bench.config import PROTOCOL_VERSION, EvalConfig, Settings, as_user_error
 from sla_bench.errors import UserError
-from sla_bench.grid import form_of
+from sla_bench.grid import REGISTRIES, form_of, recipe_of
 from sla_bench.harness.archive import RecordArchive, RunFiles
 from sla_bench.harness.compact import checked_samples
+from sla_bench.harness.store import HISTORY_COLUMNS, EvaluationRecord, RunRecord
+from sla_bench.harness.tuning_file import COLUMNS
+from sla_bench.registry import SCENARIOS
+from sla_bench.tuning import FACTORS
 
-_HISTORY_COLUMNS = {"member", "step"}
+if TYPE_CHECKING:
+    from sla_bench.reporting.reading import Reading
+
 _MOST_COLUMNS = 100
+_LARGEST_TUNING = 4 << 20
+_ID = re.compile("[0-9a-f]{12}")
+# A spreadsheet must not take it for a formula.
+_TRAINING = re.compile(r"[^=+\-@].{0,999}")
 _SUMMARY_KEYS = ("train_images", "train_seconds", "parameters")
 
 
@@ -30,11 +46,15 @@ def check_run(archive: RecordArchive, run: RunFiles) -> None:
     The id of a run is known where its data's hash is recorded; that of an evaluation always.
 
     Raises:
-        UserError: a file is damaged, or not what its name says; another protocol; a wrong id.
+        UserError: a file is damaged, or not what its name says; another protocol; a wrong id; a learner,
+            loss, ... that is not known here; figures that no table could be made of.
     """
     form = form_of(run.scenario)
     with _content_of(archive, run.files["config.json"]) as content:
         config = form.run.model_validate_json(content)
+        _check_pieces(config)
+        # Knows the budgets.
+        recipe_of(config)
     with _content_of(archive, run.files["done.json"]) as content:
         done = _mapping(content)
         for key in _SUMMARY_KEYS:
@@ -47,15 +67,73 @@ def check_run(archive: RecordArchive, run: RunFiles) -> None:
         _mapping(content)
     with _content_of(archive, run.files["history.csv"]) as content:
         _check_history(content)
+    record = RunRecord(run.run_id, Path(run.run_id), config, done, ())
     for eval_id, files in run.evaluations.items():
-        _check_evaluation(archive, files, eval_id, form.evaluation)
+        _check_evaluation(archive, files, eval_id, form.evaluation, record)
+
+
+def check_tuning(archive: RecordArchive, info: zipfile.ZipInfo) -> list[dict[str, Any]]:
+    """Check what was tuned, and return the trials as `TuningFile.put` takes them.
+
+    Raises:
+        UserError: it is damaged, or a cell or a group is not what it should be.
+    """
+    with _content_of(archive, info) as content:
+        # A line costs more than a hundred bytes.
+        if len(content) > _LARGEST_TUNING:
+            raise UserError(f"larger than {_LARGEST_TUNING:,} bytes")
+        try:
+            heading, *lines = csv.reader(io.StringIO(content.decode(), newline=""))
+        except csv.Error as error:
+            raise UserError(str(error)) from None
+        if tuple(heading) != COLUMNS:
+            raise UserError(f"other columns than {', '.join(COLUMNS)}")
+        trials = [_trial(line) for line in lines]
+        groups: dict[str, list[dict[str, Any]]] = {}
+        for trial in trials:
+            groups.setdefault(trial["group"], []).append(trial)
+        for name, own in groups.items():
+            _check_group(name, own)
+    return trials
+
+
+def _trial(cells: list[str]) -> dict[str, Any]:
+    if len(cells) != len(COLUMNS):
+        raise UserError(f"a line of {len(cells)} cells")
+    group, training, factor, rate, accuracy, run_id, chosen = cells
+    for name in (group, run_id):
+        if not _ID.fullmatch(name):
+            raise UserError(f"{name[:80]!r} is no id")
+    if not _TRAINING.fullmatch(training) or not training.isprintable():
+        raise UserError(f"{training[:80]!r} names no training")
+    if factor not in map(str, FACTORS):
+        raise UserError(f"factor {factor[:80]!r}; trials have {', '.join(map(str, FACTORS))}")
+    value = float(accuracy) if accuracy else None
+    if not 0 < float(rate) < math.inf or not (value is None or 0 <= value <= 1):
+        raise UserError(f"learning rate {rate[:80]} or validation accuracy {accuracy[:80]} out of range")
+    if chosen not in ("True", "False"):
+        raise UserError(f"chosen is {chosen[:80]!r}, neither True nor False")
+    values = (group, training, factor, float(rate), value, run_id, chosen == "True")
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _check_group(name: str, trials: list[dict[str, Any]]) -> None:
+    if len({trial["factor"] for trial in trials}) < len(trials):
+        raise UserError(f"group {name}: a factor that is there twice")
+    if [trial["validation_accuracy"] is None for trial in trials if trial["chosen"]] != [False]:
+        raise UserError(f"group {name}: not one trial is chosen, of those that did not diverge")
 
 
 def _check_evaluation(
-    archive: RecordArchive, files: dict[str, zipfile.ZipInfo], eval_id: str, kind: type[EvalConfig]
+    archive: RecordArchive,
+    files: dict[str, zipfile.ZipInfo],
+    eval_id: str,
+    kind: type[EvalConfig],
+    record: RunRecord,
 ) -> None:
     with _content_of(archive, files["config.json"]) as content:
         config = kind.model_validate_json(content)
+        _check_pieces(config)
     with _content_of(archive, files["metrics.json"]) as content:
         metrics = _mapping(content)
         _check_protocol(metrics)
@@ -64,17 +142,72 @@ def _check_evaluation(
         if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
             raise UserError("rows are no mapping of rows to metrics")
     with _content_of(archive, files["samples.npz"]) as content:
-        arrays = {name.partition("/")[2] for name in checked_samples(content)}
-        if absent := sorted(set(rows) - arrays):
+        samples = checked_samples(content)
+        if absent := sorted(set(rows) - {name.partition("/")[2] for name in samples}):
             raise UserError(f"no samples of {absent[0]!r}")
+    about = Path(eval_id), config, rows, metrics["data_hash"], metrics["protocol"]
+    with _named(archive, files["metrics.json"]):
+        _check_figures(record, _Unwritten(*about, samples))
+
+
+@dataclass(frozen=True)
+class _Unwritten(EvaluationRecord):
+    """An evaluation whose arrays are not on disk yet."""
+
+    arrays: dict[str, np.ndarray]
+
+    @cached_property
+    def samples(self) -> dict[str, np.ndarray]:
+        return self.arrays
+
+
+def _check_pieces(config: Settings) -> None:
+    for field, registry in REGISTRIES.items():
+        name = getattr(config, field, None)
+        if name is not None:
+            registry.check(name)
+
+
+def _check_figures(record: RunRecord, evaluation: EvaluationRecord) -> None:
+    """Let the tables' reading of an evaluation happen now: later it would end in the midst of a table."""
+    reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
+    try:
+        # What comes of a division by zero is refused below.
+        with np.errstate(all="ignore"):
+            reading.setting_key(record, evaluation)
+            for method in reading.rows(evaluation):
+                _check_row(reading, evaluation, method)
+    except KeyError as error:
+        raise UserError(f"no {error}") from None
+    except (TypeError, AttributeError, IndexError, ArithmeticError) as error:
+        raise UserError(f"its figures can't be worked out ({type(error).__name__}: {error})") from None
+
+
+def _check_row(reading: Reading, evaluation: EvaluationRecord, method: str) -> None:
+    metrics = evaluation.metrics[method]
+    figures = reading.figures(evaluation, method)
+    shown = {name: figure.value for name, figure in figures.items()}
+    about = {name: value for name, value in reading.about(metrics).items() if value is not None}
+    for name, value in {**about, **shown, "accuracy as recorded": metrics["accuracy"]}.items():
+        if not _is_number(value):
+            raise UserError(f"{method}: {name} is no number")
+    if any(figure.samples is not None and figure.samples.ndim != 1 for figure in figures.values()):
+        raise UserError(f"{method}: more than one figure of a sample")
 
 
 @contextmanager
 def _content_of(archive: RecordArchive, info: zipfile.ZipInfo) -> Iterator[bytes]:
     """Give the content of a member; what is wrong with it is said with its name."""
     content = archive.read(info)
-    try:
+    with _named(archive, info):
         yield content
+
+
+@contextmanager
+def _named(archive: RecordArchive, info: zipfile.ZipInfo) -> Iterator[None]:
+    """Say what is wrong with a member with its name."""
+    try:
+        yield
     except ValidationError as error:
         raise archive.refused(info.filename, str(as_user_error(error))) from None
     except (UserError, ValueError, RecursionError) as error:
@@ -111,8 +244,10 @@ def _check_history(content: bytes) -> None:
     if content.partition(b"\n")[0].count(b",") >= _MOST_COLUMNS:
         raise UserError(f"more than {_MOST_COLUMNS} columns")
     table = pd.read_csv(io.BytesIO(content))
-    if not set(table.columns) >= _HISTORY_COLUMNS:
-        raise UserError(f"no columns {', '.join(sorted(_HISTORY_COLUMNS))}")
+    if not HISTORY_COLUMNS.issubset(table.columns):
+        raise UserError(f"no columns {', '.join(sorted(HISTORY_COLUMNS))}")
+    if table.empty:
+        raise UserError("no row below the heading")
     for name, column in table.items():
         if column.dtype.kind not in "iuf":
             raise UserError(f"{name!s:.40}: not all are numbers")

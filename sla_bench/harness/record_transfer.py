@@ -7,6 +7,7 @@ import re
 from sla_bench.errors import UserError
 from sla_bench.harness.files import write_bytes
 from sla_bench.harness.jobs import Job
+from sla_bench.harness.locks import claim
 
 _PATTERNS = ("*.json", "*.csv", "*.safetensors", "evaluations/*/*.json", "evaluations/*/*.npz")
 _NAME = re.compile(r"(evaluations/[0-9a-f]+/)?[a-z_]+\.(json|csv|npz|safetensors)")
@@ -33,12 +34,19 @@ def unpack(record: Record, job: Job) -> None:
     What is finished there already is left as it is.
 
     Raises:
+        RunClaimedError: another process works on the run there; nothing is written.
         UserError: no permission, the disk is full, or a name that no file of a record has; then nothing is
             written.
     """
     for name in record:
         if not _NAME.fullmatch(name):
             raise UserError(f"run {job.run_id}: {name[:200]!r} is no file of a record; nothing was written")
+    if record:
+        with claim(job.store.lock_file(job.run_id)):
+            _write(record, job)
+
+
+def _write(record: Record, job: Job) -> None:
     folder, has_run = job.store.run_folder(job.run_id), job.store.has_run(job.run_id)
     present = {e for e in job.evaluations if job.store.has_evaluation(job.run_id, e)}
     for name in sorted(record, key=_rank):

@@ -32,6 +32,9 @@ from sla_bench.harness.files import json_bytes, write_together
 from sla_bench.harness.record_cache import RecordCache
 from sla_bench.harness.weights_file import WEIGHTS
 
+HISTORY_COLUMNS = frozenset({"member", "step"})
+"""What every history has beside its figures."""
+
 
 @dataclass(frozen=True)
 class EvaluationRecord:
@@ -324,5 +327,7 @@ def _check_history(path: Path) -> None:
     # A data frame of a few rows costs more than all the rest of the record.
     with path.open(newline="", encoding="utf-8") as file:
         heading, *rows = csv.reader(file)
+    if not HISTORY_COLUMNS.issubset(heading) or not rows:
+        raise ValueError(f"{path}: cut within its heading, or after it")
     if any(len(row) > len(heading) for row in rows):
         raise ValueError(f"{path}: a row of more cells than columns")

@@ -33,8 +33,9 @@ class TuningFile:
         if not self.path.exists():
             return pd.DataFrame(columns=list(COLUMNS))
         texts = {"group": str, "run_id": str, "factor": str}
-        # A rate is part of a run's id, so it has to come back to the last bit.
-        return pd.read_csv(self.path, dtype=texts, converters={"learning_rate": float})
+        # To the last bit: a rate is part of a run's id, and accuracies may be equal.
+        exact = {"learning_rate": float, "validation_accuracy": lambda text: float(text or "nan")}
+        return pd.read_csv(self.path, dtype=texts, converters=exact)
 
     def rates(self) -> dict[str, float]:
         """Group -> the learning rate that was chosen."""
@@ -42,10 +43,22 @@ class TuningFile:
         chosen = trials[trials["chosen"].astype(bool)]
         return dict(zip(chosen["group"], chosen["learning_rate"].astype(float), strict=True))
 
-    def diverged(self) -> set[str]:
-        """Run ids of the trials that diverged."""
+    def accuracies(self) -> dict[tuple[str, str], float | None]:
+        """(group, run id of a trial) -> its validation accuracy, 0 to 1; None: it diverged."""
         trials = self.read()
-        return set(trials.loc[trials["validation_accuracy"].isna(), "run_id"])
+        keys = zip(trials["group"], trials["run_id"], strict=True)
+        found = (None if pd.isna(value) else float(value) for value in trials["validation_accuracy"])
+        return dict(zip(keys, found, strict=True))
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the trials of groups of which nothing is known yet; those of others are passed over.
+
+        Raises:
+            UserError: no permission, or the disk is full.
+        """
+        known = set(self.read()["group"])
+        if new := [row for row in rows if row["group"] not in known]:
+            self.put(new)
 
     def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the trials of some groups in the place of what was known of these groups.

@@ -31,6 +31,11 @@ ReadFigures = Callable[[Reading, RunRecord, EvaluationRecord], Mapping[str, Mapp
 """Method -> metric -> figure of an evaluation."""
 
 
+def method_rank(method: str) -> int:
+    """The place of a method as registered; one that is not known here comes last."""
+    return _RANKS.get(method, len(_RANKS))
+
+
 def read_figures(
     reading: Reading, record: RunRecord, evaluation: EvaluationRecord
 ) -> dict[str, dict[str, Figure]]:
@@ -189,7 +194,7 @@ def _add(
     cells: _ByName, found: Found, shared: dict[str, Any], figures: Mapping[str, Mapping[str, Figure]]
 ) -> None:
     evaluation, config = found.evaluation, found.record.config
-    rank = _RANKS.get(config.method, len(_RANKS))
+    rank = method_rank(config.method)
     for row, (method, metrics) in enumerate(figures.items()):
         for column, (metric, figure) in enumerate(metrics.items()):
             cell = cells.get((method, metric))

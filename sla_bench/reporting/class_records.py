@@ -9,7 +9,7 @@ import numpy as np
 from sla_bench.classification_metrics import confusion_rates
 from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.long_tail import GROUP_NAMES
-from sla_bench.registry import METHODS
+from sla_bench.reporting.cells import method_rank
 from sla_bench.reporting.class_results import ClassResult, TrainingClasses
 from sla_bench.reporting.reading import Reading
 from sla_bench.reporting.row_names import BASELINE, augments_labels
@@ -30,7 +30,7 @@ def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassR
     """
     cells: dict[tuple[tuple[str, object], ...], dict[str, dict[int, _Seed]]] = {}
     # Run ids are hashes: their order says nothing.
-    for record in sorted(records, key=lambda r: (list(METHODS).index(r.config.method), r.config.seed)):
+    for record in sorted(records, key=lambda r: (method_rank(r.config.method), r.config.seed)):
         for evaluation in record.evaluations:
             for method in reading.rows(evaluation):
                 if method == BASELINE or (augments_labels(method) and "+TTA" not in method):

@@ -119,7 +119,7 @@ class FewShotReading(Reading):
 
 
 def _percent(value: float | None) -> float | None:
-    return None if value is None else 100 * value
+    return None if value is None else 100.0 * value
 
 
 READING = FewShotReading()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,9 @@ def leaderboard_of(store: Store) -> pd.DataFrame:
         UserError: records of different protocol versions.
     """
     figures, rows = FigureCache(store.cache_file), RowCache(store.cache_file)
-    table = leaderboard(shown_records(store), figures.of, rows.of)
-    figures.save()
+    records = shown_records(store)
+    table = leaderboard(records, figures.of, rows.of)
+    figures.save(records)
     rows.save()
     return table
 
@@ -56,7 +58,7 @@ class FigureCache:
         self, reading: Reading, record: RunRecord, evaluation: EvaluationRecord
     ) -> dict[str, dict[str, Figure]]:
         """Method -> metric -> figure, as the reading of the scenario gives them."""
-        name = f"{record.run_id}/{evaluation.folder.name}"
+        name = _name(record, evaluation)
         signature = f"{_VERSION} {record.signature}"
         kept = self._known.get(name)
         if kept is not None and kept[0] == signature:
@@ -67,10 +69,17 @@ class FigureCache:
         self._changed[name] = signature, _pack(figures)
         return figures
 
-    def save(self) -> None:
-        """Keep what was read anew."""
-        self._cache.update(_KIND, self._changed)
+    def save(self, records: Iterable[RunRecord]) -> None:
+        """Keep what was read anew; then also forget what is of none of these records, all of a store."""
+        # Where nothing has changed, to read what is known would take as long as all else.
+        if self._changed:
+            there = {_name(record, evaluation) for record in records for evaluation in record.evaluations}
+            self._cache.update(_KIND, self._changed, gone=self._known.keys() - there)
         self._changed = {}
+
+
+def _name(record: RunRecord, evaluation: EvaluationRecord) -> str:
+    return f"{record.run_id}/{evaluation.folder.name}"
 
 
 def _pack(figures: dict[str, dict[str, Figure]]) -> bytes:

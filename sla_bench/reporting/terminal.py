@@ -39,12 +39,12 @@ _WORDS = {"setting", "learner", "method", "against", *WORDS_OF_VIEWS}
 
 
 def label(run: RunConfig) -> str:
-    """Name a run in a few words."""
+    """Name a run in a few words that can be printed."""
     views = f" {run.transform}" if run.transform not in (None, "rotation") else ""
     reading: Reading = SCENARIOS.load(run.scenario, "reading")
     shots = reading.train_shots(run)
     setting = f"{run.dataset} {reading.learner(run)}" + ("" if shots is None else f" {shots}-shot")
-    return f"{setting} {reading.method(run)}{views} seed {run.seed}"
+    return one_line(f"{setting} {reading.method(run)}{views} seed {run.seed}")
 
 
 class Board:
@@ -112,7 +112,7 @@ class Board:
                 self._say(f"{name}: FAILED: {news.note}")
 
     def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self.console.print(one_line(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
@@ -127,7 +127,7 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     for part in blocks(accuracies, "setting", "learner", "train_shots"):
         first = part[0]
         title = (
-            f"{one_line(first['dataset'])}, {cells_of(first)[0]}, {first['learner']}, "
+            f"{first['dataset']}, {cells_of(first)[0]}, {first['learner']}, "
             f"{training_words(first)}, {first['test_samples']:,.0f} test samples"
         )
         texts = [dict(zip(HEADINGS, cells_of(row), strict=True)) for row in part]
@@ -164,14 +164,14 @@ def _print_block(
     console: Console, title: str, headings: list[str], rows: list[list[str]], bold: Collection[int] = ()
 ) -> None:
     block = Table()
-    for place, heading in enumerate(headings):
+    for place, heading in enumerate(map(one_line, headings)):
         if heading in _WORDS:
             block.add_column(heading, min_width=max(len(row[place]) for row in rows))
         else:
             block.add_column(heading, justify="right")
     for place, row in enumerate(rows):
         # As Text: a name in brackets is no markup.
-        block.add_row(*map(Text, row), style="bold" if place in bold else None)
+        block.add_row(*(Text(one_line(cell)) for cell in row), style="bold" if place in bold else None)
     # The title of a rich table is broken at the table's width.
-    console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(one_line(title), style="bold", markup=False, highlight=False, soft_wrap=True)
     console.print(block)

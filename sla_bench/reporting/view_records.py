@@ -10,7 +10,8 @@ import numpy as np
 
 from sla_bench.harness.analyses import AnalysisRecord, read_analyses
 from sla_bench.harness.store import RunRecord
-from sla_bench.registry import METHODS, SCENARIOS
+from sla_bench.registry import SCENARIOS
+from sla_bench.reporting.cells import method_rank
 from sla_bench.reporting.reading import Reading
 from sla_bench.reporting.table_texts import one_line, training_words
 from sla_bench.reporting.view_results import HeadViews, ViewSetting
@@ -69,7 +70,7 @@ def _setting(key: dict[str, Any], analyses: list[AnalysisRecord]) -> ViewSetting
 def _place(analysis: AnalysisRecord) -> tuple[int, int, int]:
     config = analysis.run.config
     reading: Reading = SCENARIOS.load(config.scenario, "reading")
-    return list(METHODS).index(config.method), reading.members(config), config.seed
+    return method_rank(config.method), reading.members(config), config.seed
 
 
 def _head(name: str, seeds: list[tuple[AnalysisRecord, str]]) -> HeadViews:

@@ -13,11 +13,18 @@ from sla_bench.cli import run_command_line
 from sla_bench.config import PROTOCOL_VERSION
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of, options_model, span
-from sla_bench.harness.exchange import export_records, import_records
+from sla_bench.harness.exchange import Exchanged, export_records, import_records
+from sla_bench.harness.files import write_bytes
+from sla_bench.harness.locks import claim
+from sla_bench.harness.pruning import leftovers
 from sla_bench.harness.store import Store
+from sla_bench.harness.tuning_file import COLUMNS, TuningFile
 from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.tuned_rows import shown_records
+from sla_bench.tuning import group_of
 
 ACCURACIES = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.55}
+HEADING = ",".join(COLUMNS) + "\n"
 
 
 def exported(tmp_path, **given):
@@ -158,6 +165,126 @@ def test_an_unfinished_folder_is_completed(tmp_path):
     assert len(list(target.records())) == 4
 
 
+def trials_of(store):
+    """Three for the method of each record; the last is chosen, the first has diverged."""
+    return [
+        {
+            "group": group,
+            "training": "glyphs protonet 5-shot",
+            "factor": factor,
+            "learning_rate": rate,
+            "validation_accuracy": accuracy,
+            "run_id": run_id,
+            "chosen": factor == "3",
+        }
+        for group in sorted({group_of(record.config) for record in store.records()})
+        for factor, rate, accuracy, run_id in (
+            ("1/3", 0.002 / 3, None, "0" * 12),
+            ("1", 0.002, 0.1 + 0.2, "1" * 12),
+            ("3", 0.002, 0.7, "2" * 12),
+        )
+    ]
+
+
+def tuned(tmp_path):
+    store, _ = write_records(tmp_path / "from", ACCURACIES, seeds=(0, 1))
+    TuningFile(store.folder).put(trials_of(store))
+    path = tmp_path / "records.zip"
+    export_records([store], path)
+    return store, path
+
+
+def test_what_was_tuned_is_tuned_where_it_is_imported(tmp_path):
+    store, path = tuned(tmp_path)
+    import_records(path, tmp_path / "to")
+    target = Store(tmp_path / "to", "fewshot")
+    table = leaderboard(shown_records(target))
+    assert set(table["budget"]) == {"quick", "quick, tuned"}
+    pd.testing.assert_frame_equal(table, leaderboard(shown_records(store)))
+    assert TuningFile(target.folder).path.read_bytes() == TuningFile(store.folder).path.read_bytes()
+    assert TuningFile(target.folder).accuracies() == TuningFile(store.folder).accuracies()
+
+
+def test_what_was_tuned_here_stays(tmp_path):
+    store, path = tuned(tmp_path)
+    target = TuningFile(tmp_path / "to" / "fewshot")
+    (mine, other) = sorted({trial["group"] for trial in trials_of(store)})
+    target.put([{**trial, "learning_rate": 0.5} for trial in trials_of(store) if trial["group"] == mine])
+    import_records(path, tmp_path / "to")
+    assert target.rates() == {mine: 0.5, other: 0.002}
+    before = target.path.read_bytes()
+    import_records(path, tmp_path / "to")
+    assert target.path.read_bytes() == before
+
+
+def line(group="a" * 12, training="x", factor="1", rate="0.1", accuracy="0.5", run="b" * 12, chosen="True"):
+    return f"{group},{training},{factor},{rate},{accuracy},{run},{chosen}\n"
+
+
+BAD_TUNING = {
+    "empty": ("", "fewshot/tuning.csv"),
+    "columns": ("group,training\n", "other columns than group"),
+    "cells": (HEADING + "a,b\n", "a line of 2 cells"),
+    "group": (HEADING + line(group="../../x"), "'../../x' is no id"),
+    "run": (HEADING + line(run="B" * 12), "is no id"),
+    "formula": (HEADING + line(training="=cmd()"), "'=cmd()' names no training"),
+    "escape": (HEADING + line(training="a\x1b[2J"), "names no training"),
+    "factor": (HEADING + line(factor="9"), "trials have 1/3, 1, 3"),
+    "no rate": (HEADING + line(rate="fast"), "could not convert"),
+    "negative rate": (HEADING + line(rate="-1"), "out of range"),
+    "infinite rate": (HEADING + line(rate="inf"), "out of range"),
+    "accuracy": (HEADING + line(accuracy="nan"), "out of range"),
+    "chosen": (HEADING + line(chosen="1"), "neither True nor False"),
+    "twice": (HEADING + line() + line(chosen="False"), "there twice"),
+    "two chosen": (HEADING + line() + line(factor="3"), "not one trial is chosen"),
+    "none chosen": (HEADING + line(chosen="False"), "not one trial is chosen"),
+    "diverged and chosen": (HEADING + line(accuracy=""), "not one trial is chosen"),
+    "long cell": (HEADING + line(training="x" * 200_000), "field larger than"),
+    "long file": (HEADING + "\n" * (5 << 20), "larger than"),
+    "no text": (b"\xff\xff", "fewshot/tuning.csv"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TUNING)
+def test_what_was_tuned_is_checked_before_anything_is_written(case, tmp_path):
+    content, fragment = BAD_TUNING[case]
+    _, path = tuned(tmp_path)
+    rewritten(path, first_only("tuning.csv", content_is(content)))
+    with pytest.raises(UserError) as error:
+        import_records(path, tmp_path / "to")
+    assert fragment in str(error.value)
+    assert "nothing was imported" in str(error.value)
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_run_that_another_command_works_on_is_left_out_and_told(tmp_path, capsys):
+    _, ids, path = exported(tmp_path)
+    target = Store(tmp_path / "to", "fewshot")
+    with claim(target.lock_file(ids[0])):
+        assert run_command_line(["import", str(path), "--out", str(tmp_path / "to")]) == 0
+        said = capsys.readouterr()
+        assert "added 3 runs and 3 evaluations" in said.out
+        assert "another command works on them: 1 runs" in said.err
+        assert [p.name for p in target.run_folder(ids[0]).iterdir()] == [".lock"]
+    assert import_records(path, tmp_path / "to") == Exchanged(1, 1, 3)
+    with claim(target.lock_file(ids[0])):
+        assert import_records(path, tmp_path / "to") == Exchanged(0, 0, 4)
+
+
+def test_a_run_that_is_being_imported_is_not_pruned(tmp_path, monkeypatch):
+    store, _, path = exported(tmp_path)
+    found = []
+
+    def write(file, content):
+        write_bytes(file, content)
+        found.extend(leftovers(Store(tmp_path / "to", "fewshot")))
+
+    monkeypatch.setattr("sla_bench.harness.exchange.write_bytes", write)
+    import_records(path, tmp_path / "to")
+    assert found == []
+    assert len(Store(tmp_path / "to", "fewshot").records()) == len(store.records())
+
+
 def rewritten(path, change):
     """Pass each member through `change(name, content) -> [(info or name, content), ...]`."""
     with zipfile.ZipFile(path) as archive:
@@ -187,6 +314,20 @@ def edited(**fields):
     return new
 
 
+def rows_with(**figures):
+    """Put figures into each row; None takes them away."""
+
+    def new(name, content):
+        metrics = json.loads(content)
+        for row in metrics["rows"].values():
+            row.update(figures)
+            for figure in [figure for figure in figures if figures[figure] is None]:
+                del row[figure]
+        return [(name, json.dumps(metrics))]
+
+    return new
+
+
 def content_is(content):
     return lambda name, _: [(name, content)]
 
@@ -205,11 +346,14 @@ def same_id_elsewhere(name, content):
     return [(name.replace(name.split("/")[2], "0" * 12), content)]
 
 
-def npz_of(array):
+def npz_of(array, *names):
     buffer = io.BytesIO()
-    np.savez(buffer, a=array)
+    np.savez(buffer, **dict.fromkeys(names or ("a",), array))
     return buffer.getvalue()
 
+
+HITS = [f"hits/{row}" for row in ACCURACIES]
+OTHER = [f"misses/{row}" for row in ACCURACIES]
 
 BAD = {
     "absolute": ("done.json", renamed(lambda n: "/etc/passwd"), "no file of a record"),
@@ -234,11 +378,29 @@ BAD = {
     "other config": ("metrics.json", edited(data_hash="y"), "but its config and data give"),
     "no rows": ("metrics.json", edited(rows=[]), "rows are no mapping"),
     "row without samples": ("metrics.json", edited(rows={"SLA": {}}), "no samples of 'SLA'"),
+    "unknown learner": ("config.json", edited(learner="protonot"), "did you mean 'protonet'?"),
+    "unknown method": ("config.json", edited(method="mine"), "unknown method 'mine'"),
+    "unknown budget": ("config.json", edited(budget="mine"), "unknown budget 'mine'"),
+    "unknown views": ("h/config.json", edited(transform="mirror"), "unknown transform 'mirror'"),
+    "figure missing": ("metrics.json", rows_with(ci95_open=None), "no 'ci95_open'"),
+    "interval of text": ("metrics.json", rows_with(ci95_open="x" * 9), "figures can't be worked out"),
+    "passes of text": ("metrics.json", rows_with(query_passes="x"), "query_passes is no number"),
+    "accuracy missing": ("metrics.json", rows_with(accuracy=None), "no 'accuracy'"),
+    "accuracy of text": ("metrics.json", rows_with(accuracy="x"), "accuracy as recorded is no number"),
+    "other samples": ("samples.npz", content_is(npz_of(np.zeros(2), *OTHER)), "no 'hits/SLA+AG'"),
+    "samples of nothing": ("samples.npz", content_is(npz_of(np.zeros((2, 0)), *HITS)), "is no number"),
+    "samples in a line": ("samples.npz", content_is(npz_of(np.zeros(2), *HITS)), "can't be worked out"),
+    "samples in a cube": (
+        "samples.npz",
+        content_is(npz_of(np.zeros((2, 3, 3)), *HITS)),
+        "more than one figure",
+    ),
     "history of texts": ("history.csv", content_is("member,step,x\n0,1,=cmd()\n"), "x: not all are numbers"),
     "history of many columns": ("history.csv", content_is("member,step" + ",x" * 1_000_000), "columns"),
     "objects": ("samples.npz", content_is(npz_of(np.array([{}], dtype=object))), "not of numbers"),
     "dates": ("samples.npz", content_is(npz_of(np.array(["2020"], "M8[Y]"))), "not of numbers"),
     "records": ("samples.npz", content_is(npz_of(np.zeros(2, "u1,u1"))), "not of numbers"),
+    "no row of a history": ("history.csv", content_is("member,step\n"), "no row below the heading"),
     "no history": ("history.csv", content_is(""), "history.csv"),
     "samples": ("samples.npz", content_is("x"), "damaged arrays"),
 }

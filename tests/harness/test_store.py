@@ -51,6 +51,8 @@ def cut(path):
     [
         ("done.json", cut),
         ("history.csv", Path.unlink),
+        ("history.csv", lambda path: path.write_text("member,st")),
+        ("history.csv", lambda path: path.write_text("member,step,train_loss\n")),
         ("config.json", Path.unlink),
         ("evaluations/*/samples.npz", cut),
         ("evaluations/*/samples.npz", Path.unlink),

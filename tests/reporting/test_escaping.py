@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from made_up_records import write_records
 from rich.console import Console
 
+from sla_bench.config import FewShotRun
 from sla_bench.reporting.files import write_leaderboard, write_plots
 from sla_bench.reporting.latex import escape_latex, latex
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.markdown import escape_markdown
-from sla_bench.reporting.terminal import print_table
+from sla_bench.reporting.terminal import label, print_table
 
 HOSTILE = "folder:=cmd()|<script>alert(1)</script>_x_$y^{2}$&%#~\\[/red][b]`*\n@SUM(A1)"
 BOTH = {"baseline": 0.5, "baseline+TTA": 0.52, "SLA+AG": 0.6}
@@ -93,6 +94,11 @@ def test_the_terminal_shows_brackets_as_they_are(written):
     console = Console(width=220, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
     print_table(table, console)
     assert "[/red][b]" in console.export_text()
+
+
+def test_what_is_told_of_a_run_holds_no_control_characters():
+    told = label(FewShotRun(dataset="folder:a\n\x1b[2J\x9b", seed=3))
+    assert told == "folder:a  [2J  protonet 5-shot baseline seed 3"
 
 
 def test_plots_are_drawn_with_any_name(written):

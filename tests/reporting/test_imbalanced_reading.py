@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -131,6 +133,13 @@ def test_results_of_classes_come_from_the_seeds_that_both_have(tmp_path):
         ]
         np.testing.assert_allclose(result.recalls, expected)
         np.testing.assert_allclose(np.diagonal(result.confusions, axis1=1, axis2=2), expected)
+
+
+def test_a_method_that_is_not_known_here_hinders_no_picture_of_classes(tmp_path):
+    records = write(tmp_path, seeds=[0]).records()
+    other = replace(records[0], config=records[0].config.model_copy(update={"method": "of another version"}))
+    found = class_results([other, *records], READING)
+    assert [result.method for result in found] == ["baseline", "SLA+SD"]
 
 
 @pytest.mark.parametrize(

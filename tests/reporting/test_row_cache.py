@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from made_up_records import write_records
 
+from sla_bench.harness.record_cache import RecordCache
 from sla_bench.reporting import figure_cache, row_cache
 from sla_bench.reporting.figure_cache import leaderboard_of
 from sla_bench.reporting.leaderboard import leaderboard
@@ -64,6 +65,26 @@ def test_a_record_that_goes_or_changes_is_noticed(store):
     assert table["ci95_open"].max() == pytest.approx(18)
     assert not table["run_ids"].str.contains(first.run_id).any()
     pd.testing.assert_frame_equal(table, leaderboard(store.records()), check_exact=True)
+
+
+def test_figures_of_deleted_records_are_forgotten_with_the_next_that_are_kept(store, tmp_path):
+    def kept():
+        return set(RecordCache(store.cache_file).load("figures"))
+
+    def there():
+        return {f"{r.run_id}/{e.folder.name}" for r in store.records() for e in r.evaluations}
+
+    leaderboard_of(store)
+    first, second, *_ = store.records()
+    before = there()
+    shutil.rmtree(first.folder)
+    shutil.rmtree(second.evaluations[0].folder)
+    write_records(tmp_path, BOTH, seeds=(3,))
+    leaderboard_of(store)
+    assert kept() == there()
+    assert before - kept() == {
+        f"{record.run_id}/{record.evaluations[0].folder.name}" for record in (first, second)
+    }
 
 
 def test_other_code_works_all_rows_out_again(store, read, monkeypatch):

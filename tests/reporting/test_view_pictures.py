@@ -170,6 +170,15 @@ def test_seeds_join_and_data_sets_and_trainings_stay_apart(tmp_path):
     assert view_settings(r for r in store.records() if r.config.seed == 5) == []
 
 
+def test_the_views_of_a_method_that_is_not_known_here_come_last(tmp_path):
+    store = write_analyses(tmp_path, methods=("baseline", "sla"))
+    (folder,) = (r.folder for r in store.records() if r.config.method == "baseline")
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace('"baseline"', '"of another version"'))
+    (one,) = view_settings(store.records())
+    assert [head.name for head in one.heads] == ["SLA", "baseline"]
+
+
 def test_tables_say_the_figures_and_mark_one_seed(tmp_path):
     (one,) = view_settings(write_analyses(tmp_path / "a").records())
     accuracy, agreement, transformation, pairs = view_tables(one)
