@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -5,10 +7,12 @@ from sla_bench.classification_metrics import classification_metrics
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.store import Store
 from sla_bench.long_tail import GROUP_NAMES
+from sla_bench.reporting.class_records import class_results
 from sla_bench.reporting.files import histories, write_leaderboard, write_plots
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.run_list import list_runs
+from sla_bench.reporting.standard_reading import READING
 from sla_bench.reporting.terminal import label
 from sla_bench.statistics import mean_interval
 
@@ -157,3 +161,33 @@ def test_curves_costs_and_confusions_are_drawn(tmp_path):
     store = write(tmp_path)
     names = {path.stem for path in write_plots(store, write_leaderboard(store))}
     assert names == {"accuracies", "gains", "cost_accuracy", "learning_curves", "confusions"}
+
+
+def drawn(store):
+    return {path.stem for path in write_plots(store, write_leaderboard(store))}
+
+
+def test_each_method_shares_seeds_with_the_baseline_whatever_the_others_do(tmp_path):
+    write(tmp_path, methods=["baseline", "sla+sd"])
+    store = write(tmp_path, methods=["baseline", "sla"], seeds=[3])
+    found = {}
+    for result in class_results(store.records(), READING):
+        found.setdefault(result.training, []).append((result.method, len(result.recalls)))
+    assert found == {
+        "glyphs20, full, ce, seeds 0, 1, 2": [("baseline", 3), ("SLA+SD", 3)],
+        "glyphs20, full, ce, seed 3": [("baseline", 1), ("SLA+AG", 1), ("SLA+SI", 1)],
+    }
+    assert "confusions" in drawn(store)
+
+
+def test_pictures_that_no_record_is_behind_any_more_are_deleted(tmp_path):
+    store = write(tmp_path)
+    before = drawn(store)
+    (store.folder / "mine.png").touch()
+    for record in store.records():
+        if record.config.method.startswith("sla"):
+            shutil.rmtree(record.folder)
+    after = drawn(store)
+    assert before - after == {"confusions"}
+    assert {path.stem for path in store.folder.glob("*.png")} == after | {"mine"}
+    assert {path.stem for path in store.folder.glob("*.svg")} == after
