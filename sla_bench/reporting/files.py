@@ -93,7 +93,7 @@ def write_learning_curves(store: Store) -> list[Path]:
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
     if not reading.validates:
         return []
-    return plot_learning_curves(histories(store.records()), store.folder / "learning_curves")
+    return plot_learning_curves(histories(shown_records(store)), store.folder / "learning_curves")
 
 
 def write_view_plots(store: Store) -> list[Path]:
@@ -126,6 +126,7 @@ def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
             "precision": config.precision,
             "sampler": reading.sampler(config),
             "selection": reading.selection(config),
+            **reading.training_key(record),
             reading.length: getattr(config, reading.length),
             "seed": config.seed,
         }

@@ -6,7 +6,7 @@ import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -224,6 +224,18 @@ class Reading(ABC):
             "precision": run.precision,
             "sampler": self.sampler(run),
             "protocol": evaluation.protocol,
+        }
+
+    def training_key(self, record: RunRecord) -> dict[str, str]:
+        """What tells trainings apart beside data set, pieces and length, however they were tested."""
+        run = record.config
+        recipe = _recipe(run.scenario, run.budget, run.dataset, getattr(run, "learner", None))
+        as_long = run.model_copy(update={self.length: recipe[self.length]})
+        kind = form_of(run.scenario).evaluation
+        test = kind(**{name: recipe[name] for name in kind.model_fields if name in recipe})
+        return {
+            "setting": self.setting(run, test),
+            "recipe": self._budget(replace(record, config=as_long), test),
         }
 
 
