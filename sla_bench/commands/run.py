@@ -100,10 +100,10 @@ def run_tasks(
     if retrain is not None and jobs[0].run_id != retrain:
         raise UserError(f"run {retrain} was trained on other data than {execution.data_root} holds")
     if execution.dry_run:
-        from sla_bench.harness.launching import runs_at_a_time
+        from sla_bench.harness.launching import known_workers
         from sla_bench.reporting.dry_run import dry_run_lines
 
-        for line in dry_run_lines(jobs, store, runs_at_a_time(jobs, execution)):
+        for line in dry_run_lines(jobs, store, known_workers(jobs, execution)):
             print(line)
         return 0
     failures = execute(jobs, store, execution)
