@@ -151,6 +151,38 @@ def test_a_dry_run_counts_the_trials_and_trains_nothing(tune, capsys):
     assert capsys.readouterr().out.startswith("6 trials, 6 of them to run")
 
 
+def test_a_dry_run_for_a_cluster_estimates_the_time_of_one_worker(tune, capsys):
+    tune("--method", "baseline", name="run")
+    capsys.readouterr()
+    arguments = ("--method", "baseline", "--seed", "5", "--seed", "6", "--launcher", "ray", "--dry-run")
+    assert tune(*arguments, name="run")[0] == 0
+    sentence = capsys.readouterr().out.splitlines()[-1]
+    assert sentence == "training takes about 3 s of one worker, judged by 2 recorded runs"
+
+
+def test_a_dry_run_estimates_trials_and_tuned_runs_too(tune, capsys):
+    baseline = ("--method", "baseline", "--workers", "1")
+    tune(*baseline, name="run")
+    capsys.readouterr()
+    assert tune(*baseline, "--dry-run")[0] == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == (
+        "3 trials, 3 of them to run; then the runs below, and as many again where another rate is better:"
+    )
+    assert shown[-2] == "2 runs: 2 recorded"
+    assert shown[-1] == "training, with the trials, takes about 4 s on 1 worker, judged by 2 recorded runs"
+
+    tune()
+    capsys.readouterr()
+    code, scenario = tune("--seed", "5", "--workers", "1", "--dry-run")
+    assert (code, scenario.trained) == (0, [])
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "6 trials, 0 of them to run; then the runs below:"
+    assert sum("to run " in line and line.endswith("learning_rate=0.006") for line in shown) == 1
+    assert shown[-2] == "9 runs: 6 recorded, 3 to run"
+    assert shown[-1].startswith("training takes about 4 s on 1 worker, ")
+
+
 def test_what_was_tuned_stays_tuned_where_further_seeds_run(tune, tmp_path):
     tune()
     _, scenario = tune("--seed", "5", "--method", "baseline", name="run")

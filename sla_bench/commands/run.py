@@ -108,10 +108,10 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
 
     store = Store(execution.out, scenario)
     if execution.dry_run:
-        from sla_bench.harness.launching import runs_at_a_time
+        from sla_bench.harness.launching import known_workers
         from sla_bench.reporting.dry_run import dry_run_lines
 
-        for line in dry_run_lines(jobs, store, runs_at_a_time(jobs, execution)):
+        for line in dry_run_lines(jobs, store, known_workers(jobs, execution)):
             print(line)
         return 0
     failures = execute(jobs, store, execution)

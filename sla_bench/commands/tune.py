@@ -13,7 +13,7 @@ from sla_bench.commands.run import execute, prepare
 from sla_bench.commands.spanning import add_grids
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
-from sla_bench.tuning import Trial, chosen_factor, trials_of, tuned_tasks
+from sla_bench.tuning import Trial, chosen_factor, group_of, trials_of, tuned_tasks
 
 tune_app = App(
     name="tune",
@@ -79,8 +79,7 @@ def _tune(
     }
     open_jobs = list(unknown.values())
     if execution.dry_run:
-        _say_what_is_open(jobs, open_jobs)
-        return prepare(tasks, scenario, execution)()
+        return _dry_run(tasks, jobs, open_jobs, file.rates(), execution)
     failures = execute(open_jobs, store, execution)
     if lost := [news for news in failures if not news.diverged]:
         highest: int = max(news.exit_code for news in lost)
@@ -100,10 +99,31 @@ def _tune(
     return prepare([*tasks, *tuned_tasks(tasks, file.rates())], scenario, execution)()
 
 
-def _say_what_is_open(jobs: Sequence[Any], open_jobs: Sequence[Any]) -> None:
+def _dry_run(
+    tasks: Sequence[Task],
+    jobs: Sequence[Any],
+    open_jobs: Sequence[Any],
+    rates: Mapping[str, float],
+    execution: TrainingExecution,
+) -> int:
+    """List what would run, the tuned runs as far as their rates are chosen; the estimate is of all of it."""
+    from sla_bench.harness.jobs import make_jobs
+    from sla_bench.harness.launching import known_workers
+    from sla_bench.reporting.dry_run import dry_run_lines
+
+    are_chosen = all(group_of(task.run) in rates for task in tasks)
+    _say_what_is_open(jobs, open_jobs, are_chosen)
+    wanted = [*tasks, *tuned_tasks(tasks, rates)]
+    runs = make_jobs(wanted, execution.data_root, execution.out, execution.device)
+    for line in dry_run_lines(runs, runs[0].store, known_workers(runs, execution), open_jobs):
+        print(line)
+    return 0
+
+
+def _say_what_is_open(jobs: Sequence[Any], open_jobs: Sequence[Any], are_chosen: bool) -> None:
     left = sum(not job.is_recorded() for job in open_jobs)
-    then = "then the runs below, and as many again where another rate is better:"
-    print(f"{len(jobs)} trials, {left} of them to run; {then}")
+    further = "" if are_chosen else ", and as many again where another rate is better"
+    print(f"{len(jobs)} trials, {left} of them to run; then the runs below{further}:")
 
 
 def _judge(

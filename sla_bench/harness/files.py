@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -96,6 +96,19 @@ def remove_temporaries(folder: Path) -> None:
     """Delete what killed writers left in a folder and below; nobody may be writing there now."""
     for path in folder.rglob(".*.*"):
         path.unlink(missing_ok=True)
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Delete files, as far as they are there.
+
+    Raises:
+        UserError: no permission.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise as_user_error(error, path) from error
 
 
 def check_writable(folder: Path) -> None:

@@ -144,6 +144,13 @@ def runs_at_a_time(jobs: Sequence[Job], settings: Launch) -> int:
     return settings.workers or max(1, usable_cores() // max(job.run.threads for job in jobs))
 
 
+def known_workers(jobs: Sequence[Job], settings: Launch) -> int | None:
+    """How many runs will be worked on at a time; None where a cluster says so, which is not asked here."""
+    if settings.launcher != "local" and settings.workers is None:
+        return None
+    return runs_at_a_time(jobs, settings)
+
+
 def usable_cores() -> int:
     """How many cores this process may use: its affinity, and the quota of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.special import stdtrit
 
 from sla_bench.reporting import class_axes, style
 from sla_bench.reporting.class_results import ClassResult, beside_reference
+from sla_bench.statistics import mean_over_seeds
 
 GAIN_COLOUR, LOSS_COLOUR = "#7FB8DA", style.COLOURS[1]
 _PLOT_HEIGHT = 1.7
@@ -73,12 +73,12 @@ def mean_and_reach(values: np.ndarray) -> tuple[float, float | None]:
 
     Args:
         values: (S,).
+
+    Raises:
+        UserError: as `sla_bench.statistics.mean_over_seeds`.
     """
-    seeds = len(values)
-    if seeds < 2:
-        return float(values.mean()), None
-    reach = stdtrit(seeds - 1, 0.975) * values.std(ddof=1) / np.sqrt(seeds)
-    return float(values.mean()), float(reach)
+    found = mean_over_seeds(values)
+    return found.estimate, found.high - found.estimate if found.seeds > 1 else None
 
 
 def spread_ties(sizes: np.ndarray) -> np.ndarray:

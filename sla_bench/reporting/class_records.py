@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,10 +19,11 @@ MOST_CLASSES = 200
 
 
 def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassResult]:
-    """Baseline and label augmentation of each setting, on the seeds that they share.
+    """Baseline and label augmentation of each setting, each method on the seeds that both have.
 
-    Where the same data, setting and loss were run in several ways (backbone, budget, ...), each way is a
-    result of its own and its title says what differs.
+    Methods that share other seeds with the baseline stand beside a part of it of their own, and its title
+    says which seeds. Where the same data, setting and loss were run in several ways (backbone, budget, ...),
+    each way is a result of its own and its title says what differs.
 
     Args:
         records: of one scenario with fixed classes.
@@ -43,27 +44,35 @@ def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassR
     varying = [n for n in (keys[0] if keys else ()) if n not in told and len({k[n] for k in keys}) > 1]
     results = []
     for key, methods in zip(keys, cells.values(), strict=True):
-        shared = sorted(set.intersection(*(set(seeds) for seeds in methods.values())))
-        if BASELINE not in methods or not shared:
+        if BASELINE not in methods:
             continue
         further = "".join(f", {key[name]}" for name in varying)
-        classes = _training_classes([methods[BASELINE][seed].record for seed in shared])
-        for method, seeds in methods.items():
-            chosen = [seeds[seed] for seed in shared]
-            results.append(
-                ClassResult(
-                    str(key["dataset"]),
-                    f"{key['setting']}{further}",
-                    str(key["learner"]),
-                    method,
-                    classes,
-                    np.array([seed.recalls for seed in chosen]),
-                    np.array([seed.confusion for seed in chosen])
-                    if len(classes.names) <= MOST_CLASSES
-                    else None,
-                )
-            )
+        words = str(key["dataset"]), f"{key['setting']}{further}", str(key["learner"])
+        parts = _by_shared_seeds(methods)
+        for shared, names in parts.items():
+            classes = _training_classes([methods[BASELINE][seed].record for seed in shared])
+            told_seeds = _words(shared) if len(parts) > 1 else ""
+            for method in (BASELINE, *names):
+                chosen = [methods[method][seed] for seed in shared]
+                recalls = np.array([seed.recalls for seed in chosen])
+                few = len(classes.names) <= MOST_CLASSES
+                confusions = np.array([seed.confusion for seed in chosen]) if few else None
+                results.append(ClassResult(*words, method, classes, recalls, confusions, told_seeds))
     return results
+
+
+def _by_shared_seeds(methods: Mapping[str, Mapping[int, object]]) -> dict[tuple[int, ...], list[str]]:
+    """Seeds -> the methods that share just these with the baseline; its own seeds where there are none."""
+    parts: dict[tuple[int, ...], list[str]] = {}
+    for method, seeds in methods.items():
+        shared = tuple(sorted(set(seeds) & set(methods[BASELINE])))
+        if method != BASELINE and shared:
+            parts.setdefault(shared, []).append(method)
+    return parts or {tuple(sorted(methods[BASELINE])): []}
+
+
+def _words(seeds: Sequence[int]) -> str:
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 class _Seed:

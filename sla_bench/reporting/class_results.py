@@ -103,6 +103,7 @@ class ClassResult:
         classes: the training set of each seed.
         recalls: (S, N) recall of each class, fractions 0..1.
         confusions: (S, N, N) [true, predicted] with rows that sum to 1; None where N is too large for them.
+        seeds: which they are, in words, where methods of one training are compared on different seeds.
 
     Raises:
         UserError: shapes that do not agree, or rates outside 0..1.
@@ -115,6 +116,7 @@ class ClassResult:
     classes: TrainingClasses
     recalls: np.ndarray
     confusions: np.ndarray | None = None
+    seeds: str = ""
 
     def __post_init__(self) -> None:
         shape = self.classes.counts.shape
@@ -128,8 +130,8 @@ class ClassResult:
 
     @property
     def training(self) -> str:
-        """Data set, setting and loss in words: what compared methods share."""
-        return f"{self.dataset}, {self.setting}, {self.learner}"
+        """Data set, setting, loss and, where they differ, seeds in words: what compared methods share."""
+        return ", ".join(filter(None, (self.dataset, self.setting, self.learner, self.seeds)))
 
     @cached_property
     def recalls_by_rank(self) -> np.ndarray:

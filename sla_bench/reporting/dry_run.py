@@ -14,13 +14,17 @@ from sla_bench.reporting.terminal import label
 _RECORDED, _EVALUATE, _RUN = "recorded", "to evaluate", "to run"
 
 
-def dry_run_lines(jobs: Sequence[Job], store: Store, workers: int) -> Iterator[str]:
+def dry_run_lines(
+    jobs: Sequence[Job], store: Store, workers: int | None, trials: Sequence[Job] = ()
+) -> Iterator[str]:
     """Yield a line for each run with its state, then how many there are and an estimate of the time.
 
     Args:
         jobs: of one scenario.
         store: its records.
-        workers: runs at a time.
+        workers: runs at a time; None where that is not known.
+        trials: of learning rates, of the same scenario, in a store of their own; they have no line, and those
+            that are to run are in the estimate.
     """
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
     details = _all_details(jobs, reading)
@@ -35,8 +39,11 @@ def dry_run_lines(jobs: Sequence[Job], store: Store, workers: int) -> Iterator[s
             to_run.append(job.run)
         yield ", ".join([f"{job.run_id}  {state:11}  {label(job.run)}", *(detail[k] for k in varying)])
     yield f"{len(jobs):,} runs: " + ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
-    if to_run:
-        yield words(estimate(to_run, store.records()), workers)
+    open_trials = [trial.run for trial in trials if not trial.is_recorded()]
+    if to_run or open_trials:
+        tried = trials[0].store.records() if trials else []
+        found = estimate([*open_trials, *to_run], [*store.records(), *tried])
+        yield words(found, workers, with_trials=bool(open_trials))
 
 
 def _all_details(jobs: Sequence[Job], reading: Reading) -> list[tuple[str, ...]]:
@@ -67,14 +74,20 @@ def _details(job: Job, reading: Reading) -> tuple[str, ...]:
     )
 
 
-def words(found: Estimate, workers: int) -> str:
-    """The estimate as a sentence."""
+def words(found: Estimate, workers: int | None, with_trials: bool = False) -> str:
+    """The estimate as a sentence.
+
+    Args:
+        found: the estimate.
+        workers: runs at a time; None where that is not known.
+        with_trials: trials of learning rates are in it.
+    """
     if not found.known:
         return "nothing like them is recorded, so their time can't be estimated"
-    on = "1 worker" if workers == 1 else f"{workers} workers"
+    on = "on 1 worker" if workers == 1 else f"on {workers} workers" if workers else "of one worker"
     text = (
-        f"training takes about {duration(found.wall_seconds(workers))} on {on}, "
-        f"judged by {found.records:,} recorded runs"
+        f"training{', with the trials,' if with_trials else ''} takes about "
+        f"{duration(found.wall_seconds(workers or 1))} {on}, judged by {found.records:,} recorded runs"
     )
     return f"{text}; nothing is known of {found.unknown:,} further runs" if found.unknown else text
 

@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from sla_bench.harness.cycles import no_search_for_cycles
-from sla_bench.harness.files import write_text
+from sla_bench.harness.files import remove_files, write_text
 from sla_bench.harness.store import RunRecord, Store
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.figure_cache import leaderboard_of
@@ -18,6 +18,21 @@ from sla_bench.reporting.leaderboard import COLUMNS
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.reading import Reading
 from sla_bench.reporting.tuned_rows import shown_records
+
+_PICTURES = (
+    "accuracies",
+    "gains",
+    "cost_accuracy",
+    "budget_curves",
+    "learning_curves",
+    "class_sizes",
+    "class_accuracies",
+    "confusions",
+    "view_accuracies",
+    "view_agreement",
+    "view_confusions",
+)
+"""What is drawn, without endings; further pictures are those of `SettingAxis.stem`."""
 
 
 @no_search_for_cycles()
@@ -37,7 +52,16 @@ def write_leaderboard(store: Store) -> pd.DataFrame:
 
 
 def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
-    """Draw gains, accuracies, curves, costs and what the scenario adds, each where its data are there."""
+    """Draw gains, accuracies, curves, costs and what the scenario adds, each where its data are there.
+
+    A picture of before whose data are there no longer is deleted: it would pass for one of these records.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: a file can't be written or deleted.
+    """
     from sla_bench.reporting.budget_curves import plot_budget_curves
     from sla_bench.reporting.cost_accuracy import plot_cost_accuracy
     from sla_bench.reporting.gain_curves import plot_gain_curves
@@ -55,7 +79,11 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
     paths += plot_cost_accuracy(accuracies, reading.matched_controls, store.folder / "cost_accuracy")
     paths += plot_budget_curves(accuracies, reading.length, store.folder / "budget_curves")
     paths += write_learning_curves(store)
-    return paths + reading.pictures(store, table) + write_view_plots(store)
+    paths += reading.pictures(store, table) + write_view_plots(store)
+    stems = (*_PICTURES, reading.axis.stem) if reading.axis else _PICTURES
+    known = {store.folder / f"{stem}.{ending}" for stem in stems for ending in ("png", "svg")}
+    remove_files(known.difference(paths))
+    return paths
 
 
 def write_learning_curves(store: Store) -> list[Path]:
@@ -65,7 +93,7 @@ def write_learning_curves(store: Store) -> list[Path]:
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
     if not reading.validates:
         return []
-    return plot_learning_curves(histories(store.records()), store.folder / "learning_curves")
+    return plot_learning_curves(histories(shown_records(store)), store.folder / "learning_curves")
 
 
 def write_view_plots(store: Store) -> list[Path]:
@@ -98,6 +126,7 @@ def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
             "precision": config.precision,
             "sampler": reading.sampler(config),
             "selection": reading.selection(config),
+            **reading.training_key(record),
             reading.length: getattr(config, reading.length),
             "seed": config.seed,
         }

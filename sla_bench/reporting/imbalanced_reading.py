@@ -93,9 +93,10 @@ class ImbalancedReading(ClassifierReading):
             plot_confusions,
         )
         from sla_bench.reporting.class_records import class_results
+        from sla_bench.reporting.tuned_rows import shown_records
 
         del table
-        results = class_results(store.records(), self)
+        results = class_results(shown_records(store), self)
         sizes: dict[str, TrainingClasses] = {}
         for result in results:
             sizes.setdefault(f"{result.dataset}, {result.setting}", result.classes)

@@ -17,19 +17,30 @@ from sla_bench.reporting.line_panels import name_ends, titled_groups
 _QUANTITIES = {"val_accuracy": "validation", "train_accuracy": "training task, smoothed"}
 _PLOT_HEIGHT = 1.55
 _TOP, _BOTTOM, _LEFT = 0.25, 0.42, 0.42
+_TITLE_CHARACTERS = int((style.COLUMN_INCHES - _LEFT) / style.BOLD_INCHES)
 _DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
 _MOST_RUNS = 24
 """Of more runs in a panel, each transformation has a panel of its own."""
-_SPLITS = ("train_shots", "backbone", "precision", "sampler", "selection", "steps", "epochs")
+_SPLITS = (
+    "setting",
+    "train_shots",
+    "backbone",
+    "recipe",
+    "precision",
+    "sampler",
+    "selection",
+    "steps",
+    "epochs",
+)
 
 
 def learning_curves_figure(histories: pd.DataFrame) -> Figure:
     """Accuracy against images through the backbone (column `images`), or steps where that is not known.
 
-    One line of panels per learner, and per data set, shots in training and the like where there are several:
-    validation accuracy, its points joined, and training accuracy as a running mean over 10 % of the records.
-    One line per run, one colour per method, named at its end. Under SLA the training task has more ways, so
-    training curves of different methods are not comparable.
+    One line of panels per learner, and per data set, recipe, shots in training and the like where there are
+    several: validation accuracy, its points joined, and training accuracy as a running mean over 10 % of the
+    records. One line per run, one colour per method, named at its end. Under SLA the training task has more
+    ways, so training curves of different methods are not comparable.
 
     Args:
         histories: as `sla_bench.reporting.plots.plot_learning_curves`, with at least one accuracy.
@@ -43,8 +54,14 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure:
     looks = {name: {"linestyle": dashes, "color": colour} for name, (dashes, colour) in pairs}
     right = 0.12 + style.CHARACTER_INCHES * max(map(len, names))
     plot = max(_PLOT_HEIGHT, 1.15 * style.LINE_INCHES * max(runs["line"].nunique() for _, runs in panels))
+    titles = {
+        (panel, quantity): style.wrap(f"{panel}, {_QUANTITIES[quantity]}", _TITLE_CHARACTERS)
+        for panel, _ in panels
+        for quantity in quantities
+    }
+    top = _TOP + style.LINE_INCHES * max(title.count("\n") for title in titles.values())
 
-    width, height = style.COLUMN_INCHES * len(quantities), _TOP + plot + _BOTTOM
+    width, height = style.COLUMN_INCHES * len(quantities), top + plot + _BOTTOM
     total = height * len(panels)
     with style.styled():
         figure = style.new_figure(width, total)
@@ -58,7 +75,7 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure:
                         plot / total,
                     )
                 )
-                axes.set_title(f"{panel}, {_QUANTITIES[quantity]}", loc="left")
+                axes.set_title(titles[panel, quantity], loc="left")
                 ends = _draw_runs(axes, runs, horizontal, quantity, looks)
                 axes.set_xlabel("Images through the backbone" if horizontal == "images" else "Training steps")
                 if column == 0:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -240,7 +239,19 @@ class Reading(ABC):
         if all(values[name] == default for name, default in self.of_method.items()):
             return None
         plain = record.config.model_copy(update=dict(self.of_method))
-        return self.setting_key(dataclasses.replace(record, config=plain), evaluation)
+        return self.setting_key(replace(record, config=plain), evaluation)
+
+    def training_key(self, record: RunRecord) -> dict[str, str]:
+        """What tells trainings apart beside data set, pieces and length, however they were tested."""
+        run = record.config
+        recipe = _recipe(run.scenario, run.budget, run.dataset, getattr(run, "learner", None))
+        as_long = run.model_copy(update={self.length: recipe[self.length]})
+        kind = form_of(run.scenario).evaluation
+        test = kind(**{name: recipe[name] for name in kind.model_fields if name in recipe})
+        return {
+            "setting": self.setting(run, test),
+            "recipe": self._budget(replace(record, config=as_long), test),
+        }
 
 
 # A label is wanted of each of thousands of records: what depends on their kind only is found once.

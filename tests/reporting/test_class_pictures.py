@@ -282,6 +282,12 @@ def test_the_interval_of_the_mean_is_scipys_t_interval():
     assert mean_and_reach(values[:1]) == (values[0], None)
 
 
+def test_seeds_that_differ_by_rounding_only_have_no_spread():
+    values = 100 * np.array([0.1 + 0.2, 0.3, 0.3])
+    assert values.std() > 0
+    assert mean_and_reach(values) == (pytest.approx(30), 0)
+
+
 def many_figures():
     long = "folder:" + "/somewhere" * 9
     for size, seeds in ((2, 1), (10, 3), (20, 1), (100, 3)):

@@ -7,6 +7,8 @@ from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
 from sla_bench.harness.estimate import Estimate
 from sla_bench.harness.jobs import Job
+from sla_bench.harness.launch_options import Launch
+from sla_bench.harness.launching import known_workers
 from sla_bench.reporting.dry_run import dry_run_lines, duration, words
 
 
@@ -63,3 +65,12 @@ def test_what_is_unknown_is_said():
     sentence = words(Estimate(100, 60, 3, 4, 2), 1)
     assert sentence.startswith("training takes about 2 min on 1 worker, judged by 2 recorded runs;")
     assert sentence.endswith("nothing is known of 4 further runs")
+
+
+def test_where_a_cluster_decides_the_time_is_that_of_one_worker(tmp_path):
+    jobs = jobs_of(tmp_path, seed=[0], method=["baseline"])
+    assert known_workers(jobs, Launch(launcher="ray")) is None
+    assert known_workers(jobs, Launch(launcher="ray", workers=3)) == 3
+    assert known_workers(jobs, Launch()) >= 1
+    sentence = words(Estimate(1000, 60, 30, 0, 2), None)
+    assert sentence.startswith("training takes about 17 min of one worker, judged by 2 ")

@@ -1,16 +1,26 @@
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from sla_bench.classification_metrics import classification_metrics
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.store import Store
+from sla_bench.harness.tuning_file import TuningFile
 from sla_bench.long_tail import GROUP_NAMES
+from sla_bench.reporting import style
+from sla_bench.reporting.class_records import class_results
 from sla_bench.reporting.files import histories, write_leaderboard, write_plots
 from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.learning_curves import learning_curves_figure
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.run_list import list_runs
+from sla_bench.reporting.standard_reading import READING
 from sla_bench.reporting.terminal import label
 from sla_bench.statistics import mean_interval
+from sla_bench.tuning import group_of
 
 FORM = form_of("standard")
 CLASSES, PER_CLASS = 4, 50
@@ -186,3 +196,82 @@ def test_curves_costs_and_confusions_are_drawn(tmp_path):
     store = write(tmp_path)
     names = {path.stem for path in write_plots(store, write_leaderboard(store))}
     assert names == {"accuracies", "gains", "cost_accuracy", "learning_curves", "confusions"}
+
+
+def drawn(store):
+    return {path.stem for path in write_plots(store, write_leaderboard(store))}
+
+
+def test_each_method_shares_seeds_with_the_baseline_whatever_the_others_do(tmp_path):
+    write(tmp_path, methods=["baseline", "sla+sd"])
+    store = write(tmp_path, methods=["baseline", "sla"], seeds=[3])
+    found = {}
+    for result in class_results(store.records(), READING):
+        found.setdefault(result.training, []).append((result.method, len(result.recalls)))
+    assert found == {
+        "glyphs20, full, ce, seeds 0, 1, 2": [("baseline", 3), ("SLA+SD", 3)],
+        "glyphs20, full, ce, seed 3": [("baseline", 1), ("SLA+AG", 1), ("SLA+SI", 1)],
+    }
+    assert "confusions" in drawn(store)
+
+
+def test_pictures_that_no_record_is_behind_any_more_are_deleted(tmp_path):
+    store = write(tmp_path)
+    before = drawn(store)
+    (store.folder / "mine.png").touch()
+    for record in store.records():
+        if record.config.method.startswith("sla"):
+            shutil.rmtree(record.folder)
+    after = drawn(store)
+    assert before - after == {"confusions"}
+    assert {path.stem for path in store.folder.glob("*.png")} == after | {"mine"}
+    assert {path.stem for path in store.folder.glob("*.svg")} == after
+
+
+def lines_of(figure):
+    """Title -> names at the ends of the lines, of each panel with validation accuracies."""
+    panels = {axes.get_title(loc="left").replace("\n", " "): axes for axes in figure.axes[::2]}
+    return {
+        title.removesuffix(", validation"): sorted(text.get_text() for text in axes.texts)
+        for title, axes in panels.items()
+    }
+
+
+def test_the_tuned_pair_is_drawn_beside_that_of_the_recipe(tmp_path, monkeypatch):
+    """The tuned baseline has a rate of its own, and tuned SLA+SD the recipe's."""
+    write(tmp_path, methods=["baseline", "sla+sd"])
+    store = write(tmp_path, methods=["baseline"], settings=("learning_rate=0.3",))
+    rates = {group_of(r.config): 0.3 if r.config.method == "baseline" else 0.1 for r in store.records()}
+    TuningFile(store.folder).put(
+        [{"group": group, "learning_rate": rate, "chosen": True} for group, rate in rates.items()]
+    )
+    figures = {}
+    monkeypatch.setattr(style, "save", lambda figure, stem: [figures.setdefault(Path(stem).name, figure)][:0])
+    write_plots(store, leaderboard(store.records()))
+    words = [text.get_text() for text in figures["confusions"].findobj(Text)]
+    assert [word for word in words if word.startswith("glyphs20")] == [
+        "glyphs20, full, quick, ce",
+        "glyphs20, full, quick, tuned, ce",
+    ]
+    assert sum(word.startswith("SLA+SD: ") for word in words) == 2
+    both = ["baseline", "sla+sd"]
+    assert lines_of(figures["learning_curves"]) == {
+        "ce, recipe quick": both,
+        "ce, recipe quick, tuned": both,
+    }
+
+
+def test_curves_of_other_mixes_rates_and_lengths_have_panels_of_their_own(tmp_path):
+    methods = ["baseline", "sla"]
+    write(tmp_path, methods=methods, seeds=[0, 1], mix=["none", "cutmix"])
+    write(tmp_path, methods=methods, settings=("steps=600",))
+    store = write(tmp_path, methods=methods, settings=("learning_rate=0.05", "steps=600"))
+    assert lines_of(learning_curves_figure(histories(store.records()))) == {
+        f"ce, setting {setting}, recipe {recipe}, steps {steps}": methods
+        for setting, recipe, steps in (
+            ("full", "quick", 1200),
+            ("full, cutmix", "quick", 1200),
+            ("full", "quick", 600),
+            ("full", "quick, learning_rate=0.05", 600),
+        )
+    }

@@ -8,32 +8,33 @@ from typing import Any
 import pandas as pd
 
 from sla_bench.harness.store import EvaluationRecord, RunRecord
-from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.cells import Cells, settings_of
+from sla_bench.reporting.reading import Figure, Reading
 
 Cell = tuple[Any, ...]
 Source = tuple[RunRecord, EvaluationRecord]
 
 
 class Sources:
-    """The trainings and evaluations of each cell.
+    """The trainings and evaluations of each cell: those that its row of the leaderboard was made from.
 
     Args:
         records: those that the leaderboard was built from, of one scenario.
+
+    Raises:
+        UserError: records of different protocol versions.
     """
 
     def __init__(self, records: Iterable[RunRecord]) -> None:
         self._names: list[str] = []
-        self._found: dict[Cell, dict[str, Source]] = {}
-        for record in records:
-            reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
-            # As in the leaderboard, the largest evaluation of a setting counts.
-            for evaluation in sorted(record.evaluations, key=reading.test_size):
-                setting = reading.setting_key(record, evaluation)
-                for method in reading.rows(evaluation):
-                    key = {**setting, "method": method}
-                    self._names = list(key)
-                    self._found.setdefault(tuple(key.values()), {})[record.run_id] = (record, evaluation)
+        self._found: dict[Cell, list[Source]] = {}
+        for setting in settings_of(records):
+            evaluations = {one.record.run_id: one.evaluation for one in setting.found}
+            for cell in Cells(setting, _no_figures):
+                key = {**setting.shared, "method": cell.key["method"]}
+                self._names = list(key)
+                behind = [cell.records[seed] for seed in cell.seeds]
+                self._found[tuple(key.values())] = [(run, evaluations[run.run_id]) for run in behind]
 
     def cell(self, row: Mapping[Any, Any], method: str | None = None) -> Cell:
         """Return what identifies the cell of a row, or of another method in the same setting."""
@@ -42,4 +43,12 @@ class Sources:
 
     def of(self, cell: Cell) -> list[Source]:
         """Return the trainings of a cell with their evaluations, in the order of the seeds."""
-        return sorted(self._found.get(cell, {}).values(), key=lambda source: source[0].config.seed)
+        return self._found.get(cell, [])
+
+
+def _no_figures(
+    reading: Reading, record: RunRecord, evaluation: EvaluationRecord
+) -> dict[str, dict[str, Figure]]:
+    """The rows of an evaluation; which records are behind them can be told without reading samples."""
+    del record
+    return {method: {"accuracy": Figure(float("nan"))} for method in reading.rows(evaluation)}

@@ -108,6 +108,23 @@ def test_a_row_knows_its_seeds_command_and_reference(written):
     assert set(details["curves"]) == set(ids)
 
 
+@pytest.mark.parametrize(("usual", "more"), [((0, 1, 2), (0,)), ((0, 1, 4), (2, 3))])
+def test_a_row_unfolds_to_the_tests_that_it_was_made_from(usual, more, tmp_path):
+    """Where a seed was tested on more episodes as well, and where two seeds were tested on more only."""
+    write_records(tmp_path, BOTH, seeds=usual)
+    store, _ = write_records(tmp_path, BOTH, seeds=more, settings=("episodes=90",))
+    write_report([store], tmp_path / "report.html")
+    details = details_of(read(tmp_path / "report.html"))
+    table = leaderboard(store.records())
+    assert set(table["test_samples"]) == {60}
+    for row, entry in zip(table.to_dict("records"), details["rows"], strict=True):
+        cell = details["cells"][entry["cell"]]
+        assert cell["runs"] == row["run_ids"].split()
+        assert ["episodes", "60"] in details["facts"][cell["settings"]]
+        (command,) = cell["commands"]
+        assert "--episodes 60 " in command
+
+
 def test_settings_environment_and_curves_are_kept_once(tmp_path):
     store, ids = write_records(tmp_path, BOTH, seeds=(0, 1))
     history = [
