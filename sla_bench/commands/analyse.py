@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -41,12 +42,19 @@ def analyse(
     still_open = [analysis for analysis in analyses if not analysis.is_recorded()]
     if len(still_open) < len(analyses):
         print(f"{len(analyses) - len(still_open)} of {len(analyses)} analyses are recorded already")
-    if still_open:
-        for analysis in still_open:
-            check_writable(analysis.run.folder)
-        _read(still_open, device, folders)
+    for analysis in still_open:
+        check_writable(analysis.run.folder)
+    claimed = _read(still_open, device, folders) if still_open else []
     _show([record.run_id for record in records], {r.config.scenario for r in records}, folders)
-    return 0
+    # What held a run may have been an `analyse` that has recorded it by now.
+    left = dict.fromkeys(analysis.run.run_id for analysis in claimed if not analysis.is_recorded())
+    if left:
+        print(
+            f"passed over, another command works on them: {', '.join(left)}; "
+            "the same command reads them when it has ended",
+            file=sys.stderr,
+        )
+    return 2 if left else 0
 
 
 def _chosen(run_ids: Sequence[str], scenario: str | None, folders: Folders) -> list[Any]:
@@ -93,13 +101,16 @@ def _with_models(scenario: str | None, folders: Folders) -> list[Any]:
     return found
 
 
-def _read(analyses: Sequence[Any], device: str, folders: Folders) -> None:
+def _read(analyses: Sequence[Any], device: str, folders: Folders) -> list[Any]:
+    """Do the analyses; return those of runs that another command works on."""
     from sla_bench.datasets.progress import terminal_progress
     from sla_bench.harness.analysing import perform_analysis
     from sla_bench.harness.jobs import Fingerprints, pick_device
+    from sla_bench.harness.locks import RunClaimedError
     from sla_bench.reporting.terminal import label
 
     chosen, prints = pick_device(device), Fingerprints(folders.data_root)
+    claimed = []
     for place, analysis in enumerate(analyses, 1):
         views = analysis.evaluation.config.transform
         what = f"{place} of {len(analyses)}: {label(analysis.run.config)}, views of {views}"
@@ -109,7 +120,11 @@ def _read(analyses: Sequence[Any], device: str, folders: Folders) -> None:
                 del phase, note
                 tell(done, total)
 
-            perform_analysis(analysis, folders.data_root, chosen, prints, show)
+            try:
+                perform_analysis(analysis, folders.data_root, chosen, prints, show)
+            except RunClaimedError:
+                claimed.append(analysis)
+    return claimed
 
 
 def _show(run_ids: Sequence[str], scenarios: set[str], folders: Folders) -> None:

@@ -11,7 +11,7 @@ from sla_bench.config import ClassifierEvaluation
 from sla_bench.errors import UserError
 from sla_bench.harness.analyses import ViewsOf, read_analysis, write_analysis
 from sla_bench.harness.jobs import Fingerprints
-from sla_bench.harness.locks import RunClaimedError, claim
+from sla_bench.harness.locks import claim
 from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.harness.weights_file import WEIGHTS, kept_weights
 from sla_bench.registry import SCENARIOS
@@ -76,7 +76,7 @@ def _test(evaluation: EvaluationRecord) -> ClassifierEvaluation:
 def perform_analysis(
     analysis: Analysis, data_root: Path, device: torch.device, prints: Fingerprints, progress: Progress
 ) -> None:
-    """Read the models of a training on every view of its test images, and record it.
+    """Read the models of a training on every view of its test images, and record it, unless that is done.
 
     Args:
         analysis: what to do.
@@ -86,15 +86,14 @@ def perform_analysis(
         progress: told each batch.
 
     Raises:
-        UserError: the data are missing or not those of the evaluation, the record is damaged, another process
-            works on the run, or nothing can be written.
+        RunClaimedError: another process works on the run.
+        UserError: the data are missing or not those of the evaluation, the record is damaged, or nothing can
+            be written.
     """
-    run, evaluation = analysis
-    try:
-        with claim(run.folder / ".lock"):
-            _perform(run, evaluation, data_root, device, prints, progress)
-    except RunClaimedError:
-        raise UserError(f"another command works on run {run.run_id}; try again when it has ended") from None
+    with claim(analysis.run.folder / ".lock"):
+        # Another process may have done it since it was seen to be open.
+        if not analysis.is_recorded():
+            _perform(*analysis, data_root, device, prints, progress)
 
 
 def _perform(
