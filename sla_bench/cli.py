@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -46,10 +47,12 @@ class Terminated(BaseException):
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code: 0, 1 (a bug), 2 (to be mended), 130 or 143."""
+    """Run one command and return its exit code: 0, 1 (a bug), 2 (to be mended), 130, 141 or 143."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         result = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        # What is flushed when Python ends can fail with a traceback only.
+        print(end="", flush=True)
         return int(result or 0)
     except CycloptsError as error:
         cause = error.__cause__
@@ -62,12 +65,25 @@ def run_command_line(arguments: Sequence[str]) -> int:
         return _say("interrupted; finished runs are kept, the same command goes on", 130)
     except Terminated:
         return _say("terminated; finished runs are kept, the same command goes on", 143)
+    except BrokenPipeError:
+        return _nobody_reads()
+    except SystemExit as error:
+        # So rich leaves where a pipe is closed.
+        if isinstance(error.__context__, BrokenPipeError):
+            return _nobody_reads()
+        raise
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
     # Batch schedulers send it to each process of the group, and again: what follows must not be cut short.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Terminated
+
+
+def _nobody_reads() -> int:
+    """Leave as the system's own commands do; what is still to be written goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def _say(message: str, code: int) -> int:

@@ -13,6 +13,7 @@ from trained_runs import train_runs
 
 from sla_bench.cli import run_command_line
 from sla_bench.harness.analyses import read_analyses
+from sla_bench.harness.locks import claim
 from sla_bench.harness.store import Store
 
 METHODS = ("baseline", "mt", "sla", "sla+sd")
@@ -136,6 +137,19 @@ def test_one_run_is_named_by_the_beginning_of_its_id(runs, capsys):
     assert "baseline" not in shown
     assert analyse(runs, "--scenario", "imbalanced") == 0
     assert "1 of 4 analyses are recorded already" in capsys.readouterr().out
+    assert set(analyses(runs)) == set(METHODS)
+
+
+def test_a_run_that_another_command_works_on_is_passed_over_and_named(runs, capsys):
+    (mt,) = [r for r in Store(runs / "results", "imbalanced").records() if r.config.method == "mt"]
+    with claim(mt.folder / ".lock"):
+        assert analyse(runs) == 2
+    shown = capsys.readouterr()
+    message = shown.err.strip().splitlines()[-1]
+    assert message.startswith(f"passed over, another command works on them: {mt.run_id};")
+    assert "view_accuracies.png" in shown.out
+    assert set(analyses(runs)) == set(METHODS) - {"mt"}
+    assert analyse(runs) == 0
     assert set(analyses(runs)) == set(METHODS)
 
 

@@ -3,12 +3,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from made_up_analyses import HEADS, VIEWS, samples_of, write_analyses
 
 from sla_bench.config import PROTOCOL_VERSION
 from sla_bench.harness.analyses import ANALYSIS_VERSION, read_analyses, read_analysis
-from sla_bench.harness.analysing import analyses_of
+from sla_bench.harness.analysing import Analysis, analyses_of, perform_analysis
+from sla_bench.harness.jobs import Fingerprints
 from sla_bench.harness.pruning import leftovers
+from sla_bench.training import silent
 from sla_bench.view_metrics import head_metrics
 
 
@@ -96,3 +99,16 @@ def test_a_run_is_as_it_was_without_its_analysis(store):
     for path in analysis.folder.iterdir():
         path.unlink()
     assert {r.run_id: r.signature for r in store.records()} == before
+
+
+def test_what_is_recorded_when_the_run_is_claimed_is_not_read_again(store, tmp_path):
+    analysis, nowhere = only(store), tmp_path / "nowhere"
+    before = (analysis.folder / "metrics.json").stat().st_mtime_ns
+    perform_analysis(
+        Analysis(analysis.run, analysis.evaluation),
+        nowhere,
+        torch.device("cpu"),
+        Fingerprints(nowhere),
+        silent,
+    )
+    assert (analysis.folder / "metrics.json").stat().st_mtime_ns == before

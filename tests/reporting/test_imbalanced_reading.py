@@ -194,7 +194,7 @@ def test_the_tuned_pair_has_an_accuracy_of_each_class(tmp_path, monkeypatch):
         [{"group": group, "learning_rate": rate, "chosen": True} for group, rate in rates.items()]
     )
     figures = {}
-    monkeypatch.setattr(style, "save", lambda figure, stem: [figures.setdefault(Path(stem).name, figure)][:0])
+    monkeypatch.setattr(style, "save", lambda figure, stem: [figures.setdefault(stem.name, figure)][:0])
     READING.pictures(store, leaderboard(store.records()))
     words = [text.get_text() for text in figures["class_accuracies"].findobj(Text)]
     titles = [word.replace("\n", " ") for word in words if word.startswith("glyphs20")]
