@@ -9,16 +9,15 @@ import numpy as np
 from sla_bench.classification_metrics import confusion_rates
 from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.long_tail import GROUP_NAMES
-from sla_bench.reporting.cells import method_rank
+from sla_bench.reporting.cells import Setting, method_rank, settings_of
 from sla_bench.reporting.class_results import ClassResult, TrainingClasses
-from sla_bench.reporting.reading import Reading
 from sla_bench.reporting.row_names import BASELINE, augments_labels
 
 MOST_CLASSES = 200
 """Of more classes no confusion matrix is drawn."""
 
 
-def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassResult]:
+def class_results(records: Iterable[RunRecord]) -> list[ClassResult]:
     """Baseline and label augmentation of each setting, each method on the seeds that both have.
 
     Methods that share other seeds with the baseline stand beside a part of it of their own, and its title
@@ -27,23 +26,17 @@ def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassR
 
     Args:
         records: of one scenario with fixed classes.
-        reading: of that scenario.
+
+    Raises:
+        UserError: records of different protocol versions.
     """
-    cells: dict[tuple[tuple[str, object], ...], dict[str, dict[int, _Seed]]] = {}
-    # Run ids are hashes: their order says nothing.
-    for record in sorted(records, key=lambda r: (method_rank(r.config.method), r.config.seed)):
-        for evaluation in record.evaluations:
-            for method in reading.rows(evaluation):
-                if method == BASELINE or (augments_labels(method) and "+TTA" not in method):
-                    key = reading.setting_key(record, evaluation)
-                    methods = cells.setdefault(tuple(key.items()), {})
-                    methods.setdefault(method, {})[record.config.seed] = _Seed(record, evaluation, method)
-    cells = dict(sorted(cells.items(), key=str))
-    keys = [dict(key) for key in cells]
+    settings = settings_of(records)
+    keys = [setting.shared for setting in settings]
     told = ("dataset", "setting", "learner")
     varying = [n for n in (keys[0] if keys else ()) if n not in told and len({k[n] for k in keys}) > 1]
     results = []
-    for key, methods in zip(keys, cells.values(), strict=True):
+    for key, setting in zip(keys, settings, strict=True):
+        methods = _methods(setting)
         if BASELINE not in methods:
             continue
         further = "".join(f", {key[name]}" for name in varying)
@@ -59,6 +52,18 @@ def class_results(records: Iterable[RunRecord], reading: Reading) -> list[ClassR
                 confusions = np.array([seed.confusion for seed in chosen]) if few else None
                 results.append(ClassResult(*words, method, classes, recalls, confusions, told_seeds))
     return results
+
+
+def _methods(setting: Setting) -> dict[str, dict[int, _Seed]]:
+    """Baseline and label augmentation, by seed."""
+    methods: dict[str, dict[int, _Seed]] = {}
+    # Run ids are hashes: their order says nothing.
+    for one in sorted(setting.found, key=lambda one: method_rank(one.record.config.method)):
+        for method in one.reading.rows(one.evaluation):
+            if method == BASELINE or (augments_labels(method) and "+TTA" not in method):
+                seeds = methods.setdefault(method, {})
+                seeds[one.record.config.seed] = _Seed(one.record, one.evaluation, method)
+    return methods
 
 
 def _by_shared_seeds(methods: Mapping[str, Mapping[int, object]]) -> dict[tuple[int, ...], list[str]]:

@@ -96,7 +96,7 @@ class ImbalancedReading(ClassifierReading):
         from sla_bench.reporting.tuned_rows import shown_records
 
         del table
-        results = class_results(shown_records(store), self)
+        results = class_results(shown_records(store))
         sizes: dict[str, TrainingClasses] = {}
         for result in results:
             sizes.setdefault(f"{result.dataset}, {result.setting}", result.classes)

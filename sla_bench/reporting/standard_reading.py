@@ -79,7 +79,7 @@ class StandardReading(ClassifierReading):
         from sla_bench.reporting.tuned_rows import shown_records
 
         del table
-        return plot_confusions(class_results(shown_records(store), self), store.folder / "confusions")
+        return plot_confusions(class_results(shown_records(store)), store.folder / "confusions")
 
 
 READING = StandardReading()

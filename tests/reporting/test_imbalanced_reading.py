@@ -129,7 +129,7 @@ def test_departures_are_named_beside_the_budget(tmp_path):
 def test_results_of_classes_come_from_the_seeds_that_both_have(tmp_path):
     write(tmp_path, methods=["baseline"], seeds=[0, 1, 2])
     store = write(tmp_path, methods=["sla+sd"], seeds=[1, 2, 3])
-    base, treated = class_results(store.records(), READING)
+    base, treated = class_results(store.records())
     assert (base.method, treated.method) == ("baseline", "SLA+SD")
     for result in (base, treated):
         expected = [
@@ -142,7 +142,7 @@ def test_results_of_classes_come_from_the_seeds_that_both_have(tmp_path):
 def test_a_method_that_is_not_known_here_hinders_no_picture_of_classes(tmp_path):
     records = write(tmp_path, seeds=[0]).records()
     other = replace(records[0], config=records[0].config.model_copy(update={"method": "of another version"}))
-    found = class_results([other, *records], READING)
+    found = class_results([other, *records])
     assert [result.method for result in found] == ["baseline", "SLA+SD"]
 
 

@@ -17,7 +17,6 @@ from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.learning_curves import learning_curves_figure
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.run_list import list_runs
-from sla_bench.reporting.standard_reading import READING
 from sla_bench.reporting.terminal import label
 from sla_bench.statistics import mean_interval
 from sla_bench.tuning import group_of
@@ -131,6 +130,16 @@ def test_seeds_that_were_tested_on_other_images_stand_in_no_mean(tmp_path):
     assert (row["seeds"], row["test_samples"]) == (2, len(LABELS))
 
 
+def test_pictures_of_classes_are_of_the_test_that_the_table_shows(tmp_path):
+    methods = ["baseline", "sla"]
+    before = class_results(write(tmp_path, methods, seeds=(0, 1)).records())
+    part = {"labels": LABELS[::5], "settings": ["images_per_class=10"], "data": "fewer"}
+    after = class_results(write(tmp_path, methods, seeds=(0,), **part).records())
+    assert [one.method for one in after] == [one.method for one in before]
+    for one, other in zip(after, before, strict=True):
+        np.testing.assert_array_equal(one.recalls, other.recalls)
+
+
 def test_the_primary_contrast_is_named(tmp_path):
     text = markdown(leaderboard(write(tmp_path).records()))
     assert "Primary contrast, fixed before any run: full, ce, SLA+AG against ens-M" in text
@@ -206,7 +215,7 @@ def test_each_method_shares_seeds_with_the_baseline_whatever_the_others_do(tmp_p
     write(tmp_path, methods=["baseline", "sla+sd"])
     store = write(tmp_path, methods=["baseline", "sla"], seeds=[3])
     found = {}
-    for result in class_results(store.records(), READING):
+    for result in class_results(store.records()):
         found.setdefault(result.training, []).append((result.method, len(result.recalls)))
     assert found == {
         "glyphs20, full, ce, seeds 0, 1, 2": [("baseline", 3), ("SLA+SD", 3)],
