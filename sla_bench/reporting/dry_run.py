@@ -87,9 +87,10 @@ def words(found: Estimate, workers: int | None, with_trials: bool = False) -> st
     on = "on 1 worker" if workers == 1 else f"on {workers} workers" if workers else "of one worker"
     text = (
         f"training{', with the trials,' if with_trials else ''} takes about "
-        f"{duration(found.wall_seconds(workers or 1))} {on}, judged by {found.records:,} recorded runs"
+        f"{duration(found.wall_seconds(workers or 1))} {on}, judged by "
+        f"{_runs(found.records, 'recorded')}"
     )
-    return f"{text}; nothing is known of {found.unknown:,} further runs" if found.unknown else text
+    return f"{text}; nothing is known of {_runs(found.unknown, 'further')}" if found.unknown else text
 
 
 def duration(seconds: float) -> str:
@@ -101,3 +102,7 @@ def duration(seconds: float) -> str:
     if seconds < 48 * 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 86400:.1f} days"
+
+
+def _runs(count: int, kind: str) -> str:
+    return f"{count:,} {kind} run{'s' * (count != 1)}"

@@ -65,6 +65,8 @@ def test_what_is_unknown_is_said():
     sentence = words(Estimate(100, 60, 3, 4, 2), 1)
     assert sentence.startswith("training takes about 2 min on 1 worker, judged by 2 recorded runs;")
     assert sentence.endswith("nothing is known of 4 further runs")
+    sentence = words(Estimate(100, 60, 3, 1, 1), 1)
+    assert sentence.endswith("judged by 1 recorded run; nothing is known of 1 further run")
 
 
 def test_where_a_cluster_decides_the_time_is_that_of_one_worker(tmp_path):
