@@ -23,7 +23,7 @@ class Baseline(SingleObjective):
     def loss(
         self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
-        """CE(u(z_1), y); see the base class."""
+        """CE(u(z_0), y); see the base class."""
         del view_head
         logits = head(
             features.support[:, :, 0], features.support_labels, features.query[:, :, 0], features.ways
@@ -39,5 +39,5 @@ class BaselineClassifier(classifier_base.SingleClassifier):
     row = "baseline"
 
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """CE(u(z_1), y), or another criterion; over all copies where a batch holds some."""
+        """CE(u(z_0), y), or another criterion; over all copies where a batch holds some."""
         return classifier_base.every_view(self.criterion, self.head(features), labels)

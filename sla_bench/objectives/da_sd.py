@@ -57,7 +57,7 @@ class DistilledDataAugmentation(classifier_base.ClassifierObjective):
         return {"sd": "DA+SD", "tta": "DA+SD+TTA", "ag": "DA+SD teacher"}
 
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """mean_j CE(a(z_j), y) + beta CE(u(z_1), y) + T^2 KL(mean_j a(z_j) || u(z_1))."""
+        """mean_j CE(a(z_j), y) + beta CE(u(z_0), y) + T^2 KL(mean_j a(z_j) || u(z_0))."""
         teacher_logits, logits = self.teacher_head(features), self.head(features[:, 0])
         loss, accuracy = classifier_base.every_view(self.criterion, teacher_logits, labels)
         teacher = self.criterion.scores(teacher_logits).mean(1)

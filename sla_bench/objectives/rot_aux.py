@@ -38,7 +38,7 @@ class AuxiliaryRotation(Baseline):
     def loss(
         self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
     ) -> tuple[Tensor, Tensor]:
-        """CE(u(z_1), y) + beta mean_j CE(v(z_j), j); see the base class."""
+        """CE(u(z_0), y) + beta mean_j CE(v(z_j), j); see the base class."""
         assert view_head is not None
         loss, accuracy = super().loss(features, head, label_smoothing, None)
         return loss + self.weight * view_loss(features, view_head), accuracy
@@ -72,7 +72,7 @@ class AuxiliaryRotationClassifier(BaselineClassifier):
         self.view_head = nn.Linear(num_features, self.num_views)
 
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """CE(u(z_1), y) + beta mean_j CE(v(z_j), j), the first or another criterion."""
+        """CE(u(z_0), y) + beta mean_j CE(v(z_j), j), the first or another criterion."""
         loss, accuracy = super().loss(features[:, :1], labels)
         return loss + self.weight * view_cross_entropy(self.view_head(features)), accuracy
 

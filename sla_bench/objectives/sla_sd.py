@@ -61,7 +61,7 @@ class DistilledSLA(SLAClassifier):
         return {"sd": self.row, "tta": f"{self.row}+TTA", "ag": f"{self.row} teacher"}
 
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """mean_j CE(w(z_j), (y, j)) + T^2 KL + beta CE(u(z_1), y); no class weights on the KL."""
+        """mean_j CE(w(z_j), (y, j)) + T^2 KL + beta CE(u(z_0), y); no class weights on the KL."""
         joint_logits, logits = self.joint_logits(features), self.head(features[:, 0])
         loss, accuracy = self.joint_loss(joint_logits, labels)
         loss = loss + self.single_weight * self.criterion(logits, labels)
