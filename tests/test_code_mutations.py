@@ -66,9 +66,9 @@ TRIED = """
 import json, pathlib, sys, pytest, code_mutations as c
 root = pathlib.Path(sys.argv[1])
 mutants = c.mutants_of("countdown", (root / "countdown.py").read_text())
-assert c.fate(None, ["test_countdown.py"], 2, root) == "SURVIVED"
+assert c.fate(None, ["test_countdown.py"], 6, root) == "SURVIVED"
 chosen = [m for m in mutants if m.name.partition(": ")[2] in sys.argv[2:]]
-print(json.dumps([c.fate(m, ["test_countdown.py"], 2, root) for m in chosen]))
+print(json.dumps([c.fate(m, ["test_countdown.py"], 6, root) for m in chosen]))
 """
 
 
