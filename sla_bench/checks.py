@@ -18,6 +18,17 @@ def positive(owner: str, name: str, value: float) -> float:
     return float(value)
 
 
+def not_negative(owner: str, name: str, value: float) -> float:
+    """Return `value` as a float.
+
+    Raises:
+        UserError: it is not a finite number of at least 0.
+    """
+    if not _is_number(value) or not 0 <= value < math.inf:
+        raise UserError(f"{owner}: {name} must be a finite number of at least 0, got {value!r}")
+    return float(value)
+
+
 def fraction(owner: str, name: str, value: float, why: str) -> float:
     """Return `value` as a float.
 

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sla_bench.errors import UserError, nearest
 
@@ -88,6 +90,26 @@ class Recipe(Settings):
     milestones: Annotated[dict[str, float], FromBudget(), SetOnly()] = Field(default_factory=dict)
     validations: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
 
+    @field_validator("milestones", mode="before")
+    @classmethod
+    def _starts_as_text(cls, value: object) -> object:
+        return {str(start): factor for start, factor in value.items()} if isinstance(value, dict) else value
+
+    @field_validator("milestones")
+    @classmethod
+    def _within_the_training(cls, value: dict[str, float]) -> dict[str, float]:
+        for start, factor in value.items():
+            try:
+                within = 0 <= Fraction(start) < 1
+            except (ValueError, ZeroDivisionError):
+                within = False
+            if not within or not 0 <= factor < math.inf:
+                raise ValueError(
+                    "a milestone is a fraction of the training from 0 to below 1, such as 1/2, and a factor "
+                    f"of the learning rate of at least 0, not {start}: {factor:g}"
+                )
+        return value
+
 
 class RunConfig(Recipe):
     """One training: everything that can change the trained weights. Each scenario adds fields of its own."""
@@ -165,7 +187,7 @@ class FewShotEvaluation(EvalConfig):
 
     ways: int = Field(5, ge=2, description="ways of a test episode")
     shots: Annotated[int, Axis()] = Field(5, ge=1, description="support images per class at test")
-    queries: int = Field(15, ge=1, description="query images per class at test")
+    queries: int = Field(15, ge=1, le=255, description="query images per class at test")
     episodes: Annotated[int, FromBudget()] = Field(2000, ge=2, description="test episodes")
     test_seed: int = Field(0, ge=0, lt=2**31, description="chooses the test episodes")
     jackknife_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(10_000, ge=0)

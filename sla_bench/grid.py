@@ -232,7 +232,7 @@ def points(
         if name in REGISTRIES:
             for value in axes[name]:
                 REGISTRIES[name].check(value)
-    _check_piece_options(axes, fixed)
+    _check_piece_options(form, options, axes, fixed)
     scalars = {n: v for n, v in options.items() if n not in axes and v is not None}
     for part in _parts(form, axes, fixed):
         # An axis that says nothing leaves its field to the budget.
@@ -310,18 +310,29 @@ def expand_methods(scenario: str, names: list[str]) -> list[str]:
     return expanded
 
 
-def _check_piece_options(axes: Mapping[str, list[Any]], fixed: Mapping[str, Any]) -> None:
+def _check_piece_options(
+    form: Form, options: Mapping[str, Any], axes: Mapping[str, list[Any]], fixed: Mapping[str, Any]
+) -> None:
     for piece in PIECES:
-        options = fixed.get(_options_field(piece), {})
-        if not options:
+        given = fixed.get(_options_field(piece), {})
+        if not given:
             continue
         registry = REGISTRIES[piece]
-        chosen = axes[piece] or list(registry)
+        chosen = axes[piece] or _chosen_by_budget(form, piece, {**options, **fixed}, axes)
         taken = {option for name in chosen for option in registry[name].options}
-        for option in options:
+        for option in given:
             if option not in taken:
                 known = f"; {nearest(option, sorted(taken))}" if taken else ""
                 raise UserError(f"--set {piece}.{option}: not an option of {', '.join(chosen)}{known}")
+
+
+def _chosen_by_budget(
+    form: Form, piece: str, given: Mapping[str, Any], axes: Mapping[str, list[Any]]
+) -> list[str]:
+    """What the budget takes where the command names none, without repetition."""
+    points = itertools.product(axes["dataset"], axes.get("learner", [None]))
+    recipes = (budget_of(form, given["budget"], dataset, learner) for dataset, learner in points)
+    return list(dict.fromkeys(recipe[piece] for recipe in recipes))
 
 
 def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tuple[RunConfig, EvalConfig]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sla_bench.checks import not_negative, positive
 from sla_bench.errors import UserError, unknown
 from sla_bench.registry import TRANSFORMS
 from sla_bench.transforms import Transform
@@ -88,11 +89,8 @@ def checked_distillation(temperature: float, single_weight: float) -> tuple[floa
     Raises:
         UserError: T is not above 0, or beta is negative.
     """
-    if not temperature > 0 or not single_weight >= 0:
-        raise UserError(
-            f"temperature must be above 0 and single_weight at least 0, got {temperature} and {single_weight}"
-        )
-    return temperature, single_weight
+    owner = "distillation"
+    return positive(owner, "temperature", temperature), not_negative(owner, "single_weight", single_weight)
 
 
 class SLA(nn.Module):

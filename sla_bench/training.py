@@ -152,8 +152,10 @@ class _Loop:
     def load(self, content: dict[str, Any]) -> None:
         """Stand where `content` was taken."""
         self.step, self.best = content["step"], content["best"]
+        # A checkpoint is read on the CPU, and what is gathered next comes from the model's device.
+        device = next(self.model.parameters()).device
         self.losses, self.accuracies = (
-            [] if values is None else list(values) for values in content["since_validation"]
+            [] if values is None else list(values.to(device)) for values in content["since_validation"]
         )
         self.result = TrainingResult(**content["result"])
         self.model.load_state_dict(content["model"])

@@ -75,6 +75,11 @@ def test_set_changes_any_field_and_the_run_id():
     assert plain.run.digest(data="x") != plain.run.digest(data="y")
 
 
+def test_a_milestone_may_be_a_number():
+    (task,) = span(FORM, options(method=["sla"]), ["schedule=steps", "milestones={0.5: 0.1}"])
+    assert task.run.milestones == {"0.5": 0.1}
+
+
 def test_options_of_a_piece_reach_only_the_pieces_that_take_them():
     tasks = span(FORM, options(learner=["protonet", "metaoptnet-svm"], method=["sla"]), ["learner.C=0.5"])
     assert [t.run.learner_options for t in tasks] == [{}, {"C": 0.5}]
@@ -104,6 +109,12 @@ def test_options_of_a_piece_reach_only_the_pieces_that_take_them():
         ({}, ["lerner.C=1"], "did you mean 'learner'"),
         ({}, ["optimizer=adamm"], "did you mean 'adam'"),
         ({}, ["momentum=0.5"], "belongs to optimizer=sgd"),
+        ({}, ["backbone.drop_rate=0.3"], "not an option of conv4"),
+        ({"queries": 256}, [], "less than or equal to 255"),
+        ({}, ["schedule=steps", "milestones={50: 0.1}"], "fraction of the training from 0 to below 1"),
+        ({}, ["schedule=steps", "milestones={50%: 0.1}"], "fraction of the training from 0 to below 1"),
+        ({}, ["schedule=steps", "milestones={1/0: 0.1}"], "fraction of the training from 0 to below 1"),
+        ({}, ["schedule=steps", "milestones={1/2: -0.1}"], "of at least 0, not 1/2: -0.1"),
         ({}, ["milestones={1/2: 0.1}"], "belongs to schedule=steps"),
         ({}, ["optimizer=sgd", "momentum=0"], "momentum above 0"),
         ({"shots": [0]}, [], "greater than or equal to 1"),

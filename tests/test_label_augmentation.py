@@ -173,9 +173,10 @@ def test_a_step_along_the_gradient_lowers_the_loss_of_both_heads():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"temperature": 0.0, "distill": True}, "temperature must be above 0"),
-        ({"temperature": float("nan"), "distill": True}, "temperature must be above 0"),
-        ({"single_weight": -1.0, "distill": True}, "single_weight at least 0"),
+        ({"temperature": 0.0, "distill": True}, "temperature must be a finite number above 0"),
+        ({"temperature": float("nan"), "distill": True}, "temperature must be a finite number above 0"),
+        ({"temperature": "2,0", "distill": True}, "temperature must be a finite number above 0, got '2,0'"),
+        ({"single_weight": -1.0, "distill": True}, "single_weight must be a finite number of at least 0"),
         ({"temperature": 2.0}, "add distill=True"),
         ({"single_weight": 0.5}, "add distill=True"),
         ({"reduction": "avg"}, "unknown reduction 'avg'"),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sla_bench.errors import DivergedError, NotFiniteError, UserError
-from sla_bench.training import GeneratorSource, learning_rate_factor, train
+from sla_bench.training import GeneratorSource, _Loop, learning_rate_factor, train
 
 RECIPE = {
     "optimizer": "sgd",
@@ -251,3 +251,15 @@ def test_embeddings_that_overflow_name_the_step_too():
 
     _, error = stopped_after(0, overflow)
     assert "query embeddings are not finite at step 1 of 4 (learning rate 0.1; no validation" in str(error)
+
+
+@pytest.mark.filterwarnings("ignore:.*copying from a non-meta parameter")
+def test_a_resumed_training_gathers_its_losses_on_the_device_of_the_model():
+    def loop(device):
+        model = nn.Linear(1, 1, device=device)
+        return _Loop(model, torch.optim.SGD(model.parameters()), {})
+
+    before, after = loop("cpu"), loop("meta")
+    before.losses, before.accuracies = [torch.tensor(1.0)], [torch.tensor(0.5)]
+    after.load(before.content())
+    assert {value.device.type for value in (*after.losses, *after.accuracies)} == {"meta"}

@@ -45,6 +45,10 @@ class Backbone(nn.Module, ABC):
         """Count `steps` optimiser steps; schedules inside the backbone follow this count alone."""
         del steps
 
+    def stretch(self, factor: int) -> None:
+        """Make the schedules inside the backbone so many times as long, as those of a longer training are."""
+        del factor
+
     def seed_dropout(self, seed: int) -> None:
         """Start the random numbers of dropout afresh from `seed`."""
         self._dropout_seed = seed

@@ -106,7 +106,12 @@ class Learn2learnResNet12(Learn2learnNetwork):
 
         super().__init__(build, 640 * (1 if avg_pool else last_size**2), generator)
         self.draws = drop_rate > 0
+        self._ramp_factor = 1
         self.register_buffer("training_steps", torch.zeros((), dtype=torch.int64))
+
+    def stretch(self, factor: int) -> None:
+        """Make DropBlock's ramp so many times as long."""
+        self._ramp_factor *= factor
 
     def advance(self, steps: int = 1) -> None:
         """Count `steps` optimiser steps on DropBlock's ramp."""
@@ -115,7 +120,7 @@ class Learn2learnResNet12(Learn2learnNetwork):
     def embed(self, images: Tensor) -> Tensor:
         """What the network computes of images: (B, 3, H, W) -> (B, D)."""
         if self.training and self.draws:
-            done = int(self.training_steps)
+            done = int(self.training_steps) // self._ramp_factor
             for module in self.network.modules():
                 if hasattr(module, "DropBlock"):
                     module.num_batches_tracked = done  # type: ignore[assignment]

@@ -97,6 +97,10 @@ class ResNet12(Backbone):
         """Rate of DropBlock at the present training step, a scalar."""
         return self.drop_rate * (self.training_steps / self.drop_block_steps).clamp(max=1)
 
+    def stretch(self, factor: int) -> None:
+        """Make DropBlock's ramp so many times as long."""
+        self.drop_block_steps *= factor
+
     def advance(self, steps: int = 1) -> None:
         """Count `steps` optimiser steps on DropBlock's ramp."""
         self.training_steps += steps

@@ -17,6 +17,7 @@ from sla_bench.datasets.folder_splits import (
     FolderListing,
     is_divided,
     list_folder,
+    parts_share_classes,
     split_listing,
 )
 from sla_bench.datasets.map_writing import Origin, write_map
@@ -27,7 +28,7 @@ from sla_bench.datasets.sources import SplitSource, decoded_source, relabel, sel
 from sla_bench.errors import UserError
 
 DEFAULT_SIZE = 84
-_DECODING = 1  # counts up when the same file would become other pixels
+_DECODING = 2  # counts up when the same file would become other pixels
 _ALL = "all"
 _WITH_SIZE = re.compile(r"(.+):(\d+)")
 
@@ -76,8 +77,10 @@ class Folder(Dataset):
 
     @property
     def split_depends_on_seed(self) -> bool:
-        """True where neither `splits.csv` nor folders train, val and test decide."""
-        return not is_divided(self.path) and not (self.path / SPLITS_FILE).exists()
+        """True where neither `splits.csv` nor train, val and test with classes of their own decide."""
+        if (self.path / SPLITS_FILE).exists():
+            return False
+        return not is_divided(self.path) or parts_share_classes(self.path)
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split; see `Dataset.load`."""

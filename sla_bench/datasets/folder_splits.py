@@ -53,6 +53,12 @@ class FolderListing:
         )
 
 
+def parts_share_classes(path: Path) -> bool:
+    """Folders train and test of a divided folder have classes in common: the seed splits these."""
+    train, test = ({c.name for c in (path / part).iterdir() if c.is_dir()} for part in ("train", "test"))
+    return bool(train & test)
+
+
 def is_divided(path: Path) -> bool:
     """The folder contains train, val and test, and these are no classes: no images lie in them directly."""
     parts = [path / split for split in SPLITS]

@@ -130,6 +130,8 @@ def decode(image: Path | bytes, size: int, fit: Fit, name: str) -> np.ndarray:
             _check_pixels(opened, name)
             if fit != "stretch":
                 opened.draft("RGB", (2 * size, 2 * size))
+            # Pillow turns a TIFF while it loads it, and then takes its tag away.
+            opened.load()
             turn = _TURNS.get(_orientation(opened))
             upright = _resized(as_rgb(opened), size, fit)
             if turn is not None:

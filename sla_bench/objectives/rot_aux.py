@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from sla_bench.errors import UserError
+from sla_bench.checks import positive
 from sla_bench.objectives import classifier_base
 from sla_bench.objectives.base import EpisodeFeatures, Head, ViewHead, view_cross_entropy, view_loss
 from sla_bench.objectives.baseline import Baseline, BaselineClassifier
@@ -29,7 +29,7 @@ class AuxiliaryRotation(Baseline):
 
     def __init__(self, transform: Transform, weight: float = 1.0) -> None:
         super().__init__(transform)
-        self.weight = _positive(weight)
+        self.weight = positive("rot-aux", "weight", weight)
 
     def view_head(self, num_features: int) -> nn.Module:
         """A linear layer (..., D) -> (..., M)."""
@@ -68,7 +68,7 @@ class AuxiliaryRotationClassifier(BaselineClassifier):
         weight: float = 1.0,
     ) -> None:
         super().__init__(num_features, classes, transform)
-        self.weight = _positive(weight)
+        self.weight = positive("rot-aux", "weight", weight)
         self.view_head = nn.Linear(num_features, self.num_views)
 
     def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,9 +80,3 @@ class AuxiliaryRotationClassifier(BaselineClassifier):
         """The second task's scores; see the base class."""
         scores: Tensor = self.view_head(features)
         return scores
-
-
-def _positive(weight: float) -> float:
-    if not weight > 0:
-        raise UserError(f"rot-aux: weight must be positive, got {weight}")
-    return weight

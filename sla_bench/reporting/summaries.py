@@ -43,7 +43,7 @@ def primary_contrasts(block: Sequence[Row]) -> list[str]:
             continue
         sure = f"one seed {ONE_SEED}, no p"
         if not is_missing(row["p_value"]):
-            sure = f"{row['seeds']} seeds, p {row['p_value']:.2g}, after Holm {row['p_holm']:.2g}"
+            sure = f"{row['gain_seeds']:.0f} seeds, p {row['p_value']:.2g}, after Holm {row['p_holm']:.2g}"
         found.append(
             f"Primary contrast, fixed before any run: {row['setting']}, {row['learner']}, {row['method']} "
             f"against {row['reference']}: {row['relative_gain_pct']:+.1f} % "

@@ -59,6 +59,7 @@ def build_classifier(
         objective: ClassifierObjective = METHODS.load(config.method, "classifier")(
             backbone.num_features, classes, TRANSFORMS.load(transform), **config.method_options
         )
+    backbone.stretch(objective.step_factor)
     backbone.seed_dropout(derive_seed(seed, "dropout"))
     return ClassifierModel(backbone, objective)
 

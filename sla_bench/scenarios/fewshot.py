@@ -78,6 +78,7 @@ def build_model(
         # A classifier of the training classes has heads of its own, which the test has no use for.
         on_episodes = LEARNERS[config.learner].trains_on == "episodes"
         view_head = objective.view_head(backbone.num_features) if on_episodes else None
+    backbone.stretch(objective.step_factor)
     backbone.seed_dropout(derive_seed(seed, "dropout"))
     adapts_network = LEARNERS[config.learner].adapts_network
     return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)

@@ -87,6 +87,14 @@ def test_default_block_sizes_fit_the_maps(image_size, block_sizes):
     assert resnet12(image_size).block_sizes[2:] == block_sizes
 
 
+def test_a_longer_training_stretches_the_ramp_of_drop_block():
+    usual, stretched = seeded(drop_block_steps=100), seeded(drop_block_steps=100)
+    stretched.stretch(4)
+    usual.advance(25)
+    stretched.advance(100)
+    assert stretched.drop_block_rate.item() == pytest.approx(usual.drop_block_rate.item()) == 0.025
+
+
 def test_drop_block_rate_grows_with_training_steps_and_nothing_else(images):
     backbone = seeded(drop_rate=0.2, drop_block_steps=100).train()
     assert backbone.drop_block_rate.item() == 0

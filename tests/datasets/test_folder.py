@@ -173,6 +173,14 @@ def test_split_folders_with_disjoint_classes(tmp_path):
         folder.load("train", "images", tmp_path)
 
 
+def test_split_folders_of_the_same_classes_are_split_by_the_seed(tmp_path):
+    write_divided(tmp_path / "birds", dict.fromkeys(("train", "val", "test"), "abcdefgh"))
+    folder = Folder(tmp_path / "birds", 32)
+    assert folder.split_depends_on_seed
+    checksums = {folder.load("test", "classes", tmp_path, seed).checksum for seed in range(4)}
+    assert len(checksums) > 1
+
+
 def test_split_folders_that_half_overlap(tmp_path):
     write_divided(tmp_path / "birds", {"train": "abc", "val": "ade", "test": "fg"})
     with pytest.raises(UserError, match="disjoint classes or the same; 'a' is in several"):

@@ -85,6 +85,25 @@ def test_photos_are_turned_upright(orientation):
     assert np.abs(decode(raw, 64, "crop", "a") - expected).max() <= 1
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_of_other_kinds_are_turned_once(orientation, kind):
+    """By the table of EXIF 2.3: on which side of the picture the first row and the first column are shown."""
+    first_row, first_column = [
+        ("top", "left"), ("top", "right"), ("bottom", "right"), ("bottom", "left"),
+        ("left", "top"), ("right", "top"), ("right", "bottom"), ("left", "bottom"),
+    ][orientation - 1]  # fmt: skip
+    stored = gradient(64, 64)
+    shown = stored if first_row in ("top", "bottom") else stored.transpose(1, 0, 2)
+    shown = shown[::-1] if "bottom" in (first_row, first_column) else shown
+    shown = shown[:, ::-1] if "right" in (first_row, first_column) else shown
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    lossless = {"WEBP": {"lossless": True}}.get(kind, {})
+    raw = encode(Image.fromarray(stored), kind, exif=exif, **lossless)
+    np.testing.assert_array_equal(decode(raw, 64, "crop", "a"), shown)
+
+
 def test_large_jpeg_is_close_to_the_exact_reduction():
     image = Image.fromarray(gradient(1200, 1600))
     exact = image.resize((84, 84), Image.Resampling.LANCZOS, box=(200, 0, 1400, 1200))

@@ -289,10 +289,10 @@ def test_controls_say_what_they_multiply():
 @pytest.mark.parametrize(
     ("method", "options", "sentence"),
     [
-        ("rot-aux", {"weight": 0.0}, "must be positive"),
+        ("rot-aux", {"weight": 0.0}, "must be a finite number above 0"),
         ("sla", {"joint_scope": "vew"}, "did you mean 'view'"),
-        ("sla+sd", {"temperature": 0.0}, "temperature must be above 0"),
-        ("da+sd", {"single_weight": -1.0}, "single_weight at least 0"),
+        ("sla+sd", {"temperature": 0.0}, "temperature must be a finite number above 0"),
+        ("da+sd", {"single_weight": -1.0}, "single_weight must be a finite number of at least 0"),
     ],
 )
 def test_wrong_options_are_refused_in_one_sentence(method, options, sentence):

@@ -126,7 +126,7 @@ def test_second_tasks_add_the_view_loss(features):
     piece = objective("rot-aux", weight=0.25)
     loss, _ = piece.loss(features, head, 0.0, view_head)
     torch.testing.assert_close(loss, alone + 0.25 * view_loss(features, view_head))
-    with pytest.raises(UserError, match="positive"):
+    with pytest.raises(UserError, match="above 0"):
         objective("rot-aux", weight=0)
 
 
@@ -155,6 +155,13 @@ def test_label_smoothing_leaves_the_label_one_minus_eps():
     expected = -((1 - eps) * log_p[1] + eps / 2 * (log_p[0] + log_p[2]))
     torch.testing.assert_close(smoothed_cross_entropy(logits, labels, eps), expected)
     assert math.isclose(smoothed_cross_entropy(logits, labels, 0.0).item(), -log_p[1].item(), rel_tol=1e-6)
+
+
+def test_label_smoothing_may_not_put_the_label_below_the_others():
+    logits, labels = torch.zeros(1, 2), torch.tensor([0])
+    torch.testing.assert_close(smoothed_cross_entropy(logits, labels, 0.5).item(), math.log(2))
+    with pytest.raises(UserError, match=r"label_smoothing of 2 ways is 0\.5 at most, got 0\.6"):
+        smoothed_cross_entropy(logits, labels, 0.6)
 
 
 @pytest.mark.parametrize("name", FEW_SHOT)

@@ -17,6 +17,8 @@ from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.learning_curves import learning_curves_figure
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.run_list import list_runs
+from sla_bench.reporting.summaries import primary_contrasts
+from sla_bench.reporting.table_texts import rows_of
 from sla_bench.reporting.terminal import label
 from sla_bench.statistics import mean_interval
 from sla_bench.tuning import group_of
@@ -146,6 +148,13 @@ def test_the_primary_contrast_is_named(tmp_path):
     mixed = markdown(leaderboard(write(tmp_path / "b", mix=["cutout"]).records()))
     assert "full, cutout" in mixed
     assert "Primary contrast" not in mixed
+
+
+def test_the_primary_contrast_is_of_the_seeds_that_both_have(tmp_path):
+    write(tmp_path, ["baseline", "sla"], seeds=(0, 1, 2, 3))
+    table = leaderboard(write(tmp_path, ["ens-M"], seeds=(0, 1, 2)).records())
+    (sentence,) = primary_contrasts(rows_of(table))
+    assert "; 3 seeds, p " in sentence
 
 
 def test_an_ensemble_is_a_row_beside_its_baseline(tmp_path):
