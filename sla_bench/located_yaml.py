@@ -144,7 +144,7 @@ class _Reader:
             return text
         try:
             return self.scalars.construct_object(node)
-        except (yaml.YAMLError, ValueError, KeyError):
+        except (yaml.YAMLError, ValueError, KeyError, IndexError):
             return self._fail(node, f"{text[:60]!r} is not a value")
 
     def _mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Located]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 from sla_bench.errors import UserError, nearest
@@ -31,6 +32,7 @@ def get_learner(name: str, **options: Any) -> nn.Module:
     Raises:
         UserError: unknown name, or a wrong option.
     """
+    _check_options(LEARNERS[LEARNERS.check(name)].options, options, f"learner {name!r}")
     head: nn.Module = LEARNERS.load(name)(**options)
     return head
 
@@ -51,10 +53,13 @@ def get_loss(name: str, class_counts: Counts, **options: Any) -> Criterion:
     Raises:
         UserError: unknown name, a class without an image, or a wrong option.
     """
-    taken = LOSSES[LOSSES.check(name)].options
-    for option in options:
-        if option not in taken:
-            known = nearest(option, taken) if taken else "it has none"
-            raise UserError(f"{option!r} is not an option of loss {name!r}; {known}")
+    _check_options(LOSSES[LOSSES.check(name)].options, options, f"loss {name!r}")
     criterion: Criterion = LOSSES.load(name)(class_counts, **options)
     return criterion
+
+
+def _check_options(taken: Collection[str], options: Iterable[str], owner: str) -> None:
+    for option in options:
+        if option not in taken:
+            known = nearest(option, list(taken)) if taken else "it has none"
+            raise UserError(f"{option!r} is not an option of {owner}; {known}")

@@ -117,11 +117,14 @@ def _read_record(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
     try:
         content = json.loads((folder / "config.json").read_bytes())
         summary = json.loads((folder / "done.json").read_bytes())
-        config: RunConfig = form_of(content["scenario"]).run.model_validate(content)
         protocol = summary.get("protocol")
+        # Another protocol may have other fields: that is no damage.
+        config: RunConfig | None = None
+        if protocol == PROTOCOL_VERSION:
+            config = form_of(content["scenario"]).run.model_validate(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(folder, error) from None
-    if protocol != PROTOCOL_VERSION:
+    if config is None:
         raise UserError(
             f"run {folder.name} was made under protocol {protocol!r}, this version follows "
             f"{PROTOCOL_VERSION}; train it again"

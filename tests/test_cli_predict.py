@@ -120,6 +120,7 @@ def test_bad_input_is_said_in_one_line_and_leaves_no_table(run, images, tmp_path
         capsys, "--run", "ffff", "--results", run.parents[2], images, *end
     )
     assert "write auto, cpu, cuda" in refused(capsys, "--run", run, images / "b.png", *end, device="gpu")
+    assert f"--out {empty} is a folder" in refused(capsys, "--run", run, images / "b.png", "--out", empty)
     assert not out.exists()
 
 

@@ -81,6 +81,7 @@ MERGE_BOMB = "a: &a {x: 1}\n" + "".join(
         ("a: !mine 1\n", 1, "tags are not read here: !mine"),
         ("a: !!set {x, y}\n", 1, "tags are not read here"),
         ("a: !!int abc\n", 1, "'abc' is not a value"),
+        ("a: !!int ''\n", 1, "'' is not a value"),
         ("{[1]: 2}\n", 1, "a key must be a name"),
         ("a: 1\nb: *nowhere\n", 2, "undefined alias"),
         ("a: &a [*a]\n", 1, "nested too deeply"),

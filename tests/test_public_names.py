@@ -2,7 +2,10 @@ import inspect
 import subprocess
 import sys
 
+import pytest
+
 import sla_bench
+from sla_bench.errors import UserError
 
 
 def test_importing_the_package_imports_no_torch():
@@ -43,3 +46,8 @@ def test_the_loss_of_the_design_works_from_its_public_name():
     logits = loss.head(8)(torch.randn(4, 8))
     loss(logits, torch.tensor([0, 1, 0, 1])).backward()
     assert loss.scores(logits).shape == (4, 2)
+
+
+def test_an_option_that_a_head_has_not_is_said():
+    with pytest.raises(UserError, match="'C' is not an option of learner 'protonet'"):
+        sla_bench.get_learner("protonet", C=1)

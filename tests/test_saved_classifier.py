@@ -209,6 +209,10 @@ def edited(run, name, **values):
         ({"config": b'{"scenario": "imbalanced", "no_field": 1}'}, "is damaged"),
         ({"model": b"no weights"}, "is damaged"),
         ({"done": b'{"protocol": 2}'}, r"is damaged \(KeyError"),
+        (
+            {"done": b'{"protocol": 1}', "config": b'{"scenario": "imbalanced", "of_then": 1}'},
+            "made under protocol 1, this version follows 2",
+        ),
         ({"done": b'{"protocol": 1}'}, "made under protocol 1, this version follows 2"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +41,7 @@ def info(
     """
     from sla_bench.datasets.overview import describe, write_sheet
 
-    Console(soft_wrap=True, highlight=False).print(describe(name, data.data_root), markup=False)
+    _print(describe(name, data.data_root).splitlines())
     if sheet is not None:
         write_sheet(name, data.data_root, sheet)
         print(sheet)
@@ -79,7 +80,7 @@ def prepare(
     for path in dataset.prepare(data.data_root, source, how):
         print(path)
     for part, images in dataset.left_out(data.data_root).items():
-        print(f"{part}: {len(images):,} images that can't be decoded are left out: {', '.join(images)}")
+        _print([f"{part}: {len(images):,} images that can't be decoded are left out: {', '.join(images)}"])
     return 0
 
 
@@ -94,6 +95,13 @@ def verify(name: str, *, data: Annotated[Data, Parameter(name="*")] = NO_DATA) -
     """
     from sla_bench.datasets.overview import verify as verify_files
 
-    for line in verify_files(name, data.data_root):
-        print(line)
+    _print(verify_files(name, data.data_root))
     return 0
+
+
+def _print(lines: Iterable[str]) -> None:
+    """Print lines with names of other people's files: only what can be printed."""
+    from sla_bench.reporting.table_texts import one_line
+
+    for line in lines:
+        print(one_line(line))

@@ -42,14 +42,14 @@ def predict(
     """
     from sla_bench.datasets.image_files import find_images
     from sla_bench.datasets.progress import terminal_progress
-    from sla_bench.harness.files import check_writable, write_text
+    from sla_bench.harness.files import write_text
     from sla_bench.harness.jobs import pick_device
     from sla_bench.saved_classifier import load_classifier
 
     files = find_images(images)
     classifier = load_classifier(_folder_of(run, results), pick_device(device))
     modes = list(dict.fromkeys(mode or classifier.modes[:1]))
-    check_writable(out.absolute().parent)
+    _check_out(out)
     rows: list[tuple[str, str, str, float]] = []
     with terminal_progress(f"predicting {len(files):,} images") as progress:
         for start in range(0, len(files), _AT_A_TIME):
@@ -65,6 +65,15 @@ def predict(
     write_text(out, _csv(rows))
     print(f"{out}: {len(files):,} images, {', '.join(modes)}")
     return 0
+
+
+def _check_out(out: Path) -> None:
+    """Before anything is predicted."""
+    from sla_bench.harness.files import check_writable
+
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder; it names the file that is written")
+    check_writable(out.absolute().parent)
 
 
 def _folder_of(run: str, results: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -33,5 +34,7 @@ def fingerprint(paths: Iterable[Path], base: Path) -> str:
     for path in paths:
         status = path.stat()
         size = 0 if path.is_dir() else status.st_size
-        digest.update(f"{path.relative_to(base).as_posix()}\0{size}\0{status.st_mtime_ns}\n".encode())
+        # Names that are no UTF-8, as of old archives, are bytes all the same.
+        digest.update(os.fsencode(path.relative_to(base).as_posix()))
+        digest.update(f"\0{size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:16]

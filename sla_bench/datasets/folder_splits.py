@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +56,7 @@ class FolderListing:
 
 def parts_share_classes(path: Path) -> bool:
     """Folders train and test of a divided folder have classes in common: the seed splits these."""
-    train, test = ({c.name for c in (path / part).iterdir() if c.is_dir()} for part in ("train", "test"))
+    train, test = ({folder.name for folder in list_folders(path / part)} for part in ("train", "test"))
     return bool(train & test)
 
 
@@ -93,6 +94,7 @@ def list_folder(path: Path) -> FolderListing:
                 f"(known are {', '.join(sorted(EXTENSIONS))})"
             )
     names = sorted({folder.name for folder in class_folders})
+    _check_names(names, path)
     counts = [len(images) for images in listed]
     paths = [image for images in listed for image in images]
     labels = np.repeat([names.index(folder.name) for folder in class_folders], counts).astype(np.int64)
@@ -105,6 +107,13 @@ def list_folder(path: Path) -> FolderListing:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
     relative = tuple(image.relative_to(path).as_posix() for image in paths)
     return FolderListing(path, relative, labels, tuple(names), parts, mark)
+
+
+def _check_names(names: list[str], path: Path) -> None:
+    """Names of classes reach tables and records, which are UTF-8."""
+    for name in names:
+        if os.fsencode(name) != name.encode(errors="replace"):
+            raise UserError(f"{path}: the name of the class {name!r} is not UTF-8; give the folder another")
 
 
 def split_listing(listing: FolderListing, split: Split, by: By, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
-from sla_bench.datasets.base import Dataset
+from sla_bench.datasets.base import By, Dataset
 from sla_bench.datasets.class_lists import SPLITS
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
@@ -60,7 +61,7 @@ def write_sheet(name: str, data_root: Path, path: Path) -> None:
     from sla_bench.datasets.contact_sheet import contact_sheet
 
     dataset = dataset_named(name)
-    contact_sheet(dataset.load("train", dataset.splits_by[0], data_root), path)
+    contact_sheet(dataset.load("train", _readable_by(dataset, data_root), data_root), path)
 
 
 def verify(name: str, data_root: Path) -> list[str]:
@@ -74,8 +75,9 @@ def verify(name: str, data_root: Path) -> list[str]:
     bad = [line for line in lines if line.startswith("bad")]
     if bad:
         raise UserError(f"{name}: {len(bad)} damaged or altered: {'; '.join(line[9:] for line in bad)}")
+    by = _readable_by(dataset, data_root)
     for split in dataset.classes or SPLITS:
-        images = dataset.load(split, dataset.splits_by[0], data_root)
+        images = dataset.load(split, by, data_root)
         counts = np.unique(images.class_counts)
         per_class = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
         lines.append(
@@ -101,3 +103,13 @@ def _state(dataset: Dataset, data_root: Path) -> str:
 
 def _renders(dataset: Dataset) -> bool:
     return dataset.name.startswith("glyphs")
+
+
+def _readable_by(dataset: Dataset, data_root: Path) -> By:
+    """The first way in which it can be split; a folder of few classes can't be split by them."""
+    *further, last = dataset.splits_by
+    for by in further:
+        with suppress(UserError):
+            dataset.load("train", by, data_root)
+            return by
+    return last

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import numpy as np
@@ -7,6 +8,7 @@ from real_formats import png, random_images, write_folder
 
 from sla_bench.datasets import layouts
 from sla_bench.datasets.folder import Folder
+from sla_bench.datasets.overview import verify, write_sheet
 from sla_bench.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -271,3 +273,27 @@ def test_prepare_gives_the_map(tmp_path):
     assert np.load(path, mmap_mode="r").shape == (6, 32, 32, 3)
     with pytest.raises(UserError, match="takes no source"):
         folder.prepare(tmp_path / "data", tmp_path)
+
+
+def test_names_that_are_not_utf_8(tmp_path):
+    write_folder(tmp_path / "birds", classes=6, per_class=10, size=32)
+    first, second, *_ = sorted((tmp_path / "birds").iterdir())
+    picture = next(first.iterdir())
+    picture.rename(picture.parent / os.fsdecode(b"caf\xe9.png"))
+    assert Folder(tmp_path / "birds", 32).load("train", "images", tmp_path).num_classes == 6
+    second.rename(tmp_path / "birds" / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(UserError, match=r"the class 'caf.*' is not UTF-8"):
+        Folder(tmp_path / "birds", 32).load("train", "images", tmp_path)
+
+
+def test_a_folder_of_few_classes_is_verified_by_its_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "birds", classes=4, per_class=10, size=32)
+    lines = verify("folder:birds:32", tmp_path)
+    assert [line.split(", checksum")[0] for line in lines[-3:]] == [
+        "ok       train: 28 images, 4 classes of 7",
+        "ok       val: 4 images, 4 classes of 1",
+        "ok       test: 8 images, 4 classes of 2",
+    ]
+    write_sheet("folder:birds:32", tmp_path, tmp_path / "sheet.png")
+    assert Image.open(tmp_path / "sheet.png").size > (0, 0)
