@@ -32,7 +32,7 @@ def read(path):
     if len(path.read_bytes()) % 7 == 3:
         {what}
 f.READERS["hole"] = f.Reader(f._grid, read, m.TEXT)
-fuzzing.SECONDS, fuzzing.MEGABYTES = 5, 200
+fuzzing.SECONDS, fuzzing.MEGABYTES = 5, 450
 fuzzing.main("hole", 300, 0)
 """
 
@@ -42,7 +42,7 @@ fuzzing.main("hole", 300, 0)
     [
         ("raise KeyError('hole')", "KeyError: 'hole'"),
         ("while True: pass", "more than 5 seconds"),
-        ("bytearray(b'x') * (300 << 20)", "MB"),
+        ("bytearray(b'x') * (700 << 20)", "MB"),
         ("raise MemoryError", "MemoryError"),
     ],
 )
