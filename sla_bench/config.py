@@ -11,7 +11,7 @@ import math
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sla_bench.errors import UserError, nearest
 
@@ -78,6 +78,30 @@ def as_user_error(error: ValidationError) -> UserError:
     return UserError(f"{option} {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
 
 
+def _starts_as_text(value: object) -> object:
+    return {str(start): factor for start, factor in value.items()} if isinstance(value, dict) else value
+
+
+def _within_the_training(value: dict[str, float]) -> dict[str, float]:
+    for start, factor in value.items():
+        try:
+            within = 0 <= Fraction(start) < 1
+        except (ValueError, ZeroDivisionError):
+            within = False
+        if not within or not 0 <= factor < math.inf:
+            raise ValueError(
+                "a milestone is a fraction of the training from 0 to below 1, such as 1/2, and a factor of "
+                f"the learning rate of at least 0, not {start}: {factor:g}"
+            )
+    return value
+
+
+Milestones = Annotated[
+    dict[str, float], BeforeValidator(_starts_as_text), AfterValidator(_within_the_training)
+]
+"""Start as a fraction of the training ("19/60") -> factor of the learning rate from there on."""
+
+
 class Recipe(Settings):
     """How a training goes: optimiser and schedule, in any scenario."""
 
@@ -87,28 +111,8 @@ class Recipe(Settings):
     nesterov: Annotated[bool, FromBudget(), SetOnly()] = True
     weight_decay: Annotated[float, FromBudget(), SetOnly()] = Field(0.0, ge=0)
     schedule: Annotated[Literal["cosine", "steps"], FromBudget(), SetOnly()] = "cosine"
-    milestones: Annotated[dict[str, float], FromBudget(), SetOnly()] = Field(default_factory=dict)
+    milestones: Annotated[Milestones, FromBudget(), SetOnly()] = Field(default_factory=dict)
     validations: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
-
-    @field_validator("milestones", mode="before")
-    @classmethod
-    def _starts_as_text(cls, value: object) -> object:
-        return {str(start): factor for start, factor in value.items()} if isinstance(value, dict) else value
-
-    @field_validator("milestones")
-    @classmethod
-    def _within_the_training(cls, value: dict[str, float]) -> dict[str, float]:
-        for start, factor in value.items():
-            try:
-                within = 0 <= Fraction(start) < 1
-            except (ValueError, ZeroDivisionError):
-                within = False
-            if not within or not 0 <= factor < math.inf:
-                raise ValueError(
-                    "a milestone is a fraction of the training from 0 to below 1, such as 1/2, and a factor "
-                    f"of the learning rate of at least 0, not {start}: {factor:g}"
-                )
-        return value
 
 
 class RunConfig(Recipe):
