@@ -6,6 +6,8 @@ from sla_bench.config import EvalConfig
 from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
 from sla_bench.harness.store import Store
+from sla_bench.harness.tuning_file import TuningFile
+from sla_bench.tuning import group_of
 
 ROWS = {
     "baseline": ("baseline", "baseline+TTA"),
@@ -59,3 +61,10 @@ def write_evaluation(
         }
     eval_id = evaluation.digest(data=data_hash)
     store.write_evaluation(run_id, eval_id, evaluation, metrics, samples, data_hash)
+
+
+def tune_rates(store, rates):
+    """Write the tuning file of a store whose records are the trainings; `rates`: method -> chosen rate."""
+    groups = {group_of(record.config): rates[record.config.method] for record in store.records()}
+    rows = [{"group": group, "learning_rate": rate, "chosen": True} for group, rate in groups.items()]
+    TuningFile(store.folder).put(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from sla_bench.commands.options import NO_DATA, Data
+from sla_bench.commands.printing import print_lines
 
 datasets_app = App(name="datasets", help="What data sets there are, what is on disk, how to get the rest.")
 
@@ -41,7 +41,7 @@ def info(
     """
     from sla_bench.datasets.overview import describe, write_sheet
 
-    _print(describe(name, data.data_root).splitlines())
+    print_lines(describe(name, data.data_root).splitlines())
     if sheet is not None:
         write_sheet(name, data.data_root, sheet)
         print(sheet)
@@ -80,7 +80,8 @@ def prepare(
     for path in dataset.prepare(data.data_root, source, how):
         print(path)
     for part, images in dataset.left_out(data.data_root).items():
-        _print([f"{part}: {len(images):,} images that can't be decoded are left out: {', '.join(images)}"])
+        left_out = f"{part}: {len(images):,} images that can't be decoded are left out: {', '.join(images)}"
+        print_lines([left_out])
     return 0
 
 
@@ -95,13 +96,5 @@ def verify(name: str, *, data: Annotated[Data, Parameter(name="*")] = NO_DATA) -
     """
     from sla_bench.datasets.overview import verify as verify_files
 
-    _print(verify_files(name, data.data_root))
+    print_lines(verify_files(name, data.data_root))
     return 0
-
-
-def _print(lines: Iterable[str]) -> None:
-    """Print lines with names of other people's files: only what can be printed."""
-    from sla_bench.reporting.table_texts import one_line
-
-    for line in lines:
-        print(one_line(line))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from typing import Annotated, TextIO
+from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from sla_bench.commands.options import NO_RESULTS, Results
+from sla_bench.commands.printing import print_lines
 from sla_bench.commands.records import stores_of
 from sla_bench.registry import SCENARIOS
 
@@ -29,8 +29,8 @@ def list_recorded(
     from sla_bench.reporting.run_list import list_runs
 
     for store in stores_of(scenario, results):
-        _print(list_runs(store.records()))
-        _print((f"can't be read: {folder}" for folder in store.damaged()), sys.stderr)
+        print_lines(list_runs(store.records()))
+        print_lines((f"can't be read: {folder}" for folder in store.damaged()), sys.stderr)
     return 0
 
 
@@ -46,7 +46,7 @@ def show(run_id: str, *, results: Annotated[Results, Parameter(name="*")] = NO_R
     from sla_bench.reporting.run_list import find_run, show_run
 
     records = [record for store in stores_of(None, results) for record in store.records()]
-    _print(show_run(find_run(records, run_id)))
+    print_lines(show_run(find_run(records, run_id)))
     return 0
 
 
@@ -64,7 +64,7 @@ def compare(first: str, second: str, *, results: Annotated[Results, Parameter(na
     from sla_bench.reporting.run_list import compare_runs, find_run
 
     records = [record for store in stores_of(None, results) for record in store.records()]
-    _print(compare_runs(find_run(records, first), find_run(records, second)))
+    print_lines(compare_runs(find_run(records, first), find_run(records, second)))
     return 0
 
 
@@ -91,18 +91,10 @@ def prune(
 
     names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
     found = [leftover for name in names for leftover in leftovers(Store(results.out, name))]
-    _print(f"{leftover.path}: {leftover.why}" for leftover in found)
+    print_lines(f"{leftover.path}: {leftover.why}" for leftover in found)
     if not found:
         print("nothing to delete")
         return 0
     confirm(f"{len(found)} folders would be deleted", "Delete them?", yes)
     print(f"deleted {delete(found)}")
     return 0
-
-
-def _print(lines: Iterable[str], file: TextIO | None = None) -> None:
-    """Print lines that quote records, which may be a stranger's: only what can be printed."""
-    from sla_bench.reporting.table_texts import one_line
-
-    for line in lines:
-        print(one_line(line), file=file)

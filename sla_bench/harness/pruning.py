@@ -14,6 +14,9 @@ from sla_bench.errors import UserError
 from sla_bench.harness.locks import RunClaimedError, claim
 from sla_bench.harness.store import Store
 
+Files = frozenset[tuple[str, int, int]]
+"""Path, size and time of change of each file."""
+
 
 @dataclass(frozen=True)
 class Leftover:
@@ -30,10 +33,6 @@ class Leftover:
     path: Path
     why: str
     files: Files
-
-
-Files = frozenset[tuple[str, int, int]]
-"""Path, size and time of change of each file."""
 
 
 def leftovers(store: Store) -> list[Leftover]:

@@ -93,6 +93,15 @@ def test_dropout_draws_from_the_networks_own_generator():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_a_longer_training_stretches_the_ramp_of_dropblock():
+    backbone = built("l2l-resnet12", 32, drop_rate=0.3).train()
+    backbone.stretch(4)
+    backbone.advance(28)
+    backbone(torch.randn(2, 3, 32, 32))
+    # The forward pass itself counts one more.
+    assert backbone.network.layer4[0].num_batches_tracked == 28 // 4 + 1
+
+
 def test_dropblock_follows_training_steps_not_forward_passes():
     backbone = built("l2l-resnet12", 32, drop_rate=0.3).train()
     block = backbone.network.layer4[0]

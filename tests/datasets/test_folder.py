@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 from real_formats import png, random_images, write_folder
 
+from sla_bench.cli import run_command_line
 from sla_bench.datasets import layouts
 from sla_bench.datasets.folder import Folder
 from sla_bench.datasets.overview import verify, write_sheet
@@ -297,3 +298,18 @@ def test_a_folder_of_few_classes_is_verified_by_its_images(tmp_path, monkeypatch
     ]
     write_sheet("folder:birds:32", tmp_path, tmp_path / "sheet.png")
     assert Image.open(tmp_path / "sheet.png").size > (0, 0)
+
+
+@pytest.mark.parametrize("command", [["info"], ["prepare", "--skip-bad"]])
+def test_names_of_files_do_not_drive_the_terminal(command, tmp_path, capsys):
+    write_folder(tmp_path / "birds", classes=6, per_class=10, size=32)
+    first = min((tmp_path / "birds").iterdir())
+    min(first.iterdir()).rename(first / "bad\x1b]0;title\x07.png")
+    (first / "bad\x1b]0;title\x07.png").write_bytes(b"no picture")
+    first.rename(first.with_name("a\x1b[31mred"))
+    name, *options = command
+    folders = ["--data-root", str(tmp_path)]
+    assert run_command_line(["datasets", name, f"folder:{tmp_path / 'birds'}:32", *options, *folders]) == 0
+    said = capsys.readouterr()
+    assert "birds" in said.out or "bad" in said.out
+    assert not {"\x1b", "\x07"} & set(said.out + said.err)

@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up_records import tune_rates
 from matplotlib.text import Text
 
 from sla_bench.classification_metrics import classification_metrics
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.store import Store
-from sla_bench.harness.tuning_file import TuningFile
 from sla_bench.long_tail import GROUP_NAMES
 from sla_bench.reporting import style
 from sla_bench.reporting.class_records import class_results
@@ -17,7 +17,6 @@ from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
-from sla_bench.tuning import group_of
 
 FORM = form_of("imbalanced")
 CLASSES, PER_CLASS = 4, 50
@@ -188,10 +187,7 @@ def test_files_are_written_with_a_table_of_all_metrics(tmp_path):
 def test_the_tuned_pair_has_an_accuracy_of_each_class(tmp_path, monkeypatch):
     write(tmp_path, methods=["baseline", "sla+sd"])
     store = write(tmp_path, methods=["baseline"], settings=("learning_rate=0.3",))
-    rates = {group_of(r.config): 0.3 if r.config.method == "baseline" else 0.1 for r in store.records()}
-    TuningFile(store.folder).put(
-        [{"group": group, "learning_rate": rate, "chosen": True} for group, rate in rates.items()]
-    )
+    tune_rates(store, {"baseline": 0.3, "sla+sd": 0.1})
     figures = {}
     monkeypatch.setattr(style, "save", lambda figure, stem: [figures.setdefault(stem.name, figure)][:0])
     READING.pictures(store, leaderboard(store.records()))

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_up_records import tune_rates
 from matplotlib.text import Text
 
 from sla_bench.classification_metrics import classification_metrics
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.store import Store
-from sla_bench.harness.tuning_file import TuningFile
 from sla_bench.long_tail import GROUP_NAMES
 from sla_bench.reporting import style
 from sla_bench.reporting.class_records import class_results
@@ -21,7 +21,6 @@ from sla_bench.reporting.summaries import primary_contrasts
 from sla_bench.reporting.table_texts import rows_of
 from sla_bench.reporting.terminal import label
 from sla_bench.statistics import mean_interval
-from sla_bench.tuning import group_of
 
 FORM = form_of("standard")
 CLASSES, PER_CLASS = 4, 50
@@ -259,10 +258,7 @@ def test_the_tuned_pair_is_drawn_beside_that_of_the_recipe(tmp_path, monkeypatch
     """The tuned baseline has a rate of its own, and tuned SLA+SD the recipe's."""
     write(tmp_path, methods=["baseline", "sla+sd"])
     store = write(tmp_path, methods=["baseline"], settings=("learning_rate=0.3",))
-    rates = {group_of(r.config): 0.3 if r.config.method == "baseline" else 0.1 for r in store.records()}
-    TuningFile(store.folder).put(
-        [{"group": group, "learning_rate": rate, "chosen": True} for group, rate in rates.items()]
-    )
+    tune_rates(store, {"baseline": 0.3, "sla+sd": 0.1})
     figures = {}
     monkeypatch.setattr(style, "save", lambda figure, stem: [figures.setdefault(Path(stem).name, figure)][:0])
     write_plots(store, leaderboard(store.records()))
