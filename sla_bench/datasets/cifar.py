@@ -77,7 +77,7 @@ class Cifar(Dataset):
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
     ) -> list[Path]:
-        """Check the files, or download them where there are none; nothing is converted.
+        """Check the files, after download of those that are missing; nothing is converted.
 
         Raises:
             UserError: files are damaged, or no network; `source` or `skip_bad` is given (the
@@ -87,7 +87,7 @@ class Cifar(Dataset):
         folder = self.source_files.folder
         if source is not None:
             raise UserError(f"{self.name} needs no conversion: put its files into {data_root / folder}")
-        if not self.files(data_root):
+        if len(self.files(data_root)) < sum(len(self._paths(part, data_root)) for part in _PARTS):
             download_archive(self.source_files.archive, data_root)
         for part in _PARTS:
             self._read(part, data_root)
@@ -95,8 +95,10 @@ class Cifar(Dataset):
 
     def files(self, data_root: Path) -> list[Path]:
         """The files with images that exist."""
-        folder = data_root / self.source_files.folder
-        return [path for part in _PARTS for path in self.source_files.of_part(folder, part) if path.is_file()]
+        return [path for part in _PARTS for path in self._paths(part, data_root) if path.is_file()]
+
+    def _paths(self, part: Part, data_root: Path) -> list[Path]:
+        return self.source_files.of_part(data_root / self.source_files.folder, part)
 
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare the files with the published checksums; "unknown" for smaller versions."""

@@ -64,15 +64,27 @@ class RemoteArchive:
 
 
 def download_archive(archive: RemoteArchive, data_root: Path, schemes: Sequence[str] = ("https",)) -> None:
-    """Fetch an archive, unpack what is wanted below the data root, and delete the archive.
+    """Fetch an archive, unpack what is wanted and not there yet below the data root, and delete the archive.
+
+    Processes that want the same archive wait for each other.
 
     Raises:
         UserError: as `download` and `unpack`.
     """
-    download([archive.file], data_root, archive.file.url, schemes)
-    path = data_root / archive.file.name
-    unpack(path, archive.folder, archive.names, data_root / archive.folder)
-    path.unlink()
+    from filelock import FileLock
+
+    folder, path = data_root / archive.folder, data_root / archive.file.name
+    try:
+        data_root.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(data_root / f".{archive.folder}.lock", fallback_to_soft=False)
+        with lock:
+            absent = [name for name in archive.names if not (folder / name).exists()]
+            if absent:
+                download([archive.file], data_root, archive.file.url, schemes)
+                unpack(path, archive.folder, absent, folder)
+                path.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write into {data_root}: {error.strerror or error}") from None
 
 
 def download(
@@ -95,7 +107,7 @@ def download(
     for file in files:
         path = folder / file.name
         try:
-            if path.is_file() and path.stat().st_size == file.size and _sha256(path) == file.sha256:
+            if _is_there(file, path):
                 continue
             if os.environ.get(OFFLINE):
                 raise _Refused(f"{OFFLINE} is set")
@@ -108,11 +120,17 @@ def download(
             ) from None
 
 
+def _is_there(file: RemoteFile, path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == file.size and _sha256(path) == file.sha256
+
+
 def _fetch(file: RemoteFile, path: Path, schemes: tuple[str, ...]) -> None:
     from filelock import FileLock
 
     part = path.with_name(f".{path.name}.part")
     with FileLock(part.with_suffix(".lock"), fallback_to_soft=False):
+        if _is_there(file, path):  # another process has fetched it meanwhile
+            return
         with terminal_progress(f"fetching {file.name}: {file.size:,} bytes") as progress:
             for done in _received(file, part, schemes):
                 progress(done, file.size)

@@ -53,6 +53,8 @@ _TEST = _Part(
     "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 )
 
+_NAMES = (*_TRAIN.names, *_TEST.names)
+
 # The makers' repository; SHA-256 of the packed files as in torchvision's prototype data sets.
 _ADDRESS = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
 _REMOTE = tuple(
@@ -89,7 +91,7 @@ class FashionMNIST(Dataset):
         self.check_split(split, by)
         folder = self._folder(data_root)
         if folder is None:
-            raise self.missing(data_root)
+            raise self._missing_files(data_root)
         if by == "classes":
             parts = [_read(folder, part) for part in (_TRAIN, _TEST)]
             images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
@@ -106,7 +108,7 @@ class FashionMNIST(Dataset):
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
     ) -> list[Path]:
-        """Check the files, or download them where there are none; nothing is converted.
+        """Check the files, or download them where they are not complete; nothing is converted.
 
         Raises:
             UserError: files are damaged, or no network; `source` or `skip_bad` is given (the
@@ -148,16 +150,24 @@ class FashionMNIST(Dataset):
         return results
 
     def _folder(self, data_root: Path) -> Path | None:
-        candidates = [*(data_root / folder for folder in _FOLDERS), self.debian_folder]
-        names = [*_TRAIN.names, *_TEST.names]
-        for folder in candidates:
-            there = [_file(folder, name).is_file() for name in names]
-            if all(there):
-                return folder
-            if any(there):
-                absent = names[there.index(False)]
-                raise UserError(f"{self.name}: {folder / absent}.gz is missing; get it from {URL}")
-        return None
+        return next((folder for folder in self._folders(data_root) if not _absent(folder)), None)
+
+    def _folders(self, data_root: Path) -> list[Path]:
+        return [*(data_root / folder for folder in _FOLDERS), self.debian_folder]
+
+    def _missing_files(self, data_root: Path) -> UserError:
+        for folder in self._folders(data_root):
+            absent = _absent(folder)
+            if len(absent) < len(_NAMES):
+                return UserError(
+                    f"{self.name}: {folder / absent[0]}.gz is missing; get it from {URL}, or let `datasets "
+                    f"prepare {self.name}` download it"
+                )
+        return self.missing(data_root)
+
+
+def _absent(folder: Path) -> list[str]:
+    return [name for name in _NAMES if not _file(folder, name).is_file()]
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -8,7 +8,7 @@ import pytest
 import torchvision
 from real_formats import python2_pickle, write_cifar10, write_cifar100
 
-from sla_bench.datasets import cifar10, cifar100
+from sla_bench.datasets import cifar, cifar10, cifar100
 from sla_bench.datasets.cifar import CIFAR10, CIFAR100
 from sla_bench.datasets.overview import describe, overview, verify, write_sheet
 from sla_bench.errors import UserError
@@ -98,6 +98,16 @@ def test_prepare_checks_what_is_there(tmp_path, dataset, write):
     assert {status for _, status in dataset.verify(tmp_path)} == {"unknown"}
     with pytest.raises(UserError, match="needs no conversion"):
         dataset.prepare(tmp_path, tmp_path)
+
+
+@BOTH
+def test_prepare_fetches_what_is_missing(tmp_path, monkeypatch, dataset, write):
+    write(tmp_path)
+    absent = dataset.files(tmp_path)[-1]
+    content = absent.read_bytes()
+    absent.unlink()
+    monkeypatch.setattr(cifar, "download_archive", lambda _, root: absent.write_bytes(content))
+    assert absent in dataset.prepare(tmp_path)
 
 
 @BOTH

@@ -202,3 +202,35 @@ def test_an_archive_is_unpacked_and_deleted(serve, tmp_path):
         "test": b"2",
     }
     assert names(tmp_path / "data") == {"f"}
+
+
+def test_of_an_archive_only_what_is_missing_is_unpacked(serve, tmp_path):
+    raw = tar(tmp_path / "b.tar.gz", *GOOD).read_bytes()
+    file, asked = serve(lambda s, _: s.answer(raw))
+    remote = RemoteFile(file.url, len(raw), hashlib.sha256(raw).hexdigest())
+    archive = RemoteArchive(remote, "f", ("train", "test"))
+    mine = tmp_path / "f" / "train"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    for _ in range(2):
+        download_archive(archive, tmp_path, ("http",))
+    assert mine.read_bytes() == b"mine"
+    assert (tmp_path / "f" / "test").read_bytes() == b"2"
+    assert asked == [None]
+
+
+def test_processes_that_want_the_same_file_fetch_it_once(serve, tmp_path):
+    file, asked = serve(whole)
+    started = threading.Barrier(4)
+
+    def one():
+        started.wait()
+        fetch(file, tmp_path)
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "a.bin").read_bytes() == CONTENT
+    assert asked == [None]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from real_formats import write_fashion_mnist, write_idx
 
+from sla_bench.datasets import fashion_mnist
 from sla_bench.datasets.fashion_mnist import CLASS_NAMES, DEBIAN_FOLDER, FASHION_MNIST
 from sla_bench.datasets.idx import read_idx
 from sla_bench.errors import UserError
@@ -122,6 +123,21 @@ def test_missing_files(tmp_path):
     (raw_folder(tmp_path) / "t10k-labels-idx1-ubyte.gz").unlink()
     with pytest.raises(UserError, match=r"t10k-labels-idx1-ubyte\.gz is missing"):
         LOCAL.load("train", "classes", tmp_path)
+    assert LOCAL.files(tmp_path) == LOCAL.verify(tmp_path) == []
+
+
+def test_prepare_fetches_what_is_missing(tmp_path, monkeypatch):
+    write_fashion_mnist(tmp_path)
+    absent = raw_folder(tmp_path) / "t10k-labels-idx1-ubyte.gz"
+    content = absent.read_bytes()
+    absent.unlink()
+
+    def download(files, folder, url):
+        assert [file.name for file in files if not (folder / file.name).exists()] == [absent.name]
+        (folder / absent.name).write_bytes(content)
+
+    monkeypatch.setattr(fashion_mnist, "download", download)
+    assert absent in LOCAL.prepare(tmp_path)
 
 
 def test_download_without_network(tmp_path, monkeypatch):
