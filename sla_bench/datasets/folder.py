@@ -20,10 +20,11 @@ from sla_bench.datasets.folder_splits import (
     parts_share_classes,
     split_listing,
 )
+from sla_bench.datasets.image_files import what_is_no_image
 from sla_bench.datasets.map_writing import Origin, write_map
 from sla_bench.datasets.memory_map import map_path, open_map, read_description, verify_map
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
-from sla_bench.datasets.progress import terminal_progress
+from sla_bench.datasets.progress import note, terminal_progress
 from sla_bench.datasets.sources import SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
 
@@ -165,6 +166,9 @@ class Folder(Dataset):
         images = EncodedImages(
             paths, self.properties.size, self.properties.fit, lambda i: str(paths[i]), self.path
         )
+        aside = what_is_no_image(dict.fromkeys(path.parent for path in paths))
+        if aside:
+            note(f"in the class folders of {self.path} lie things that are no images here, left out: {aside}")
         source = decoded_source(images, listing.labels, listing.class_names)
         self._write(_ALL, source, listing, data_root, how)
 

@@ -25,3 +25,10 @@ def terminal_progress(what: str) -> Iterator[Progress]:
     with Bar(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def note(sentence: str) -> None:
+    """One line on standard error that stays."""
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(sentence, markup=False, soft_wrap=True)

@@ -276,6 +276,25 @@ def test_prepare_gives_the_map(tmp_path):
         folder.prepare(tmp_path / "data", tmp_path)
 
 
+def test_what_is_left_out_is_said_once(tmp_path, capsys):
+    write_folder(tmp_path / "birds", classes=6, per_class=10, size=32)
+    first, second, *_ = sorted((tmp_path / "birds").iterdir())
+    for path in (
+        first / "a.HEIC",
+        first / "b.heic",
+        second / "notes.txt",
+        second / "x.\x1b[31m",
+        second / ".c",
+    ):
+        path.write_bytes(b"")
+    (second / "2021").mkdir()
+    (second / "2021" / "d.png").write_bytes(next(second.glob("*.png")).read_bytes())
+    for _ in range(2):
+        assert sum(len(p.images) for p in load_all(Folder(tmp_path / "birds", 32), tmp_path, "images")) == 60
+    (said,) = (line for line in capsys.readouterr().err.splitlines() if "left out" in line)
+    assert said.endswith("left out: .heic (2), .txt (1), folders (1), others (1)")
+
+
 def test_names_that_are_not_utf_8(tmp_path):
     write_folder(tmp_path / "birds", classes=6, per_class=10, size=32)
     first, second, *_ = sorted((tmp_path / "birds").iterdir())
