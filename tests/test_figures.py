@@ -3,6 +3,7 @@
 import csv
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from documented import ROOT
@@ -249,16 +250,17 @@ def test_the_command_names_lines_that_other_tables_would_change(copied, capsys):
     def opposite(row):
         return row | {column: str(-float(row[column])) for column in signed if row[column]}
 
-    readme = (ROOT / "README.md").read_text().splitlines()
+    pages = {
+        path: path.read_text().splitlines() for path in (ROOT / "README.md", ROOT / "docs" / "few-shot.md")
+    }
     changed(copied / "fewshot" / "leaderboard.csv", opposite)
     assert write.main(["--check", "--results", str(copied)]) == 1
     *lines, last = capsys.readouterr().out.splitlines()
     assert last == f"{copied / 'gains.png'} shows other figures"
-    assert lines
+    assert {Path(line.partition(":")[0]) for line in lines} == set(pages)
     for line in lines:
         page, number_of_line, rest = line.split(":", 2)
-        assert page == str(ROOT / "README.md")
-        assert rest.startswith(f" {readme[int(number_of_line) - 1]!r} is not ")
+        assert rest.startswith(f" {pages[Path(page)][int(number_of_line) - 1]!r} is not ")
     assert "loses" in write.renderer(copied)("fewshot-picture").partition("at equal steps;")[0]
 
 
