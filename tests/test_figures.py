@@ -172,6 +172,8 @@ def test_seeds_and_passes_in_words():
     assert wording.seeds([{"seeds": "5"}, {"seeds": "3"}]) == "3 to 5 seeds"
     assert wording.passes({"query_passes": "4", "support_passes": "4"}) == "4"
     assert wording.passes({"query_passes": "1", "support_passes": "4"}) == "1 (supports 4)"
+    assert wording.passes({"query_passes": "4", "support_passes": ""}) == "4"
+    assert wording.passes({"query_passes": "", "support_passes": ""}) == ""
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,9 @@ def interval(row: TableRow) -> str:
 
 
 def passes(row: TableRow) -> str:
-    """Views of each image at test: `4`, or `1 (supports 4)`."""
-    query, support = (decimals(number(row, c), 0) for c in ("query_passes", "support_passes"))
-    return query if query == support else f"{query} (supports {support})"
+    """Views of each image at test: `4`, or, where supports have their own, `1 (supports 4)`."""
+    query, support = (row[c] and decimals(number(row, c), 0) for c in ("query_passes", "support_passes"))
+    return query if support in ("", query) else f"{query} (supports {support})"
 
 
 def shows_something(row: TableRow) -> bool:

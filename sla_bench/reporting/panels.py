@@ -29,6 +29,7 @@ _LABEL_CHARACTERS = 28
 _MOST_ROWS = 24
 """Of more rows in a panel, each transformation has a panel of its own."""
 _ROW, _TICKS, _GAP = 0.165, 0.2, 0.12
+_LEAST_AXIS = 0.9
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,13 @@ def panel_figure(
     foot: float = 0.0,
     columns: int | None = None,
 ) -> Figure:
-    """Draw panels in columns of 3.5 inches; more panels make the figure taller.
+    """Draw panels in columns of 3.5 inches, more where long words leave no room for the axis.
+
+    More panels make the figure taller.
 
     Args:
         panels: what to draw.
-        limits: of the horizontal axis, one pair per panel; whiskers beyond them end in an arrow head.
+        limits: of the horizontal axis, one pair per panel; what is beyond them ends in an arrow head.
         decorate: draws what is special, such as a zero line, on the axes of a panel.
         numbers: text at the right of a row, from value, low and high.
         axis_label: of the horizontal axes.
@@ -123,7 +126,6 @@ def panel_figure(
         columns: how many; None: one to three, as the number of panels asks for.
     """
     columns = columns or (1 if len(panels) <= 3 else 2 if len(panels) <= 12 else 3)
-    width = columns * style.COLUMN_INCHES
     texts = [[numbers(*row) for row in panel.values.tolist()] for panel in panels]
     labels = [[style.wrap(label, _LABEL_CHARACTERS) for label in panel.labels] for panel in panels]
     headings = [style.wrap(panel.heading, int(style.COLUMN_INCHES / style.BOLD_INCHES)) for panel in panels]
@@ -132,6 +134,8 @@ def panel_figure(
     left = 0.12 + style.CHARACTER_INCHES * max(
         len(line) for names in labels for label in names for line in label.split("\n")
     )
+    across = max(style.COLUMN_INCHES, left + _LEAST_AXIS + right)
+    width = columns * across
     top = 0.06 + style.LINE_INCHES * (1 + max(heading.count("\n") for heading in headings))
     caption = style.wrap(caption, int((width - 0.1) / style.PROSE_INCHES))
     bottom = style.LINE_INCHES * (2 + caption.count("\n")) + 0.06
@@ -145,12 +149,12 @@ def panel_figure(
         y -= top + height
         for column, i in enumerate(line):
             own = row_height * (foot + len(panels[i].labels))
-            x = column * style.COLUMN_INCHES + left
+            x = column * across + left
             axes = figure.add_axes(
                 (
                     x / width,
                     (y + height - own) / total,
-                    (style.COLUMN_INCHES - left - right) / width,
+                    (across - left - right) / width,
                     own / total,
                 )
             )
@@ -188,13 +192,15 @@ def _draw_rows(axes: Axes, panel: Panel, labels: Sequence[str], texts: Sequence[
     left, right = axes.get_xlim()
     for row, (label, (value, low, high)) in enumerate(zip(panel.labels, panel.values, strict=True)):
         colour = style.method_colour(label)
-        if not np.isnan(low):
-            axes.hlines(row, max(low, left), min(high, right), color=colour, linewidth=1.1)
-            for end, cut, arrow in ((left, low < left, "<"), (right, high > right, ">")):
-                if cut:
-                    axes.plot(end, row, arrow, color=colour, markersize=3, clip_on=False)
         face = "white" if panel.hollow[row] else colour
-        axes.plot(value, row, "o", color=colour, markerfacecolor=face, markersize=3.4, clip_on=False)
+        first, last = (value, value) if np.isnan(low) else (low, high)
+        if first < last:
+            axes.hlines(row, *np.clip((first, last), left, right), color=colour, linewidth=1.1)
+        for end, cut, arrow in ((left, first < left, "<"), (right, last > right, ">")):
+            if cut:
+                axes.plot(end, row, arrow, color=colour, markersize=3, clip_on=False)
+        if left <= value <= right:
+            axes.plot(value, row, "o", color=colour, markerfacecolor=face, markersize=3.4, clip_on=False)
         axes.annotate(
             texts[row],
             (1, row),
@@ -247,6 +253,22 @@ def interval_limits(values: np.ndarray, held: Sequence[float]) -> tuple[float, f
     reach = max(np.ptp(centres), 1.0)
     low, high = centres.min() - reach, centres.max() + reach
     return padded(np.append(np.clip(values[:, 1:], low, high), centres))
+
+
+def gain_limits(values: np.ndarray, rows: Sequence[str]) -> tuple[float, float]:
+    """Limits of an axis for zero and all gains but those of rows with +TTA that would flatten the others.
+
+    Args:
+        values: (n, 3) relative gain in %, low, high.
+        rows: (n,) names of method and reference.
+    """
+    averaged = np.array(["+TTA" in row for row in rows])
+    if averaged.all():
+        return interval_limits(values, [0.0])
+    centres = np.append(values[~averaged, 0], 0.0)
+    reach = np.ptp(centres) / 2
+    far = (values[:, 0] < centres.min() - reach) | (values[:, 0] > centres.max() + reach)
+    return interval_limits(values[~(averaged & far)], [0.0])
 
 
 def padded(values: np.ndarray) -> tuple[float, float]:

@@ -20,9 +20,9 @@ from sla_bench.reporting.learning_curves import learning_curves_figure
 from sla_bench.reporting.panels import (
     Panel,
     draw_zero,
+    gain_limits,
     gain_text,
     group_panels,
-    interval_limits,
     padded,
     panel_figure,
 )
@@ -99,29 +99,43 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
 
     One panel each per (dataset, setting, learner).
 
-    All panels share one axis. An interval that would flatten the others is cut, with an arrow head; its
-    figures stand beside it. Rows of one trained model (`test-only`) have a hollow marker.
+    Panels that differ in nothing but setting, learner and reference share one axis. An interval that would
+    flatten the others is cut, with an arrow head; so is a whole row with +TTA, where views that were never
+    trained cost most of the accuracy. The figures stand beside it. Rows of one trained model
+    (`test-only`) have a hollow marker.
 
     Args:
         leaderboard: at least one row with a gain.
     """
     rows = leaderboard[leaderboard[_GAIN[0]].notna()]
     rows = rows.assign(interval_kind=rows["gain_interval_kind"], seeds=rows["gain_seeds"])
-    limits = interval_limits(rows[_GAIN].to_numpy(dtype=np.float64), [0.0])
-    cut = (rows[_GAIN[1]] < limits[0]).any() or (rows[_GAIN[2]] > limits[1]).any()
-    notes = ["Arrow head: the interval goes on."] if cut else []
-
     rows = _one_panel_of_controls(rows)
+    panels = group_panels(rows, [*_KEYS, "reference"], _GAIN, list(rows["method"].unique()))
+    limits = []
+    for panel in panels:
+        alike = [p for p in panels if _same_data(p, panel)]
+        labels = [label for p in alike for label in p.labels]
+        limits.append(gain_limits(np.concatenate([p.values for p in alike]), labels))
+    cut = any(
+        np.nanmin(panel.values) < low or np.nanmax(panel.values) > high
+        for panel, (low, high) in zip(panels, limits, strict=True)
+    )
+    notes = ["Arrow head: it goes on beyond the axis."] if cut else []
     with style.styled():
-        panels = group_panels(rows, [*_KEYS, "reference"], _GAIN, list(rows["method"].unique()))
         return panel_figure(
             panels,
-            [limits] * len(panels),
+            limits,
             draw_zero,
             gain_text,
             "Relative gain in %",
             _caption(rows, "Dot: relative gain in mean accuracy, line: its 95 % interval", notes),
         )
+
+
+def _same_data(one: Panel, other: Panel) -> bool:
+    """Say whether two panels differ in nothing but setting, learner and reference."""
+    differ = {column for column in one.key if one.key[column] != other.key[column]}
+    return differ <= {"setting", "learner", "reference"}
 
 
 def _one_panel_of_controls(rows: pd.DataFrame) -> pd.DataFrame:

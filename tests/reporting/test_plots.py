@@ -156,6 +156,32 @@ def test_a_huge_interval_is_cut_with_arrow_heads_and_its_figures_stay():
     assert any("Arrow head" in text for text in words(figure))
 
 
+def test_views_that_were_never_trained_do_not_flatten_the_other_gains():
+    table = leaderboard(shots=(5,))
+    turned = table["method"] == "baseline+TTA"
+    table.loc[turned, ["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]] = [-60.0, -61.0, -59.0]
+    figure = gains_figure(table)
+    axes = figure.axes[0]
+    assert axes.get_xlim()[0] > -10
+    assert [(line.get_marker(), line.get_ydata()[0]) for line in axes.lines if line.get_marker() in "<>"] == [
+        ("<", 0)
+    ]
+    assert [row for _, row, _ in dots(axes)] == [1, 2, 3]
+    assert "−60.0 [−61.0, −59.0]" in words(figure)
+    assert any("Arrow head" in text for text in words(figure))
+    assert gains_figure(table[turned]).axes[0].get_xlim()[0] < -61
+
+
+def test_each_data_set_has_its_own_axis_of_gains_over_all_settings_and_references():
+    table = leaderboard(datasets=("glyphs", "cub200"), references=("baseline", "baseline-xM"))
+    small = table["dataset"] == "cub200"
+    table.loc[small, ["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]] /= 10
+    limits = [axes.get_xlim() for axes in gains_figure(table).axes]
+    assert len(limits) == 8
+    assert len(set(limits[:4])) == len(set(limits[4:])) == 1
+    assert np.ptp(limits[0]) > 5 * np.ptp(limits[4])
+
+
 def test_a_gain_without_interval_has_a_dot_only():
     table = leaderboard(shots=(5,))
     table.loc[1, ["gain_ci95_low", "gain_ci95_high"]] = np.nan

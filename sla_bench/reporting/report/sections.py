@@ -12,7 +12,7 @@ from sla_bench.harness.cycles import no_search_for_cycles
 from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.figure_cache import leaderboard_of
-from sla_bench.reporting.panels import interval_limits
+from sla_bench.reporting.panels import gain_limits
 from sla_bench.reporting.report.details import Details, Facts
 from sla_bench.reporting.report.numbers import typeset
 from sla_bench.reporting.report.sources import Sources
@@ -159,7 +159,7 @@ def _axis(table: pd.DataFrame) -> Axis | None:
     if gains.empty:
         return None
     intervals = gains[["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]].to_numpy(float)
-    return Axis(*interval_limits(intervals, [0.0]))
+    return Axis(*gain_limits(intervals, list(gains["method"] + " / " + gains["reference"])))
 
 
 def _rows(

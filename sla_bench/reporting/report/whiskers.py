@@ -19,15 +19,15 @@ class Whisker:
     """A dot and the line of its interval.
 
     Args:
-        place: of the dot, 0..100.
+        place: of the dot, 0..100; None where it is beyond the axis.
         low: left end of the line, 0..100; None where there is no interval.
         high: right end.
-        cut_low: the interval goes on beyond the left end of the axis.
+        cut_low: dot or interval goes on beyond the left end of the axis.
         cut_high: the same on the right.
         hollow: it says nothing about other seeds.
     """
 
-    place: float
+    place: float | None
     low: float | None
     high: float | None
     cut_low: bool
@@ -64,14 +64,15 @@ class Axis:
         """Return the dot and line of a row of the leaderboard; None where it has no gain."""
         if pd.isna(row["relative_gain_pct"]):
             return None
-        low, high = row["gain_ci95_low"], row["gain_ci95_high"]
+        gain, low, high = (row[c] for c in ("relative_gain_pct", "gain_ci95_low", "gain_ci95_high"))
         known = pd.notna(low) and pd.notna(high)
+        first, last = (low, high) if known else (gain, gain)
         return Whisker(
-            place=self.place(row["relative_gain_pct"]),
+            place=self.place(gain) if self.low <= gain <= self.high else None,
             low=self.place(low) if known else None,
             high=self.place(high) if known else None,
-            cut_low=bool(known and low < self.low),
-            cut_high=bool(known and high > self.high),
+            cut_low=bool(first < self.low),
+            cut_high=bool(last > self.high),
             hollow=row["gain_interval_kind"] == "test-only",
         )
 

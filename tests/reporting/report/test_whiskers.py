@@ -39,3 +39,11 @@ def test_one_model_is_hollow_and_no_gain_is_nothing():
     assert axis.whisker(row(0, math.nan, math.nan, "test-only")).hollow
     assert axis.whisker(row(0, math.nan, math.nan)).low is None
     assert axis.whisker(row(math.nan, math.nan, math.nan)) is None
+
+
+def test_a_gain_beyond_the_axis_is_an_arrow_without_a_dot():
+    axis = Axis(-10, 30)
+    for beyond in (row(-60, -61, -59), row(-60, math.nan, math.nan)):
+        whisker = axis.whisker(beyond)
+        assert (whisker.place, whisker.cut_low, whisker.cut_high) == (None, True, False)
+    assert axis.whisker(row(31, 29, 33)).cut_high
