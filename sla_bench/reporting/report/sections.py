@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import pandas as pd
@@ -66,6 +67,7 @@ COLUMNS = (
     Column("passes", "query_passes", kind="extra"),
     Column("published", "published"),
 )
+_WORDS = ", "
 _FILTERS = ("data set", "learner", "method", "against")
 
 
@@ -100,7 +102,7 @@ class Section:
         summary: the same in a sentence.
         runs: number of trainings.
         notes: what a reader has to know of its intervals.
-        shared: what all rows have in common and no column tells.
+        shared: what all trainings have in common; the column tells the rest.
         columns: those that are not empty.
         rows: in the order of the leaderboard.
         axis: of the gains; None where no row has one.
@@ -133,8 +135,8 @@ def section_of(store: Store, details: Details) -> Section:
     table = leaderboard_of(store)
     found, axis = rows_of(table), _axis(table)
     records = shown_records(store)
-    rows = list(_rows(found, axis, Sources(records), details))
-    trainings = {row.texts["training"] for row in rows}
+    shared = _shared_words(map(training_words, found))
+    rows = [_without(shared, row) for row in _rows(found, axis, Sources(records), details)]
     entry = SCENARIOS[store.scenario]
     columns = [c for c in COLUMNS if any(row.texts[c.heading] for row in rows)]
     choices = {heading: list(dict.fromkeys(row.texts[heading] for row in rows)) for heading in _FILTERS}
@@ -144,14 +146,25 @@ def section_of(store: Store, details: Details) -> Section:
         summary=entry.summary,
         runs=len(store.records()),
         notes=notes(found),
-        shared=" ".join(trainings) if len(trainings) == 1 else "",
-        columns=[c for c in columns if c.heading != "training" or len(trainings) > 1],
+        shared=shared,
+        columns=columns,
         rows=rows,
         axis=axis,
         choices={heading: [c for c in found if c] for heading, found in choices.items() if len(found) > 1},
         damaged=[folder.name for folder in store.damaged()],
         views=views_of(records),
     )
+
+
+def _shared_words(trainings: Iterable[str]) -> str:
+    """The words with which all trainings begin."""
+    parts = zip(*(training.split(_WORDS) for training in trainings), strict=False)
+    return _WORDS.join(words[0] for words in takewhile(lambda words: len(set(words)) == 1, parts))
+
+
+def _without(shared: str, row: Row) -> Row:
+    own = row.texts["training"].removeprefix(shared).removeprefix(_WORDS)
+    return replace(row, texts=row.texts | {"training": own})
 
 
 def _axis(table: pd.DataFrame) -> Axis | None:

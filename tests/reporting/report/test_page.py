@@ -245,10 +245,8 @@ def test_a_tuned_row_knows_its_runs_too(tmp_path):
     TuningFile(store.folder).put(chosen)
     (section,) = write_report([store], tmp_path / "report.html")
     details = details_of(read(tmp_path / "report.html"))
-    assert {row.texts["training"] for row in section.rows} == {
-        "conv4, budget quick",
-        "conv4, budget quick, tuned",
-    }
+    assert section.shared == "conv4, budget quick"
+    assert {row.texts["training"] for row in section.rows} == {"", "tuned"}
     assert section.runs == len(ids)
     behind = [details["cells"][entry["cell"]]["runs"] for entry in details["rows"]]
     assert all(behind)
