@@ -177,8 +177,8 @@ def draw_zero(axes: Axes, panel: Panel) -> None:
 
 
 def gain_text(value: float, low: float, high: float) -> str:
-    """`+19.5 [9.6, 29.5]`; without an interval where that is NaN."""
-    text = f"{value:+.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
+    """`+19.5 [9.6, 29.5]`; without an interval where that is NaN, and never a negative zero."""
+    text = f"{value:+z.1f}" + ("" if np.isnan(low) else f" [{low:z.1f}, {high:z.1f}]")
     return text.replace("-", "\N{MINUS SIGN}")
 
 

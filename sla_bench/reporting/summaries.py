@@ -46,8 +46,8 @@ def primary_contrasts(block: Sequence[Row]) -> list[str]:
             sure = f"{row['gain_seeds']:.0f} seeds, p {row['p_value']:.2g}, after Holm {row['p_holm']:.2g}"
         found.append(
             f"Primary contrast, fixed before any run: {row['setting']}, {row['learner']}, {row['method']} "
-            f"against {row['reference']}: {row['relative_gain_pct']:+.1f} % "
-            f"({row['gain_ci95_low']:+.1f} to {row['gain_ci95_high']:+.1f}; {sure})."
+            f"against {row['reference']}: {row['relative_gain_pct']:+z.1f} % "
+            f"({row['gain_ci95_low']:+z.1f} to {row['gain_ci95_high']:+z.1f}; {sure})."
         )
     return found
 
@@ -76,7 +76,7 @@ def gains_over_cells(rows: Iterable[Row]) -> list[str]:
         marked = f"; {single} of the cells of one seed {ONE_SEED}" if single else ""
         found.append(
             f"{method} against {reference}: interquartile mean of the gains "
-            f"{interquartile_mean(values):+.1f} %, median {np.median(values):+.1f} %; SLA loses in "
+            f"{interquartile_mean(values):+z.1f} %, median {np.median(values):+z.1f} %; SLA loses in "
             f"{losses} of {len(values)} cells ({100 * losses / len(values):.0f} %){marked}."
         )
     return found

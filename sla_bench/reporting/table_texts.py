@@ -178,7 +178,7 @@ def cells_of(row: Row) -> list[str]:
     interval = ""
     if not is_missing(row["gain_ci95_low"]):
         interval = (
-            f"{row['gain_ci95_low']:+.1f} to {row['gain_ci95_high']:+.1f}{mark(row['gain_interval_kind'])}"
+            f"{row['gain_ci95_low']:+z.1f} to {row['gain_ci95_high']:+z.1f}{mark(row['gain_interval_kind'])}"
         )
     published = ""
     if not is_missing(row["published"]):
@@ -195,7 +195,7 @@ def cells_of(row: Row) -> list[str]:
         f"{row['value']:.2f}" + ("" if is_missing(half) else f" +- {half:.2f}{mark(row['interval_kind'])}"),
         number(row["ci95_open"], ".1f"),
         row["reference"] if isinstance(row["reference"], str) else "",
-        number(row["relative_gain_pct"], "+.1f"),
+        number(row["relative_gain_pct"], "+z.1f"),
         interval,
         beside(row["p_holm"], row["holm_contrasts"], ".0f"),
         beside(row["p_sign_flip"], row["smallest_p"], ".2g"),

@@ -17,6 +17,7 @@ from PIL import Image
 
 from sla_bench.errors import UserError
 from sla_bench.reporting import style
+from sla_bench.reporting.panels import gain_text
 from sla_bench.reporting.plots import (
     accuracies_figure,
     chance_level,
@@ -180,6 +181,10 @@ def test_each_data_set_has_its_own_axis_of_gains_over_all_settings_and_reference
     assert len(limits) == 8
     assert len(set(limits[:4])) == len(set(limits[4:])) == 1
     assert np.ptp(limits[0]) > 5 * np.ptp(limits[4])
+
+
+def test_no_zero_is_negative():
+    assert gain_text(-0.04, -0.02, 0.04) == "+0.0 [0.0, 0.0]"
 
 
 def test_a_gain_without_interval_has_a_dot_only():
