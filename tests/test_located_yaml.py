@@ -93,10 +93,10 @@ MERGE_BOMB = "a: &a {x: 1}\n" + "".join(
     ],
 )
 def test_mistakes_have_their_line(tmp_path, text, line, fragment):
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(UserError) as error:
         read(tmp_path, text)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert str(error.value).startswith(f"{tmp_path / 'x.yaml'}:{line}: ")
     assert fragment in str(error.value)
     assert len(str(error.value)) < 700
