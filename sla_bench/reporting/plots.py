@@ -99,9 +99,9 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
 
     One panel each per (dataset, setting, learner).
 
-    Panels that differ in nothing but setting, learner and reference share one axis. An interval that would
-    flatten the others is cut, with an arrow head; so is a whole row with +TTA, where views that were never
-    trained cost most of the accuracy. The figures stand beside it. Rows of one trained model
+    Panels that differ in nothing but setting, learner, reference and transformation share one axis. An
+    interval that would flatten the others is cut, with an arrow head; so is a whole row with +TTA, where views
+    that were never trained cost most of the accuracy. The figures stand beside it. Rows of one trained model
     (`test-only`) have a hollow marker.
 
     Args:
@@ -133,9 +133,9 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
 
 
 def _same_data(one: Panel, other: Panel) -> bool:
-    """Say whether two panels differ in nothing but setting, learner and reference."""
+    """Say whether two panels differ in nothing but setting, learner, reference and transformation."""
     differ = {column for column in one.key if one.key[column] != other.key[column]}
-    return differ <= {"setting", "learner", "reference"}
+    return differ <= {"setting", "learner", "reference", "transform"}
 
 
 def _one_panel_of_controls(rows: pd.DataFrame) -> pd.DataFrame:

@@ -183,6 +183,16 @@ def test_each_data_set_has_its_own_axis_of_gains_over_all_settings_and_reference
     assert np.ptp(limits[0]) > 5 * np.ptp(limits[4])
 
 
+def test_transformations_in_panels_of_their_own_share_the_axis():
+    table = leaderboard(shots=(5,))
+    names = ["rotation", "rotation2", "color_perm", "color_perm3", "rot_color_perm6", "rot_color_perm12"] * 2
+    found = pd.concat([table.assign(transform=f"{name}{i}") for i, name in enumerate(names)])
+    found.loc[found["transform"] == "rotation0", "relative_gain_pct"] *= 3
+    figure = gains_figure(found)
+    assert len(figure.axes) == len(names)
+    assert len({axes.get_xlim() for axes in figure.axes}) == 1
+
+
 def test_no_zero_is_negative():
     assert gain_text(-0.04, -0.02, 0.04) == "+0.0 [0.0, 0.0]"
 
