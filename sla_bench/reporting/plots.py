@@ -100,8 +100,8 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
     One panel each per (dataset, setting, learner).
 
     Panels that differ in nothing but setting, learner, reference and transformation share one axis. An
-    interval that would flatten the others is cut, with an arrow head; so is a whole row with +TTA, where views
-    that were never trained cost most of the accuracy. The figures stand beside it. Rows of one trained model
+    interval that would flatten the others is cut, with an arrow head. So is a row with +TTA, where views that
+    were never trained cost most of the accuracy. The figures stand beside it. Rows of one trained model
     (`test-only`) have a hollow marker.
 
     Args:
