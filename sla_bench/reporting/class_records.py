@@ -11,7 +11,7 @@ from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.long_tail import GROUP_NAMES
 from sla_bench.reporting.cells import Setting, method_rank, settings_of
 from sla_bench.reporting.class_results import ClassResult, TrainingClasses
-from sla_bench.reporting.row_names import BASELINE, augments_labels
+from sla_bench.reporting.row_names import BASELINE, augments_labels, averages_views
 
 MOST_CLASSES = 200
 """Of more classes no confusion matrix is drawn."""
@@ -60,7 +60,7 @@ def _methods(setting: Setting) -> dict[str, dict[int, _Seed]]:
     # Run ids are hashes: their order says nothing.
     for one in sorted(setting.found, key=lambda one: method_rank(one.record.config.method)):
         for method in one.reading.rows(one.evaluation):
-            if method == BASELINE or (augments_labels(method) and "+TTA" not in method):
+            if method == BASELINE or (augments_labels(method) and not averages_views(method)):
                 seeds = methods.setdefault(method, {})
                 seeds[one.record.config.seed] = _Seed(one.record, one.evaluation, method)
     return methods

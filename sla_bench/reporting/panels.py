@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sla_bench.reporting import style
+from sla_bench.reporting.row_names import averages_views
 
 # a panel is split by these only where one of its methods would otherwise have several rows
 _SPLITS = (
@@ -262,7 +263,7 @@ def gain_limits(values: np.ndarray, rows: Sequence[str]) -> tuple[float, float]:
         values: (n, 3) relative gain in %, low, high.
         rows: (n,) names of method and reference.
     """
-    averaged = np.array(["+TTA" in row for row in rows])
+    averaged = np.array([averages_views(row) for row in rows])
     if averaged.all():
         return interval_limits(values, [0.0])
     centres = np.append(values[~averaged, 0], 0.0)

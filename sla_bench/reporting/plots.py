@@ -31,6 +31,7 @@ from sla_bench.reporting.table_texts import TEST_ONLY
 
 CONTROLS = "the controls"
 _KEYS = ["dataset", "setting", "learner"]
+_SHARING = {"setting", "learner", "reference", "transform"}
 _GAIN = ["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]
 _ACCURACY = ["value", "ci95_low", "ci95_high"]
 
@@ -111,11 +112,7 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
     rows = rows.assign(interval_kind=rows["gain_interval_kind"], seeds=rows["gain_seeds"])
     rows = _one_panel_of_controls(rows)
     panels = group_panels(rows, [*_KEYS, "reference"], _GAIN, list(rows["method"].unique()))
-    limits = []
-    for panel in panels:
-        alike = [p for p in panels if _same_data(p, panel)]
-        labels = [label for p in alike for label in p.labels]
-        limits.append(gain_limits(np.concatenate([p.values for p in alike]), labels))
+    limits = _gain_limits(panels)
     cut = any(
         np.nanmin(panel.values) < low or np.nanmax(panel.values) > high
         for panel, (low, high) in zip(panels, limits, strict=True)
@@ -132,10 +129,15 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
         )
 
 
-def _same_data(one: Panel, other: Panel) -> bool:
-    """Say whether two panels differ in nothing but setting, learner, reference and transformation."""
-    differ = {column for column in one.key if one.key[column] != other.key[column]}
-    return differ <= {"setting", "learner", "reference", "transform"}
+def _gain_limits(panels: Sequence[Panel]) -> list[tuple[float, float]]:
+    """Of each panel; those that differ in `_SHARING` only have the same."""
+    keys = [tuple(v for column, v in panel.key.items() if column not in _SHARING) for panel in panels]
+    limits = {}
+    for key in dict.fromkeys(keys):
+        alike = [panel for panel, own in zip(panels, keys, strict=True) if own == key]
+        labels = [label for panel in alike for label in panel.labels]
+        limits[key] = gain_limits(np.concatenate([panel.values for panel in alike]), labels)
+    return [limits[key] for key in keys]
 
 
 def _one_panel_of_controls(rows: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,11 @@ SAME_BUT_LONGER = {BASELINE: "baseline-xM", "baseline+TTA": "baseline-xM+TTA"}
 """A row -> the row of the same training with M times the steps, read in the same way."""
 
 
+def averages_views(row: str) -> bool:
+    """Say whether a row, or the reference that is named with it, is an average over views (+TTA)."""
+    return "+TTA" in row
+
+
 def augments_labels(method: str) -> bool:
     """Say whether a row is of self-supervised label augmentation, and not of a baseline or control."""
     return method.lower().startswith("sla")

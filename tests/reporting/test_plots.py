@@ -193,6 +193,15 @@ def test_transformations_in_panels_of_their_own_share_the_axis():
     assert len({axes.get_xlim() for axes in figure.axes}) == 1
 
 
+def test_long_names_leave_room_for_the_axis():
+    table = leaderboard(references=("baseline", "baseline-xM"))
+    table["reference"] = table["reference"].replace("baseline-xM", "baseline-NMway+TTA")
+    table.loc[:, ["gain_ci95_low", "gain_ci95_high"]] = [-123.4, 123.4]
+    figure = gains_figure(table)
+    inches = figure.get_size_inches()[0]
+    assert min(axes.get_position().width * inches for axes in figure.axes) > 0.85
+
+
 def test_no_zero_is_negative():
     assert gain_text(-0.04, -0.02, 0.04) == "+0.0 [0.0, 0.0]"
 
