@@ -305,6 +305,11 @@ READERS = {
         lambda p: CIFAR100.load("test", "images", _root(p, 1)),
         m.PICKLE,
     ),
+    "cifar binary": Reader(
+        _files(lambda r: rf.write_cifar100_binary(r, 1, 1), "*/test.bin", "*/fine_label_names.txt"),
+        lambda p: CIFAR100.load("test", "images", _root(p, 1)),
+        m.BINARY | m.TEXT,
+    ),
     "fc100 pickle": Reader(
         _files(lambda r: rf.write_category_pickles(r, "fc100", 1), "FC100/*_val.pickle"),
         lambda p: FC100.layouts[1].read(p.parent, "val"),

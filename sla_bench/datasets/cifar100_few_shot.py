@@ -11,6 +11,7 @@ import numpy as np
 from sla_bench.datasets import cifar100
 from sla_bench.datasets.array_files import npz_images, npz_vector, read_category_pickle
 from sla_bench.datasets.base import ImageProperties, Split
+from sla_bench.datasets.cifar_files import PARTS, CifarVersion
 from sla_bench.datasets.class_lists import (
     SPLITS,
     check_classes,
@@ -40,13 +41,8 @@ _PROPERTIES = ImageProperties(
 )
 
 
-def _cifar100_files(base: Path, split: Split) -> list[Path]:
-    del split  # every split takes its classes from both files
-    return [base / "train", base / "test"]
-
-
-def _read_cifar100(labels_of: _LabelsOf, base: Path, split: Split) -> SplitSource:
-    parts = [cifar100.read_part(base, part) for part in ("train", "test")]
+def _read_cifar100(version: CifarVersion, labels_of: _LabelsOf, base: Path, split: Split) -> SplitSource:
+    parts = [version.read_part(base, part) for part in PARTS]
     wanted = labels_of(split)
     taken = [(images, labels, np.flatnonzero(np.isin(labels, wanted))) for images, labels in parts]
     labels, values = relabel(np.concatenate([labels[index] for _, labels, index in taken]))
@@ -59,14 +55,23 @@ def _read_cifar100(labels_of: _LabelsOf, base: Path, split: Split) -> SplitSourc
     return SplitSource((len(labels), 32, 32, 3), labels, names, blocks)
 
 
-def _cifar100_layout(labels_of: _LabelsOf) -> Layout:
+def _cifar100_layout(name: str, version: CifarVersion, labels_of: _LabelsOf) -> Layout:
     return Layout(
-        name=f"CIFAR-100's own files {cifar100.FOLDER}/{{train,test,meta}}",
-        folders=(cifar100.FOLDER,),
-        files=_cifar100_files,
-        read=partial(_read_cifar100, labels_of),
-        verify=cifar100.verify,
+        name=f"CIFAR-100's {name}",
+        folders=(version.folder,),
+        # Every split takes its classes from both files.
+        files=lambda base, split: version.all_files(base),
+        read=partial(_read_cifar100, version, labels_of),
+        verify=version.verify,
     )
+
+
+_python = partial(
+    _cifar100_layout, f"own files {cifar100.PYTHON.folder}/{{train,test,meta}}", cifar100.PYTHON
+)
+_binary = partial(
+    _cifar100_layout, f"binary version {cifar100.BINARY.folder}/{{train,test}}.bin", cifar100.BINARY
+)
 
 
 def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
@@ -166,14 +171,22 @@ def _fetch_cifar100(data_root: Path) -> None:
     download_archive(cifar100.ARCHIVE, data_root)
 
 
-_ORIGIN = f"unpack {cifar100.URL} there, or let `datasets prepare` download it"
+_ORIGIN = (
+    f"unpack {cifar100.PYTHON.url} or {cifar100.BINARY.url} there, or let `datasets prepare` download the "
+    "first"
+)
 
 FC100 = LayoutDataset(
     name="fc100",
     properties=_PROPERTIES,
     origin=_ORIGIN,
     classes={"train": 60, "val": 20, "test": 20},
-    layouts=(_cifar100_layout(fc100_labels), pickle_layout("FC100", "FC100", fc100_labels), _NPZ),
+    layouts=(
+        _python(fc100_labels),
+        pickle_layout("FC100", "FC100", fc100_labels),
+        _NPZ,
+        _binary(fc100_labels),
+    ),
     alternative="use cifar100 for the same classes in training and test",
     fetch=_fetch_cifar100,
 )
@@ -185,10 +198,11 @@ CIFAR_FS = LayoutDataset(
     origin=_ORIGIN,
     classes={"train": 64, "val": 16, "test": 20},
     layouts=(
-        _cifar100_layout(cifar_fs_labels),
+        _python(cifar_fs_labels),
         pickle_layout("CIFAR-FS", "CIFAR_FS", cifar_fs_labels),
         R2D2,
         PROCESSED,
+        _binary(cifar_fs_labels),
     ),
     alternative="use cifar100 for the same classes in training and test",
     fetch=_fetch_cifar100,
