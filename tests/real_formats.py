@@ -495,6 +495,55 @@ def write_mini_csv(root: Path, style: str = "ravi", per_class: int = 1, suffix: 
     return written
 
 
+OMNIGLOT = {
+    "images_background": {
+        "Alphabet_of_the_Magi": 20, "Anglo-Saxon_Futhorc": 29, "Arcadian": 26, "Armenian": 41,
+        "Asomtavruli_(Georgian)": 40, "Balinese": 24, "Bengali": 46,
+        "Blackfoot_(Canadian_Aboriginal_Syllabics)": 14, "Braille": 26, "Burmese_(Myanmar)": 34,
+        "Cyrillic": 33, "Early_Aramaic": 22, "Futurama": 26, "Grantha": 43, "Greek": 24, "Gujarati": 48,
+        "Hebrew": 22, "Inuktitut_(Canadian_Aboriginal_Syllabics)": 16, "Japanese_(hiragana)": 52,
+        "Japanese_(katakana)": 47, "Korean": 40, "Latin": 26, "Malay_(Jawi_-_Arabic)": 40,
+        "Mkhedruli_(Georgian)": 41, "N_Ko": 33, "Ojibwe_(Canadian_Aboriginal_Syllabics)": 14, "Sanskrit":
+        42, "Syriac_(Estrangelo)": 23, "Tagalog": 17, "Tifinagh": 55,
+    },
+    "images_evaluation": {
+        "Angelic": 20, "Atemayar_Qelisayer": 26, "Atlantean": 26, "Aurek-Besh": 26, "Avesta": 26, "Ge_ez":
+        26, "Glagolitic": 45, "Gurmukhi": 45, "Kannada": 41, "Keble": 26, "Malayalam": 47, "Manipuri": 40,
+        "Mongolian": 30, "Old_Church_Slavonic_(Cyrillic)": 45, "Oriya": 46, "Sylheti": 28,
+        "Syriac_(Serto)": 23, "Tengwar": 25, "Tibetan": 42, "ULOG": 26,
+    },
+}  # fmt: skip
+"""Characters of each alphabet (Lake et al. 2015)."""
+
+
+def write_omniglot(root: Path, drawings: int = 1, size: int = 28, characters: int = 99) -> Splits:
+    """`omniglot-py/images_{background,evaluation}/ALPHABET/characterNN/NNNN_DD.png`: 1 bit, black on white.
+
+    At most so many `characters` of an alphabet. The images that are returned are bright on black.
+    """
+    written: Splits = {}
+    number = 0
+    for folder, alphabets in OMNIGLOT.items():
+        for position, (alphabet, count) in enumerate(sorted(alphabets.items())):
+            split = "test" if folder == "images_evaluation" else "val" if position >= 25 else "train"
+            images, names = written.setdefault(split, ([], []))  # type: ignore[arg-type]
+            for character in range(1, min(count, characters) + 1):
+                number += 1
+                path = root / "omniglot-py" / folder / alphabet / f"character{character:02d}"
+                path.mkdir(parents=True)
+                for drawing in range(1, drawings + 1):
+                    ink = np.random.default_rng((number, drawing)).random((size, size)) < 0.1
+                    Image.fromarray(~ink).save(path / f"{number:04d}_{drawing:02d}.png")
+                    images.append(ink)  # type: ignore[attr-defined]
+                    names.append(f"{alphabet}/{path.name}")
+    return {split: (_grey(np.stack(images)), names) for split, (images, names) in written.items()}
+
+
+def _grey(ink: np.ndarray) -> np.ndarray:
+    """Images uint8 (N, H, W, 3), white where `ink`, bool (N, H, W), is."""
+    return np.repeat(ink[..., None].astype(np.uint8) * 255, 3, axis=3)
+
+
 def write_tiered_npz(root: Path, per_class: int = 1) -> Splits:
     """MetaOptNet's `tieredImageNet/{split}_images.npz`, blue first, and `{split}_labels.pkl`."""
     written: Splits = {}

@@ -194,6 +194,11 @@ class Dataset(ABC):
         del data_root
         return {}
 
+    def class_counts(self, data_root: Path) -> dict[Split, np.ndarray]:
+        """Images of each class, int64 (C,), of the splits of which that is known without reading pixels."""
+        del data_root
+        return {}
+
     def files(self, data_root: Path) -> list[Path]:
         """The files of this data set that exist below `data_root`, in the layout that `load` would use."""
         del data_root

@@ -12,6 +12,7 @@ from sla_bench.datasets import cifar100
 from sla_bench.datasets.array_files import npz_images, npz_vector, read_category_pickle
 from sla_bench.datasets.base import ImageProperties, Split
 from sla_bench.datasets.cifar_files import PARTS, CifarVersion
+from sla_bench.datasets.class_folders import read_class_folders
 from sla_bench.datasets.class_lists import (
     SPLITS,
     check_classes,
@@ -20,10 +21,9 @@ from sla_bench.datasets.class_lists import (
     fc100_labels,
 )
 from sla_bench.datasets.download import download_archive
-from sla_bench.datasets.encoded_images import EncodedImages
-from sla_bench.datasets.image_files import list_folders, list_images
+from sla_bench.datasets.image_files import list_folders
 from sla_bench.datasets.layouts import Layout, LayoutDataset
-from sla_bench.datasets.sources import Promise, SplitSource, decoded_source, relabel, selected_blocks
+from sla_bench.datasets.sources import Promise, SplitSource, relabel, selected_blocks
 from sla_bench.errors import UserError
 
 _PROMISE = Promise(size=32, per_class=600)
@@ -115,18 +115,8 @@ def _class_folders(folder: Path, names: tuple[str, ...]) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _read_folders(folders: list[Path], where: str) -> SplitSource:
-    listed = [list_images(folder) for folder in folders]
-    empty = [folder for folder, images in zip(folders, listed, strict=True) if not images]
-    if empty:
-        raise UserError(f"{empty[0]} has no images")
-    paths = [path for images in listed for path in images]
-    labels = np.repeat(np.arange(len(folders)), [len(images) for images in listed]).astype(np.int64)
-    names = tuple(folder.name for folder in folders)
-    images = EncodedImages(paths, 32, _PROPERTIES.fit, lambda i: str(paths[i]), folders[0].parent)
-    source = decoded_source(images, labels, names)
-    _PROMISE.check(source.shape, labels, names, where)
-    return source
+def _read_folders(folders: list[Path], base: Path) -> SplitSource:
+    return read_class_folders(folders, [folder.name for folder in folders], _PROPERTIES, _PROMISE, base)
 
 
 def _cifar_fs_names(split: Split) -> tuple[str, ...]:
@@ -141,14 +131,14 @@ def _read_r2d2(base: Path, split: Split) -> SplitSource:
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read {listing}: {error}") from None
         check_classes(lines, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(listing))
-    return _read_folders(_class_folders(base / "data", _cifar_fs_names(split)), str(base / "data"))
+    return _read_folders(_class_folders(base / "data", _cifar_fs_names(split)), base / "data")
 
 
 def _read_processed(base: Path, split: Split) -> SplitSource:
     folders = list_folders(base / split)
     found = frozenset(folder.name for folder in folders)
     check_classes(found, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(base / split))
-    return _read_folders(folders, str(base / split))
+    return _read_folders(folders, base / split)
 
 
 R2D2 = Layout(

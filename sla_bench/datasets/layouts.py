@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
 from sla_bench.datasets.checksums import fingerprint
 from sla_bench.datasets.class_lists import SPLITS
@@ -147,9 +149,11 @@ class LayoutDataset(Dataset):
 
     def left_out(self, data_root: Path) -> dict[str, list[str]]:
         """Images that `prepare` left out of each split, because they can't be decoded."""
-        folder = self._folder(data_root)
-        described = {split: read_description(folder, split) for split in self.splits}
-        return {split: found.left_out for split, found in described.items() if found and found.left_out}
+        return {split: made.left_out for split, made in self._prepared(data_root) if made.left_out}
+
+    def class_counts(self, data_root: Path) -> dict[Split, np.ndarray]:
+        """Images of each class, int64 (C,), of the splits that are prepared."""
+        return {split: np.bincount(made.labels) for split, made in self._prepared(data_root)}
 
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare what lies on disk with published or recorded checksums.
@@ -172,20 +176,20 @@ class LayoutDataset(Dataset):
         layout, base = found
         if layout.verify is not None:
             return results + layout.verify(base)
+        states: dict[Path, str] = {}
         for split in self.splits:
-            if layout.decoded and self._made_of(split, layout, base, data_root):
-                results += [(path, "unknown") for path in layout.files(base, split)]
-                continue
-            try:
-                content = layout.read(base, split)
-                self._check_count(content, split, base)
-                for _ in content.blocks():
-                    pass
-                status = "unknown"
-            except UserError:
-                status = "bad"
-            results += [(path, status) for path in layout.files(base, split)]
-        return results
+            status = "unknown"
+            if not (layout.decoded and self._made_of(split, layout, base, data_root)):
+                try:
+                    content = layout.read(base, split)
+                    self._check_count(content, split, base)
+                    for _ in content.blocks():
+                        pass
+                except UserError:
+                    status = "bad"
+            # Two splits may share a file.
+            states |= {p: status for p in layout.files(base, split) if states.get(p) != "bad"}
+        return results + list(states.items())
 
     def missing(self, data_root: Path) -> UserError:
         """The error for files that are not there, with every layout that would do."""
@@ -194,6 +198,13 @@ class LayoutDataset(Dataset):
 
     def _folder(self, data_root: Path) -> Path:
         return data_root / "prepared" / self.name.replace(":", "-")
+
+    def _prepared(self, data_root: Path) -> Iterator[tuple[Split, MapDescription]]:
+        """The splits that have a map, with its description."""
+        for split in self.splits:
+            made = read_description(self._folder(data_root), split)
+            if made is not None:
+                yield split, made
 
     def _candidates(self, root: Path, also_root: bool) -> Iterator[tuple[Layout, Path]]:
         for layout in self.layouts:

@@ -24,7 +24,10 @@ def overview(data_root: Path) -> Table:
             table.add_row(name, summary, "", "")
             continue
         dataset = dataset_named(name)
-        table.add_row(name, summary, _classes(dataset), _state(dataset, data_root))
+        counts = dataset.class_counts(data_root)
+        per_class = "/".join(_range(counts[split]) for split in SPLITS if split in counts)
+        state = _state(dataset, data_root) + (f", {per_class} images a class" if per_class else "")
+        table.add_row(name, summary, _classes(dataset), state)
     return table
 
 
@@ -40,10 +43,13 @@ def describe(name: str, data_root: Path) -> str:
     steps += [f"crop with {properties.crop_padding} px of padding"] if properties.crop_padding else []
     steps += [f"colour jitter {properties.jitter}"] if properties.jitter else []
     steps += ["horizontal flip"] if properties.flip else []
+    counts = dataset.class_counts(data_root)
+    prepared = [f"{split} {_how_many(counts[split])}" for split in SPLITS if split in counts]
     lines = [
         f"{name}: {DATASETS[name].summary}",
         f"images:        {properties.size} x {properties.size} px{', grey' if properties.grey else ''}",
         f"classes:       {_classes(dataset) or 'known once the files are read'} (train/val/test)",
+        *([f"prepared:      {'; '.join(prepared)}"] if prepared else []),
         f"augmentation:  {', '.join(steps) or 'none'}",
         f"how to get it: {dataset.origin}",
         f"files:         {_state(dataset, data_root)}",
@@ -78,13 +84,19 @@ def verify(name: str, data_root: Path) -> list[str]:
     by = _readable_by(dataset, data_root)
     for split in dataset.classes or SPLITS:
         images = dataset.load(split, by, data_root)
-        counts = np.unique(images.class_counts)
-        per_class = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
-        lines.append(
-            f"ok       {split}: {len(images):,} images, {images.num_classes} classes of {per_class}, "
-            f"checksum {images.checksum}"
-        )
+        lines.append(f"ok       {split}: {_how_many(images.class_counts)}, checksum {images.checksum}")
     return lines
+
+
+def _how_many(counts: np.ndarray) -> str:
+    """Images and classes, from the images of each class (C,)."""
+    return f"{counts.sum():,} images, {len(counts)} classes of {_range(counts)}"
+
+
+def _range(counts: np.ndarray) -> str:
+    """The number of images of a class, or the least and the most."""
+    few, many = int(counts.min()), int(counts.max())
+    return f"{few}" if few == many else f"{few}-{many}"
 
 
 def _classes(dataset: Dataset) -> str:
