@@ -156,6 +156,14 @@ class Dataset(ABC):
             UserError: files are missing, damaged or altered, or the data set has no such split.
         """
 
+    def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
+        """Return the checksum of one split, see `LabeledImages.checksum`; as `load` otherwise."""
+        return self.load(split, by, data_root, split_seed).checksum
+
+    def where(self, data_root: Path) -> Path:
+        """The folder that the data lie in, for messages."""
+        return data_root
+
     def check_split(self, split: str, by: str) -> None:
         """Refuse a split that this data set does not have.
 

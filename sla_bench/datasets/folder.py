@@ -132,6 +132,11 @@ class Folder(Dataset):
         found = read_description(self._folder(list_folder(self.path), data_root), _ALL)
         return {_ALL: found.left_out} if found is not None and found.left_out else {}
 
+    def where(self, data_root: Path) -> Path:
+        """The folder itself."""
+        del data_root
+        return self.path
+
     def files(self, data_root: Path) -> list[Path]:
         """The folders of the classes."""
         del data_root
