@@ -142,7 +142,8 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
     from sla_bench.reporting.terminal import Board
 
     delete_spent_checkpoints(jobs)
-    open_jobs = [j for j in jobs if not j.is_recorded()]
+    known = store.snapshot()
+    open_jobs = [j for j in jobs if not j.is_recorded(known)]
     if len(open_jobs) < len(jobs):
         print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")
     if not open_jobs:

@@ -65,13 +65,18 @@ class Job:
         """The records of the job's scenario."""
         return Store(self.out, self.run.scenario)
 
-    def is_recorded(self) -> bool:
-        """Nothing is left to do."""
-        return self.store.has_run(self.run_id) and not self.open_evaluations()
+    def is_recorded(self, store: Store | None = None) -> bool:
+        """Nothing is left to do.
 
-    def open_evaluations(self) -> dict[str, EvalConfig]:
-        """The evaluations that are not recorded yet."""
-        return {e: c for e, c in self.evaluations.items() if not self.store.has_evaluation(self.run_id, e)}
+        Args:
+            store: of the records, for whoever asks about many jobs; default: as they are now.
+        """
+        return (store or self.store).has_run(self.run_id) and not self.open_evaluations(store)
+
+    def open_evaluations(self, store: Store | None = None) -> dict[str, EvalConfig]:
+        """The evaluations that are not recorded yet; `store` as above."""
+        known = store or self.store
+        return {e: c for e, c in self.evaluations.items() if not known.has_evaluation(self.run_id, e)}
 
 
 class Fingerprints:

@@ -343,3 +343,20 @@ class Snapshot(Store):
 
     def _read(self) -> tuple[list[RunRecord], list[Unreadable]]:
         return self._contents
+
+    @cached_property
+    def _done(self) -> dict[str, set[str]]:
+        """Ids of the runs of this version's protocol -> ids of their evaluations."""
+        return {
+            r.run_id: {e.folder.name for e in r.evaluations if e.protocol == PROTOCOL_VERSION}
+            for r in self.records()
+            if r.done["protocol"] == PROTOCOL_VERSION
+        }
+
+    def has_run(self, run_id: str) -> bool:
+        """As of a store; its files are not looked at again."""
+        return run_id in self._done
+
+    def has_evaluation(self, run_id: str, eval_id: str) -> bool:
+        """As of a store; its files are not looked at again."""
+        return eval_id in self._done.get(run_id, ())

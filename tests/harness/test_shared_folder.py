@@ -14,7 +14,7 @@ from made_up_records import write_records
 from real_formats import write_cifar10
 
 from sla_bench.errors import UserError
-from sla_bench.harness import store as store_module
+from sla_bench.harness import record_files
 from sla_bench.harness.files import write_text, write_together
 from sla_bench.harness.jobs import perform
 from sla_bench.harness.locks import claim, wait_for
@@ -73,7 +73,7 @@ def test_a_stale_handle_is_passed_over_and_named(tmp_path, monkeypatch):
             raise OSError(errno.ESTALE, "Stale file handle")
         return stat(path, *further, **given)
 
-    monkeypatch.setattr(store_module.os, "stat", stale)
+    monkeypatch.setattr(record_files.os, "stat", stale)
     assert [r.run_id for r in store.records()] == [ids[1]]
     assert [u.path for u in store.unreadable()] == [store.run_folder(ids[0])]
     monkeypatch.undo()
