@@ -170,7 +170,7 @@ def _records(path):
         for evaluation in record.evaluations:
             with contextlib.suppress(ValueError):
                 _ = evaluation.samples
-    store.damaged()
+    store.unreadable()
 
 
 def _cache(root):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sla_bench.commands.stores import records_of
 from sla_bench.errors import UserError
 from sla_bench.registry import SCENARIOS
 
@@ -77,15 +78,13 @@ def _check_out(out: Path) -> None:
 
 
 def _folder_of(run: str, results: Path) -> Path:
-    from sla_bench.harness.store import Store
     from sla_bench.reporting.run_list import find_run
 
     if (path := Path(run)).exists():
         return path
     if len(path.parts) != 1:
         raise UserError(f"there is no folder {run}; `runs` lists the recorded runs")
-    stores = [Store(results, scenario) for scenario in SCENARIOS]
-    return find_run([record for store in stores for record in store.records()], run).folder
+    return find_run(records_of(SCENARIOS, results), run).folder
 
 
 def _text(file: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -74,11 +74,20 @@ class LabeledImages:
     @cached_property
     def checksum(self) -> str:
         """First 16 hex digits of the SHA-256 over class names, labels and pixels; it identifies the data."""
-        digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
-        digest.update(np.ascontiguousarray(self.labels).data)
-        for start in range(0, len(self.images), 4096):
-            digest.update(np.ascontiguousarray(self.images[start : start + 4096]).data)
-        return digest.hexdigest()[:16]
+        starts = range(0, len(self.images), 4096)
+        blocks = (self.images[start : start + 4096] for start in starts)
+        return checksum_of(self.class_names, self.images.shape, self.labels, blocks)
+
+
+def checksum_of(
+    class_names: tuple[str, ...], shape: tuple[int, ...], labels: np.ndarray, blocks: Iterable[np.ndarray]
+) -> str:
+    """The checksum of images (N, H, W, 3) that come in blocks, see `LabeledImages.checksum`."""
+    digest = hashlib.sha256(repr((class_names, tuple(shape))).encode())
+    digest.update(np.ascontiguousarray(labels).data)
+    for block in blocks:
+        digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -155,6 +164,14 @@ class Dataset(ABC):
         Raises:
             UserError: files are missing, damaged or altered, or the data set has no such split.
         """
+
+    def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
+        """Return the checksum of one split, see `LabeledImages.checksum`; as `load` otherwise."""
+        return self.load(split, by, data_root, split_seed).checksum
+
+    def where(self, data_root: Path) -> Path:
+        """The folder that the data lie in, for messages."""
+        return data_root
 
     def check_split(self, split: str, by: str) -> None:
         """Refuse a split that this data set does not have.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -21,10 +24,12 @@ from sla_bench.datasets.folder_splits import (
     split_listing,
 )
 from sla_bench.datasets.image_files import what_is_no_image
+from sla_bench.datasets.kept_hashes import kept_checksum
 from sla_bench.datasets.map_writing import Origin, write_map
-from sla_bench.datasets.memory_map import map_path, open_map, read_description, verify_map
+from sla_bench.datasets.memory_map import map_path, open_map, read_description, remove_map, verify_map
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.progress import note, terminal_progress
+from sla_bench.datasets.source_files import SourceFiles, stamps_of
 from sla_bench.datasets.sources import SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
 
@@ -87,13 +92,10 @@ class Folder(Dataset):
         """Read one split; see `Dataset.load`."""
         self.check_split(split, by)
         listing = list_folder(self.path)
-        index, classes = split_listing(listing, split, by, split_seed)
+        split_listing(listing, split, by, split_seed)
         prepared = self._prepared(listing, data_root)
-        if len(prepared) < len(listing.images):
-            listing = listing.without(self.left_out(data_root)[_ALL])
-            index, classes = split_listing(listing, split, by, split_seed)
-        labels, values = relabel(classes)
-        names = tuple(listing.class_names[value] for value in values)
+        listing = self._decodable(listing, data_root, len(prepared))
+        index, labels, names = _part(listing, split, by, split_seed)
         if len(index) == len(listing.images) and np.array_equal(index, np.arange(len(index))):
             return LabeledImages(prepared.images, labels, names, grey=prepared.grey)
         source = SplitSource(
@@ -106,6 +108,17 @@ class Folder(Dataset):
             return self._large_part(source, index, listing, data_root)
         images = source.read().images
         return LabeledImages(images, labels, names, grey=prepared.grey)
+
+    def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
+        """As `load(...).checksum`; what was prepared is read for it once."""
+        self.check_split(split, by)
+        listing = list_folder(self.path)
+        split_listing(listing, split, by, split_seed)
+        prepared = self._prepared(listing, data_root)
+        folder = self._folder(listing, data_root)
+        listing = self._decodable(listing, data_root, len(prepared))
+        kept = _checksum(folder, listing, split, by, split_seed)
+        return kept or super().checksum(split, by, data_root, split_seed)
 
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
@@ -132,6 +145,11 @@ class Folder(Dataset):
         found = read_description(self._folder(list_folder(self.path), data_root), _ALL)
         return {_ALL: found.left_out} if found is not None and found.left_out else {}
 
+    def where(self, data_root: Path) -> Path:
+        """The folder itself."""
+        del data_root
+        return self.path
+
     def files(self, data_root: Path) -> list[Path]:
         """The folders of the classes."""
         del data_root
@@ -154,6 +172,8 @@ class Folder(Dataset):
         self, listing: FolderListing, data_root: Path, how: Preparation = IN_THREADS
     ) -> LabeledImages:
         folder = self._folder(listing, data_root)
+        if open_map(folder, _ALL) is not None and not self._files(folder).unchanged(_paths(listing)):
+            remove_map(folder, _ALL)
         if open_map(folder, _ALL) is None:
             self._convert(listing, data_root, how)
         prepared = open_map(folder, _ALL)
@@ -162,7 +182,8 @@ class Folder(Dataset):
         return prepared
 
     def _convert(self, listing: FolderListing, data_root: Path, how: Preparation) -> None:
-        paths = [self.path / image for image in listing.images]
+        paths = _paths(listing)
+        before = stamps_of(paths)
         images = EncodedImages(
             paths, self.properties.size, self.properties.fit, lambda i: str(paths[i]), self.path
         )
@@ -171,6 +192,15 @@ class Folder(Dataset):
             note(f"in the class folders of {self.path} lie things that are no images here, left out: {aside}")
         source = decoded_source(images, listing.labels, listing.class_names)
         self._write(_ALL, source, listing, data_root, how)
+        folder = self._folder(listing, data_root)
+        self._files(folder).keep(paths, before)
+        made = read_description(folder, _ALL)
+        readable = self._decodable(listing, data_root, made.shape[0] if made else len(paths))
+        for by, split in itertools.product(get_args(By), get_args(Split)):
+            # So that no later command reads pixels for them; not every folder has every kind of split.
+            with contextlib.suppress(UserError):
+                self.check_split(split, by)
+                _checksum(folder, readable, split, by, seed=0)
 
     def _large_part(
         self, source: SplitSource, index: np.ndarray, listing: FolderListing, data_root: Path
@@ -189,3 +219,31 @@ class Folder(Dataset):
         origin = Origin("folder", self.path, listing.fingerprint)
         with terminal_progress(f"reading {source.shape[0]:,} images of {self.path}") as progress:
             write_map(self._folder(listing, data_root), name, source, origin, progress, how)
+
+    def _decodable(self, listing: FolderListing, data_root: Path, count: int) -> FolderListing:
+        """The listing of the images that were prepared, `count` in number."""
+        if count == len(listing.images):
+            return listing
+        return listing.without(self.left_out(data_root)[_ALL])
+
+    @staticmethod
+    def _files(folder: Path) -> SourceFiles:
+        return SourceFiles(folder, _ALL)
+
+
+def _paths(listing: FolderListing) -> list[Path]:
+    return [listing.path / image for image in listing.images]
+
+
+def _part(
+    listing: FolderListing, split: Split, by: By, seed: int
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Positions of the images of a split, their labels, both int64 (n,), and the names of its classes."""
+    index, classes = split_listing(listing, split, by, seed)
+    labels, values = relabel(classes)
+    return index, labels, tuple(listing.class_names[value] for value in values)
+
+
+def _checksum(folder: Path, listing: FolderListing, split: Split, by: By, seed: int) -> str | None:
+    index, labels, names = _part(listing, split, by, seed)
+    return kept_checksum(folder, _ALL, labels, names, index)
