@@ -51,7 +51,7 @@ MODES = {
     "LA over white": (Image.new("LA", (8, 8), (100, 0)), 255),
     "RGBA over white": (Image.new("RGBA", (8, 8), (0, 0, 0, 51)), 204),
     "RGBA opaque": (Image.new("RGBA", (8, 8), (7, 7, 7, 255)), 7),
-    "16 bits": (Image.fromarray(np.full((8, 8), 0x64FF, np.uint16)), 100),
+    "16 bits": (Image.fromarray(np.full((8, 8), 0xC8FF, np.uint16)), 200),
     "CMYK": (Image.new("CMYK", (8, 8), (0, 0, 0, 155)), 100),
 }
 
