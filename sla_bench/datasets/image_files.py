@@ -47,6 +47,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_NOTES = frozenset({"exif", "xmp", "XML:com.adobe.xmp"})
 _ON_THEIR_SIDE = frozenset({5, 6, 7, 8})
 _UNREADABLE = (
     OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, MemoryError,
@@ -180,8 +181,12 @@ def decode(image: Path | bytes, size: int, fit: Fit, name: str, depth: Depth | N
             return np.asarray(upright, dtype=np.uint8)
 
 
-def look_at(image: Path) -> tuple[tuple[int, int], tuple[int, int] | None]:
+def look_at(image: Path | bytes, name: str) -> tuple[tuple[int, int], tuple[int, int] | None]:
     """Size of an image, and the range of its values where it has more than 8 bits: only such are decoded.
+
+    Args:
+        image: a file or its content.
+        name: for the message.
 
     Returns:
         Width and height as it is shown; the lowest and the highest value, or None.
@@ -189,9 +194,11 @@ def look_at(image: Path) -> tuple[tuple[int, int], tuple[int, int] | None]:
     Raises:
         UserError: as `decode`.
     """
-    with _opened(image, str(image)) as opened:
+    with _opened(image, name) as opened:
         width, height = opened.size
-        if opened.format != "TIFF" and _orientation(opened) in _ON_THEIR_SIDE:
+        # A TIFF has its size upright; of other kinds without a note at the beginning Pillow would read all.
+        noted = opened.format != "TIFF" and not _NOTES.isdisjoint(opened.info)
+        if noted and _orientation(opened) in _ON_THEIR_SIDE:
             width, height = height, width
         if not is_deep(opened):
             return (width, height), None

@@ -116,6 +116,6 @@ def read_facts(path: Path, count: int) -> PictureFacts | None:
 
 def _seen(path: Path) -> tuple[tuple[int, int], tuple[int, int] | None]:
     try:
-        return look_at(path)
+        return look_at(path, str(path))
     except UserError:
         return (0, 0), None
