@@ -82,6 +82,7 @@ def prepare(
     for part, images in dataset.left_out(data.data_root).items():
         left_out = f"{part}: {len(images):,} images that can't be decoded are left out: {', '.join(images)}"
         print_lines([left_out])
+    print_lines(dataset.remarks(data.data_root))
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -19,7 +19,7 @@ Split = Literal["train", "val", "test", "trainval"]
 """trainval: all official training images, that is train and val together, in the order of the files."""
 By = Literal["classes", "images"]
 """classes: splits have disjoint classes (few-shot); images: the same classes in each split."""
-Fit = Literal["crop", "inner", "stretch"]
+Fit = Literal["crop", "inner", "pad", "stretch"]
 """How an image of any size becomes a square, see `image_files.decode`."""
 ClassOrder = Literal["identity", "permuted"]
 """Which class of a long-tailed subset is how large: by label, 0 the largest, or in a random order."""
@@ -214,6 +214,24 @@ class Dataset(ABC):
     def class_counts(self, data_root: Path) -> dict[Split, np.ndarray]:
         """Images of each class, int64 (C,), of the splits of which that is known without reading pixels."""
         del data_root
+        return {}
+
+    def remarks(self, data_root: Path, by: By | None = None) -> list[str]:
+        """Sentences on its images that a user has to know before training on them; they are read for it.
+
+        Args:
+            data_root: as `load`.
+            by: the kind of split; None: any that it has.
+
+        Raises:
+            UserError: as `load`.
+        """
+        del data_root, by
+        return []
+
+    def findings(self, data_root: Path, by: By) -> dict[str, Any]:
+        """Facts on its images for the record of a training, by name; what is as usual is not in it."""
+        del data_root, by
         return {}
 
     def files(self, data_root: Path) -> list[Path]:

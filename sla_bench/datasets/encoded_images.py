@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sla_bench.datasets.base import Fit
+from sla_bench.datasets.depth import Depth
 from sla_bench.datasets.image_files import decode
 from sla_bench.errors import UserError
 
@@ -48,6 +49,7 @@ class EncodedImages:
         name: name of the image at a position, for messages.
         base: folder to which `short_name` is relative.
         negative: bright and dark are exchanged.
+        depth: as in `decode`.
     """
 
     images: Sequence[Path | bytes | np.ndarray]
@@ -56,6 +58,7 @@ class EncodedImages:
     name: Callable[[int], str]
     base: Path | None = None
     negative: bool = False
+    depth: Depth | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -105,12 +108,12 @@ class EncodedImages:
 
     def _work(
         self, first: int, count: int = _BLOCK
-    ) -> tuple[list[Path | bytes], list[str], int, int, Fit, bool]:
+    ) -> tuple[list[Path | bytes], list[str], int, int, Fit, Depth | None, bool]:
         """What decodes the block that begins at a position."""
         positions = range(first, min(first + count, len(self.images)))
         images = [_picklable(self.images[position]) for position in positions]
         names = [self.name(position) for position in positions]
-        return images, names, first, self.size, self.fit, self.negative
+        return images, names, first, self.size, self.fit, self.depth, self.negative
 
     def pixels(self) -> Iterator[np.ndarray]:
         """All images, uint8 (n, size, size, 3) at a time.
@@ -134,13 +137,19 @@ def _picklable(image: Path | bytes | np.ndarray) -> Path | bytes:
 
 
 def _decode_block(
-    images: Sequence[Path | bytes], names: Sequence[str], first: int, size: int, fit: Fit, negative: bool
+    images: Sequence[Path | bytes],
+    names: Sequence[str],
+    first: int,
+    size: int,
+    fit: Fit,
+    depth: Depth | None,
+    negative: bool,
 ) -> Block:
     pixels = np.empty((len(images), size, size, 3), np.uint8)
     unreadable: list[Unreadable] = []
     for offset, (image, name) in enumerate(zip(images, names, strict=True)):
         try:
-            pixels[offset - len(unreadable)] = decode(image, size, fit, name)
+            pixels[offset - len(unreadable)] = decode(image, size, fit, name, depth)
         except UserError as error:
             unreadable.append(Unreadable(first + offset, str(error)))
     kept = pixels[: len(images) - len(unreadable)]

@@ -10,6 +10,8 @@ from rich.table import Table
 
 from sla_bench.datasets.base import By, Dataset
 from sla_bench.datasets.class_lists import SPLITS
+from sla_bench.datasets.folder import Folder
+from sla_bench.datasets.folder_overview import folder_lines
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
@@ -32,10 +34,10 @@ def overview(data_root: Path) -> Table:
 
 
 def describe(name: str, data_root: Path) -> str:
-    """The data set's facts, one a line.
+    """The data set's facts, one a line; the images of a folder are decoded for it once.
 
     Raises:
-        UserError: unknown name.
+        UserError: unknown name, or a folder without classes.
     """
     dataset = dataset_named(name)
     properties = dataset.properties
@@ -43,6 +45,9 @@ def describe(name: str, data_root: Path) -> str:
     steps += [f"crop with {properties.crop_padding} px of padding"] if properties.crop_padding else []
     steps += [f"colour jitter {properties.jitter}"] if properties.jitter else []
     steps += ["horizontal flip"] if properties.flip else []
+    augmentation = f"augmentation:  {', '.join(steps) or 'none'}"
+    if isinstance(dataset, Folder):
+        return "\n".join([dataset.name, augmentation, *folder_lines(dataset, data_root)])
     counts = dataset.class_counts(data_root)
     prepared = [f"{split} {_how_many(counts[split])}" for split in SPLITS if split in counts]
     lines = [
@@ -50,7 +55,7 @@ def describe(name: str, data_root: Path) -> str:
         f"images:        {properties.size} x {properties.size} px{', grey' if properties.grey else ''}",
         f"classes:       {_classes(dataset) or 'known once the files are read'} (train/val/test)",
         *([f"prepared:      {'; '.join(prepared)}"] if prepared else []),
-        f"augmentation:  {', '.join(steps) or 'none'}",
+        augmentation,
         f"how to get it: {dataset.origin}",
         f"files:         {_state(dataset, data_root)}",
         *(f"  {path}" for path in dataset.files(data_root)),

@@ -232,11 +232,13 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
 
 
 def _environment(job: Job, device: torch.device) -> dict[str, Any]:
-    """What the training is done with, and which images its data lack."""
+    """What the training is done with, which images its data lack, and what is unusual with the others."""
     from sla_bench.harness.environment import describe
 
     found = describe(job.run.threads, str(device))
-    left_out = dataset_named(job.run.dataset).left_out(job.data_root)
+    dataset = dataset_named(job.run.dataset)
+    found |= dataset.findings(job.data_root, SCENARIOS[job.run.scenario].by)
+    left_out = dataset.left_out(job.data_root)
     if left_out:
         found["images_left_out"] = {
             part: {"count": len(images), "images": images} for part, images in left_out.items()
@@ -247,6 +249,9 @@ def _environment(job: Job, device: torch.device) -> dict[str, Any]:
 def _record(job: Job, training: Training, weights: bytes | None, environment: dict[str, Any]) -> None:
     hashes = {"data_hash": job.training_data_hash, "data_state": job.data_state}
     summary = {**training.summary, **hashes}
+    if "pixel_range" in environment:
+        # New images are scaled like those of the training.
+        summary["pixel_range"] = environment["pixel_range"]
     job.store.write_run(job.run_id, job.run, weights, training.history, environment, summary)
 
 

@@ -127,9 +127,9 @@ def decoded(monkeypatch):
     names = []
     true = encoded_images.decode
 
-    def decode(image, size, fit, name):
+    def decode(image, size, fit, name, depth):
         names.append(image.stem)
-        return true(image, size, fit, name)
+        return true(image, size, fit, name, depth)
 
     monkeypatch.setattr(encoded_images, "decode", decode)
     return names

@@ -6,7 +6,7 @@ import pytest
 import real_formats
 from PIL import Image
 
-from sla_bench.datasets import folder as folder_module
+from sla_bench.datasets import folder_map
 from sla_bench.datasets.folder import Folder
 from sla_bench.datasets.mini_imagenet import MINI_IMAGENET
 from sla_bench.datasets.source_files import SourceFiles, stamps_of
@@ -82,7 +82,7 @@ def test_a_copy_with_the_same_bytes_is_not_decoded_again(change, tmp_path, monke
     def forbidden(*given):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(folder_module, "decoded_source", forbidden)
+    monkeypatch.setattr(folder_map, "decoded_source", forbidden)
     assert folder.checksum("trainval", "images", tmp_path) == before
     # The new stamps are kept: bytes are read again for nobody.
     monkeypatch.setattr("sla_bench.datasets.source_files._digests", forbidden)
