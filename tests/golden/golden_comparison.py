@@ -1,4 +1,4 @@
-"""Differences between two results of the golden runs, by key: keys may come, none may go, values stay."""
+"""Differences between two results of the golden runs, by key."""
 
 import math
 from functools import partial
@@ -9,7 +9,7 @@ ABSENT = "absent"
 
 
 def differences(old, new, equal):
-    """What of the old results is missing in the new ones, or has another value.
+    """Values of the old results that are missing in the new ones or differ there; new keys may come.
 
     Args:
         old: scenario -> results, as `read_files` returns them.
@@ -29,6 +29,14 @@ def differences(old, new, equal):
                 yield (*path, place), before, ABSENT if after is None else after
 
 
+def changes(old, new):
+    """All differences to the last bit, and what is new."""
+    yield from differences(old, new, identical)
+    for path, value, there in differences(new, old, identical):
+        if there == ABSENT:
+            yield path, ABSENT, value
+
+
 def _below(path, old, new, equal):
     if isinstance(old, dict) and isinstance(new, dict):
         for key, value in old.items():
@@ -38,7 +46,7 @@ def _below(path, old, new, equal):
 
 
 def identical(path, old, new):
-    """Whether two values are the same to the last bit, however a text writes a number."""
+    """Two values are the same to the last bit, however a text writes a number."""
     if isinstance(old, list) and isinstance(new, list):
         return len(old) == len(new) and all(identical(path, a, b) for a, b in zip(old, new, strict=True))
     a, b = _number(old), _number(new)
@@ -48,10 +56,13 @@ def identical(path, old, new):
 # On another processor than the one that wrote the files, sums are rounded in another order: losses drift
 # within the steps of a training, and images near a boundary change sides. Not in these tables, so identical:
 # names, ids, configs, hashes, labels, drawn classes, numbers of images, steps, passes and parameters.
-RELATIVE = {"learning_rate": 1e-9, "train_loss": 0.01, "nll": 0.01}
+# Measured with AVX2 in place of AVX-512 (ATEN_CPU_CAPABILITY=avx2, ONEDNN_MAX_CPU_ISA=AVX2): training losses
+# 0.1 %, accuracies 3 points, mean NLL 1.2 %, 18 % of the predictions and 25 % of the hits of the longest
+# trainings (baseline-xM); nearly all others keep their predictions.
+RELATIVE = {"learning_rate": 1e-9, "train_loss": 0.01, "nll": 0.05}
 ABSOLUTE = dict.fromkeys(("train_accuracy", "val_accuracy", "accuracy", "accuracy_open"), 0.05)
-ABSOLUTE |= {"macro_f1": 0.05, "g_mean": 0.05, "ece": 0.05, "value": 5.0}
-# A tenth of the values may differ by more than 3 %.
+ABSOLUTE |= {"macro_f1": 0.05, "g_mean": 0.05, "ece": 0.05, "value": 10.0}
+# Half of the values may differ by more than 10 %.
 MANY = ("hits/", "open_hits/", "predictions/", "confidence/", "nll/", "recalls")
 # One hit of a weak baseline is many per cent of it, and two validations may tie: these only have to be there.
 LOOSE = (
@@ -97,14 +108,14 @@ def _best_step(run):
 
 def _is_near(name, before, after):
     if name.startswith(MANY):
-        return _within(before, after, 0, 0.03, share=0.1)
+        return _within(before, after, 0, 0.1, share=0.5)
     if name.startswith(LOOSE):
         return _within(before, after, math.inf, 0)
     return _within(before, after, ABSOLUTE.get(name, 0), RELATIVE.get(name, 0))
 
 
 def _within(before, after, absolute, relative, share=0.0):
-    """Whether all numbers but a share are as near as this, and there are as many."""
+    """As many numbers on both sides, and all but a share of them are near."""
     pairs = [_flat([value]) for value in (before, after)]
     a, b = ([_number(value) for value in values] for values in pairs)
     if len(a) != len(b) or None in a or None in b:

@@ -1,4 +1,4 @@
-"""The numbers of Markdown tables, by row and column, whatever the words around them."""
+"""The numbers of Markdown tables by row and column, without their words."""
 
 import re
 
@@ -33,18 +33,18 @@ def _numbers(cell):
 
 
 def table_differences(old, tables, equal):
-    """What of `old` is not in that table of `tables` which is most like it.
+    """Compare a table with the most similar one of a page.
 
-    A column of `old` is looked for by its numbers in all rows, from left to right: headings may change, and
-    columns may come, but none may go.
+    A column of `old` is found by its numbers in all rows, from left to right: headings may change, new rows
+    and columns may come.
 
     Args:
         old: a table as `tables_of` returns it.
         tables: the tables of the other page.
-        equal: whether two numbers are.
+        equal: says of two numbers that they are equal.
 
     Returns:
-        Pairs of row (and column), old numbers and the new ones; None where the row is missing.
+        Row (and column), old numbers, new numbers or, where they are missing, None.
     """
     found = [_against(old, table, equal) for table in tables]
     missing = [(row, cells, None) for row, cells in old.items()]

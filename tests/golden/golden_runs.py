@@ -1,4 +1,4 @@
-"""The golden smoke runs: make them by the command line, read their results, keep them as text."""
+"""Golden smoke runs: run the command line, read the results, keep them as text."""
 
 import csv
 import io
@@ -82,7 +82,7 @@ def _name(values, fields):
 
 
 def _named(pairs):
-    """Two things of one name would hide each other."""
+    """A mapping of the pairs; two of one name would hide each other."""
     named = {}
     for name, content in sorted(pairs, key=lambda pair: pair[0]):
         assert name not in named, f"two are called {name!r}"
@@ -103,7 +103,7 @@ def _read_csv(text):
 
 
 def machine():
-    """What the last bits of a training depend on, beside its threads."""
+    """Facts on which the last bits of a training depend, besides its threads."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     wanted = ("vendor_id", "cpu family", "model", "model name", "cache size")
@@ -130,7 +130,7 @@ def write_files(results, folder=FILES):
 
 
 def read_files(folder=FILES):
-    """What `write_files` wrote, and the machine that did."""
+    """Read the results that `write_files` wrote, and the machine on which it ran."""
     results = {}
     for scenario in SCENARIOS:
         kept = json.loads((folder / f"{scenario}.json").read_text())

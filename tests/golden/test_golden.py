@@ -1,7 +1,7 @@
 import copy
 
 import pytest
-from golden_comparison import ABSENT, differences, identical, lines_of, near
+from golden_comparison import ABSENT, changes, differences, identical, lines_of, near
 from golden_markdown import table_differences, tables_of
 from golden_runs import SCENARIOS, machine, make_runs, read_files, read_results, write_files
 
@@ -112,6 +112,53 @@ def test_each_changed_digit_is_a_difference(scenario, kept):
             assert list(differences(content, new, identical)) == [(path, value, other)]
 
 
+def test_another_processor_may_move_some_values_but_no_others(kept):
+    content = one_of_each(kept, "imbalanced")
+    name, run = next(iter(content["imbalanced"]["runs"].items()))
+    (evaluation,) = run["evaluations"]
+    row = next(iter(run["evaluations"][evaluation]["metrics"]["rows"]))
+    start = ("imbalanced", "runs", name)
+    step = (*start, "history", next(iter(run["history"])))
+    read = (*start, "evaluations", evaluation)
+    metrics, samples = (*read, "metrics", "rows", row), (*read, "samples")
+    predictions = run["evaluations"][evaluation]["samples"][f"predictions/{row}"]
+    labels = run["evaluations"][evaluation]["samples"]["labels"]
+    loss = float(run["history"][step[-1]]["train_loss"])
+    accuracy = run["evaluations"][evaluation]["metrics"]["rows"][row]["accuracy"]
+    passes = run["evaluations"][evaluation]["metrics"]["rows"][row]["query_passes"]
+    table_row = next(iter(content["imbalanced"]["csv"]))
+    value = content["imbalanced"]["csv"][table_row]["value"]
+    for path, other, allowed in (
+        ((*step, "train_loss"), str(loss * 1.005), True),
+        ((*step, "train_loss"), str(loss * 1.02), False),
+        ((*step, "step"), "5", False),
+        ((*metrics, "accuracy"), accuracy + 0.04, True),
+        ((*metrics, "accuracy"), accuracy + 0.06, False),
+        ((*metrics, "query_passes"), passes + 1, False),
+        ((*samples, f"predictions/{row}"), [p + (i < 20) for i, p in enumerate(predictions)], True),
+        ((*samples, f"predictions/{row}"), [p + 5 for p in predictions], False),
+        ((*samples, f"predictions/{row}"), predictions[:-1], False),
+        ((*samples, "labels"), [*labels[:-1], labels[-1] - 1], False),
+        ((*start, "run_id"), "0" * 12, False),
+        ((*start, "config", "learning_rate"), 0.1 + 1e-16, False),
+        ((*start, "done", "data_hash"), "0" * 16, False),
+        (("imbalanced", "csv", table_row, "value"), str(float(value) + 9), True),
+        (("imbalanced", "csv", table_row, "value"), str(float(value) + 11), False),
+        (("imbalanced", "csv", table_row, "value"), "", False),
+        (("imbalanced", "csv", table_row, "run_ids"), "0" * 12, False),
+    ):
+        new = changed(content, path, other)
+        found = list(differences(content, new, near(content, new)))
+        assert [p for p, _, _ in found] == ([] if allowed else [path])
+
+
+def test_the_clock_and_the_place_are_left_out(kept):
+    paths = [path for path, _ in leaves(kept)]
+    assert len(paths) > 10_000
+    assert not [path for path in paths if path[-1].endswith("seconds")]
+    assert "/tmp" not in str(kept)
+
+
 PAGE = """
 # Leaderboard
 
@@ -200,6 +247,34 @@ def test_what_is_written_is_read_back(kept, tmp_path):
     results, written_on = read_files(tmp_path)
     assert results == kept
     assert written_on == machine()
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("fewshot.json", '"accuracy": 0.20', '"accuracy": 0.21'),
+        ("imbalanced.json", '"val_accuracy": ', '"accuracy_of_val": '),
+        ("standard.csv", ",accuracy,1,", ",accuracy,2,"),
+        ("imbalanced.csv", ",gain_points,", ",points,"),
+    ],
+)
+def test_a_digit_or_a_key_that_a_file_has_otherwise_is_found(file, before, after, kept, tmp_path):
+    write_files(kept, tmp_path)
+    text = (tmp_path / file).read_text()
+    (tmp_path / file).write_text(text.replace(before, after, 1))
+    other, _ = read_files(tmp_path)
+    assert list(differences(other, kept, identical))
+    assert list(differences(kept, other, identical))
+
+
+def test_what_has_come_is_among_the_changes_that_writing_prints(kept):
+    old = one_of_each(kept, "fewshot")
+    (name,) = old["fewshot"]["runs"]
+    path = ("fewshot", "runs", name, "config", "steps")
+    new = changed(old, path)
+    assert list(changes(old, new)) == [(path, 4, ABSENT)]
+    assert list(changes(new, old)) == [(path, ABSENT, 4)]
+    assert list(changes(old, old)) == []
 
 
 def test_differences_are_lines_for_people():

@@ -1,7 +1,7 @@
-"""Runs the golden smoke runs and keeps their results in tests/golden/smoke, after saying what changes.
+"""Write the results of the golden smoke runs to tests/golden/smoke.
 
-python tests/golden/write.py            # for work that means to change a value; two minutes on two cores
-python tests/golden/write.py --check    # says what differs, changes nothing; exit code 1 if anything does
+python tests/golden/write.py            # prints each difference, then writes; two minutes on two idle cores
+python tests/golden/write.py --check    # prints each difference, writes nothing; exit code 1 if there is one
 """
 
 import argparse
@@ -9,16 +9,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from golden_comparison import ABSENT, differences, identical, lines_of
+from golden_comparison import changes, lines_of
 from golden_runs import FILES, machine, make_runs, read_files, read_results, write_files
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="change nothing")
-    parser.add_argument(
-        "--data-root", type=Path, help="where the glyphs are rendered; default: for this once"
-    )
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    parser.add_argument("--data-root", type=Path, help="folder of rendered glyphs; default: a temporary one")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "results")
@@ -36,12 +34,7 @@ def _changes(new):
     old, written_on = read_files()
     here = machine()
     moved = [f"machine: {k}: {v} -> {here.get(k)}" for k, v in written_on.items() if v != here.get(k)]
-    changed = list(differences(old, new, identical))
-    # Seen from the other side, what has come is missing.
-    come = [
-        (path, ABSENT, value) for path, value, there in differences(new, old, identical) if there == ABSENT
-    ]
-    return moved + lines_of([*changed, *come])
+    return moved + lines_of(changes(old, new))
 
 
 if __name__ == "__main__":
