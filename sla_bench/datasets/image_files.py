@@ -6,8 +6,7 @@ import io
 import os
 import struct
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,26 @@ from sla_bench.datasets.base import Fit
 from sla_bench.errors import UserError
 
 EXTENSIONS = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".jpe",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+    }
 )
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """Pillow knows others, for some of which it starts a program (EPS)."""
 _LONGEST_SIDE = 65_535
 """Pixels; the most that a JPEG has."""
-_LONGEST_EXTENSION = 10
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -106,29 +118,6 @@ def list_folders(folder: Path) -> list[Path]:
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from None
     return [folder / name for name in sorted(names)]
-
-
-def what_is_no_image(folders: Iterable[Path]) -> str:
-    """What `list_images` does not take of folders, hidden things aside: `.heic (3), folders (1)`, or "".
-
-    Raises:
-        UserError: a folder cannot be read.
-    """
-    found: Counter[str] = Counter()
-    try:
-        for folder in folders:
-            with os.scandir(folder) as entries:
-                found.update(_kind(e) for e in entries if not e.name.startswith((".", "__")))
-    except OSError as error:
-        raise UserError(f"cannot read the folder {error.filename}: {error.strerror or error}") from None
-    return ", ".join(f"{kind} ({count:,})" for kind, count in sorted(found.items()) if kind not in EXTENSIONS)
-
-
-def _kind(entry: os.DirEntry[str]) -> str:
-    if entry.is_dir():
-        return "folders"
-    kind = Path(entry.name).suffix.lower()
-    return kind if kind[1:].isalnum() and len(kind) <= _LONGEST_EXTENSION else "others"
 
 
 def decode(image: Path | bytes, size: int, fit: Fit, name: str) -> np.ndarray:

@@ -132,8 +132,8 @@ def test_splits_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("name,part\nkind00,train\n", "columns class,split; found name,part"),
-        ("", "columns class,split; found nothing"),
+        ("name,part\nkind00,train\n", "columns class,split or file,split; found name,part"),
+        ("", "columns class,split or file,split; found nothing"),
         ("class,split\nkin04,train\n", "names the class 'kin04'.*did you mean 'kind04'"),
         ("class,split\nkind00,trian\n", "split 'trian'; did you mean 'train'"),
         ("class,split\nkind00,train\nkind00,test\n", "'kind00' to train and to test"),
