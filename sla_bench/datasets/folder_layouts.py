@@ -36,6 +36,7 @@ _DOCUMENTS = frozenset(
         "py",
     )
 )
+CLASS_FOLDERS = "class folders"
 _NEVER_CLASSES = frozenset({"val", "valid", "validation", "test", "testing"})
 
 
@@ -83,7 +84,7 @@ def recognise(path: Path) -> FolderLayout:
     if parts:
         pictures, seen = _divided(top, parts, path, account)
     else:
-        pictures, seen = _of_classes(top, path, account, None), "class folders"
+        pictures, seen = _of_classes(top, path, account, None), CLASS_FOLDERS
     account.add_unread(top, path)
     unread = tuple(f"{one.path} is not read: the class folders decide" for one in lists)
     return FolderLayout(tuple(pictures), seen, account, unread=unread)

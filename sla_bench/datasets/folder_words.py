@@ -8,6 +8,7 @@ import numpy as np
 
 from sla_bench.datasets.base import By
 from sla_bench.datasets.class_lists import SPLITS
+from sla_bench.datasets.folder_layouts import CLASS_FOLDERS
 from sla_bench.datasets.folder_listing import FolderListing
 from sla_bench.datasets.folder_splits import (
     FRACTIONS,
@@ -47,17 +48,15 @@ def _class_lines(listing: FolderListing, seed: int) -> Iterator[str]:
     if named is not None:
         how = f"{splits_file(listing.path)} splits the classes"
     elif seed_decides(listing):
-        how = f"--seed splits the classes (seed {seed})"
+        why = "" if listing.parts is None else ", since the parts share them"
+        how = f"--seed splits the classes{why} (seed {seed})"
     else:
         how = "the parts have classes of their own"
         parts = listing.classes_of_parts()
         if lacking := [split for part, split in enumerate(SPLITS) if part not in parts]:
             how = f"{how}, some classes of train are held out for {lacking[0]}, the same for every seed"
     counts = "/".join(map(str, classes))
-    yield (
-        f"{listing.seen} with {len(listing.class_names)} classes; {how}: {counts} classes with "
-        f"{'/'.join(images)} images for train/val/test"
-    )
+    yield (f"{_seen(listing)}; {how}: {counts} classes with {'/'.join(images)} images for train/val/test")
     if named is not None and len(named) < len(listing.class_names):
         unnamed = [n for label, n in enumerate(listing.class_names) if label not in named]
         yield f"{splits_file(listing.path)} leaves out {_listed(unnamed)}, which are not used"
@@ -76,8 +75,8 @@ def _image_lines(listing: FolderListing, seed: int) -> Iterator[str]:
         else:
             share = f"{100 * HELD_OUT[split]:g} % of train held out for {_PURPOSE[split]}"
             numbers.append(f"{share} ({count} images, the same for every seed)")
-    of_each = "" if listing.parts is not None else " without a split; of each class"
-    yield f"{listing.seen} with {len(listing.class_names)} classes{of_each}: {', '.join(numbers)}"
+    of_each = "" if listing.parts is not None else "; of each class"
+    yield f"{_seen(listing)}{of_each}: {', '.join(numbers)}"
     untested = np.flatnonzero(np.bincount(found["test"], minlength=len(listing.class_names)) == 0)
     if len(untested):
         why = f"fewer than {SMALLEST_DIVIDED} images" if 2 not in present else "no image in the test part"
@@ -89,6 +88,15 @@ def _image_lines(listing: FolderListing, seed: int) -> Iterator[str]:
         unnamed = [n for label, n in enumerate(listing.class_names) if label not in with_class]
         used = f"; {_listed(unnamed)}, which it leaves out, are used" if unnamed else ""
         yield f"{file} is not read here: it splits classes, for few-shot learning{used}"
+
+
+def _seen(listing: FolderListing) -> str:
+    count = len(listing.class_names)
+    return (
+        f"{count} {CLASS_FOLDERS}"
+        if listing.seen == CLASS_FOLDERS
+        else f"{listing.seen} with {count} classes"
+    )
 
 
 def _listed(names: list[str]) -> str:

@@ -6,7 +6,6 @@ import io
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -70,40 +69,6 @@ def list_images(folder: Path) -> list[Path]:
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from None
     return [folder / name for name in sorted(names)]
-
-
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Image files by name: those that are named, whatever their extension, and all below folders.
-
-    Returns:
-        Each file once, in the order of the paths, below a folder by folder and name; links to folders and
-        what is hidden are left out.
-
-    Raises:
-        UserError: a path that does not exist, a folder that cannot be read, or no images.
-    """
-    if not paths:
-        raise UserError("name the images: files, or folders with images")
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            found |= dict.fromkeys(_images_below(path))
-        elif path.exists():
-            found[path] = None
-        else:
-            raise UserError(f"there is no file or folder {path}")
-    if not found:
-        raise UserError(
-            f"no images in {', '.join(map(str, paths))} (known are {', '.join(sorted(EXTENSIONS))})"
-        )
-    return list(found)
-
-
-def _images_below(folder: Path) -> Iterator[Path]:
-    yield from list_images(folder)
-    for inside in list_folders(folder):
-        if not inside.is_symlink():
-            yield from _images_below(inside)
 
 
 def list_folders(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ BELOW_CLASSES = "pictures in folders below a class"
 BESIDE_CLASSES = "pictures beside the class folders"
 UNREAD_FOLDERS = "pictures in hidden folders and folders of the system"
 EMPTY_CLASSES = "class folders without a picture"
+_PLURAL = re.compile(r"(?<=picture|.folder|...file|...link|pointer)s\b")
 _SHOWN = 3
 _RECORDED = 100
 
@@ -58,7 +60,8 @@ class LeftOut:
             numbered = count > len(names)
             shown = [f"{name} ({n:,})" if numbered else name for name, n in list(names.items())[:_SHOWN]]
             more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-            yield f"left out: {count:,} {kind}: {', '.join(shown)}{more}"
+            what = kind if count > 1 else _PLURAL.sub("", kind, count=1)
+            yield f"left out: {count:,} {what}: {', '.join(shown)}{more}"
 
     def record(self) -> dict[str, Any]:
         """Kind -> number and the first 100 names, for the record of a run."""

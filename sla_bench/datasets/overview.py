@@ -49,7 +49,23 @@ def describe(name: str, data_root: Path) -> str:
         f"files:         {_state(dataset, data_root)}",
         *(f"  {path}" for path in dataset.files(data_root)),
     ]
+    # One line each: names of files can hold line breaks.
+    lines += [" ".join(line.split()) for line in understood(dataset, data_root)]
     return "\n".join(lines)
+
+
+def understood(dataset: Dataset, data_root: Path) -> list[str]:
+    """How the files are understood, by images and by classes, as far as they can be split so."""
+    found: dict[str, None] = {}
+    refused: list[tuple[By, UserError]] = []
+    for by in dataset.splits_by[::-1]:
+        try:
+            found |= dict.fromkeys(dataset.reading_lines(by, data_root))
+        except UserError as error:
+            refused.append((by, error))
+    if len(refused) == len(dataset.splits_by):
+        raise refused[0][1]
+    return [*found, *(f"{dataset.name}: no split by {by}: {error}" for by, error in refused)]
 
 
 def write_sheet(name: str, data_root: Path, path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -128,3 +128,30 @@ def _pointer(entry: os.DirEntry[str]) -> str | None:
     except OSError:
         return None
     return next((kind for mark, kind in _POINTERS.items() if begin.startswith(mark)), None)
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """Image files by name: those that are named, whatever their extension, and all below folders.
+
+    Returns:
+        Each file once, in the order of the paths, below a folder by folder and name; links to folders, hidden
+        files and folders of the system are left out.
+
+    Raises:
+        UserError: a path that does not exist, a folder that cannot be read, or no images.
+    """
+    if not paths:
+        raise UserError("name the images: files, or folders with images")
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            found |= dict.fromkeys(PictureFolder(path).walk())
+        elif path.exists():
+            found[path] = None
+        else:
+            raise UserError(f"there is no file or folder {path}")
+    if not found:
+        raise UserError(
+            f"no images in {', '.join(map(str, paths))} (known are {', '.join(sorted(EXTENSIONS))})"
+        )
+    return list(found)

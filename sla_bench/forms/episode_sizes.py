@@ -74,7 +74,7 @@ class Demand:
 
 
 def validation_queries(smallest: int, shots: int) -> int:
-    """Queries of each class in a validation episode: 15, or all images beside the shots of the smallest class.
+    """Queries of each class in a validation episode: 15, or what the shots leave of the smallest class.
 
     Args:
         smallest: images of the smallest class.

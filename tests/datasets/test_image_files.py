@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sla_bench.datasets.image_files import decode, find_images, list_folders, list_images
+from sla_bench.datasets.image_files import decode, list_folders, list_images
+from sla_bench.datasets.picture_folders import find_images
 from sla_bench.errors import UserError
 
 
