@@ -99,6 +99,10 @@ class Folder(Dataset):
         if len(prepared) < len(listing.images):
             listing = listing.without(self._undecodable(listing, data_root))
             index, classes = split_listing(listing, split, by, split_seed)
+        if not len(index):
+            raise UserError(
+                f"{self.path}: no image is left for {split}, all classes are too small to be split"
+            )
         labels, values = relabel(classes)
         names = tuple(listing.class_names[value] for value in values)
         if len(index) == len(listing.images) and np.array_equal(index, np.arange(len(index))):
@@ -132,8 +136,10 @@ class Folder(Dataset):
         """Layout, numbers of images and everything that is left out; see `Dataset.reading_lines`."""
         listing = self._listed()
         undecodable = self._undecodable(listing, data_root)
-        lines = [f"left out: {len(undecodable):,} images that can't be decoded"] if undecodable else []
-        return [*reading_lines(self.name, listing.without(undecodable), by, split_seed), *lines]
+        listing = listing.without(undecodable)
+        for image in undecodable:
+            listing.left_out.add("pictures that can't be decoded", image)
+        return reading_lines(self.name, listing, by, split_seed)
 
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS

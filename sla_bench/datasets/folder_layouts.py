@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,18 +69,20 @@ def recognise(path: Path) -> FolderLayout:
         UserError: nothing that is clear, with the nearest path that would work where one is known.
     """
     top = PictureFolder(path)
-    lists = find_lists(path)
-    splits_of_lists = any(one.has_splits for one in lists) or len({one.part for one in lists} - {None}) > 1
     parts = _parts(top)
     classes = _class_names(parts.values() if parts else (top,))
+    lists = find_lists(path, strict=len(classes) < 2)
+    splits_of_lists = any(one.has_splits for one in lists) or len({one.part for one in lists} - {None}) > 1
     if lists and (splits_of_lists or len(classes) < 2):
-        listed = _from_lists(top, lists, path, bool(classes))
+        listed = _from_lists(top, lists, path)
         if listed is not None:
             return listed
     elif lists:
-        listed = _from_lists(top, lists, path, True)
-        if listed is not None and not {picture.label for picture in listed.pictures} & classes:
-            return listed
+        # A list that repeats the folders need not be complete.
+        with suppress(UserError):
+            listed = _from_lists(top, lists, path)
+            if listed is not None and not {picture.label for picture in listed.pictures} & classes:
+                return listed
     account = LeftOut()
     if parts:
         pictures, seen = _divided(top, parts, path, account)
@@ -94,11 +97,9 @@ def _class_names(folders: Iterable[PictureFolder]) -> set[str]:
     return {normalized(inside.name) for folder in folders for inside in folder.folders if inside.images}
 
 
-def _from_lists(
-    top: PictureFolder, lists: list[PictureList], path: Path, has_classes: bool
-) -> FolderLayout | None:
+def _from_lists(top: PictureFolder, lists: list[PictureList], path: Path) -> FolderLayout | None:
     account = LeftOut()
-    found = read_lists(top, lists, has_classes, account)
+    found = read_lists(top, lists, account)
     if found is None:
         return None
     pictures, used = found

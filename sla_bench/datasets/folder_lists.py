@@ -29,7 +29,7 @@ _LABEL = (
     "classes", "species", "breed", "classid",
 )  # fmt: skip
 _SPLIT = ["split", "set", "subset", "part", "partition", "phase"]
-_KNOWN_STEMS = frozenset({"index", "info", "class", "classes"})
+_KNOWN_STEMS = frozenset({"index", "info"})
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,17 @@ def normalized(text: str) -> str:
     return unicodedata.normalize("NFC", text).strip()
 
 
-def find_lists(folder: Path) -> list[PictureList]:
+def find_lists(folder: Path, strict: bool = True) -> list[PictureList]:
     """The lists of pictures directly in a folder, `splits.csv` first, then by name.
 
     Files of other kinds, and tables without a column of pictures, are not among them.
 
+    Args:
+        folder: the folder.
+        strict: refuse any file whose name says that it is a list; else `splits.csv` only.
+
     Raises:
-        UserError: a file whose name says that it is a list cannot be read, or a row names an unknown split.
+        UserError: such a file cannot be read, or a row names an unknown split.
     """
     found = []
     for path in sorted(folder.iterdir(), key=lambda path: (path.name.lower() != SPLITS_FILE, path.name)):
@@ -98,7 +102,7 @@ def find_lists(folder: Path) -> list[PictureList]:
         try:
             rows = _rows(path)
         except UserError:
-            if named:
+            if path.name.lower() == SPLITS_FILE or (strict and named):
                 raise
             continue
         if rows:
@@ -165,6 +169,9 @@ def _table_rows(path: Path) -> Iterator[Row]:
     """Rows of a table with a head, or without one where the first cell names a picture."""
     head = head_of(path)
     file, label, split = file_column(head), class_column(head), split_column(head)
+    others = [column for column in head if column not in (file, split)]
+    if file is not None and label is None and len(others) == 1:
+        (label,) = others
     begin = 1
     if file is None and len(head) > 1 and _names_picture(head[0]):
         file, label, begin = head[0], head[1], 0
@@ -179,8 +186,10 @@ def _table_rows(path: Path) -> Iterator[Row]:
 
 
 def _text_rows(path: Path) -> Iterator[Row]:
-    """Rows of `path label`, of `path,label` or of `path` alone."""
+    """Rows of `path label`, of `path,label` or of `path` alone; a path has a folder or an extension."""
     lines = read_lines(path)
+    if not lines or not (re.search(r"[/\\]", lines[0][1]) or any(map(_names_picture, lines[0][1].split()))):
+        return
     separator = next((s for s in (None, ",", ";") if all(_is_labelled(line, s) for _, line in lines)), "")
     for number, line in lines:
         file, label = (line, None) if separator == "" else line.rsplit(separator, 1)

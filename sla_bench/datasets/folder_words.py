@@ -19,6 +19,7 @@ from sla_bench.datasets.folder_splits import (
     split_listing,
     splits_file,
 )
+from sla_bench.errors import one_printable_line
 
 _SHOWN = 5
 _PURPOSE = {"train": "train", "val": "validation", "test": "test"}
@@ -37,7 +38,8 @@ def reading_lines(name: str, listing: FolderListing, by: By, seed: int = 0) -> l
         UserError: as `split_listing`.
     """
     lines = _class_lines(listing, seed) if by == "classes" else _image_lines(listing, seed)
-    return [f"{name}: {line}" for line in (*lines, *listing.unread, *listing.left_out.lines())]
+    found = (*lines, *listing.unread, *listing.left_out.lines())
+    return [one_printable_line(f"{name}: {line}") for line in found]
 
 
 def _class_lines(listing: FolderListing, seed: int) -> Iterator[str]:

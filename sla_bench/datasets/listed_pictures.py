@@ -9,9 +9,12 @@ from sla_bench.datasets.base import Split
 from sla_bench.datasets.class_lists import SPLITS
 from sla_bench.datasets.folder_lists import SPLITS_FILE, PictureList, Row, normalized
 from sla_bench.datasets.left_out import LeftOut
+from sla_bench.datasets.part_names import part_of
 from sla_bench.datasets.picture_folders import PictureFolder
 from sla_bench.datasets.picture_index import PictureIndex
 from sla_bench.errors import UserError
+
+_ORDER: dict[Split | None, int] = {part: place for place, part in enumerate((None, *SPLITS))}
 
 
 class ListedPicture(NamedTuple):
@@ -23,28 +26,29 @@ class ListedPicture(NamedTuple):
 
 
 def read_lists(
-    top: PictureFolder, lists: list[PictureList], has_classes: bool, account: LeftOut
+    top: PictureFolder, lists: list[PictureList], account: LeftOut
 ) -> tuple[list[ListedPicture], list[Path]] | None:
     """Read the lists that go together, and find their pictures.
+
+    Where a list has no labels, the folder of a picture names its class.
 
     Args:
         top: the folder that was named.
         lists: all that lie in it.
-        has_classes: a picture without a label is of the class that its folder names.
         account: gets the pictures that the lists do not name, and rows without a label.
 
     Returns:
-        The pictures by part, class and path, and the lists that were read; None where no list has labels.
+        The pictures by part, class and path, and the lists that were read; None where no list gives classes.
 
     Raises:
         UserError: a picture that is missing, named ambiguously or with two labels; or no training list.
     """
-    usable = [one for one in lists if one.has_labels or has_classes]
-    chosen = _chosen(usable, top.path)
-    if not chosen:
-        return None
     images = list(top.walk())
     index = PictureIndex(images, top.path)
+    usable = [one for one in lists if one.has_labels or _lists_class_folders(one, index)]
+    chosen = _chosen([one for one in usable if any(index.find(r.file) for r in one.rows)] or usable, top.path)
+    if not chosen:
+        return None
     found: dict[Path, tuple[str, Split | None, str]] = {}
     for one in chosen:
         _find(one, index, found, account, top.path)
@@ -62,9 +66,14 @@ def read_lists(
         raise UserError(f"{names} in {top.path} names no training picture, only {', '.join(map(str, parts))}")
     found = _named_by_folder(found)
     pictures = [ListedPicture(image, label, part) for image, (label, part, _) in found.items()]
-    order = {part: place for place, part in enumerate((None, *SPLITS))}
-    pictures.sort(key=lambda one: (order[one.part], one.label, str(one.path)))
+    pictures.sort(key=lambda one: (_ORDER[one.part], one.label, str(one.path)))
     return pictures, [one.path for one in chosen]
+
+
+def _lists_class_folders(one: PictureList, index: PictureIndex) -> bool:
+    """The listed pictures lie in at least two folders, none of which is a part."""
+    names = {image.parent.name for row in one.rows for image in index.find(row.file, row.split or one.part)}
+    return len(names) > 1 and not any(map(part_of, names))
 
 
 def _chosen(lists: list[PictureList], folder: Path) -> list[PictureList]:
@@ -78,7 +87,7 @@ def _chosen(lists: list[PictureList], folder: Path) -> list[PictureList]:
         if doubled:
             names = " and ".join(one.path.name for one in doubled)
             raise UserError(f"{folder}: {names} both list the part {doubled[0].part}; keep one")
-        return by_part
+        return sorted(by_part, key=lambda one: _ORDER[one.part])
     rest = [one for one in lists if one.part is None]
     rest = [one for one in rest if one.has_splits] or rest
     if len(rest) > 1:

@@ -49,9 +49,7 @@ def describe(name: str, data_root: Path) -> str:
         f"files:         {_state(dataset, data_root)}",
         *(f"  {path}" for path in dataset.files(data_root)),
     ]
-    # One line each: names of files can hold line breaks.
-    lines += [" ".join(line.split()) for line in understood(dataset, data_root)]
-    return "\n".join(lines)
+    return "\n".join([*lines, *understood(dataset, data_root)])
 
 
 def understood(dataset: Dataset, data_root: Path) -> list[str]:
