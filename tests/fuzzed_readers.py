@@ -19,7 +19,8 @@ from PIL import Image
 
 from sla_bench.datasets.cifar import CIFAR10, CIFAR100
 from sla_bench.datasets.cifar100_few_shot import FC100
-from sla_bench.datasets.folder_splits import list_folder, split_listing
+from sla_bench.datasets.folder_listing import list_folder
+from sla_bench.datasets.folder_splits import split_listing
 from sla_bench.datasets.image_files import decode
 from sla_bench.datasets.imagenet import _from_devkit, _from_solution
 from sla_bench.datasets.inaturalist_json import read_annotations

@@ -73,9 +73,11 @@ def prepare(
     """
     from sla_bench.datasets.encoded_images import available_cores
     from sla_bench.datasets.named import dataset_named
+    from sla_bench.datasets.overview import understood
     from sla_bench.datasets.preparation import Preparation
 
     dataset = dataset_named(name)
+    print_lines(understood(dataset, data.data_root))
     how = Preparation(available_cores() if workers is None else workers, skip_bad)
     for path in dataset.prepare(data.data_root, source, how):
         print(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,17 @@ def predict(
     device: str
         auto, cpu, cuda or cuda:0.
     """
-    from sla_bench.datasets.image_files import find_images
+    from sla_bench.commands.printing import print_lines
+    from sla_bench.datasets.left_out import left_out_of
+    from sla_bench.datasets.picture_folders import find_images
     from sla_bench.datasets.progress import terminal_progress
     from sla_bench.harness.files import write_text
     from sla_bench.harness.jobs import pick_device
     from sla_bench.saved_classifier import load_classifier
 
     files = find_images(images)
+    for folder in (path for path in images if path.is_dir()):
+        print_lines((f"{folder}: {line}" for line in left_out_of(folder).lines()), file=sys.stderr)
     classifier = load_classifier(_folder_of(run, results), pick_device(device))
     modes = list(dict.fromkeys(mode or classifier.modes[:1]))
     _check_out(out)

@@ -64,6 +64,19 @@ def evaluate(
     return prepare([task], record.config.scenario, as_for_training, retrain=record.run_id)()
 
 
+def announce(tasks: Sequence[Any], data_root: Path) -> None:
+    """Say on standard error how the data are understood, and refuse data that cannot serve the tasks.
+
+    Raises:
+        UserError: data are missing, damaged or not understood, or a split is too small for a task.
+    """
+    from sla_bench.commands.printing import print_lines
+    from sla_bench.harness.data_checks import check_sizes, reading_lines
+
+    print_lines(reading_lines(tasks, data_root), file=sys.stderr)
+    print_lines(check_sizes(tasks, data_root), file=sys.stderr)
+
+
 def prepare(
     tasks: Sequence[Any],
     scenario: str,
@@ -90,6 +103,7 @@ def prepare(
     from sla_bench.datasets.named import dataset_named
     from sla_bench.harness.jobs import make_jobs
 
+    announce(tasks, execution.data_root)
     jobs = make_jobs(
         tasks,
         execution.data_root,

@@ -34,6 +34,7 @@ class LabeledImages:
         labels: int64 (N,), values 0..C-1, every class at least once.
         class_names: C names; `class_names[k]` belongs to label k.
         grey: the three channels are equal.
+        may_lack_classes: classes without an image are allowed, as in the test images of a long-tailed set.
 
     Raises:
         UserError: shapes, types or labels are not as described.
@@ -43,6 +44,7 @@ class LabeledImages:
     labels: np.ndarray
     class_names: tuple[str, ...]
     grey: bool = False
+    may_lack_classes: bool = False
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[3] != 3 or self.images.dtype != np.uint8:
@@ -51,8 +53,9 @@ class LabeledImages:
             raise UserError(
                 f"labels must be int64 ({len(self.images)},), got {self.labels.dtype} {self.labels.shape}"
             )
-        found = np.unique(self.labels)
-        if not np.array_equal(found, np.arange(len(self.class_names))):
+        found, classes = np.unique(self.labels), np.arange(len(self.class_names))
+        fitting = bool(len(found)) and bool(np.isin(found, classes).all())
+        if not (fitting and self.may_lack_classes) and not np.array_equal(found, classes):
             raise UserError(
                 f"labels must use each of 0..{len(self.class_names) - 1}; found {len(found)} values "
                 f"from {found.min() if len(found) else '-'} to {found.max() if len(found) else '-'}"
@@ -233,6 +236,24 @@ class Dataset(ABC):
         """Facts on its images for the record of a training, by name; what is as usual is not in it."""
         del data_root, by
         return {}
+
+    def class_sizes(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> dict[str, int]:
+        """Name of each class of a split -> images; arguments and errors as `load`."""
+        images = self.load(split, by, data_root, split_seed)
+        return dict(zip(images.class_names, images.class_counts.tolist(), strict=True))
+
+    def not_used(self) -> dict[str, Any]:
+        """Kind -> number and names of files that lie with the images and are not used, for records."""
+        return {}
+
+    def reading_lines(self, by: By, data_root: Path, split_seed: int = 0) -> list[str]:
+        """Lines for the user: how the files were understood, and which are left out; arguments as `load`.
+
+        Raises:
+            UserError: the files cannot be understood.
+        """
+        del by, data_root, split_seed
+        return []
 
     def files(self, data_root: Path) -> list[Path]:
         """The files of this data set that exist below `data_root`, in the layout that `load` would use."""

@@ -1,23 +1,22 @@
-"""A user's own images: `folder:PATH` with `PATH/CLASS/*`, or with `PATH/{train,val,test}/CLASS/*`."""
+"""A user's own images: `folder:PATH` with class folders, parts of class folders, or lists."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from sla_bench.datasets.base import By, Dataset, Fit, ImageProperties, LabeledImages, Split
+from sla_bench.datasets.folder_listing import FolderListing, list_folder
 from sla_bench.datasets.folder_map import FolderMap
 from sla_bench.datasets.folder_names import PREFIX, parse
 from sla_bench.datasets.folder_pictures import FolderPictures
-from sla_bench.datasets.folder_splits import (
-    SPLITS_FILE,
-    FolderListing,
-    is_divided,
-    list_folder,
-    parts_share_classes,
-    split_listing,
-)
+from sla_bench.datasets.folder_splits import seed_decides, split_listing
+from sla_bench.datasets.folder_words import reading_lines
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.errors import UserError
 
@@ -28,16 +27,20 @@ _ALL = "all"
 class Folder(Dataset):
     """Images in one folder per class, of any size and kind.
 
-    Images are scaled once so that the shorter side fits, cut to the central square (or fitted as the option
+    Images are scaled once to squares (the central square, the whole with bars, or stretched, as the option
     `fit` says), and kept as a memory map below `DATA_ROOT/prepared/`; when a file is added, removed or
     changed they are read again.
 
+    Pictures lie in `PATH/CLASS/`, or in parts (`PATH/{train,val,test}/CLASS/`, one of val and test may be
+    missing, and other names do: `part_names`), or anywhere below where a list names them (`folder_lists`).
+
     Which images belong to which split:
-    - by classes: `PATH/splits.csv` with the columns `class,split` (it may leave classes out); else
-      `PATH/{train,val,test}/CLASS/` if their classes are disjoint; else the classes are split at random by
-      `split_seed`, 64/16/20 of 100.
-    - by images: `PATH/{train,val,test}/CLASS/` if it is there; else the images of each class are split
-      70/10/20 at random by `split_seed`. "trainval" is train and val together, in the order of the folders.
+    - by classes: `PATH/splits.csv` with the columns `class,split` (it may leave classes out); else the parts
+      if their classes are disjoint; else the classes are split at random by `split_seed`, 64/16/20 of 100.
+    - by images: the parts if there are any; else the images of each class are split 70/10/20 at random by
+      `split_seed`, and classes of one or two images are trained on. "trainval" is train and val together, in
+      the order of the folders.
+    - Of parts that lack val or test, some of train is held out for it, the same for every seed.
 
     Args:
         path: the folder; `PATH:32` for images of 32 x 32 pixels, `PATH:32,flip=no` with options
@@ -70,15 +73,15 @@ class Folder(Dataset):
         object.__setattr__(self, "path", Path(named.path).expanduser())
         object.__setattr__(self, "min_images", named.min_images)
 
-    @property
+    @cached_property
     def split_depends_on_seed(self) -> bool:
-        """True where neither `splits.csv` nor train, val and test with classes of their own decide."""
-        if (self.path / SPLITS_FILE).exists():
-            return False
-        return not is_divided(self.path) or parts_share_classes(self.path)
+        """True where neither `splits.csv` nor parts with classes of their own decide."""
+        with suppress(UserError):
+            return seed_decides(self._listed())
+        return True
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
-        """Read one split; see `Dataset.load`."""
+        """Read one split; see `Dataset.load`. By images, val and test may lack small classes."""
         self.check_split(split, by)
         return self._map(data_root).part(split, by, split_seed)
 
@@ -90,6 +93,22 @@ class Folder(Dataset):
         prepared.images()
         kept = prepared.checksum(split, by, split_seed)
         return kept or super().checksum(split, by, data_root, split_seed)
+
+    def class_sizes(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> dict[str, int]:
+        """Images of each class of a split, from the names of the files alone; see `Dataset.class_sizes`."""
+        self.check_split(split, by)
+        listing = self._map(data_root).readable
+        _, classes = split_listing(listing, split, by, split_seed)
+        counts = np.bincount(classes, minlength=len(listing.class_names)).tolist()
+        return {n: c for n, c in zip(listing.class_names, counts, strict=True) if c or by == "images"}
+
+    def reading_lines(self, by: By, data_root: Path, split_seed: int = 0) -> list[str]:
+        """Layout, numbers of images and everything that is left out; see `Dataset.reading_lines`."""
+        prepared = self._map(data_root)
+        listing = prepared.readable
+        for image in prepared.undecodable:
+            listing.left_out.add("pictures that can't be decoded", image)
+        return reading_lines(self.name, listing, by, split_seed)
 
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
@@ -115,6 +134,10 @@ class Folder(Dataset):
         """Images that `prepare` left out, because they can't be decoded."""
         undecodable = self._map(data_root).undecodable
         return {_ALL: undecodable} if undecodable else {}
+
+    def not_used(self) -> dict[str, Any]:
+        """Kind -> number and names of files that are left out; see `Dataset.not_used`."""
+        return self._listed().left_out.record()
 
     def where(self, data_root: Path) -> Path:
         """The folder itself."""
@@ -150,13 +173,15 @@ class Folder(Dataset):
         del data_root
         if not self.path.is_dir():
             return []
-        images = (self.path / image for image in list_folder(self.path).images)
+        images = (self.path / image for image in self._listed().images)
         return list(dict.fromkeys(image.parent for image in images))
 
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare the memory maps with the checksums taken when they were made; images have none."""
         return self._map(data_root).verify()
 
+    def _listed(self) -> FolderListing:
+        return list_folder(self.path, self.min_images)
+
     def _map(self, data_root: Path, listing: FolderListing | None = None) -> FolderMap:
-        listing = listing or list_folder(self.path)
-        return FolderMap(listing, self.properties.size, self.properties.fit, data_root)
+        return FolderMap(listing or self._listed(), self.properties.size, self.properties.fit, data_root)

@@ -15,14 +15,14 @@ import numpy as np
 from sla_bench.datasets import layouts
 from sla_bench.datasets.base import By, Fit, LabeledImages, Split
 from sla_bench.datasets.encoded_images import EncodedImages
-from sla_bench.datasets.folder_splits import FolderListing, split_listing
-from sla_bench.datasets.image_files import what_is_no_image
+from sla_bench.datasets.folder_listing import FolderListing
+from sla_bench.datasets.folder_splits import split_listing
 from sla_bench.datasets.kept_hashes import kept_checksum
 from sla_bench.datasets.map_writing import Origin, write_map
 from sla_bench.datasets.memory_map import map_path, open_map, read_description, remove_map, verify_map
 from sla_bench.datasets.picture_facts import PictureFacts, read_facts, seen_of, with_hashes, write_facts
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
-from sla_bench.datasets.progress import note, terminal_progress
+from sla_bench.datasets.progress import terminal_progress
 from sla_bench.datasets.source_files import SourceFiles, stamps_of
 from sla_bench.datasets.sources import SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
@@ -51,7 +51,10 @@ class FolderMap:
     @cached_property
     def folder(self) -> Path:
         """Where the map lies; another one for every state of the listing."""
-        key = f"{_DECODING} {self.size} {self.fit} {self.listing.fingerprint} {self.listing.path.resolve()}"
+        of = self.listing
+        key = f"{_DECODING} {self.size} {self.fit} {of.fingerprint} {of.path.resolve()}"
+        if of.small:
+            key += f" without {of.small}"
         return self.data_root / "prepared" / f"folder-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
 
     @property
@@ -96,10 +99,6 @@ class FolderMap:
         images = EncodedImages(
             paths, self.size, self.fit, lambda i: str(paths[i]), self.listing.path, depth=seen.depth
         )
-        aside = what_is_no_image(dict.fromkeys(path.parent for path in paths))
-        if aside:
-            place = self.listing.path
-            note(f"in the class folders of {place} lie things that are no images here, left out: {aside}")
         self._write(_ALL, decoded_source(images, self.listing.labels, self.listing.class_names), how)
         self._files.keep(paths, before)
         made, absent = open_map(self.folder, _ALL), frozenset(self.undecodable)
@@ -122,18 +121,21 @@ class FolderMap:
         split_listing(self.listing, split, by, seed)
         prepared = self.images()
         index, labels, names = part_of(self.readable, split, by, seed)
+        if not len(index):
+            raise UserError(
+                f"{self.listing.path}: no image is left for {split}, all classes are too small to be split"
+            )
         if np.array_equal(index, np.arange(len(prepared))):
             return LabeledImages(prepared.images, labels, names, grey=prepared.grey)
         shape = (len(index), *prepared.images.shape[1:])
-        source = SplitSource(shape, labels, names, selected_blocks(prepared.images, index))
-        if source.num_bytes <= layouts.DIRECT_LIMIT:
-            return LabeledImages(source.read().images, labels, names, grey=prepared.grey)
-        whole = read_description(self.folder, _ALL)
-        key = index.tobytes() + (whole.sha256.encode() if whole is not None else b"")
-        name = f"part-{hashlib.sha256(key).hexdigest()[:16]}"
-        if open_map(self.folder, name) is None:
-            self._write(name, source, IN_THREADS)
-        return open_map(self.folder, name) or source.read()
+        present, values = relabel(labels)
+        source = SplitSource(
+            shape, present, tuple(names[value] for value in values), selected_blocks(prepared.images, index)
+        )
+        images = source.read() if source.num_bytes <= layouts.DIRECT_LIMIT else self._large(source, index)
+        return LabeledImages(
+            images.images, labels, names, grey=prepared.grey, may_lack_classes=by == "images"
+        )
 
     def checksum(self, split: Split, by: By, seed: int = 0) -> str | None:
         """The checksum of one split, kept beside the map; None where there is no map.
@@ -166,6 +168,15 @@ class FolderMap:
         names = sorted(path.stem for path in self.folder.glob("*.json"))
         return [(map_path(self.folder, name), verify_map(self.folder, name)) for name in names]
 
+    def _large(self, source: SplitSource, index: np.ndarray) -> LabeledImages:
+        """A part that does not fit into memory, as a map of its own."""
+        whole = read_description(self.folder, _ALL)
+        key = index.tobytes() + (whole.sha256.encode() if whole is not None else b"")
+        name = f"part-{hashlib.sha256(key).hexdigest()[:16]}"
+        if open_map(self.folder, name) is None:
+            self._write(name, source, IN_THREADS)
+        return open_map(self.folder, name) or source.read()
+
     @cached_property
     def _paths(self) -> list[Path]:
         return [self.listing.path / image for image in self.listing.images]
@@ -190,9 +201,13 @@ def part_of(
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Positions of the images of a split, their labels, both int64 (n,), and the names of its classes.
 
+    By images, all classes of the folder are named; those without an image in the split have no label there.
+
     Raises:
         UserError: as `split_listing`.
     """
     index, classes = split_listing(listing, split, by, seed)
+    if by == "images":
+        return index, classes, listing.class_names
     labels, values = relabel(classes)
     return index, labels, tuple(listing.class_names[value] for value in values)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
@@ -12,9 +13,8 @@ from rich.cells import cell_len
 from sla_bench.datasets.base import By
 from sla_bench.datasets.class_lists import SPLITS
 from sla_bench.datasets.folder import Folder
+from sla_bench.datasets.folder_listing import list_folder
 from sla_bench.datasets.folder_pictures import FolderPictures
-from sla_bench.datasets.folder_splits import FolderListing, list_folder, split_listing
-from sla_bench.datasets.image_files import what_is_no_image
 from sla_bench.errors import UserError
 
 _FITS = {
@@ -22,20 +22,19 @@ _FITS = {
     "pad": "the whole of each, with bars in the colour of the edge",
     "stretch": "the whole of each, stretched",
 }
-_SERVES: dict[By, str] = {"images": "imbalanced, standard", "classes": "fewshot"}
 
 
-def folder_lines(folder: Folder, data_root: Path) -> Iterator[str]:
-    """Images, their sizes, splits, remarks and a table of the classes, one a line; images are decoded once.
+def picture_lines(folder: Folder, data_root: Path) -> Iterator[str]:
+    """Yield number, sizes and repetition of the images, and what is unusual with them; they are decoded once.
 
     Args:
         folder: the data set.
         data_root: where decoded images are kept.
 
     Raises:
-        UserError: no such folder, or no classes in it.
+        UserError: the folder does not exist, or its layout is not clear.
     """
-    listing, size = list_folder(folder.path), folder.properties.size
+    listing, size = list_folder(folder.path, folder.min_images), folder.properties.size
     yield (
         f"images:        {len(listing.images):,} in {len(listing.class_names):,} classes; "
         f"kept at {size} x {size} px, {_FITS[folder.properties.fit]}"
@@ -45,26 +44,27 @@ def folder_lines(folder: Folder, data_root: Path) -> Iterator[str]:
     except UserError as error:
         yield f"not readable:  {error}"
     else:
-        bad = sorted(set(listing.images) - set(pictures.listing.images))
-        listing = pictures.listing
         yield from _of_pictures(pictures)
-        if bad:
-            yield f"left out:      {len(bad):,} images that can't be decoded, {_plain(bad[0])} for example"
-    if aside := what_is_no_image(dict.fromkeys((folder.path / image).parent for image in listing.images)):
-        yield f"left out:      things that are no images here: {aside}"
-    tables = dict[By, list[np.ndarray]]()
+
+
+def class_table(folder: Folder, data_root: Path) -> Iterator[str]:
+    """Yield a line for each class: its images, in all and of each part where these are fixed.
+
+    Args:
+        folder: the data set.
+        data_root: as `picture_lines`.
+    """
+    totals, parts = dict[str, int](), dict[str, dict[str, int]]()
     for by in reversed(get_args(By)):
-        try:
-            tables[by] = [_counts(listing, split_listing(listing, split, by, 0)[0]) for split in SPLITS]
-        except UserError as error:
-            yield f"not split:     for {_SERVES[by]}: {error}"
-    if "classes" in tables:
-        classes = "/".join(str(np.count_nonzero(counts)) for counts in tables["classes"])
-        how = "chosen by the seed" if folder.split_depends_on_seed else "fixed"
-        yield f"few-shot:      {classes} train/val/test classes, {how}"
-    if "images" not in tables and folder.split_depends_on_seed:
-        tables.pop("classes", None)
-    yield from ("", *_table(listing, next(iter(tables.values()), None)))
+        with suppress(UserError):
+            found: dict[str, dict[str, int]] = {
+                split: folder.class_sizes(split, by, data_root) for split in SPLITS
+            }
+            for sizes in found.values():
+                totals |= {name: totals.get(name, 0) + count for name, count in sizes.items()}
+            parts = {} if by == "classes" and folder.split_depends_on_seed else found
+            break
+    yield from _table(totals, parts)
 
 
 def _of_pictures(pictures: FolderPictures) -> Iterator[str]:
@@ -80,24 +80,20 @@ def _of_pictures(pictures: FolderPictures) -> Iterator[str]:
         yield f"look at this:  {_plain(sentence)}"
 
 
-def _counts(listing: FolderListing, index: np.ndarray) -> np.ndarray:
-    return np.bincount(listing.labels[index], minlength=len(listing.class_names))
-
-
-def _table(listing: FolderListing, parts: Sequence[np.ndarray] | None) -> Iterator[str]:
+def _table(totals: Mapping[str, int], parts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     """A line per class; those with the fewest images are marked."""
-    totals = _counts(listing, np.arange(len(listing.images)))
-    columns = (
-        {"images": totals} if parts is None else {**dict(zip(SPLITS, parts, strict=True)), "images": totals}
-    )
-    names = [_plain(name) for name in listing.class_names]
-    width = max(cell_len(name) for name in ("class", *names))
-    widths = {head: max(len(head), len(f"{counts.max():,}")) for head, counts in columns.items()}
+    if not totals:
+        return
+    columns = {**parts, "images": totals}
+    names = {name: _plain(name) for name in sorted(totals)}
+    width = max(cell_len(name) for name in ("class", *names.values()))
+    widths = {head: max(len(head), len(f"{max(of.values()):,}")) for head, of in columns.items()}
     yield "  ".join(["class" + " " * (width - 5), *(f"{head:>{wide}}" for head, wide in widths.items())])
-    for position, name in enumerate(names):
-        cells = (f"{columns[head][position]:>{wide},}" for head, wide in widths.items())
-        smallest = "  <- smallest" if totals[position] == totals.min() < totals.max() else ""
-        yield "  ".join([name + " " * (width - cell_len(name)), *cells]) + smallest
+    fewest, most = min(totals.values()), max(totals.values())
+    for name, shown in names.items():
+        cells = (f"{columns[head].get(name, 0):>{wide},}" for head, wide in widths.items())
+        smallest = "  <- smallest" if totals[name] == fewest < most else ""
+        yield "  ".join([shown + " " * (width - cell_len(shown)), *cells]) + smallest
 
 
 def _plain(text: str) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 
 from sla_bench.datasets.base import By, Fit
 from sla_bench.datasets.class_lists import SPLITS
+from sla_bench.datasets.folder_listing import FolderListing
 from sla_bench.datasets.folder_names import canonical_dataset
-from sla_bench.datasets.folder_splits import FolderListing, split_listing
+from sla_bench.datasets.folder_splits import split_listing
 from sla_bench.datasets.picture_facts import PictureFacts
 from sla_bench.datasets.repeated_images import Repeats, find_repeats
 from sla_bench.errors import UserError

@@ -7,8 +7,7 @@ import os
 import struct
 import threading
 import zlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -23,7 +22,21 @@ from sla_bench.datasets.pillow_warnings import QUIET_PILLOW
 from sla_bench.errors import UserError
 
 EXTENSIONS = frozenset(
-    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"}
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".jpe",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+    }
 )
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """Pillow knows others, for some of which it starts a program (EPS)."""
@@ -36,7 +49,6 @@ _LARGE = 1 << 26
 _ONE_AT_A_TIME = threading.Lock()
 _STRIP = 1 << 22
 """Pixels that are laid on white at a time."""
-_LONGEST_EXTENSION = 10
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -75,40 +87,6 @@ def list_images(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def find_images(paths: Sequence[Path]) -> list[Path]:
-    """Image files by name: those that are named, whatever their extension, and all below folders.
-
-    Returns:
-        Each file once, in the order of the paths, below a folder by folder and name; links to folders and
-        what is hidden are left out.
-
-    Raises:
-        UserError: a path that does not exist, a folder that cannot be read, or no images.
-    """
-    if not paths:
-        raise UserError("name the images: files, or folders with images")
-    found: dict[Path, None] = {}
-    for path in paths:
-        if path.is_dir():
-            found |= dict.fromkeys(_images_below(path))
-        elif path.exists():
-            found[path] = None
-        else:
-            raise UserError(f"there is no file or folder {path}")
-    if not found:
-        raise UserError(
-            f"no images in {', '.join(map(str, paths))} (known are {', '.join(sorted(EXTENSIONS))})"
-        )
-    return list(found)
-
-
-def _images_below(folder: Path) -> Iterator[Path]:
-    yield from list_images(folder)
-    for inside in list_folders(folder):
-        if not inside.is_symlink():
-            yield from _images_below(inside)
-
-
 def list_folders(folder: Path) -> list[Path]:
     """Folders directly in a folder, by name, hidden ones left out.
 
@@ -121,29 +99,6 @@ def list_folders(folder: Path) -> list[Path]:
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from None
     return [folder / name for name in sorted(names)]
-
-
-def what_is_no_image(folders: Iterable[Path]) -> str:
-    """What `list_images` does not take of folders, hidden things aside: `.heic (3), folders (1)`, or "".
-
-    Raises:
-        UserError: a folder cannot be read.
-    """
-    found: Counter[str] = Counter()
-    try:
-        for folder in folders:
-            with os.scandir(folder) as entries:
-                found.update(_kind(e) for e in entries if not e.name.startswith((".", "__")))
-    except OSError as error:
-        raise UserError(f"cannot read the folder {error.filename}: {error.strerror or error}") from None
-    return ", ".join(f"{kind} ({count:,})" for kind, count in sorted(found.items()) if kind not in EXTENSIONS)
-
-
-def _kind(entry: os.DirEntry[str]) -> str:
-    if entry.is_dir():
-        return "folders"
-    kind = Path(entry.name).suffix.lower()
-    return kind if kind[1:].isalnum() and len(kind) <= _LONGEST_EXTENSION else "others"
 
 
 def decode(image: Path | bytes, size: int, fit: Fit, name: str, depth: Depth | None = None) -> np.ndarray:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sla_bench.datasets.progress import note
 from sla_bench.registry import DATASETS
 
 if TYPE_CHECKING:
@@ -49,4 +51,14 @@ def load_dataset(
         UserError: unknown name, or files that are missing, damaged or altered.
     """
     root = default_data_root() if data_root is None else Path(data_root)
-    return dataset_named(name).load(split, by, root, split_seed)
+    dataset = dataset_named(name)
+    dataset.check_split(split, by)
+    for line in dataset.reading_lines(by, root, split_seed):
+        _note_once(line)
+    return dataset.load(split, by, root, split_seed)
+
+
+@cache
+def _note_once(line: str) -> None:
+    """Say a line on standard error, in each process once."""
+    note(line)

@@ -11,7 +11,7 @@ from rich.table import Table
 from sla_bench.datasets.base import By, Dataset
 from sla_bench.datasets.class_lists import SPLITS
 from sla_bench.datasets.folder import Folder
-from sla_bench.datasets.folder_overview import folder_lines
+from sla_bench.datasets.folder_overview import class_table, picture_lines
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
@@ -47,7 +47,8 @@ def describe(name: str, data_root: Path) -> str:
     steps += ["horizontal flip"] if properties.flip else []
     augmentation = f"augmentation:  {', '.join(steps) or 'none'}"
     if isinstance(dataset, Folder):
-        return "\n".join([dataset.name, augmentation, *folder_lines(dataset, data_root)])
+        lines = [dataset.name, augmentation, *picture_lines(dataset, data_root)]
+        return "\n".join([*lines, *understood(dataset, data_root), "", *class_table(dataset, data_root)])
     counts = dataset.class_counts(data_root)
     prepared = [f"{split} {_how_many(counts[split])}" for split in SPLITS if split in counts]
     lines = [
@@ -60,7 +61,21 @@ def describe(name: str, data_root: Path) -> str:
         f"files:         {_state(dataset, data_root)}",
         *(f"  {path}" for path in dataset.files(data_root)),
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *understood(dataset, data_root)])
+
+
+def understood(dataset: Dataset, data_root: Path) -> list[str]:
+    """How the files are understood, by images and by classes, as far as they can be split so."""
+    found: dict[str, None] = {}
+    refused: list[tuple[By, UserError]] = []
+    for by in dataset.splits_by[::-1]:
+        try:
+            found |= dict.fromkeys(dataset.reading_lines(by, data_root))
+        except UserError as error:
+            refused.append((by, error))
+    if len(refused) == len(dataset.splits_by):
+        raise refused[0][1]
+    return [*found, *(f"{dataset.name}: no split by {by}: {error}" for by, error in refused)]
 
 
 def write_sheet(name: str, data_root: Path, path: Path) -> None:

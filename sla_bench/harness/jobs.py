@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sla_bench.config import EvalConfig, RunConfig
-from sla_bench.datasets.base import By, Split
+from sla_bench.datasets.base import By, Dataset, Split
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
@@ -85,6 +85,7 @@ class Fingerprints:
     def __init__(self, data_root: Path) -> None:
         self.data_root = data_root
         self._known: dict[tuple[str, Split, By, int], str] = {}
+        self._datasets: dict[str, Dataset] = {}
 
     def of(self, dataset: str, split: Split, by: By, split_seed: int) -> str:
         """Return the hash of one split.
@@ -98,7 +99,7 @@ class Fingerprints:
         Raises:
             UserError: the files are missing or damaged.
         """
-        loaded = dataset_named(dataset)
+        loaded = self._datasets.setdefault(dataset, dataset_named(dataset))
         seed = split_seed if by == "classes" and loaded.split_depends_on_seed else 0
         key = (dataset, split, by, seed)
         if key not in self._known:
@@ -238,11 +239,12 @@ def _environment(job: Job, device: torch.device) -> dict[str, Any]:
     found = describe(job.run.threads, str(device))
     dataset = dataset_named(job.run.dataset)
     found |= dataset.findings(job.data_root, SCENARIOS[job.run.scenario].by)
-    left_out = dataset.left_out(job.data_root)
-    if left_out:
-        found["images_left_out"] = {
-            part: {"count": len(images), "images": images} for part, images in left_out.items()
-        }
+    left_out = {
+        part: {"count": len(images), "images": images}
+        for part, images in dataset.left_out(job.data_root).items()
+    }
+    if not_used := {**left_out, **dataset.not_used()}:
+        found["images_left_out"] = not_used
     return found
 
 

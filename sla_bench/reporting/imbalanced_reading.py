@@ -99,7 +99,7 @@ class ImbalancedReading(ClassifierReading):
         results = class_results(shown_records(store))
         sizes: dict[str, TrainingClasses] = {}
         for result in results:
-            sizes.setdefault(f"{result.dataset}, {result.setting}", result.classes)
+            sizes.setdefault(f"{result.dataset}, {result.setting}", result.all_classes or result.classes)
         return [
             *plot_class_counts(sizes, store.tables / "class_sizes"),
             *plot_class_accuracy(results, store.tables / "class_accuracies"),

@@ -143,8 +143,8 @@ def test_info_shows_classes_splits_and_sizes(leaky, tmp_path, capsys):
     assert "30 in 2 classes; kept at 16 x 16 px" in text
     assert "width 20 to 90, median 20; height 20 to 30, median 20" in text
     assert "6 images show 3 pictures more than once" in text
-    assert ".txt (1)" in text
-    assert "not split:     for fewshot" in text
+    assert "left out: 1 .txt file: train/a/notes.txt" in text
+    assert "no split by classes" in text
     assert [line.split() for line in lines[-3:]] == [
         ["class", "train", "val", "test", "images"],
         ["a", "6", "3", "6", "15"],
@@ -158,10 +158,10 @@ def test_info_marks_the_smallest_and_says_what_is_wrong(tmp_path, capsys):
     name = f"folder:{tmp_path / 'zoo'}:16"
     assert run_command_line(["datasets", "info", name, "--data-root", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("not split:     for imbalanced, standard: ") for line in lines)
+    assert any("no test image of 'owl' (fewer than 3 images)" in line for line in lines)
     assert [line.split()[-1] for line in lines if "owl" in line and "<-" in line] == ["smallest"]
     assert sum("<-" in line for line in lines) == 1
-    assert [line.split() for line in lines[-3:] if "a b" in line] == [["a", "b", "4"]]
+    assert [line.split() for line in lines[-3:] if "a b" in line] == [["a", "b", "2", "1", "1", "4"]]
     (tmp_path / "zoo" / "owl" / "0.png").write_bytes(b"no")
     assert run_command_line(["datasets", "info", name, "--data-root", str(tmp_path)]) == 0
     said = capsys.readouterr().out

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from sla_bench.datasets.image_files import as_rgb, decode, find_images, list_folders, list_images, look_at
+from sla_bench.datasets.image_files import as_rgb, decode, list_folders, list_images, look_at
+from sla_bench.datasets.picture_folders import find_images
 from sla_bench.datasets.pillow_warnings import QUIET_PILLOW
 from sla_bench.errors import UserError
 
