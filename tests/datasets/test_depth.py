@@ -1,9 +1,8 @@
 import io
-import struct
-import zlib
 
 import numpy as np
 import pytest
+from deep_formats import deep_png, deep_tiff
 from PIL import Image
 
 from sla_bench.datasets.depth import Depth, depth_of
@@ -18,49 +17,6 @@ def drawn(seed=0, side=16, channels=1):
     return values
 
 
-def png(values):
-    """A PNG of 16 bits per channel by the specification; Pillow writes grey ones only."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    height, width, channels = values.shape
-    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def tiff(values, order="<", packed=False, signed=False):
-    """A TIFF of one strip by the specification, with as many bits as the array has."""
-    height, width, channels = values.shape
-    bits, start = 8 * values.dtype.itemsize, 8 + 2 + 12 * 11 + 4
-    content = values.astype(values.dtype.newbyteorder(order)).tobytes()
-    content = zlib.compress(content) if packed else content
-    entries = [
-        (256, 4, 1, width),
-        (257, 4, 1, height),
-        (258, 3, channels, bits if channels == 1 else start),
-        (259, 3, 1, 8 if packed else 1),
-        (262, 3, 1, 1 if channels == 1 else 2),
-        (273, 4, 1, start + 8),
-        (277, 3, 1, channels),
-        (278, 4, 1, height),
-        (279, 4, 1, len(content)),
-        (284, 3, 1, 1),
-        (339, 3, 1, 2 if signed else 1),
-    ]
-
-    def value(kind, count, number):
-        short = kind == 3 and count == 1
-        return struct.pack(f"{order}HH", number, 0) if short else struct.pack(f"{order}I", number)
-
-    directory = b"".join(struct.pack(f"{order}HHI", t, k, c) + value(k, c, n) for t, k, c, n in entries)
-    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HI", 42, 8)
-    tail = struct.pack(f"{order}4H", bits, bits, bits, 0)
-    return head + struct.pack(f"{order}H", len(entries)) + directory + b"\0\0\0\0" + tail + content
-
-
 def pgm(values, most):
     head = f"P5 {values.shape[1]} {values.shape[0]} {most}\n".encode()
     return head + values.astype(">u2").tobytes()
@@ -69,7 +25,7 @@ def pgm(values, most):
 @pytest.mark.parametrize("bits", [1, 4, 8, 9, 10, 12, 15, 16])
 def test_a_grey_picture_is_scaled_by_its_bits(bits):
     values = drawn()[..., 0] * (2**bits - 1) // 255
-    got = decode(png(values[..., None]), 16, "crop", "a")
+    got = decode(deep_png(values[..., None]), 16, "crop", "a")
     exact = values * 255 / (2**bits - 1)
     assert np.abs(got[..., 0] - exact).max() < 1
     assert got.min() == 0
@@ -91,8 +47,10 @@ def test_deep_png_of_every_kind_is_its_shallow_twin(channels, shift):
     buffer = io.BytesIO()
     Image.fromarray(array[..., 0] if channels == 1 else array, mode).save(buffer, "PNG")
     shown = decode(buffer.getvalue(), 16, "crop", "a")
-    np.testing.assert_array_equal(decode(png(deep), 16, "crop", "a", Depth(0, 2 ** (8 + shift) - 1)), shown)
-    assert look_at(png(deep), "a")[1] is not None
+    np.testing.assert_array_equal(
+        decode(deep_png(deep), 16, "crop", "a", Depth(0, 2 ** (8 + shift) - 1)), shown
+    )
+    assert look_at(deep_png(deep), "a")[1] is not None
     assert look_at(buffer.getvalue(), "a")[1] is None
 
 
@@ -101,7 +59,7 @@ def test_deep_png_of_every_kind_is_its_shallow_twin(channels, shift):
 @pytest.mark.parametrize("packed", [False, True])
 def test_deep_tiff(channels, order, packed):
     twin = drawn(3, channels=channels)
-    content = tiff((twin * 4).astype(np.uint16), order, packed)
+    content = deep_tiff((twin * 4).astype(np.uint16), order, packed)
     assert look_at(content, "a") == ((16, 16), (0, 1020))
     got = decode(content, 16, "crop", "a")
     np.testing.assert_array_equal(got, np.broadcast_to(twin, got.shape))
@@ -109,14 +67,14 @@ def test_deep_tiff(channels, order, packed):
 
 def test_32_bits_with_and_without_a_sign():
     twin = drawn(4)
-    unsigned = tiff((twin.astype(np.int64) * 2**24).astype(np.uint32))
+    unsigned = deep_tiff((twin.astype(np.int64) * 2**24).astype(np.uint32))
     assert look_at(unsigned, "a")[1] == (0, 255 * 2**24)
     assert np.abs(decode(unsigned, 16, "crop", "a")[..., :1] - twin).max() <= 1
     # Hounsfield units: the range of the values.
-    signed = tiff((twin * 10 - 1000).astype(np.int32), signed=True)
+    signed = deep_tiff((twin * 10 - 1000).astype(np.int32), signed=True)
     assert look_at(signed, "a")[1] == (-1000, 1550)
     np.testing.assert_array_equal(decode(signed, 16, "crop", "a")[..., :1], twin)
-    short = tiff((twin * 10 - 1000).astype(np.int16), signed=True)
+    short = deep_tiff((twin * 10 - 1000).astype(np.int16), signed=True)
     np.testing.assert_array_equal(decode(short, 16, "crop", "a")[..., :1], twin)
 
 
@@ -166,7 +124,7 @@ def write_folder(path, shifts):
             if shift is None:
                 Image.fromarray(twin[..., 0].astype(np.uint8)).save(path / name / f"{i}.png")
             else:
-                (path / name / f"{i}.png").write_bytes(png(twin << shift))
+                (path / name / f"{i}.png").write_bytes(deep_png(twin << shift))
     return path
 
 
@@ -187,7 +145,7 @@ def test_a_single_bright_picture_does_not_darken_the_rest_in_silence(tmp_path):
     path = write_folder(tmp_path / "xray", {"a": 2, "b": 2})
     hot = drawn(9)
     hot[3, 3] = 65535
-    (path / "b" / "hot.png").write_bytes(png(hot))
+    (path / "b" / "hot.png").write_bytes(deep_png(hot))
     (said,) = (s for s in Folder(path, 16).remarks(tmp_path) if "bits" in s)
     assert "so that 8 of them are nearly black (a/0.png: up to 1,020; b/hot.png: up to 65,535)" in said
 

@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from deep_formats import deep_png
 from PIL import Image
 from real_formats import png, random_images, write_folder
 
@@ -169,11 +170,9 @@ def test_info_marks_the_smallest_and_says_what_is_wrong(tmp_path, capsys):
     assert "owl" in said
 
 
-def deep_png(image):
+def ten_bits(image):
     """The picture's brightness in 10 of 16 bits."""
-    from test_depth import png as deep
-
-    return deep(image[..., :1].astype(np.int64) * 4)
+    return deep_png(image[..., :1].astype(np.int64) * 4)
 
 
 def test_depth_and_leaks_are_recorded_and_new_pictures_are_scaled_alike(tmp_path, monkeypatch, capsys):
@@ -182,7 +181,7 @@ def test_depth_and_leaks_are_recorded_and_new_pictures_are_scaled_alike(tmp_path
     for name in "ab":
         (tmp_path / "xray" / name).mkdir(parents=True)
         for i in range(10):
-            (tmp_path / "xray" / name / f"{i}.png").write_bytes(deep_png(next(images)))
+            (tmp_path / "xray" / name / f"{i}.png").write_bytes(ten_bits(next(images)))
     shutil.copy(tmp_path / "xray" / "a" / "0.png", tmp_path / "xray" / "b" / "10.png")
     command = ["run", "standard", "--dataset", "folder:xray:16,flip=no,jitter=0", "--budget", "smoke"]
     command += ["--method", "baseline", "--set", "steps=2", "--backbone", "conv4", "--data-root", "d"]
@@ -199,7 +198,7 @@ def test_depth_and_leaks_are_recorded_and_new_pictures_are_scaled_alike(tmp_path
     # A dim picture stays dim: it is the picture of 8 bits that it was made of.
     dim = random_images(1, 16, 7)[0] // 8
     (tmp_path / "new").mkdir()
-    (tmp_path / "new" / "deep.png").write_bytes(deep_png(dim))
+    (tmp_path / "new" / "deep.png").write_bytes(ten_bits(dim))
     Image.fromarray(dim[..., 0]).save(tmp_path / "new" / "shallow.png")
     assert run_command_line(["predict", "--run", run.name, "new"]) == 0
     rows = (tmp_path / "predictions.csv").read_text().splitlines()[1:]
