@@ -10,7 +10,18 @@ from rich.console import Console
 
 from sla_bench.commands.options import NO_DATA, Data
 from sla_bench.commands.printing import print_lines
+from sla_bench.errors import UserError
 
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
 datasets_app = App(name="datasets", help="What data sets there are, what is on disk, how to get the rest.")
 
 
@@ -37,15 +48,31 @@ def info(
     name: str
         Data set.
     sheet: Path
-        Write a contact sheet of the training images to this PNG file.
+        Write a contact sheet of the training images to this PNG file; - is the standard output.
     """
-    from sla_bench.datasets.overview import describe, write_sheet
+    from sla_bench.datasets.overview import describe, sheet_of
+    from sla_bench.harness.outputs import check_output, words_beside, write_output
 
-    print_lines(describe(name, data.data_root).splitlines())
-    if sheet is not None:
-        write_sheet(name, data.data_root, sheet)
-        print(sheet)
+    if sheet is None:
+        print_lines(describe(name, data.data_root).splitlines())
+        return 0
+    words, form = words_beside(sheet), _picture_format(sheet)
+    check_output(sheet, "--sheet")
+    print_lines(describe(name, data.data_root).splitlines(), words)
+    picture = sheet_of(name, data.data_root)
+    write_output(sheet, lambda file: picture.save(file, form))
+    print(sheet, file=words)
     return 0
+
+
+def _picture_format(path: Path) -> str:
+    """Pillow's name of the format that the ending of a file asks for; PNG for pipes and devices."""
+    from sla_bench.harness.outputs import is_plain_file
+
+    form = _FORMATS.get(path.suffix.lower()) if is_plain_file(path) else "PNG"
+    if form is None:
+        raise UserError(f"cannot write a picture as {path.name!r}: give it a name that ends in .png")
+    return form
 
 
 @datasets_app.command

@@ -12,12 +12,14 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from sla_bench.commands.options import NO_EXECUTION, Execution, Settings, TrainingExecution
-from sla_bench.commands.spanning import add_grids
+from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
 from sla_bench.errors import UserError
 from sla_bench.registry import LAUNCHERS, SCENARIOS
 
 run_app = App(
-    name="run", help="Train, evaluate and show the table; what is recorded already is not done again."
+    name="run",
+    help="Train, evaluate and show the table; what is recorded already is not done again.",
+    default_parameter=SEVERAL_VALUES,
 )
 
 

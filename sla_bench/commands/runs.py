@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 from sla_bench.commands.options import NO_RESULTS, Results
 from sla_bench.commands.printing import print_lines
 from sla_bench.commands.records import stores_of
+from sla_bench.errors import unknown
 from sla_bench.registry import SCENARIOS
 
 runs_app = App(name="runs", help="List, show, compare and prune the recorded runs.")
@@ -28,6 +29,8 @@ def list_recorded(
     """
     from sla_bench.reporting.run_list import list_runs
 
+    if scenario is not None and scenario not in SCENARIOS:
+        raise unknown("scenario or command", scenario, [*SCENARIOS, "show", "compare", "prune"])
     for store in stores_of(scenario, results):
         print_lines(list_runs(store.records()))
         print_lines((f"can't be read: {folder}" for folder in store.damaged()), sys.stderr)

@@ -27,6 +27,7 @@ from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.progress import note, terminal_progress
 from sla_bench.datasets.sources import SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
+from sla_bench.paths import from_home
 
 DEFAULT_SIZE = 84
 _DECODING = 2  # counts up when the same file would become other pixels
@@ -61,7 +62,7 @@ class Folder(Dataset):
     def __init__(self, path: str | Path, size: int | None = None) -> None:
         text = str(path)
         match = _WITH_SIZE.fullmatch(text)
-        if match and not Path(text).exists():
+        if match and not from_home(text).exists():
             path, size = match[1], size or int(match[2])
         size = DEFAULT_SIZE if size is None else size
         if not 8 <= size <= 1024:
@@ -74,7 +75,7 @@ class Folder(Dataset):
             origin="it must contain one folder of images per class",
             long_tailed=True,
         )
-        object.__setattr__(self, "path", Path(path).expanduser())
+        object.__setattr__(self, "path", from_home(path))
 
     @property
     def split_depends_on_seed(self) -> bool:

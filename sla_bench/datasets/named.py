@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sla_bench.paths import from_home
 from sla_bench.registry import DATASETS
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def default_data_root() -> Path:
     """The folder of the data files: $SLA_BENCH_DATA, or `datasets/`."""
-    return Path(os.environ.get("SLA_BENCH_DATA", "datasets"))
+    return from_home(os.environ.get("SLA_BENCH_DATA", "datasets"))
 
 
 def dataset_named(name: str) -> Dataset:
@@ -48,5 +49,5 @@ def load_dataset(
     Raises:
         UserError: unknown name, or files that are missing, damaged or altered.
     """
-    root = default_data_root() if data_root is None else Path(data_root)
+    root = default_data_root() if data_root is None else from_home(data_root)
     return dataset_named(name).load(split, by, root, split_seed)
