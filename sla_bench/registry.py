@@ -7,6 +7,7 @@ backbone, objective, transformation or data set is one file and one line here.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -176,7 +177,7 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
         """The error for an unknown name; a path may lack the word before its colon."""
         for base, argument in self.arguments.items():
             path = from_home(name.partition(":")[0])
-            if argument.placeholder == "PATH" and (path.exists() or len(path.parts) > 1):
+            if argument.placeholder == "PATH" and (path.exists() or os.sep in name):
                 missing = "" if path.exists() else f"; there is no {path}{nearest_path(path)}"
                 return UserError(f"unknown {self.kind} {name!r}; did you mean '{base}:{name}'?{missing}")
         return unknown(self.kind, name, self._entries)

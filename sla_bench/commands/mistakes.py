@@ -67,8 +67,9 @@ def _set_only(scenario: str, option: str, name: str, value: str) -> str | None:
 def _following(error: CycloptsError, option: str) -> str:
     """The word after an option, where it is a value."""
     words = list(error.root_input_tokens or ())
-    if option not in words[:-1]:
-        return ""
+    joined = next((word for word in words if word.startswith(f"{option}=")), "")
+    if joined or option not in words[:-1]:
+        return joined.partition("=")[2]
     value = words[words.index(option) + 1]
     return "" if value.startswith("--") else value
 
@@ -82,7 +83,7 @@ def _left_over(error: UnusedCliTokensError, chain: Sequence[str]) -> str | None:
         return f"unknown command {' '.join([*chain, asked])!r}; {nearest(asked, known)}"
     place = words.index(first) if first in words else 0
     options = [word for word in words[:place] if word.startswith("--")]
-    if options and "=" not in options[-1]:
+    if options and "=" not in options[-1] and words[place - 1] != options[-1]:
         return f"{first!r} is one value too many: {options[-1]} takes one"
     return f"{first!r} is not expected here; python -m sla_bench {' '.join(chain)} --help lists what is"
 

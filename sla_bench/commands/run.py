@@ -117,7 +117,7 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
             print(line)
         return 0
     failures = execute(jobs, store, execution)
-    _report(store.snapshot(), [j.run_id for j in jobs], hint)
+    _report(store.snapshot(), [j.run_id for j in jobs], hint, len(failures))
     return max((news.exit_code for news in failures), default=0)
 
 
@@ -189,17 +189,24 @@ def show_so_far(store: Any, run_id: str) -> None:
         print(f"no table so far: {error}", file=sys.stderr)
 
 
-def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
+def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None:
     from sla_bench.reporting.files import rows_of_runs, write_leaderboard, write_plots
     from sla_bench.reporting.terminal import print_table
 
     table = write_leaderboard(store)
-    print_table(rows_of_runs(table, run_ids))
+    rows = rows_of_runs(table, run_ids)
+    if len(rows) or not failed:
+        print_table(rows)
     paths = write_plots(store, table)
-    if hint:
+    if failed:
+        others = f"; the tables in {store.folder}/ are of the others" if len(rows) else ""
+        print(f"{failed} of {len(run_ids)} runs failed{others}", file=sys.stderr)
+    elif hint:
         print("Is it SLA, or more images, views and ways? The same command with --controls says.")
     for folder in store.damaged():
         print(f"passed over, can't be read: {folder}", file=sys.stderr)
+    if failed:
+        return
     names = ", ".join(
         [
             "leaderboard.csv",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +108,15 @@ class Folder(Dataset):
             return self._large_part(source, index, listing, data_root)
         images = source.read().images
         return LabeledImages(images, labels, names, grey=prepared.grey)
+
+    def ways_to_split(self, split: Split, split_seed: int = 0) -> tuple[By, ...]:
+        """The kinds of split that the listing allows; see `Dataset.ways_to_split`."""
+        able: list[By] = []
+        for by in super().ways_to_split(split, split_seed):
+            with suppress(UserError):
+                split_listing(list_folder(self.path), split, by, split_seed)
+                able.append(by)
+        return tuple(able)
 
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sla_bench.errors import UserError
 from sla_bench.paths import from_home
 from sla_bench.registry import DATASETS
 
@@ -47,7 +48,15 @@ def load_dataset(
         uint8 images (N, H, W, 3), int64 labels (N,), class names.
 
     Raises:
-        UserError: unknown name, or files that are missing, damaged or altered.
+        UserError: unknown name, files that are missing, damaged or altered, or a kind of split that the data
+            set does not have; the error says which it has.
     """
     root = default_data_root() if data_root is None else from_home(data_root)
-    return dataset_named(name).load(split, by, root, split_seed)
+    dataset = dataset_named(name)
+    try:
+        return dataset.load(split, by, root, split_seed)
+    except UserError as error:
+        able = [other for other in dataset.ways_to_split(split, split_seed) if other != by]
+        if not able or by in dataset.ways_to_split(split, split_seed):
+            raise
+        raise UserError(f"{error}; {' or '.join(f'by={other!r}' for other in able)} works") from None
