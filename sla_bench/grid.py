@@ -7,10 +7,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Optional, Union, get_args, get_origin
+from typing import Annotated, Any, Optional, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from sla_bench.config import (
@@ -27,7 +27,7 @@ from sla_bench.config import (
 from sla_bench.datasets.folder_names import OPTIONS as DATA_OPTIONS
 from sla_bench.datasets.folder_names import canonical_dataset
 from sla_bench.errors import UserError, nearest, unknown
-from sla_bench.forms.base import BUDGETS, Form
+from sla_bench.forms.base import BUDGETS, Form, field_called
 from sla_bench.registry import (
     BACKBONES,
     DATASETS,
@@ -39,6 +39,7 @@ from sla_bench.registry import (
     TRANSFORMS,
     Registry,
 )
+from sla_bench.value_lists import written_out
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "dataset": DATASETS,
@@ -71,7 +72,10 @@ class _Options(BaseModel):
 
 @functools.cache
 def options_model(form: Form) -> type[BaseModel]:
-    """The options of `run SCENARIO`: each field of its run and evaluation that has one; axes are lists."""
+    """The options of `run SCENARIO`: each field of its run and evaluation that has one; axes are lists.
+
+    A text among the values of an axis may stand for several, see `written_out`.
+    """
     fields: dict[str, Any] = {}
     for model in (form.run, form.evaluation):
         for name, info in model.model_fields.items():
@@ -83,7 +87,9 @@ def options_model(form: Form) -> type[BaseModel]:
             default: Any = info.default
             filled_in = has(info, FromBudget) or has(info, FromDataset)
             if has(info, Axis):
+                several = BeforeValidator(functools.partial(written_out, kind))
                 kind, default = list[kind], ([] if filled_in or has(info, Adds) else [default])
+                kind = Annotated[kind, several]
             elif filled_in or default is None:
                 kind, default = Optional[kind], None  # noqa: UP045
             if name == "method":
@@ -146,9 +152,9 @@ def parse_settings(form: Form, settings: Iterable[str]) -> dict[str, Any]:
     """
     pairs = []
     for setting in settings:
-        key, equals, text = setting.partition("=")
+        key, equals, text = (part.strip() for part in setting.partition("="))
         if not equals:
-            raise UserError(f"--set {setting!r}: write key=value")
+            raise UserError(f"--set {setting!r}: write key=value, as epochs=5")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -182,7 +188,9 @@ def place_settings(form: Form, settings: Iterable[tuple[str, Any]]) -> dict[str,
                 f"--set {key!r}: no such field; did you mean '{DATA}.{key}', an option of folder:PATH?"
             )
         else:
-            raise UserError(f"--set {key!r}: no such field; {nearest(key, sorted(known))}")
+            meant = field_called(key, known)
+            near = f"did you mean {meant!r}?" if meant else nearest(key, sorted(known))
+            raise UserError(f"--set {key!r}: no such field; {near}")
     return placed
 
 
@@ -375,7 +383,7 @@ def _build(model: type[Settings], values: Mapping[str, Any]) -> Any:
     try:
         return model(**fields)
     except ValidationError as error:
-        raise as_user_error(error) from None
+        raise as_user_error(error, fields_with(model, SetOnly)) from None
 
 
 def evaluation_of(run: RunConfig, changes: Mapping[str, Any], settings: Iterable[str]) -> Task:

@@ -185,6 +185,8 @@ class _Schema:
         self, name: str, value: Located, words: Vocabulary, where: str = "", null: bool = False
     ) -> list[Located]:
         values = value.content if isinstance(value.content, list) else [value]
+        with _At(self.path, value, f"{where}{name}"):
+            values = [Located(one, v.line) for v in values for one in words.written_out(name, v.content)]
         if not values:
             raise self.fail(value, f"{where}{name}: the list is empty, so the grid spans nothing")
         for one in values:

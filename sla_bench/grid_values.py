@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -20,6 +20,7 @@ from sla_bench.grid import (
     options_model,
     place_settings,
 )
+from sla_bench.value_lists import written_out
 
 
 class Vocabulary:
@@ -58,6 +59,30 @@ class Vocabulary:
             place_settings(self.form, [(name, None)])
         except UserError as error:
             raise UserError(str(error).removeprefix("--set ")) from None
+
+    def written_out(self, name: str, value: Any) -> list[Any]:
+        """Write out a text that stands for several values of an axis: `0..4`, `0,1,2`.
+
+        Raises:
+            UserError: it is not a range.
+        """
+        if not self.is_axis(name) or not isinstance(value, str):
+            return [value]
+        try:
+            return [self._typed(name, one) for one in written_out(self._kind(name), [value])]
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    def _kind(self, name: str) -> type:
+        kind = self.fields[name].annotation
+        return next((k for k in (int, float) if kind is k or k in get_args(kind)), str)
+
+    def _typed(self, name: str, value: Any) -> Any:
+        """A number that was written in a text; what is none is refused where values are checked."""
+        try:
+            return self._kind(name)(value)
+        except ValueError:
+            return value
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a value that the field can't have, whatever the others are.

@@ -16,6 +16,7 @@ from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of
 from sla_bench.harness.weights_file import WEIGHTS, kept_weights
+from sla_bench.paths import from_home
 from sla_bench.prediction import Classifier
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.base import ANY_TRANSFORM
@@ -71,7 +72,7 @@ def load_models(
     Raises:
         UserError: as `load_classifier`.
     """
-    folder = Path(path)
+    folder = from_home(path)
     folder = folder.parent if folder.name == WEIGHTS else folder
     config, summary = _read_record(folder)
     build_model = _builder(config, folder)

@@ -12,13 +12,15 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from sla_bench.commands.options import NO_EXECUTION, Execution, Settings, TrainingExecution
-from sla_bench.commands.spanning import add_grids
+from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
 from sla_bench.commands.stores import records_of, say_left_out
 from sla_bench.errors import UserError
 from sla_bench.registry import LAUNCHERS, SCENARIOS
 
 run_app = App(
-    name="run", help="Train, evaluate and show the table; what is recorded already is not done again."
+    name="run",
+    help="Train, evaluate and show the table; what is recorded already is not done again.",
+    default_parameter=SEVERAL_VALUES,
 )
 
 
@@ -137,7 +139,7 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
         return 0
     failures = execute(jobs, store, execution)
     note_seen(store)
-    _report(store.snapshot(), [j.run_id for j in jobs], hint)
+    _report(store.snapshot(), [j.run_id for j in jobs], hint, len(failures))
     return max((news.exit_code for news in failures), default=0)
 
 
@@ -210,16 +212,23 @@ def show_so_far(store: Any, run_id: str) -> None:
         print(f"no table so far: {error}", file=sys.stderr)
 
 
-def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
+def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None:
     from sla_bench.reporting.files import rows_of_runs, write_leaderboard, write_plots
     from sla_bench.reporting.terminal import print_table
 
     table = write_leaderboard(store)
-    print_table(rows_of_runs(table, run_ids))
+    rows = rows_of_runs(table, run_ids)
+    if len(rows) or not failed:
+        print_table(rows)
     paths = write_plots(store, table)
-    if hint:
+    if failed:
+        others = f"; the tables in {store.folder}/ are of the others" if len(rows) else ""
+        print(f"{failed} of {len(run_ids)} runs failed{others}", file=sys.stderr)
+    elif hint:
         print("Is it SLA, or more images, views and ways? The same command with --controls says.")
     say_left_out([store])
+    if failed:
+        return
     names = ", ".join(
         [
             "leaderboard.csv",

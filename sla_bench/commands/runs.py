@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 from sla_bench.commands.options import NO_RESULTS, Results
 from sla_bench.commands.printing import print_lines
 from sla_bench.commands.stores import records_of, say_left_out, stores_of
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, unknown
 from sla_bench.registry import SCENARIOS
 
 runs_app = App(name="runs", help="List, show, compare and prune the recorded runs.")
@@ -32,6 +32,8 @@ def list_recorded(
     from sla_bench.harness.data_states import shown_states
     from sla_bench.reporting.run_list import list_runs
 
+    if scenario is not None and scenario not in SCENARIOS:
+        raise unknown("scenario or command", scenario, [*SCENARIOS, "show", "compare", "prune"])
     for store in stores_of(scenario, results):
         print_lines(list_runs(store.records(), shown_states(store)))
     return 0

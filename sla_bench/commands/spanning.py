@@ -14,6 +14,8 @@ from sla_bench.errors import UserError
 from sla_bench.grid import DATA, Task, form_of, options_model, span
 from sla_bench.registry import SCENARIOS
 
+SEVERAL_VALUES = Parameter(consume_multiple=(1, sys.maxsize))
+"""Options that repeat take several values at once, too: `--seed 0 1 2`."""
 Prepare = Callable[[list[Task], str, TrainingExecution, bool], Callable[[], int]]
 """Makes sure that tasks of a scenario can be done, and returns what does them and returns the exit code.
 

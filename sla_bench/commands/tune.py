@@ -10,7 +10,7 @@ from cyclopts import App
 
 from sla_bench.commands.options import TrainingExecution
 from sla_bench.commands.run import execute, prepare
-from sla_bench.commands.spanning import add_grids
+from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
 from sla_bench.tuning import Trial, chosen_factor, group_of, trials_of, tuned_tasks
@@ -18,6 +18,7 @@ from sla_bench.tuning import Trial, chosen_factor, group_of, trials_of, tuned_ta
 tune_app = App(
     name="tune",
     help="Choose each method's learning rate on validation data, then run the grid with and without it.",
+    default_parameter=SEVERAL_VALUES,
 )
 
 

@@ -19,6 +19,7 @@ from sla_bench.datasets.folder_splits import seed_decides, split_listing
 from sla_bench.datasets.folder_words import reading_lines
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.errors import UserError
+from sla_bench.paths import from_home
 
 _ALL = "all"
 
@@ -70,7 +71,7 @@ class Folder(Dataset):
             origin="it must contain one folder of images per class",
             long_tailed=True,
         )
-        object.__setattr__(self, "path", Path(named.path).expanduser())
+        object.__setattr__(self, "path", from_home(named.path))
         object.__setattr__(self, "min_images", named.min_images)
 
     @cached_property
@@ -109,6 +110,15 @@ class Folder(Dataset):
         for image in prepared.undecodable:
             listing.left_out.add("pictures that can't be decoded", image)
         return reading_lines(self.name, listing, by, split_seed)
+
+    def ways_to_split(self, split: Split, split_seed: int = 0) -> tuple[By, ...]:
+        """The kinds of split that the listing allows; see `Dataset.ways_to_split`."""
+        able: list[By] = []
+        for by in super().ways_to_split(split, split_seed):
+            with suppress(UserError):
+                split_listing(self._listed(), split, by, split_seed)
+                able.append(by)
+        return tuple(able)
 
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from rich.table import Table
 
 from sla_bench.datasets.base import By, Dataset
@@ -78,16 +79,16 @@ def understood(dataset: Dataset, data_root: Path) -> list[str]:
     return [*found, *(f"{dataset.name}: no split by {by}: {error}" for by, error in refused)]
 
 
-def write_sheet(name: str, data_root: Path, path: Path) -> None:
-    """Write a contact sheet of the training images.
+def sheet_of(name: str, data_root: Path) -> Image.Image:
+    """Draw a contact sheet of the training images.
 
     Raises:
-        UserError: files are missing, or the picture can't be written.
+        UserError: files are missing.
     """
     from sla_bench.datasets.contact_sheet import contact_sheet
 
     dataset = dataset_named(name)
-    contact_sheet(dataset.load("train", _readable_by(dataset, data_root), data_root), path)
+    return contact_sheet(dataset.load("train", _readable_by(dataset, data_root), data_root))
 
 
 def verify(name: str, data_root: Path) -> list[str]:

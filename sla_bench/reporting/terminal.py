@@ -23,6 +23,7 @@ from sla_bench.reporting.table_texts import (
     best_rows,
     blocks,
     cells_of,
+    definitions,
     further_metrics,
     notes,
     one_line,
@@ -142,7 +143,7 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     for title, sentences in over_datasets(all_rows):
         for sentence in (f"Over data sets: {title}", *sentences):
             _print_text(console, sentence)
-    for note in notes(all_rows):
+    for note in (*definitions(all_rows), *notes(all_rows)):
         _print_text(console, note)
 
 
