@@ -21,13 +21,14 @@ class ClassificationMetrics(TypedDict):
     """What `classification_metrics` returns; plain numbers, ready for JSON.
 
     `ci95_closed` is the half-width of the accuracy's interval for this one trained model: it covers the draw
-    of test images only. `recalls` has one figure per class; `group_accuracy` is None for a group without a
-    class; `nll` is in nats.
+    of test images only. `recalls` has one value per class, None for a class without a test image; such
+    classes are not in `macro_f1` and `g_mean`. `group_accuracy` is None for a group without a test image;
+    `nll` is in nats.
     """
 
     accuracy: float
     ci95_closed: float
-    recalls: list[float]
+    recalls: list[float | None]
     macro_f1: float
     g_mean: float
     nll: float
@@ -79,19 +80,19 @@ def classification_metrics(
 
     Accuracy is top-1 over all images. Macro F1 is the plain mean of the classes' F1, 0 for a class that is
     never predicted. The G-mean is the geometric mean over classes of (hits + 1)/(images + 2), Laplace's rule,
-    so that one class without a hit does not make it 0.
+    so that one class without a hit does not make it 0. Means over classes are over those with test images.
 
     Args:
         predictions: (T,) integers 0..N-1, as `predictions_of` returns them, like the next two.
         confidence: (T,) probability of the predicted class, 0..1.
         nll: (T,) negative log-likelihood of the true class in nats.
-        labels: (T,) integers 0..N-1, true classes, each at least once.
+        labels: (T,) integers 0..N-1, true classes.
         groups: (N,) integers, for each class the index of its group in `group_names`.
         group_names: for instance many, medium, few.
 
     Raises:
-        UserError: wrong shapes, a class or group that does not exist, fewer than two classes, a class without
-            a test image, a confidence outside 0..1, a negative log-likelihood below 0 or not finite.
+        UserError: wrong shapes, a class or group that does not exist, fewer than two classes, a confidence
+            outside 0..1, a negative log-likelihood below 0 or not finite.
     """
     groups = np.asarray(groups)
     if groups.ndim != 1 or len(groups) < 2:
@@ -103,23 +104,20 @@ def classification_metrics(
     _check_numbers("confidence", confidence, images, highest=1.0)
     _check_numbers("nll", nll, images, highest=np.finfo(np.float64).max)
     sizes = np.bincount(labels, minlength=classes)
-    if not sizes.all():
-        raise UserError(
-            f"the test set lacks {int((sizes == 0).sum())} of {classes} classes, the first is class "
-            f"{int(sizes.argmin())}; every class needs a test image"
-        )
     hit = predictions == labels
     hits = np.bincount(labels[hit], minlength=classes)
     predicted = np.bincount(predictions, minlength=classes)
     group_sizes = np.bincount(groups, sizes, minlength=len(group_names))
     group_hits = np.bincount(groups, hits, minlength=len(group_names))
+    tested = sizes > 0
+    f1 = 2 * hits[tested] / (predicted + sizes)[tested]
     accuracy, reach = closed_interval(hit.astype(np.float64))
     return ClassificationMetrics(
         accuracy=accuracy,
         ci95_closed=reach,
-        recalls=(hits / sizes).tolist(),
-        macro_f1=float((2 * hits / (predicted + sizes)).mean()),
-        g_mean=float(np.exp(np.log((hits + 1) / (sizes + 2)).mean())),
+        recalls=[h / n if n else None for h, n in zip(hits.tolist(), sizes.tolist(), strict=True)],
+        macro_f1=float(f1.mean()),
+        g_mean=float(np.exp(np.log((hits[tested] + 1) / (sizes[tested] + 2)).mean())),
         nll=float(np.mean(nll, dtype=np.float64)),
         ece=expected_calibration_error(confidence, hit),
         group_accuracy={
@@ -161,23 +159,22 @@ def confusion_rates(predictions: np.ndarray, labels: np.ndarray, num_classes: in
 
     Args:
         predictions: (T,) integers 0..N-1.
-        labels: (T,) integers 0..N-1, true classes, each at least once.
+        labels: (T,) integers 0..N-1, true classes.
         num_classes: N.
 
     Returns:
-        (N, N), [true class, predicted class], share of the true class's images.
+        (N, N), [true class, predicted class], share of the true class's images; NaN in the row of a class
+        without a test image.
 
     Raises:
-        UserError: wrong shapes, a class that does not exist, a class without a test image.
+        UserError: wrong shapes, or a class that does not exist.
     """
     labels = _class_indices("labels", labels, len(labels), num_classes)
     predictions = _class_indices("predictions", predictions, len(labels), num_classes)
     pairs = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
     counts = pairs.reshape(num_classes, num_classes)
     images = counts.sum(axis=1, keepdims=True)
-    if not images.all():
-        raise UserError(f"class {int(images.argmin())} has no test image; every class needs one")
-    rates: np.ndarray = counts / images
+    rates: np.ndarray = np.where(images > 0, counts / np.maximum(images, 1), np.nan)
     return rates
 
 

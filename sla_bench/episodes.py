@@ -124,7 +124,7 @@ class EpisodeSampler:
         if shots + queries > counts[smallest]:
             raise UserError(
                 f"{shots} shots + {queries} queries need {shots + queries} images of each class, "
-                f"class {smallest} has {counts[smallest]}"
+                f"the class of label {smallest} has {counts[smallest]}"
             )
         self.ways, self.shots, self.queries, self.views = ways, shots, queries, views
         self.generator = torch.Generator().manual_seed(seed)

@@ -18,8 +18,13 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        line = " ".join(_shortened(message).split())
-        super().__init__("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line))
+        super().__init__(one_printable_line(_shortened(message)))
+
+
+def one_printable_line(text: str) -> str:
+    """Text in one line, with a sign in the place of each character that cannot be printed."""
+    line = " ".join(text.split())
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
 
 
 def _shortened(message: str) -> str:

@@ -24,6 +24,8 @@ from sla_bench.config import (
     Settings,
     as_user_error,
 )
+from sla_bench.datasets.folder_names import OPTIONS as DATA_OPTIONS
+from sla_bench.datasets.folder_names import canonical_dataset
 from sla_bench.errors import UserError, nearest, unknown
 from sla_bench.forms.base import BUDGETS, Form, field_called
 from sla_bench.registry import (
@@ -49,6 +51,8 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "mix": MIXES,
 }
 PIECES = ("learner", "loss", "method", "backbone", "mix")
+DATA = "data"
+"""Piece of the settings that change the name of a folder of images: `data.flip`."""
 
 
 def has(info: FieldInfo, marker: type) -> bool:
@@ -172,11 +176,17 @@ def place_settings(form: Form, settings: Iterable[tuple[str, Any]]) -> dict[str,
     for key, value in settings:
         piece, dot, option = key.partition(".")
         if dot:
-            if piece not in pieces:
-                raise unknown("piece", piece, pieces)
+            if piece not in (*pieces, DATA):
+                raise unknown("piece", piece, [*pieces, DATA])
+            if piece == DATA and option not in DATA_OPTIONS:
+                raise UserError(f"--set {key}: no such option of a folder; {nearest(option, DATA_OPTIONS)}")
             placed.setdefault(_options_field(piece), {})[option] = value
         elif key in known:
             placed[key] = value
+        elif key in DATA_OPTIONS:
+            raise UserError(
+                f"--set {key!r}: no such field; did you mean '{DATA}.{key}', an option of folder:PATH?"
+            )
         else:
             meant = field_called(key, known)
             near = f"did you mean {meant!r}?" if meant else nearest(key, sorted(known))
@@ -240,6 +250,7 @@ def points(
         if name in REGISTRIES:
             for value in axes[name]:
                 REGISTRIES[name].check(value)
+    fixed = _name_data_sets(axes, fixed)
     _check_piece_options(form, options, axes, fixed)
     scalars = {n: v for n, v in options.items() if n not in axes and v is not None}
     for part in _parts(form, axes, fixed):
@@ -256,6 +267,14 @@ def points(
             form.check(run, evaluation)
             _check_meaning(run, fixed)
             yield run, evaluation
+
+
+def _name_data_sets(axes: dict[str, list[Any]], fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the options of the data into the names of the data sets; returns the other fixed values."""
+    options = fixed.get(_options_field(DATA), {})
+    axes["dataset"] = [canonical_dataset(name, options) for name in axes["dataset"]]
+    named = {"dataset": axes["dataset"][0]} if "dataset" in fixed else {}
+    return {name: value for name, value in fixed.items() if name != _options_field(DATA)} | named
 
 
 def _parts(
@@ -383,7 +402,9 @@ def evaluation_of(run: RunConfig, changes: Mapping[str, Any], settings: Iterable
     fields = form.evaluation.model_fields
     for name in fixed:
         if name not in fields:
-            raise UserError(f"--set {name}: it belongs to the training, which is finished")
+            raise UserError(
+                f"--set {name.removesuffix('_options')}: it belongs to the training, which is finished"
+            )
     for name in changes:
         if name not in fields:
             raise UserError(f"--{name.replace('_', '-')}: an evaluation of {run.scenario} has no such option")

@@ -10,7 +10,16 @@ from pydantic.fields import FieldInfo
 from sla_bench.config import Axis, OptionValue, as_user_error
 from sla_bench.errors import UserError
 from sla_bench.forms.base import Form
-from sla_bench.grid import PIECES, REGISTRIES, budget_of, expand_methods, has, options_model, place_settings
+from sla_bench.grid import (
+    DATA,
+    PIECES,
+    REGISTRIES,
+    budget_of,
+    expand_methods,
+    has,
+    options_model,
+    place_settings,
+)
 from sla_bench.value_lists import written_out
 
 
@@ -36,7 +45,7 @@ class Vocabulary:
     def is_setting(self, name: str) -> bool:
         """It is a field without an option of its own, or an option of a piece (`learner.C`)."""
         piece, dot, _ = name.partition(".")
-        return piece in PIECES if dot else name in self.fields and name not in self.options
+        return piece in (*PIECES, DATA) if dot else name in self.fields and name not in self.options
 
     def check_setting(self, name: str) -> None:
         """Refuse what can't stand below `set:`.

@@ -89,6 +89,7 @@ def long_tailed_indices(
     *,
     max_class_size: int | None = None,
     class_order: Sequence[int] | np.ndarray | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> np.ndarray:
     """Choose the images of a long-tailed subset.
 
@@ -110,6 +111,7 @@ def long_tailed_indices(
         max_class_size: size of the largest class; None: as large as it is.
         class_order: the class `class_order[i]` gets the i-th largest count; None: the order of the sizes,
             which for balanced data is that of the labels.
+        class_names: C names, for messages; None: labels.
 
     Returns:
         int64 (n,), indices into `labels`, class by class; for "none" without `max_class_size` 0..N-1.
@@ -123,7 +125,7 @@ def long_tailed_indices(
     available = np.bincount(label_array)
     if imbalance == "none" and max_class_size is None:
         return np.arange(len(label_array), dtype=np.int64)
-    counts = _subset_counts(available, imbalance, ratio, max_class_size, class_order)
+    counts = _subset_counts(available, imbalance, ratio, max_class_size, class_order, class_names)
     generator = np.random.RandomState(_checked_seed(seed))
     chosen = []
     for label, count in enumerate(counts.tolist()):
@@ -146,7 +148,8 @@ def with_held_out(
     """Make the largest class of a subset a tenth smaller, and hold out as many images of every class.
 
     Where a class has too few images outside the subset, as where data are used as they are, those that it has
-    are held out and, if there are none, a tenth of its images in the subset, at least one.
+    are held out and, if there are none, a tenth of its images in the subset, at least one; of a class with
+    one image none is held out.
 
     Args:
         labels: int64 (N,).
@@ -158,7 +161,7 @@ def with_held_out(
         Positions of the subset and of the images that are held out, disjoint, int64.
 
     Raises:
-        UserError: the largest class would be empty, or a class has one image only.
+        UserError: the largest class would be empty, or no class has two images.
     """
     largest = max_class_size or int(np.bincount(labels).max())
     wanted = max(1, round(HELD_OUT * largest))
@@ -170,11 +173,11 @@ def with_held_out(
         free = generator.permutation(outside[labels[outside] == label])
         if not len(free):
             own = generator.permutation(index[labels[index] == label])
-            if len(own) < 2:
-                raise UserError(f"class {label} has one image only; none can be held out to validate on")
-            free = own[: max(1, round(HELD_OUT * len(own)))]
+            free = own[: max(1, round(HELD_OUT * len(own)))] if len(own) > 1 else own[:0]
         held_out.append(free[:wanted])
     chosen = np.concatenate(held_out)
+    if not len(chosen):
+        raise UserError("each class has one image only; none can be held out to validate on")
     return index[~np.isin(index, chosen)], chosen
 
 
@@ -184,6 +187,7 @@ def _subset_counts(
     ratio: float,
     max_class_size: int | None,
     class_order: Sequence[int] | np.ndarray | None,
+    class_names: Sequence[str] | None,
 ) -> np.ndarray:
     largest = int(available.max())
     if max_class_size is not None and not 1 <= max_class_size <= largest:
@@ -202,8 +206,9 @@ def _subset_counts(
     counts[order] = targets
     short = np.flatnonzero(counts > available)
     if len(short) and class_order is not None and imbalance != "none":
+        name = f"class {short[0]}" if class_names is None else f"class {class_names[short[0]]!r}"
         raise UserError(
-            f"class {short[0]} has {available[short[0]]} images, {counts[short[0]]} are wanted; leave the "
+            f"{name} has {available[short[0]]} training images, {counts[short[0]]} are wanted; leave the "
             "class order away (classes then keep the order of their sizes) or take a smaller max_class_size"
         )
     possible: np.ndarray = np.minimum(counts, available)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sla_bench.augment import ImageBatches
 from sla_bench.datasets.base import ImageProperties, LabeledImages
+from sla_bench.datasets.depth import Depth
 from sla_bench.datasets.encoded_images import Block, EncodedImages
 from sla_bench.embedding import embed
 from sla_bench.errors import UserError
@@ -41,6 +42,8 @@ class Classifier:
         class_names: N names; `class_names[k]` belongs to class k.
         properties: size, normalisation and kind of the images.
         precision: of the backbone's arithmetic.
+        depth: the range of training images of more than 8 bits; None: there were none, and new ones are
+            scaled by the bits that each of them uses.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class Classifier:
         class_names: tuple[str, ...],
         properties: ImageProperties,
         precision: Literal["fp32", "bf16"] = "fp32",
+        depth: Depth | None = None,
     ) -> None:
         self._models = [model.eval() for model in models]
         self.class_names = class_names
         self.properties = properties
         self._precision = precision
+        self._depth = depth
 
     @property
     def transform(self) -> Transform:
@@ -131,7 +136,11 @@ class Classifier:
             raise UserError("there are no images to predict")
         contents = [encoded(image, position) for position, image in enumerate(given)]
         size, fit = self.properties.size, self.properties.fit
-        return EncodedImages(contents, size, fit, lambda position: name_of(given[position], position))
+
+        def name(position: int) -> str:
+            return name_of(given[position], position)
+
+        return EncodedImages(contents, size, fit, name, depth=self._depth)
 
     def _as_trained(self, images: np.ndarray | Tensor) -> np.ndarray:
         array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images

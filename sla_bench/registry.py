@@ -573,6 +573,7 @@ DATASETS = Registry(
         "mini_imagenet": Entry(
             "sla_bench.datasets.mini_imagenet:MINI_IMAGENET", "100 ImageNet classes, 84 px"
         ),
+        "omniglot": Entry("sla_bench.datasets.omniglot:OMNIGLOT", "1,623 handwritten characters, 28 px"),
         "tiered_imagenet": Entry("sla_bench.datasets.tiered_imagenet:TIERED_IMAGENET", "608 classes, 84 px"),
         "cifar10": Entry("sla_bench.datasets.cifar:CIFAR10", "10 classes of photographs, 32 px"),
         "cifar100": Entry("sla_bench.datasets.cifar:CIFAR100", "100 classes of photographs, 32 px"),

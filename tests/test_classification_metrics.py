@@ -244,7 +244,6 @@ def test_group_accuracies_weigh_up_to_the_accuracy_on_a_balanced_test_set():
         ({"predictions": PREDICTIONS + 3}, r"predictions must lie in 0\.\.2, found 3\.\.4"),
         ({"labels": LABELS - 1}, r"labels must lie in 0\.\.2, found -1\.\.1"),
         ({"labels": LABELS[:0]}, "empty"),
-        ({"labels": np.where(LABELS == 1, 0, LABELS)}, "lacks 1 of 3 classes, the first is class 1"),
         ({"confidence": CONFIDENCE[:3]}, r"confidence must have shape \(12,\)"),
         ({"confidence": np.where(LABELS == 2, 1.5, 0.5)}, r"3 of 12 are not, the first is 1.5 .*image 9"),
         ({"confidence": np.where(LABELS == 2, -0.1, 0.5)}, "confidence must be 0..1"),
@@ -278,9 +277,29 @@ def test_logits_that_cannot_be_are_refused(logits, labels, words):
         predictions_of(logits, np.array(labels, dtype=int))
 
 
-def test_a_confusion_needs_every_class_and_equal_lengths():
-    with pytest.raises(UserError, match="class 1 has no test image"):
-        confusion_rates(np.array([0, 2]), np.array([0, 2]), 3)
+def test_a_class_without_a_test_image_is_in_no_mean():
+    logits, labels = made_up(3, classes=5)
+    kept = labels != 2
+    logits, labels = logits[kept], labels[kept]
+    logits[0] = np.arange(5) == 2
+    predictions = logits.argmax(1)
+    others = [0, 1, 3, 4]
+    metrics = metrics_of(logits, labels, np.array([0, 0, 1, 2, 2]), GROUPS)
+    assert metrics["recalls"][2] is None
+    tested = [metrics["recalls"][c] for c in others]
+    assert tested == pytest.approx(recall_score(labels, predictions, labels=others, average=None))
+    assert metrics["macro_f1"] == pytest.approx(f1_score(labels, predictions, labels=others, average="macro"))
+    sizes = np.bincount(labels)[others]
+    rates = (np.array(tested) * sizes + 1) / (sizes + 2)
+    assert metrics["g_mean"] == pytest.approx(np.prod(rates) ** (1 / 4))
+    assert metrics["group_accuracy"]["medium"] is None
+    json.dumps(metrics, allow_nan=False)
+    rates = confusion_rates(predictions, labels, 5)
+    assert np.isnan(rates[2]).all()
+    assert np.allclose(rates[others].sum(1), 1)
+
+
+def test_a_confusion_needs_equal_lengths():
     with pytest.raises(UserError, match="predictions must have shape"):
         confusion_rates(np.array([0]), np.array([0, 1]), 2)
     with pytest.raises(UserError, match="hit must be"):

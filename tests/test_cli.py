@@ -137,7 +137,7 @@ def folder_of_images(root, classes=12, per_class=24, size=20):
 
 
 def test_a_folder_with_an_empty_class_or_a_broken_image(tmp_path, capsys):
-    images = folder_of_images(tmp_path / "images")
+    images = folder_of_images(tmp_path / "images", classes=16)
     broken = images / "class03" / "7.png"
     whole = broken.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2])

@@ -209,3 +209,20 @@ def test_a_run_without_weights_is_refused_by_its_id(images, tmp_path, capsys):
     (folder,) = train_runs(tmp_path, keep_models=False, method=["baseline"])
     message = refused(capsys, "--run", folder.name, "--results", tmp_path / "results", images)
     assert "--keep-models none" in message
+
+
+def test_what_is_left_out_is_counted(run, images, tmp_path, capsys):
+    for name in ("phone.HEIC", "no_extension", "__cache__/a.jpg", ".tmp/b.jpg"):
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / name).touch()
+    (images / "b.png").rename(images / "b.jfif")
+    assert predict("--run", run, images, "--out", tmp_path / "out.csv") == 0
+    said = capsys.readouterr()
+    assert ": 3 images, " in said.out
+    assert [line for line in said.err.splitlines() if "left out" in line] == [
+        f"{images}: left out: 1 hidden picture: .hidden.png",
+        f"{images}: left out: 1 other file: no_extension",
+        f"{images}: left out: 1 .txt file: notes.txt",
+        f"{images}: left out: 1 .heic file: phone.HEIC",
+        f"{images}: left out: 2 pictures in hidden folders and folders of the system: .tmp, __cache__",
+    ]

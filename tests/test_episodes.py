@@ -159,7 +159,7 @@ def test_global_generators_are_left_alone():
         ({"ways": 9, "views": 2}, "the data has 4 classes x 2 views"),
         (
             {"shots": 5, "queries": 4},
-            "5 shots [+] 4 queries need 9 images of each class, class 2 has 8",
+            "5 shots [+] 4 queries need 9 images of each class, the class of label 2 has 8",
         ),
         ({"ways": 0}, "ways must be at least 1, got 0"),
         ({"shots": -1}, "shots must be at least 1, got -1"),

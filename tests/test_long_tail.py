@@ -192,7 +192,7 @@ def test_a_class_order_is_a_permutation(order):
 
 
 def test_a_class_order_that_asks_for_more_images_than_there_are():
-    with pytest.raises(UserError, match="class 0 has 5 images, 50 are wanted"):
+    with pytest.raises(UserError, match="class 0 has 5 training images, 50 are wanted"):
         long_tailed_indices(labels_of(5, 50, 20), "exp", 10, class_order=[0, 1, 2])
 
 
@@ -307,5 +307,9 @@ def test_of_balanced_data_a_tenth_of_the_largest_class_is_held_out_of_each():
 
 def test_a_class_of_one_image_cannot_be_validated():
     labels = labels_of(20, 1)
-    with pytest.raises(UserError, match="class 1 has one image only"):
+    index, held_out = with_held_out(labels, partial(long_tailed_indices, labels, "none"), None, 0)
+    assert np.bincount(labels[index]).tolist() == [18, 1]
+    assert labels[held_out].tolist() == [0, 0]
+    labels = labels_of(1, 1)
+    with pytest.raises(UserError, match="each class has one image only"):
         with_held_out(labels, partial(long_tailed_indices, labels, "none"), None, 0)

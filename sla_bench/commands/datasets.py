@@ -102,15 +102,18 @@ def prepare(
     """
     from sla_bench.datasets.encoded_images import available_cores
     from sla_bench.datasets.named import dataset_named
+    from sla_bench.datasets.overview import understood
     from sla_bench.datasets.preparation import Preparation
 
     dataset = dataset_named(name)
+    print_lines(understood(dataset, data.data_root))
     how = Preparation(available_cores() if workers is None else workers, skip_bad)
     for path in dataset.prepare(data.data_root, source, how):
         print(path)
     for part, images in dataset.left_out(data.data_root).items():
         left_out = f"{part}: {len(images):,} images that can't be decoded are left out: {', '.join(images)}"
         print_lines([left_out])
+    print_lines(dataset.remarks(data.data_root))
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from sla_bench.commands.stores import records_of
 from sla_bench.errors import UserError
 from sla_bench.paths import nearest_path
 from sla_bench.registry import SCENARIOS
@@ -52,7 +53,8 @@ def predict(
         auto, cpu, cuda or cuda:0.
     """
     from sla_bench.commands.printing import print_lines
-    from sla_bench.datasets.image_files import find_images
+    from sla_bench.datasets.left_out import left_out_of
+    from sla_bench.datasets.picture_folders import find_images
     from sla_bench.datasets.progress import terminal_progress
     from sla_bench.harness.jobs import pick_device
     from sla_bench.harness.outputs import check_output, words_beside, write_output
@@ -61,7 +63,10 @@ def predict(
     if run is None:
         raise _which_run(results)
     asked, further = _modes_and_images(mode or [])
-    files = find_images([*images, *further])
+    paths = [*images, *further]
+    files = find_images(paths)
+    for folder in (path for path in paths if path.is_dir()):
+        print_lines((f"{folder}: {line}" for line in left_out_of(folder).lines()), file=sys.stderr)
     classifier = load_classifier(_folder_of(run, results), pick_device(device))
     modes = list(dict.fromkeys(asked or classifier.modes[:1]))
     check_output(out, "--out")
@@ -141,15 +146,13 @@ def _which_run(results: Path) -> UserError:
 
 
 def _folder_of(run: str, results: Path) -> Path:
-    from sla_bench.harness.store import Store
     from sla_bench.reporting.run_list import find_run
 
     if (path := Path(run)).exists():
         return path
     if len(path.parts) != 1:
         raise UserError(f"there is no folder {run}{nearest_path(path)}; `runs` lists the recorded runs")
-    stores = [Store(results, scenario) for scenario in SCENARIOS]
-    return find_run([record for store in stores for record in store.records()], run).folder
+    return find_run(records_of(SCENARIOS, results), run).folder
 
 
 def _text(file: Path) -> str:

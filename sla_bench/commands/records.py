@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from sla_bench.commands.options import NO_RESULTS, Results
+from sla_bench.commands.options import NO_RESULTS, NO_TABLES, Results, Tables
+from sla_bench.commands.stores import stores_of
 from sla_bench.errors import UserError
 from sla_bench.registry import SCENARIOS
 from sla_bench.value_lists import written_out
@@ -17,7 +18,7 @@ _MOST_ROWS_PRINTED = 2000
 
 
 def leaderboard(
-    scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
+    scenario: str | None = None, *, results: Annotated[Tables, Parameter(name="*")] = NO_TABLES
 ) -> int:
     """Build the tables again from the records, and print them.
 
@@ -32,15 +33,13 @@ def leaderboard(
     for store in stores_of(scenario, results):
         table = write_leaderboard(store)
         if len(table) > _MOST_ROWS_PRINTED:
-            print(f"{len(table):,} rows, too many to print: {store.folder / 'leaderboard.md'}")
+            print(f"{len(table):,} rows, too many to print: {store.tables / 'leaderboard.md'}")
         else:
             print_table(table)
     return 0
 
 
-def plot(
-    scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
-) -> int:
+def plot(scenario: str | None = None, *, results: Annotated[Tables, Parameter(name="*")] = NO_TABLES) -> int:
     """Draw the plots again from the records.
 
     Parameters
@@ -60,7 +59,7 @@ def report(
     scenario: str | None = None,
     *,
     file: Path | None = None,
-    results: Annotated[Results, Parameter(name="*")] = NO_RESULTS,
+    results: Annotated[Tables, Parameter(name="*")] = NO_TABLES,
 ) -> int:
     """Write results/report.html: tables that sort and filter, each row with all that it was made of.
 
@@ -74,29 +73,11 @@ def report(
     from sla_bench.harness.outputs import check_output, words_beside
     from sla_bench.reporting.report.page import write_report
 
-    path = results.out / "report.html" if file is None else file
+    path = (results.tables or results.out) / "report.html" if file is None else file
     check_output(path, "--file")
-    for section in write_report(stores_of(scenario, results), path):
-        for name in section.damaged:
-            folder = results.out / section.name / "runs" / name
-            print(f"passed over, can't be read: {folder}", file=sys.stderr)
+    write_report(stores_of(scenario, results), path)
     print(path, file=words_beside(path))
     return 0
-
-
-def stores_of(scenario: str | None, results: Results) -> list[Any]:
-    """Snapshots of the stores with at least one finished run, of one scenario or of all.
-
-    Raises:
-        UserError: there is none, or no such scenario.
-    """
-    from sla_bench.harness.store import Store
-
-    names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
-    stores = [s for s in (Store(results.out, name).snapshot() for name in names) if s.records()]
-    if not stores:
-        raise UserError(f"no finished runs in {results.out}; python -m sla_bench run {names[0]} makes some")
-    return stores
 
 
 def export(
@@ -131,8 +112,6 @@ def export(
     size = f", {file.stat().st_size:,} bytes" if is_plain_file(file) else ""
     summary = f"{file}: {written.runs} runs, {written.evaluations} evaluations{size}"
     print(summary, file=words_beside(file))
-    for folder in (f for store in stores for f in store.damaged()):
-        print(f"passed over, can't be read: {folder}", file=sys.stderr)
     return 0
 
 

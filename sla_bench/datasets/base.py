@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -19,7 +19,7 @@ Split = Literal["train", "val", "test", "trainval"]
 """trainval: all official training images, that is train and val together, in the order of the files."""
 By = Literal["classes", "images"]
 """classes: splits have disjoint classes (few-shot); images: the same classes in each split."""
-Fit = Literal["crop", "inner", "stretch"]
+Fit = Literal["crop", "inner", "pad", "stretch"]
 """How an image of any size becomes a square, see `image_files.decode`."""
 ClassOrder = Literal["identity", "permuted"]
 """Which class of a long-tailed subset is how large: by label, 0 the largest, or in a random order."""
@@ -34,6 +34,7 @@ class LabeledImages:
         labels: int64 (N,), values 0..C-1, every class at least once.
         class_names: C names; `class_names[k]` belongs to label k.
         grey: the three channels are equal.
+        may_lack_classes: classes without an image are allowed, as in the test images of a long-tailed set.
 
     Raises:
         UserError: shapes, types or labels are not as described.
@@ -43,6 +44,7 @@ class LabeledImages:
     labels: np.ndarray
     class_names: tuple[str, ...]
     grey: bool = False
+    may_lack_classes: bool = False
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[3] != 3 or self.images.dtype != np.uint8:
@@ -51,8 +53,9 @@ class LabeledImages:
             raise UserError(
                 f"labels must be int64 ({len(self.images)},), got {self.labels.dtype} {self.labels.shape}"
             )
-        found = np.unique(self.labels)
-        if not np.array_equal(found, np.arange(len(self.class_names))):
+        found, classes = np.unique(self.labels), np.arange(len(self.class_names))
+        fitting = bool(len(found)) and bool(np.isin(found, classes).all())
+        if not (fitting and self.may_lack_classes) and not np.array_equal(found, classes):
             raise UserError(
                 f"labels must use each of 0..{len(self.class_names) - 1}; found {len(found)} values "
                 f"from {found.min() if len(found) else '-'} to {found.max() if len(found) else '-'}"
@@ -74,11 +77,20 @@ class LabeledImages:
     @cached_property
     def checksum(self) -> str:
         """First 16 hex digits of the SHA-256 over class names, labels and pixels; it identifies the data."""
-        digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
-        digest.update(np.ascontiguousarray(self.labels).data)
-        for start in range(0, len(self.images), 4096):
-            digest.update(np.ascontiguousarray(self.images[start : start + 4096]).data)
-        return digest.hexdigest()[:16]
+        starts = range(0, len(self.images), 4096)
+        blocks = (self.images[start : start + 4096] for start in starts)
+        return checksum_of(self.class_names, self.images.shape, self.labels, blocks)
+
+
+def checksum_of(
+    class_names: tuple[str, ...], shape: tuple[int, ...], labels: np.ndarray, blocks: Iterable[np.ndarray]
+) -> str:
+    """The checksum of images (N, H, W, 3) that come in blocks, see `LabeledImages.checksum`."""
+    digest = hashlib.sha256(repr((class_names, tuple(shape))).encode())
+    digest.update(np.ascontiguousarray(labels).data)
+    for block in blocks:
+        digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -156,6 +168,14 @@ class Dataset(ABC):
             UserError: files are missing, damaged or altered, or the data set has no such split.
         """
 
+    def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
+        """Return the checksum of one split, see `LabeledImages.checksum`; as `load` otherwise."""
+        return self.load(split, by, data_root, split_seed).checksum
+
+    def where(self, data_root: Path) -> Path:
+        """The folder that the data lie in, for messages."""
+        return data_root
+
     def check_split(self, split: str, by: str) -> None:
         """Refuse a split that this data set does not have.
 
@@ -179,9 +199,9 @@ class Dataset(ABC):
                 "disjoint; take one of the two"
             )
 
-    def ways_to_split(self, split: Split, split_seed: int = 0) -> tuple[By, ...]:
+    def ways_to_split(self, split: Split, data_root: Path, split_seed: int = 0) -> tuple[By, ...]:
         """The kinds of split by which `load` finds this split, as far as that is known without pixels."""
-        del split_seed
+        del data_root, split_seed
         return tuple(by for by in self.splits_by if (split, by) != ("trainval", "classes"))
 
     def prepare(
@@ -198,6 +218,47 @@ class Dataset(ABC):
         """Images that were left out because they can't be decoded, by the prepared part they would be in."""
         del data_root
         return {}
+
+    def class_counts(self, data_root: Path) -> dict[Split, np.ndarray]:
+        """Images of each class, int64 (C,), of the splits of which that is known without reading pixels."""
+        del data_root
+        return {}
+
+    def remarks(self, data_root: Path, by: By | None = None) -> list[str]:
+        """Sentences on its images that a user has to know before training on them; they are read for it.
+
+        Args:
+            data_root: as `load`.
+            by: the kind of split; None: any that it has.
+
+        Raises:
+            UserError: as `load`.
+        """
+        del data_root, by
+        return []
+
+    def findings(self, data_root: Path, by: By) -> dict[str, Any]:
+        """Facts on its images for the record of a training, by name; what is as usual is not in it."""
+        del data_root, by
+        return {}
+
+    def class_sizes(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> dict[str, int]:
+        """Name of each class of a split -> images; arguments and errors as `load`."""
+        images = self.load(split, by, data_root, split_seed)
+        return dict(zip(images.class_names, images.class_counts.tolist(), strict=True))
+
+    def not_used(self) -> dict[str, Any]:
+        """Kind -> number and names of files that lie with the images and are not used, for records."""
+        return {}
+
+    def reading_lines(self, by: By, data_root: Path, split_seed: int = 0) -> list[str]:
+        """Lines for the user: how the files were understood, and which are left out; arguments as `load`.
+
+        Raises:
+            UserError: the files cannot be understood.
+        """
+        del by, data_root, split_seed
+        return []
 
     def files(self, data_root: Path) -> list[Path]:
         """The files of this data set that exist below `data_root`, in the layout that `load` would use."""

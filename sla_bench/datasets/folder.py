@@ -1,120 +1,122 @@
-"""A user's own images: `folder:PATH` with `PATH/CLASS/*`, or with `PATH/{train,val,test}/CLASS/*`."""
+"""A user's own images: `folder:PATH` with class folders, parts of class folders, or lists."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
-from sla_bench.datasets import layouts
-from sla_bench.datasets.base import By, Dataset, ImageProperties, LabeledImages, Split
-from sla_bench.datasets.encoded_images import EncodedImages
-from sla_bench.datasets.folder_splits import (
-    SPLITS_FILE,
-    FolderListing,
-    is_divided,
-    list_folder,
-    parts_share_classes,
-    split_listing,
-)
-from sla_bench.datasets.image_files import what_is_no_image
-from sla_bench.datasets.map_writing import Origin, write_map
-from sla_bench.datasets.memory_map import map_path, open_map, read_description, verify_map
+from sla_bench.datasets.base import By, Dataset, Fit, ImageProperties, LabeledImages, Split
+from sla_bench.datasets.folder_listing import FolderListing, list_folder
+from sla_bench.datasets.folder_map import FolderMap
+from sla_bench.datasets.folder_names import PREFIX, parse
+from sla_bench.datasets.folder_pictures import FolderPictures
+from sla_bench.datasets.folder_splits import seed_decides, split_listing
+from sla_bench.datasets.folder_words import reading_lines
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
-from sla_bench.datasets.progress import note, terminal_progress
-from sla_bench.datasets.sources import SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
 from sla_bench.paths import from_home
 
-DEFAULT_SIZE = 84
-_DECODING = 2  # counts up when the same file would become other pixels
 _ALL = "all"
-_WITH_SIZE = re.compile(r"(.+):(\d+)")
 
 
 @dataclass(frozen=True, init=False)
 class Folder(Dataset):
     """Images in one folder per class, of any size and kind.
 
-    Images are scaled once so that the shorter side fits, cut to the central square, and kept as a memory map
-    below `DATA_ROOT/prepared/`; when a file is added, removed or changed they are read again.
+    Images are scaled once to squares (the central square, the whole with bars, or stretched, as the option
+    `fit` says), and kept as a memory map below `DATA_ROOT/prepared/`; when a file is added, removed or
+    changed they are read again.
+
+    Pictures lie in `PATH/CLASS/`, or in parts (`PATH/{train,val,test}/CLASS/`, one of val and test may be
+    missing, and other names do: `part_names`), or anywhere below where a list names them (`folder_lists`).
 
     Which images belong to which split:
-    - by classes: `PATH/splits.csv` with the columns `class,split` (it may leave classes out); else
-      `PATH/{train,val,test}/CLASS/` if their classes are disjoint; else the classes are split at random by
-      `split_seed`, 64/16/20 of 100.
-    - by images: `PATH/{train,val,test}/CLASS/` if it is there; else the images of each class are split
-      70/10/20 at random by `split_seed`. "trainval" is train and val together, in the order of the folders.
+    - by classes: `PATH/splits.csv` with the columns `class,split` (it may leave classes out); else the parts
+      if their classes are disjoint; else the classes are split at random by `split_seed`, 64/16/20 of 100.
+    - by images: the parts if there are any; else the images of each class are split 70/10/20 at random by
+      `split_seed`, and classes of one or two images are trained on. "trainval" is train and val together, in
+      the order of the folders.
+    - Of parts that lack val or test, some of train is held out for it, the same for every seed.
 
     Args:
-        path: the folder; `PATH:32` for images of 32 x 32 pixels (`folder:PATH:32` on the command line).
+        path: the folder; `PATH:32` for images of 32 x 32 pixels, `PATH:32,flip=no` with options
+            (`folder:PATH:32,flip=no` on the command line).
         size: height = width in pixels; default 84, or what the path says.
+        **options: as in the path, which they change; see `folder_names.FolderName`.
 
     Raises:
-        UserError: the size is not between 8 and 1024.
+        UserError: the size is not between 8 and 1024, or an option is wrong.
     """
 
     path: Path = field(default=Path())
+    min_images: int = 1
 
-    def __init__(self, path: str | Path, size: int | None = None) -> None:
-        text = str(path)
-        match = _WITH_SIZE.fullmatch(text)
-        if match and not from_home(text).exists():
-            path, size = match[1], size or int(match[2])
-        size = DEFAULT_SIZE if size is None else size
-        if not 8 <= size <= 1024:
-            raise UserError(f"folder:{text}: images must be 8 to 1024 pixels wide, not {size}")
+    def __init__(self, path: str | Path, size: int | None = None, **options: Any) -> None:
+        named = parse(str(path))
+        named = replace(named, size=named.size if size is None else size).changed(options)
         super().__init__(
-            name=f"folder:{text}",
+            name=f"{PREFIX}{named}",
             properties=ImageProperties(
-                size=size, crop_padding=max(4, round(size * 8 / 84)), flip=True, jitter=0.4
+                size=named.pixels,
+                crop_padding=named.padding,
+                flip=named.flip,
+                jitter=named.jitter,
+                fit=cast("Fit", named.fit),
             ),
             origin="it must contain one folder of images per class",
             long_tailed=True,
         )
-        object.__setattr__(self, "path", from_home(path))
+        object.__setattr__(self, "path", from_home(named.path))
+        object.__setattr__(self, "min_images", named.min_images)
 
-    @property
+    @cached_property
     def split_depends_on_seed(self) -> bool:
-        """True where neither `splits.csv` nor train, val and test with classes of their own decide."""
-        if (self.path / SPLITS_FILE).exists():
-            return False
-        return not is_divided(self.path) or parts_share_classes(self.path)
+        """True where neither `splits.csv` nor parts with classes of their own decide."""
+        with suppress(UserError):
+            return seed_decides(self._listed())
+        return True
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
-        """Read one split; see `Dataset.load`."""
+        """Read one split; see `Dataset.load`. By images, val and test may lack small classes."""
         self.check_split(split, by)
-        listing = list_folder(self.path)
-        index, classes = split_listing(listing, split, by, split_seed)
-        prepared = self._prepared(listing, data_root)
-        if len(prepared) < len(listing.images):
-            listing = listing.without(self.left_out(data_root)[_ALL])
-            index, classes = split_listing(listing, split, by, split_seed)
-        labels, values = relabel(classes)
-        names = tuple(listing.class_names[value] for value in values)
-        if len(index) == len(listing.images) and np.array_equal(index, np.arange(len(index))):
-            return LabeledImages(prepared.images, labels, names, grey=prepared.grey)
-        source = SplitSource(
-            (len(index), *prepared.images.shape[1:]),
-            labels,
-            names,
-            selected_blocks(prepared.images, index),
-        )
-        if source.num_bytes > layouts.DIRECT_LIMIT:
-            return self._large_part(source, index, listing, data_root)
-        images = source.read().images
-        return LabeledImages(images, labels, names, grey=prepared.grey)
+        return self._map(data_root).part(split, by, split_seed)
 
-    def ways_to_split(self, split: Split, split_seed: int = 0) -> tuple[By, ...]:
+    def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
+        """As `load(...).checksum`; what was prepared is read for it once."""
+        self.check_split(split, by)
+        prepared = self._map(data_root)
+        split_listing(prepared.listing, split, by, split_seed)
+        prepared.images()
+        kept = prepared.checksum(split, by, split_seed)
+        return kept or super().checksum(split, by, data_root, split_seed)
+
+    def class_sizes(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> dict[str, int]:
+        """Images of each class of a split, from the names of the files alone; see `Dataset.class_sizes`."""
+        self.check_split(split, by)
+        listing = self._map(data_root).readable
+        _, classes = split_listing(listing, split, by, split_seed)
+        counts = np.bincount(classes, minlength=len(listing.class_names)).tolist()
+        return {n: c for n, c in zip(listing.class_names, counts, strict=True) if c or by == "images"}
+
+    def reading_lines(self, by: By, data_root: Path, split_seed: int = 0) -> list[str]:
+        """Layout, numbers of images and everything that is left out; see `Dataset.reading_lines`."""
+        prepared = self._map(data_root)
+        listing = prepared.readable
+        for image in prepared.undecodable:
+            listing.left_out.add("pictures that can't be decoded", image)
+        return reading_lines(self.name, listing, by, split_seed)
+
+    def ways_to_split(self, split: Split, data_root: Path, split_seed: int = 0) -> tuple[By, ...]:
         """The kinds of split that the listing allows; see `Dataset.ways_to_split`."""
         able: list[By] = []
-        for by in super().ways_to_split(split, split_seed):
+        for by in super().ways_to_split(split, data_root, split_seed):
             with suppress(UserError):
-                split_listing(list_folder(self.path), split, by, split_seed)
+                self.class_sizes(split, by, data_root, split_seed)
                 able.append(by)
         return tuple(able)
 
@@ -131,72 +133,65 @@ class Folder(Dataset):
         """
         if source is not None:
             raise UserError(f"{self.name} names its own folder and takes no source")
-        listing = list_folder(self.path)
-        if how.skip_bad or not self.left_out(data_root):
-            self._prepared(listing, data_root, how)
+        prepared = self._map(data_root)
+        if how.skip_bad or not prepared.undecodable:
+            prepared.images(how)
         else:
-            self._convert(listing, data_root, how)
-        return [map_path(self._folder(listing, data_root), _ALL)]
+            prepared.convert(how)
+        return [prepared.path]
 
     def left_out(self, data_root: Path) -> dict[str, list[str]]:
         """Images that `prepare` left out, because they can't be decoded."""
-        found = read_description(self._folder(list_folder(self.path), data_root), _ALL)
-        return {_ALL: found.left_out} if found is not None and found.left_out else {}
+        undecodable = self._map(data_root).undecodable
+        return {_ALL: undecodable} if undecodable else {}
+
+    def not_used(self) -> dict[str, Any]:
+        """Kind -> number and names of files that are left out; see `Dataset.not_used`."""
+        return self._listed().left_out.record()
+
+    def where(self, data_root: Path) -> Path:
+        """The folder itself."""
+        del data_root
+        return self.path
+
+    def pictures(self, data_root: Path, listing: FolderListing | None = None) -> FolderPictures:
+        """All images that can be read, with facts on each; they are decoded unless they were before.
+
+        Args:
+            data_root: as `load`.
+            listing: of the folder; None lists it.
+
+        Raises:
+            UserError: as `load`.
+        """
+        prepared = self._map(data_root, listing)
+        facts = prepared.facts()
+        return FolderPictures(
+            self.name, self.properties.fit, facts, prepared.readable, self.split_depends_on_seed
+        )
+
+    def remarks(self, data_root: Path, by: By | None = None) -> list[str]:
+        """Depth, shape and repetition of the images; see `Dataset.remarks`."""
+        return self.pictures(data_root).remarks(by)
+
+    def findings(self, data_root: Path, by: By) -> dict[str, Any]:
+        """Range of the values of deep images, and repeated ones."""
+        return self.pictures(data_root).findings(by)
 
     def files(self, data_root: Path) -> list[Path]:
         """The folders of the classes."""
         del data_root
         if not self.path.is_dir():
             return []
-        images = (self.path / image for image in list_folder(self.path).images)
+        images = (self.path / image for image in self._listed().images)
         return list(dict.fromkeys(image.parent for image in images))
 
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare the memory maps with the checksums taken when they were made; images have none."""
-        folder = self._folder(list_folder(self.path), data_root)
-        maps = sorted(path.stem for path in folder.glob("*.json"))
-        return [(map_path(folder, name), verify_map(folder, name)) for name in maps]
+        return self._map(data_root).verify()
 
-    def _folder(self, listing: FolderListing, data_root: Path) -> Path:
-        key = f"{_DECODING} {self.properties.size} {listing.fingerprint} {self.path.resolve()}"
-        return data_root / "prepared" / f"folder-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+    def _listed(self) -> FolderListing:
+        return list_folder(self.path, self.min_images)
 
-    def _prepared(
-        self, listing: FolderListing, data_root: Path, how: Preparation = IN_THREADS
-    ) -> LabeledImages:
-        folder = self._folder(listing, data_root)
-        if open_map(folder, _ALL) is None:
-            self._convert(listing, data_root, how)
-        prepared = open_map(folder, _ALL)
-        if prepared is None:
-            raise UserError(f"{folder} was deleted while it was read; try again")
-        return prepared
-
-    def _convert(self, listing: FolderListing, data_root: Path, how: Preparation) -> None:
-        paths = [self.path / image for image in listing.images]
-        images = EncodedImages(
-            paths, self.properties.size, self.properties.fit, lambda i: str(paths[i]), self.path
-        )
-        aside = what_is_no_image(dict.fromkeys(path.parent for path in paths))
-        if aside:
-            note(f"in the class folders of {self.path} lie things that are no images here, left out: {aside}")
-        source = decoded_source(images, listing.labels, listing.class_names)
-        self._write(_ALL, source, listing, data_root, how)
-
-    def _large_part(
-        self, source: SplitSource, index: np.ndarray, listing: FolderListing, data_root: Path
-    ) -> LabeledImages:
-        folder = self._folder(listing, data_root)
-        whole = read_description(folder, _ALL)
-        key = index.tobytes() + (whole.sha256.encode() if whole is not None else b"")
-        name = f"part-{hashlib.sha256(key).hexdigest()[:16]}"
-        if open_map(folder, name) is None:
-            self._write(name, source, listing, data_root, IN_THREADS)
-        return open_map(folder, name) or source.read()
-
-    def _write(
-        self, name: str, source: SplitSource, listing: FolderListing, data_root: Path, how: Preparation
-    ) -> None:
-        origin = Origin("folder", self.path, listing.fingerprint)
-        with terminal_progress(f"reading {source.shape[0]:,} images of {self.path}") as progress:
-            write_map(self._folder(listing, data_root), name, source, origin, progress, how)
+    def _map(self, data_root: Path, listing: FolderListing | None = None) -> FolderMap:
+        return FolderMap(listing or self._listed(), self.properties.size, self.properties.fit, data_root)

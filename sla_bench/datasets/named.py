@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sla_bench.datasets.progress import note
 from sla_bench.errors import UserError
 from sla_bench.paths import from_home
 from sla_bench.registry import DATASETS
@@ -54,9 +56,18 @@ def load_dataset(
     root = default_data_root() if data_root is None else from_home(data_root)
     dataset = dataset_named(name)
     try:
+        dataset.check_split(split, by)
+        for line in dataset.reading_lines(by, root, split_seed):
+            _note_once(line)
         return dataset.load(split, by, root, split_seed)
     except UserError as error:
-        able = [other for other in dataset.ways_to_split(split, split_seed) if other != by]
-        if not able or by in dataset.ways_to_split(split, split_seed):
+        able = dataset.ways_to_split(split, root, split_seed)
+        if not able or by in able:
             raise
         raise UserError(f"{error}; {' or '.join(f'by={other!r}' for other in able)} works") from None
+
+
+@cache
+def _note_once(line: str) -> None:
+    """Say a line on standard error, in each process once."""
+    note(line)

@@ -41,17 +41,20 @@ def split_classes(num_classes: int, seed: int) -> dict[Split, np.ndarray]:
     return dict(zip(("train", "val", "test"), (np.sort(part) for part in parts), strict=True))
 
 
-def split_images(labels: np.ndarray, fractions: Sequence[float], seed: int) -> list[np.ndarray]:
+def split_images(
+    labels: np.ndarray, fractions: Sequence[float], seed: int, smallest: int = 1
+) -> list[np.ndarray]:
     """Split the images of every class at random in the same proportions.
 
     Args:
         labels: int64 (N,).
         fractions: of each part; they sum to 1.
         seed: chooses the images.
+        smallest: classes of fewer images go to the first part as a whole.
 
     Returns:
-        For each part the indices, int64 (n,), ascending. Every part gets at least one image of every class;
-        what rounding leaves goes to the first.
+        For each part the indices, int64 (n,), ascending. Every part gets at least one image of every class
+        that is divided; what rounding leaves goes to the first.
 
     Raises:
         ValueError: a class has fewer images than there are parts.
@@ -60,6 +63,9 @@ def split_images(labels: np.ndarray, fractions: Sequence[float], seed: int) -> l
     parts: list[list[np.ndarray]] = [[] for _ in fractions]
     for label in np.unique(labels):
         index = generator.permutation(np.flatnonzero(labels == label))
+        if len(index) < smallest:
+            parts[0].append(index)
+            continue
         if len(index) < len(fractions):
             raise ValueError(f"class {label} has {len(index)} images for {len(fractions)} parts")
         later = [max(1, round(fraction * len(index))) for fraction in fractions[1:]]
@@ -68,4 +74,4 @@ def split_images(labels: np.ndarray, fractions: Sequence[float], seed: int) -> l
         bounds = np.cumsum([len(index) - sum(later), *later[:-1]])
         for part, chosen in zip(parts, np.split(index, bounds), strict=True):
             part.append(chosen)
-    return [np.sort(np.concatenate(part)) for part in parts]
+    return [np.sort(np.concatenate([np.arange(0), *part])) for part in parts]

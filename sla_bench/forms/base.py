@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import TRANSFORMS
+
+if TYPE_CHECKING:
+    from sla_bench.datasets.base import Split
 
 BUDGETS = ("smoke", "quick", "paper")
 LENGTHS = frozenset({"epochs", "steps"})
@@ -66,6 +69,8 @@ class Form:
         trial: fields of a training that differ where it only serves to choose the learning rate; None: it
             has no validation data.
         seed_fields: fields that differ between the seeds of a training.
+        check_sizes: refuses classes that are too few or too small, as the run would, from the sizes of the
+            classes of a split; returns lines for the user. None: nothing is asked of them.
     """
 
     run: type[RunConfig]
@@ -81,6 +86,9 @@ class Form:
     same_cost: tuple[str, ...] = ()
     trial: Callable[[RunConfig], dict[str, Any]] | None = None
     seed_fields: tuple[str, ...] = ("seed",)
+    check_sizes: (
+        Callable[[RunConfig, Iterable[EvalConfig], Callable[[Split], Mapping[str, int]]], list[str]] | None
+    ) = None
 
     @property
     def scenario(self) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.forms.base import Form, check_colors
+from sla_bench.forms.episode_sizes import test_demand, training_demand, validation_demand, validation_note
 from sla_bench.registry import DATASETS, LEARNERS, METHODS, TRANSFORMS
+
+if TYPE_CHECKING:
+    from sla_bench.datasets.base import Split
 
 _SMOKE: dict[str, Any] = {
     "backbone": "conv4-32",
@@ -68,6 +72,8 @@ _PAPER_BY_DATASET: dict[str, dict[str, Any]] = {
     "mini_imagenet": {"label_smoothing": 0.1},
     "tiered_imagenet": {"train_shots": 10},
     "cifar_fs": {"train_shots": 5},
+    # MetaOptNet does not use it; a class has 20 images.
+    "omniglot": {"train_shots": 10},
 }
 
 
@@ -154,6 +160,19 @@ def _evaluation_like_training(run: RunConfig) -> dict[str, Any]:
     return {"ways": run.train_ways, "shots": run.train_shots}
 
 
+def _check_sizes(
+    run: RunConfig, evaluations: Iterable[EvalConfig], sizes_of: Callable[[Split], Mapping[str, int]]
+) -> list[str]:
+    assert isinstance(run, FewShotRun)
+    if (demand := training_demand(run)) is not None:
+        demand.check(run.dataset, sizes_of("train"))
+    validation_demand(run, sizes_of("val")).check(run.dataset, sizes_of("val"))
+    for evaluation in evaluations:
+        assert isinstance(evaluation, FewShotEvaluation)
+        test_demand(evaluation).check(run.dataset, sizes_of("test"))
+    return list(validation_note(run, sizes_of("val")))
+
+
 FORM = Form(
     run=FewShotRun,
     evaluation=FewShotEvaluation,
@@ -166,4 +185,5 @@ FORM = Form(
     relative_images=_relative_images,
     trial=lambda run: {},
     evaluation_like_training=_evaluation_like_training,
+    check_sizes=_check_sizes,
 )

@@ -32,7 +32,7 @@ def class_results(records: Iterable[RunRecord]) -> list[ClassResult]:
     """
     settings = settings_of(records)
     keys = [setting.shared for setting in settings]
-    told = ("dataset", "setting", "learner")
+    told = ("dataset", "data_state", "setting", "learner")
     varying = [n for n in (keys[0] if keys else ()) if n not in told and len({k[n] for k in keys}) > 1]
     results = []
     for key, setting in zip(keys, settings, strict=True):
@@ -47,10 +47,22 @@ def class_results(records: Iterable[RunRecord]) -> list[ClassResult]:
             told_seeds = _words(shared) if len(parts) > 1 else ""
             for method in (BASELINE, *names):
                 chosen = [methods[method][seed] for seed in shared]
-                recalls = np.array([seed.recalls for seed in chosen])
-                few = len(classes.names) <= MOST_CLASSES
+                # None is a class without a test image.
+                recalls = np.array([seed.recalls for seed in chosen], dtype=np.float64)
+                tested = np.flatnonzero(~np.isnan(recalls).any(axis=0))
+                few = len(tested) <= MOST_CLASSES
                 confusions = np.array([seed.confusion for seed in chosen]) if few else None
-                results.append(ClassResult(*words, method, classes, recalls, confusions, told_seeds))
+                results.append(
+                    ClassResult(
+                        *words,
+                        method,
+                        classes.chosen(tested),
+                        recalls[:, tested],
+                        None if confusions is None else confusions[:, tested][:, :, tested],
+                        told_seeds,
+                        classes,
+                    )
+                )
     return results
 
 
@@ -87,8 +99,8 @@ class _Seed:
         self.record, self.evaluation, self.method = record, evaluation, method
 
     @property
-    def recalls(self) -> list[float]:
-        recalls: list[float] = self.evaluation.metrics[self.method]["recalls"]
+    def recalls(self) -> list[float | None]:
+        recalls: list[float | None] = self.evaluation.metrics[self.method]["recalls"]
         return recalls
 
     @property

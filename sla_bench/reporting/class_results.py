@@ -64,6 +64,11 @@ class TrainingClasses:
         """(S, N) the class at each rank."""
         return np.argsort(-self.counts, axis=1, kind="stable")
 
+    def chosen(self, classes: np.ndarray) -> TrainingClasses:
+        """The same without the other classes; `classes` (n,) are positions in `names`."""
+        names = [self.names[c] for c in classes]
+        return TrainingClasses(names, self.counts[:, classes], self.groups[:, classes], self.group_names)
+
     def by_rank(self, values: np.ndarray) -> np.ndarray:
         """(S, N) by class to (S, N) by rank."""
         return np.take_along_axis(values, self.order, axis=1)
@@ -100,10 +105,11 @@ class ClassResult:
         setting: for instance "exp ratio 100".
         learner: the loss.
         method: for instance SLA+SD.
-        classes: the training set of each seed.
+        classes: the training set of each seed, as far as its classes have test images.
         recalls: (S, N) recall of each class, fractions 0..1.
-        confusions: (S, N, N) [true, predicted] with rows that sum to 1; None where N is too large for them.
+        confusions: (S, N, N) [true, predicted], shares of the true class; None where N is too large for them.
         seeds: which they are, in words, where methods of one training are compared on different seeds.
+        all_classes: the whole training set of each seed; None: `classes`.
 
     Raises:
         UserError: shapes that do not agree, or rates outside 0..1.
@@ -117,6 +123,7 @@ class ClassResult:
     recalls: np.ndarray
     confusions: np.ndarray | None = None
     seeds: str = ""
+    all_classes: TrainingClasses | None = None
 
     def __post_init__(self) -> None:
         shape = self.classes.counts.shape

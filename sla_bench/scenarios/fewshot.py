@@ -19,6 +19,12 @@ from sla_bench.config import FewShotEvaluation, FewShotRun
 from sla_bench.datasets.base import Dataset, LabeledImages, Split
 from sla_bench.datasets.named import dataset_named
 from sla_bench.episodes import EpisodeSampler, disjoint_episodes, test_episodes
+from sla_bench.forms.episode_sizes import (
+    MOST_VALIDATION_QUERIES,
+    test_demand,
+    training_demand,
+    validation_demand,
+)
 from sla_bench.gradient_accumulation import mean_of_parts
 from sla_bench.metrics import class_jackknife, few_shot_metrics
 from sla_bench.objectives.base import EpisodeFeatures, EpisodeObjective
@@ -46,8 +52,6 @@ from sla_bench.training import (
     train,
 )
 from sla_bench.weights import put_weights
-
-VALIDATION_QUERIES = 15
 
 
 def build_objective(config: FewShotRun, transform: str) -> EpisodeObjective:
@@ -95,6 +99,10 @@ def load_images(config: FewShotRun, split: Split, data_root: Path) -> LabeledIma
     return dataset_named(config.dataset).load(split, "classes", data_root, split_seed=config.seed)
 
 
+def _sizes(images: LabeledImages) -> dict[str, int]:
+    return dict(zip(images.class_names, images.class_counts.tolist(), strict=True))
+
+
 def run(
     config: FewShotRun,
     data_root: Path,
@@ -119,8 +127,13 @@ def run(
     images = load_images(config, "train", data_root)
     labels, batches = images.labels, ImageBatches(images, dataset.properties, device=device)
     learner = LEARNERS[config.learner]
+    if (demand := training_demand(config)) is not None:
+        demand.check(config.dataset, _sizes(images))
+    validation_images = load_images(config, "val", data_root)
+    demand = validation_demand(config, _sizes(validation_images))
+    demand.check(config.dataset, _sizes(validation_images))
     validation = EpisodeReader(
-        load_images(config, "val", data_root),
+        validation_images,
         dataset,
         config.validation_images,
         device,
@@ -131,7 +144,7 @@ def run(
     ways = config.train_ways * way_factor * config.batch_episodes
     views = objective.copies * (objective.num_views if objective.trains_on_views else 1)
 
-    accuracy_of = _validation(config, objective, validation)
+    accuracy_of = _validation(config, demand.queries, objective, validation)
 
     def train_one(seed: int, own: Checkpoints | None) -> Member:
         model = build_model(config, dataset, objective, seed).to(device)
@@ -146,6 +159,8 @@ def run(
     training = train_members(config.seed, train_one, checkpoints)
     best = pd.DataFrame(training.history).groupby("member")["val_accuracy"].max()
     training.summary["val_accuracy"] = best.tolist()
+    if demand.queries != MOST_VALIDATION_QUERIES:
+        training.summary["val_queries"] = demand.queries
     return training
 
 
@@ -225,14 +240,14 @@ def _train_member(
 
 
 def _validation(
-    config: FewShotRun, objective: EpisodeObjective, reader: EpisodeReader
+    config: FewShotRun, queries: int, objective: EpisodeObjective, reader: EpisodeReader
 ) -> Callable[[EpisodicModel], float]:
     """Return what reads a model on the validation episodes: accuracy in 0..1 of the selecting read-off."""
     episodes = test_episodes(
         reader.labels,
         ways=config.train_ways,
         shots=config.val_shots,
-        queries=VALIDATION_QUERIES,
+        queries=queries,
         count=config.validation_episodes,
         seed=derive_seed("validation"),
     )
@@ -244,7 +259,7 @@ def _validation(
         model.eval()
         chunks = reader.chunks(model, transform, config.precision)
         hits = reader.hits([model], [chunks], objective, episodes, [row])[row]
-        return float(hits.double().mean()) / VALIDATION_QUERIES
+        return float(hits.double().mean()) / queries
 
     return accuracy
 
@@ -280,9 +295,9 @@ def evaluate(
     if _is_centred(config):
         training = load_images(config, "train", data_root)
         base = BaseClasses(training, ImageBatches(training, dataset.properties, device=device))
-    reader = EpisodeReader(
-        load_images(config, "test", data_root), dataset, evaluation.images_per_class, device, base
-    )
+    images = load_images(config, "test", data_root)
+    test_demand(evaluation).check(config.dataset, _sizes(images))
+    reader = EpisodeReader(images, dataset, evaluation.images_per_class, device, base)
     setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
     count = max(evaluation.episodes, evaluation.jackknife_episodes)
     closed = test_episodes(

@@ -83,6 +83,7 @@ def long_tail(config: ImbalancedRun, data_root: Path) -> LongTail:
         config.ratio,
         config.subset_seed,
         class_order=order,
+        class_names=images.class_names,
     )
     if config.selection == "validation":
         index, held_out = with_held_out(images.labels, choose, config.max_class_size, config.subset_seed)
@@ -149,10 +150,11 @@ def run(
         return float((predictions == test.labels).mean())
 
     def balanced_accuracy(model: ClassifierModel) -> float:
-        """Mean of the recalls of the classes."""
+        """Mean of the recalls of the classes that have images held out."""
         hits = single_hits(model, batches, data.held_out, config.precision)
         labels = data.held_out.labels
-        return float((np.bincount(labels, hits) / np.bincount(labels)).mean())
+        counts = np.bincount(labels)
+        return float((np.bincount(labels, hits)[counts > 0] / counts[counts > 0]).mean())
 
     validations = {"best-test": test_accuracy, "validation": balanced_accuracy}
 

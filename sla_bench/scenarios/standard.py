@@ -65,18 +65,18 @@ def load_images(config: StandardRun, data_root: Path) -> LabeledImages:
 
 
 def split(config: StandardRun, images: LabeledImages) -> Split:
-    """Hold out a share of each class, or the images that a file names.
+    """Hold out a share of each class of at least two images, or the images that a file names.
 
     Raises:
-        UserError: a class is too small to hold anything out; the file is none of positions, or it leaves a
-            class without training images.
+        UserError: no class is large enough to hold anything out; the file has no positions, or leaves a class
+            without training images.
     """
     if config.val_indices is not None:
         held_out = _named(config.val_indices, images)
     elif config.val_fraction:
         _check_sizes(config, images)
         fractions = (1 - config.val_fraction, config.val_fraction)
-        held_out = split_images(images.labels, fractions, config.val_seed)[1]
+        held_out = split_images(images.labels, fractions, config.val_seed, smallest=2)[1]
     else:
         held_out = np.arange(0)
     rest = np.setdiff1d(np.arange(len(images)), held_out, assume_unique=True)
@@ -96,11 +96,10 @@ def _named(name: str, images: LabeledImages) -> np.ndarray:
 
 
 def _check_sizes(config: StandardRun, images: LabeledImages) -> None:
-    smallest = int(images.class_counts.argmin())
-    if images.class_counts[smallest] < 2:
+    if images.class_counts.max() < 2:
         raise UserError(
-            f"--val-fraction {config.val_fraction:g}: class {images.class_names[smallest]!r} of "
-            f"{config.dataset} has one training image, none can be held out; take --val-fraction 0"
+            f"--val-fraction {config.val_fraction:g}: each class of {config.dataset} has one training "
+            f"image, none can be held out; take --val-fraction 0"
         )
 
 

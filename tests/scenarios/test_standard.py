@@ -202,6 +202,10 @@ def test_a_class_of_one_image_can_not_be_held_out(data_root):
     images = standard.load_images(run, data_root)
     keep = np.r_[np.flatnonzero(images.labels != 3), np.flatnonzero(images.labels == 3)[:1]]
     small = type(images)(images.images[keep], images.labels[keep], images.class_names)
-    with pytest.raises(UserError, match=r"class 'cat' of cifar10 has one training image"):
-        standard.split(run, small)
+    train, validation = standard.split(run, small)
+    assert (train.counts[3], validation.counts[3]) == (1, 0)
+    assert validation.counts.sum() > 0
+    one_each = type(images)(images.images[:10], np.arange(10), images.class_names)
+    with pytest.raises(UserError, match=r"each class of cifar10 has one training image"):
+        standard.split(run, one_each)
     assert len(standard.split(task(val_fraction=0)[0], small).train.index) == len(small)
