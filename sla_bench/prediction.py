@@ -136,9 +136,11 @@ class Classifier:
             raise UserError("there are no images to predict")
         contents = [encoded(image, position) for position, image in enumerate(given)]
         size, fit = self.properties.size, self.properties.fit
-        return EncodedImages(
-            contents, size, fit, lambda position: name_of(given[position], position), depth=self._depth
-        )
+
+        def name(position: int) -> str:
+            return name_of(given[position], position)
+
+        return EncodedImages(contents, size, fit, name, depth=self._depth)
 
     def _as_trained(self, images: np.ndarray | Tensor) -> np.ndarray:
         array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images

@@ -63,8 +63,9 @@ def predict(
     if run is None:
         raise _which_run(results)
     asked, further = _modes_and_images(mode or [])
-    files = find_images([*images, *further])
-    for folder in (path for path in [*images, *further] if path.is_dir()):
+    paths = [*images, *further]
+    files = find_images(paths)
+    for folder in (path for path in paths if path.is_dir()):
         print_lines((f"{folder}: {line}" for line in left_out_of(folder).lines()), file=sys.stderr)
     classifier = load_classifier(_folder_of(run, results), pick_device(device))
     modes = list(dict.fromkeys(asked or classifier.modes[:1]))

@@ -199,9 +199,9 @@ class Dataset(ABC):
                 "disjoint; take one of the two"
             )
 
-    def ways_to_split(self, split: Split, split_seed: int = 0) -> tuple[By, ...]:
+    def ways_to_split(self, split: Split, data_root: Path, split_seed: int = 0) -> tuple[By, ...]:
         """The kinds of split by which `load` finds this split, as far as that is known without pixels."""
-        del split_seed
+        del data_root, split_seed
         return tuple(by for by in self.splits_by if (split, by) != ("trainval", "classes"))
 
     def prepare(

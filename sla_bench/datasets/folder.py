@@ -111,12 +111,12 @@ class Folder(Dataset):
             listing.left_out.add("pictures that can't be decoded", image)
         return reading_lines(self.name, listing, by, split_seed)
 
-    def ways_to_split(self, split: Split, split_seed: int = 0) -> tuple[By, ...]:
+    def ways_to_split(self, split: Split, data_root: Path, split_seed: int = 0) -> tuple[By, ...]:
         """The kinds of split that the listing allows; see `Dataset.ways_to_split`."""
         able: list[By] = []
-        for by in super().ways_to_split(split, split_seed):
+        for by in super().ways_to_split(split, data_root, split_seed):
             with suppress(UserError):
-                split_listing(self._listed(), split, by, split_seed)
+                self.class_sizes(split, by, data_root, split_seed)
                 able.append(by)
         return tuple(able)
 

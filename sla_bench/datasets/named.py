@@ -61,8 +61,8 @@ def load_dataset(
             _note_once(line)
         return dataset.load(split, by, root, split_seed)
     except UserError as error:
-        able = [other for other in dataset.ways_to_split(split, split_seed) if other != by]
-        if not able or by in dataset.ways_to_split(split, split_seed):
+        able = dataset.ways_to_split(split, root, split_seed)
+        if not able or by in able:
             raise
         raise UserError(f"{error}; {' or '.join(f'by={other!r}' for other in able)} works") from None
 
