@@ -82,6 +82,11 @@ class Folder(Dataset):
         object.__setattr__(self, "path", Path(path).expanduser())
 
     @property
+    def changeable(self) -> bool:
+        """It is the user's own."""
+        return True
+
+    @property
     def split_depends_on_seed(self) -> bool:
         """True where neither `splits.csv` nor train, val and test with classes of their own decide."""
         if (self.path / SPLITS_FILE).exists():
