@@ -53,7 +53,7 @@ def records_of(names: Iterable[str], out: Path) -> list[Any]:
 def none_finished(stores: Iterable[Any], out: Path, command: str = "run") -> UserError:
     """The error for stores without a record that can be read."""
     if lines := list(_unreadable_lines(stores)):
-        return UserError(f"{'; '.join(lines)}; `runs prune` deletes damaged ones, `{command}` trains again")
+        return UserError(f"{'; '.join(lines)}; there is no other, and the same `run` trains it again")
     return UserError(f"no finished runs in {out}; python -m sla_bench {command} makes some")
 
 
@@ -78,14 +78,16 @@ def _protocol_lines(stores: Iterable[Any]) -> Iterator[str]:
     for store in stores:
         records = store.records()
         kept = {e.folder for record in of_this_protocol(records) for e in record.evaluations}
-        others: dict[int, list[Path]] = {}
-        for evaluation in (e for record in records for e in record.evaluations if e.folder not in kept):
-            others.setdefault(evaluation.protocol, []).append(evaluation.folder.parent.parent)
+        others: dict[str, dict[Path, None]] = {}
+        for record in records:
+            for evaluation in (e for e in record.evaluations if e.protocol != PROTOCOL_VERSION):
+                left_out = "" if evaluation.folder in kept else " left out of tables"
+                others.setdefault(f"{evaluation.protocol}{left_out}", {})[record.folder] = None
         for protocol, folders in others.items():
-            paths = list(dict.fromkeys(folders))
+            paths = list(folders)
             yield (
-                f"{_records(paths)} of protocol {protocol} left out of tables, this version follows "
-                f"{PROTOCOL_VERSION}: {_names(paths)}"
+                f"{_records(paths)} of protocol {protocol}, this version follows {PROTOCOL_VERSION}: "
+                f"{_names(paths)}"
             )
 
 

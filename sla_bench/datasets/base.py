@@ -150,6 +150,11 @@ class Dataset(ABC):
     long_tailed: bool = False
 
     @property
+    def changeable(self) -> bool:
+        """People change the files between two commands, or while one runs; published files stay."""
+        return False
+
+    @property
     def split_depends_on_seed(self) -> bool:
         """`split_seed` chooses the classes of a split; most data sets have fixed ones."""
         return False

@@ -74,6 +74,11 @@ class Folder(Dataset):
         object.__setattr__(self, "path", from_home(named.path))
         object.__setattr__(self, "min_images", named.min_images)
 
+    @property
+    def changeable(self) -> bool:
+        """It is the user's own."""
+        return True
+
     @cached_property
     def split_depends_on_seed(self) -> bool:
         """True where neither `splits.csv` nor parts with classes of their own decide."""

@@ -211,6 +211,7 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
         except UserError as error:
             raise UserError(f"{error}; delete {weights.parent} to train it again") from None
     else:
+        _check_data(job)
         training = scenario.run(job.run, job.data_root, device, progress, checkpoints)
         state = training.state
         give_back_memory()
@@ -223,6 +224,7 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
     if training is not None and job.keep_models:
         _record(job, training, weights_bytes(state), environment)
     for eval_id, evaluation in job.open_evaluations().items():
+        _check_data(job)
         result = scenario.evaluate(job.run, evaluation, state, job.data_root, device, progress_of_test)
         store.write_evaluation(
             job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash, job.data_state
@@ -230,6 +232,27 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
     if training is not None and not job.keep_models:
         _record(job, training, None, environment)
     checkpoints.remove()
+
+
+def _check_data(job: Job) -> None:
+    """Refuse data that were changed since the job was made: their record would tell the state of before.
+
+    Raises:
+        UserError: so it is.
+    """
+    run, dataset = job.run, dataset_named(job.run.dataset)
+    if not dataset.changeable:
+        return
+    prints = Fingerprints(job.data_root)
+    now = (
+        prints.of_training(run.dataset, run.scenario, run.seed),
+        prints.of(run.dataset, "test", SCENARIOS[run.scenario].by, run.seed),
+    )
+    if now != (job.training_data_hash, job.data_hash):
+        raise UserError(
+            f"{dataset.where(job.data_root)} has changed since this command began; give the same command "
+            "again, and it runs on the data as they are now"
+        )
 
 
 def _environment(job: Job, device: torch.device) -> dict[str, Any]:

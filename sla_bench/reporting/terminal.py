@@ -120,7 +120,7 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     """Print leaderboard rows: accuracies, a block per training, setting and learner; then other metrics."""
     console = console or Console(width=None if sys.stdout.isatty() else 180)
     if table.empty:
-        console.print("no finished runs")
+        console.print("no tests to show")
         return
     all_rows = rows_of(table)
     accuracies = accuracies_of(all_rows)

@@ -189,7 +189,7 @@ def test_an_empty_store_gives_an_empty_table(capsys):
     empty = leaderboard([])
     assert empty.empty
     print_table(empty)
-    assert "no finished runs" in capsys.readouterr().out
+    assert "no tests to show" in capsys.readouterr().out
     assert "No finished runs" in markdown(empty)
 
 
