@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import re
@@ -83,6 +84,12 @@ class Folder(Dataset):
         object.__setattr__(self, "path", Path(path).expanduser())
         object.__setattr__(self, "min_images", min_images)
 
+    def pinned(self) -> Folder:
+        """See `Dataset.pinned`."""
+        found = copy.copy(self)
+        object.__setattr__(found, "_listing", self._listed())
+        return found
+
     @cached_property
     def split_depends_on_seed(self) -> bool:
         """True where neither `splits.csv` nor parts with classes of their own decide."""
@@ -137,6 +144,7 @@ class Folder(Dataset):
         listing = self._listed()
         undecodable = self._undecodable(listing, data_root)
         listing = listing.without(undecodable)
+        listing = dataclasses.replace(listing, left_out=listing.left_out.copy())
         for image in undecodable:
             listing.left_out.add("pictures that can't be decoded", image)
         return reading_lines(self.name, listing, by, split_seed)
@@ -185,7 +193,8 @@ class Folder(Dataset):
         return [(map_path(folder, name), verify_map(folder, name)) for name in maps]
 
     def _listed(self) -> FolderListing:
-        return list_folder(self.path, self.min_images)
+        pinned: FolderListing | None = self.__dict__.get("_listing")
+        return list_folder(self.path, self.min_images) if pinned is None else pinned
 
     def _undecodable(self, listing: FolderListing, data_root: Path) -> list[str]:
         found = read_description(self._folder(listing, data_root), _ALL)
