@@ -106,7 +106,7 @@ def prepare(
     from sla_bench.datasets.preparation import Preparation
 
     dataset = dataset_named(name)
-    print_lines(understood(dataset, data.data_root))
+    print_lines(understood(dataset.pinned(), data.data_root))
     how = Preparation(available_cores() if workers is None else workers, skip_bad)
     for path in dataset.prepare(data.data_root, source, how):
         print(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -79,6 +80,12 @@ class Folder(Dataset):
         """It is the user's own."""
         return True
 
+    def pinned(self) -> Folder:
+        """See `Dataset.pinned`."""
+        found = copy.copy(self)
+        object.__setattr__(found, "_listing", self._listed())
+        return found
+
     @cached_property
     def split_depends_on_seed(self) -> bool:
         """True where neither `splits.csv` nor parts with classes of their own decide."""
@@ -111,7 +118,7 @@ class Folder(Dataset):
     def reading_lines(self, by: By, data_root: Path, split_seed: int = 0) -> list[str]:
         """Layout, numbers of images and everything that is left out; see `Dataset.reading_lines`."""
         prepared = self._map(data_root)
-        listing = prepared.readable
+        listing = replace(prepared.readable, left_out=prepared.listing.left_out.copy())
         for image in prepared.undecodable:
             listing.left_out.add("pictures that can't be decoded", image)
         return reading_lines(self.name, listing, by, split_seed)
@@ -196,7 +203,8 @@ class Folder(Dataset):
         return self._map(data_root).verify()
 
     def _listed(self) -> FolderListing:
-        return list_folder(self.path, self.min_images)
+        pinned: FolderListing | None = self.__dict__.get("_listing")
+        return list_folder(self.path, self.min_images) if pinned is None else pinned
 
     def _map(self, data_root: Path, listing: FolderListing | None = None) -> FolderMap:
         return FolderMap(listing or self._listed(), self.properties.size, self.properties.fit, data_root)

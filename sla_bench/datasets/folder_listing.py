@@ -79,7 +79,7 @@ class FolderListing:
                 f"{self.path}: no class has {min_images} images, the largest has {counts.max()}; take a "
                 "smaller min_images"
             )
-        account = LeftOut({kind: dict(names) for kind, names in self.left_out.found.items()})
+        account = self.left_out.copy()
         small = {self.class_names[label]: int(counts[label]) for label in np.flatnonzero(counts < min_images)}
         for name, count in small.items():
             account.add(f"pictures of classes with fewer than {min_images}", name, count)
@@ -115,7 +115,9 @@ def list_folder(path: Path, min_images: int = 1) -> FolderListing:
     parts = None
     if pictures[0].part is not None:
         parts = np.array([SPLITS.index(p.part) for p in pictures if p.part], dtype=np.int64)
-    relative = tuple(picture.path.relative_to(path).as_posix() for picture in pictures)
+    # Twenty thousand times, `relative_to` takes a third of the time of all of this.
+    begin = 0 if path == Path() else len(os.path.join(path, ""))  # noqa: PTH118 - the root ends with a slash
+    relative = tuple(str(picture.path)[begin:].replace(os.sep, "/") for picture in pictures)
     listing = FolderListing(
         path,
         relative,

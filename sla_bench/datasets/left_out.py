@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ class LeftOut:
     """
 
     found: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def copy(self) -> LeftOut:
+        """An account that can be continued without changing this one."""
+        return LeftOut({kind: dict(names) for kind, names in self.found.items()})
 
     def add(self, kind: str, name: str, count: int = 1) -> None:
         """Count files under a kind and a name."""
@@ -91,8 +95,3 @@ def _add_tree(folder: PictureFolder, base: Path, account: LeftOut) -> None:
                 account.add("pictures in links to folders", _relative(inside.path, base), len(inside.images))
         else:
             _add_tree(inside, base, account)
-
-
-def recorded(found: Mapping[str, list[str]]) -> dict[str, Any]:
-    """Images that cannot be decoded, by part, for the record of a run."""
-    return {part: {"count": len(images), "images": images} for part, images in found.items()}

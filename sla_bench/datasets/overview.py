@@ -40,7 +40,7 @@ def describe(name: str, data_root: Path) -> str:
     Raises:
         UserError: unknown name, or a folder without classes.
     """
-    dataset = dataset_named(name)
+    dataset = dataset_named(name).pinned()
     properties = dataset.properties
     steps = ["random part of 8 to 100 %, aspect 3/4 to 4/3"] if properties.resized_crop else []
     steps += [f"crop with {properties.crop_padding} px of padding"] if properties.crop_padding else []

@@ -106,7 +106,7 @@ class PictureFolder:
 
 def _kind(entry: os.DirEntry[str]) -> str | None:
     """None for a picture, "" for a hidden file of another kind, else words for the kind of file."""
-    suffix = Path(entry.name).suffix.lower()
+    suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122 - 60,000 times
     if not entry.is_file():
         if not entry.is_symlink():
             return "other files"

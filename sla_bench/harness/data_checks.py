@@ -44,7 +44,8 @@ def check_sizes(tasks: Sequence[Task], data_root: Path) -> list[str]:
         if form.check_sizes is None:
             continue
         by = SCENARIOS[run.scenario].by
-        dataset = datasets.setdefault(run.dataset, dataset_named(run.dataset))
+        dataset = datasets.get(run.dataset) or dataset_named(run.dataset).pinned()
+        datasets[run.dataset] = dataset
         seed = run.seed if by == "classes" and dataset.split_depends_on_seed else 0
 
         def sizes_of(split: Split, name: str = run.dataset, by: By = by, seed: int = seed) -> dict[str, int]:

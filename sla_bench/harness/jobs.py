@@ -99,7 +99,8 @@ class Fingerprints:
         Raises:
             UserError: the files are missing or damaged.
         """
-        loaded = self._datasets.setdefault(dataset, dataset_named(dataset))
+        loaded = self._datasets.get(dataset) or dataset_named(dataset).pinned()
+        self._datasets[dataset] = loaded
         seed = split_seed if by == "classes" and loaded.split_depends_on_seed else 0
         key = (dataset, split, by, seed)
         if key not in self._known:
