@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from sla_bench.datasets.folder import Folder
+from sla_bench.datasets.kept_hashes import HASHES
 from sla_bench.datasets.named import dataset_named
+from sla_bench.datasets.picture_facts import FACTS
+from sla_bench.datasets.source_files import FILES
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
 
 _OURS = re.compile(r"folder-[0-9a-f]{16}|(?P<name>[a-z][a-z0-9_-]*)-[0-9a-f]{12}")
+_ENDINGS = (".npy", HASHES, FILES, FACTS)
 _PART = re.compile(r"\..+\.part(\.json)?(\.new)?")
 
 
@@ -103,7 +107,7 @@ def _prepared(folder: Path) -> Prepared | None:
     match = _OURS.fullmatch(folder.name)
     if match and match["name"] in (None, *DATASETS):
         # A name with a hash in it is nobody else's, so a map whose description was lost is ours too.
-        names |= {file.name for file in files if file.suffix in (".npy", ".json")}
+        names |= {file.name for file in files if file.name.endswith((".json", *_ENDINGS))}
     made |= {file for file in files if file.name in names} | set(descriptions)
     if not made:
         return None
@@ -123,8 +127,10 @@ def _description(file: Path) -> dict[str, Any] | None:
 
 
 def _described(file: Path, content: dict[str, Any]) -> list[str]:
+    """The files of what is described: pixels, and what is kept beside them."""
     parts = content["sha256"]
-    return [f"{part}.npy" for part in parts] if isinstance(parts, dict) else [f"{file.stem}.npy"]
+    stems = list(parts) if isinstance(parts, dict) else [file.stem]
+    return [f"{stem}{ending}" for stem in stems for ending in _ENDINGS]
 
 
 def _belongs(one: Prepared, dataset: Any) -> bool:

@@ -20,7 +20,14 @@ from sla_bench.datasets.folder_splits import split_listing
 from sla_bench.datasets.kept_hashes import kept_checksum
 from sla_bench.datasets.map_writing import Origin, write_map
 from sla_bench.datasets.memory_map import map_path, open_map, read_description, remove_map, verify_map
-from sla_bench.datasets.picture_facts import PictureFacts, read_facts, seen_of, with_hashes, write_facts
+from sla_bench.datasets.picture_facts import (
+    FACTS,
+    PictureFacts,
+    read_facts,
+    seen_of,
+    with_hashes,
+    write_facts,
+)
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.progress import terminal_progress
 from sla_bench.datasets.source_files import SourceFiles, stamps_of
@@ -29,7 +36,7 @@ from sla_bench.errors import UserError
 
 _DECODING = 2  # counts up when the same file would become other pixels
 _ALL = "all"
-_FACTS = f"{_ALL}.facts.npz"
+_FACTS = f"{_ALL}{FACTS}"
 
 
 @dataclass(frozen=True)

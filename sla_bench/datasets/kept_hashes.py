@@ -14,6 +14,9 @@ from sla_bench.datasets.base import LabeledImages, checksum_of
 from sla_bench.datasets.memory_map import open_map, read_description
 from sla_bench.datasets.sources import selected_blocks
 
+HASHES = ".hashes"
+"""Ending of the file of hashes beside a map."""
+
 
 def kept_checksum(
     folder: Path, name: str, labels: np.ndarray, class_names: tuple[str, ...], index: np.ndarray | None = None
@@ -43,7 +46,7 @@ def kept_checksum(
     key = hashlib.sha256(repr((description.sha256, class_names, shape)).encode())
     for numbers in (labels, index):
         key.update(b"-" if numbers is None else np.ascontiguousarray(numbers).tobytes())
-    path, digits = folder / f"{name}.hashes", key.hexdigest()[:32]
+    path, digits = folder / f"{name}{HASHES}", key.hexdigest()[:32]
     known = _read(path)
     if digits not in known:
         prepared = open_map(folder, name)

@@ -43,7 +43,7 @@ def read_lists(
     Raises:
         UserError: a picture that is missing, named ambiguously or with two labels; or no training list.
     """
-    images = list(top.walk())
+    images = list(top.walk(links=True))
     index = PictureIndex(images, top.path)
     usable = [one for one in lists if one.has_labels or _lists_class_folders(one, index)]
     chosen = _chosen([one for one in usable if any(index.find(r.file) for r in one.rows)] or usable, top.path)

@@ -19,6 +19,8 @@ from sla_bench.datasets.image_files import look_at
 from sla_bench.datasets.progress import Progress
 from sla_bench.errors import UserError
 
+FACTS = ".facts.npz"
+"""Ending of the file of facts beside a map."""
 _AT_A_TIME = 512
 _HASH_BYTES = 8
 _NOT_DEEP = (0, -1)

@@ -70,11 +70,15 @@ class PictureFolder:
         below = (f for f in (*self.folders, *self.unread_folders) if not f.path.is_symlink())
         return len(self.images) + sum(folder.total for folder in below)
 
-    def walk(self) -> Iterator[Path]:
-        """All pictures in the folder and in folders below; unread folders and links to folders left out."""
+    def walk(self, links: bool = False) -> Iterator[Path]:
+        """All pictures in the folder and in folders below; unread folders and links to folders left out.
+
+        Args:
+            links: follow links to folders that lie directly in this one.
+        """
         yield from self.images
         for folder in self.folders:
-            if not folder.path.is_symlink():
+            if links or not folder.path.is_symlink():
                 yield from folder.walk()
 
     @cached_property

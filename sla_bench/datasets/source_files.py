@@ -14,6 +14,8 @@ import numpy as np
 
 from sla_bench.errors import UserError
 
+FILES = ".files.npz"
+"""Ending of the file beside a map."""
 _DIGEST = 16
 _MASK = 2**64 - 1
 
@@ -43,7 +45,7 @@ class SourceFiles:
     """
 
     def __init__(self, folder: Path, name: str) -> None:
-        self._path = folder / f"{name}.files.npz"
+        self._path = folder / f"{name}{FILES}"
 
     def keep(self, paths: Sequence[Path], before: np.ndarray) -> None:
         """Keep stamps and hashes; where nothing can be written, nothing is kept.

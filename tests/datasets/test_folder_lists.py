@@ -89,6 +89,14 @@ def test_pictures_by_name_path_and_without_extension(tmp_path, pattern):
     assert classes(tmp_path) == dict(zip(names, LABELS, strict=True))
 
 
+def test_a_link_to_the_folder_of_pictures(tmp_path):
+    flat(tmp_path / "elsewhere")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "images").symlink_to(tmp_path / "elsewhere" / "images")
+    write(tmp_path / "data" / "labels.csv", [("image", "label"), ("0", "a"), ("1", "b")])
+    assert classes(tmp_path / "data") == {"images/0.jpg": "a", "images/1.jpg": "b"}
+
+
 def test_pictures_beside_the_table_itself_and_no_head(tmp_path):
     put(tmp_path, 4, ".png")
     write(tmp_path / "labels.csv", [(f"{i}.png", "ab"[i % 2]) for i in range(4)])
