@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -14,12 +15,15 @@ from pydantic import ValidationError
 from sla_bench.commands import records
 from sla_bench.commands.analyse import analyse
 from sla_bench.commands.datasets import datasets_app
+from sla_bench.commands.mistakes import sentence_for
 from sla_bench.commands.predict import predict
 from sla_bench.commands.run import evaluate, run_app
 from sla_bench.commands.runs import runs_app
 from sla_bench.commands.tune import tune_app
 from sla_bench.config import as_user_error
 from sla_bench.errors import UserError
+from sla_bench.paths import words_from_home
+from sla_bench.streams import forgive_characters
 
 app = App(
     name="sla-bench",
@@ -48,15 +52,17 @@ class Terminated(BaseException):
 
 def run_command_line(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code: 0, 1 (a bug), 2 (to be mended), 130, 141 or 143."""
+    _refuse_workers()
     signal.signal(signal.SIGTERM, _terminate)
+    forgive_characters()
+    words = words_from_home(arguments)
     try:
-        result = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         # What is flushed when Python ends can fail with a traceback only.
         print(end="", flush=True)
         return int(result or 0)
     except CycloptsError as error:
-        cause = error.__cause__
-        return _say(str(as_user_error(cause) if isinstance(cause, ValidationError) else error), 2)
+        return _say(sentence_for(error), 2)
     except ValidationError as error:
         return _say(str(as_user_error(error)), 2)
     except UserError as error:
@@ -72,6 +78,20 @@ def run_command_line(arguments: Sequence[str]) -> int:
         if isinstance(error.__context__, BrokenPipeError):
             return _nobody_reads()
         raise
+
+
+def _refuse_workers() -> None:
+    """End a worker that runs its parent's script again from the top.
+
+    Raises:
+        SystemExit: the script starts commands without a main guard.
+    """
+    # multiprocessing's own mark, by which it refuses the same.
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        sys.exit(
+            "sla-bench: a worker runs this script again from the top; put what the script does below "
+            "if __name__ == '__main__':"
+        )
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Collection
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -66,16 +67,29 @@ class Settings(BaseModel):
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def as_user_error(error: ValidationError) -> UserError:
-    """Say in one line which option has which wrong value, with the nearest right one if there is a list."""
+def as_user_error(error: ValidationError, set_only: Collection[str] = ()) -> UserError:
+    """Say in one line which option has which wrong value, with the nearest right one if there is a list.
+
+    Args:
+        error: what pydantic found; of several mistakes the first is told.
+        set_only: fields without an option, which `--set` changes.
+    """
     first = error.errors()[0]
-    option = "--" + ".".join(str(p) for p in first["loc"] if isinstance(p, str)).replace("_", "-")
+    path, value = [str(p) for p in first["loc"] if isinstance(p, str)], first["input"]
+    if path and path[0].endswith("_options"):
+        option, joint = f"--set {path[0].removesuffix('_options')}.{path[1]}", "="
+    elif path and path[0] in set_only:
+        option, joint = f"--set {path[0]}", "="
+    else:
+        option, joint = "--" + ".".join(path).replace("_", "-"), " "
     if first["type"] == "literal_error":
         known = [k.strip("' ") for k in first["ctx"]["expected"].replace(" or ", ",").split(",")]
-        return UserError(f"{option}: unknown value {first['input']!r}; {nearest(str(first['input']), known)}")
+        return UserError(f"{option}: unknown value {value!r}; {nearest(str(value), known)}")
     if first["type"] == "extra_forbidden":
         return UserError(f"{option}: no such field")
-    return UserError(f"{option} {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
+    if first["type"] == "value_error":
+        return UserError(f"{option}: {first['ctx']['error']}")
+    return UserError(f"{option}{joint}{value!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
 
 
 def _starts_as_text(value: object) -> object:

@@ -7,10 +7,10 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Optional, Union, get_args, get_origin
+from typing import Annotated, Any, Optional, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from sla_bench.config import (
@@ -24,8 +24,10 @@ from sla_bench.config import (
     Settings,
     as_user_error,
 )
+from sla_bench.datasets.folder_names import OPTIONS as DATA_OPTIONS
+from sla_bench.datasets.folder_names import canonical_dataset
 from sla_bench.errors import UserError, nearest, unknown
-from sla_bench.forms.base import BUDGETS, Form
+from sla_bench.forms.base import BUDGETS, Form, field_called
 from sla_bench.registry import (
     BACKBONES,
     DATASETS,
@@ -37,6 +39,7 @@ from sla_bench.registry import (
     TRANSFORMS,
     Registry,
 )
+from sla_bench.value_lists import written_out
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "dataset": DATASETS,
@@ -48,6 +51,8 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "mix": MIXES,
 }
 PIECES = ("learner", "loss", "method", "backbone", "mix")
+DATA = "data"
+"""Piece of the settings that change the name of a folder of images: `data.flip`."""
 
 
 def has(info: FieldInfo, marker: type) -> bool:
@@ -67,7 +72,10 @@ class _Options(BaseModel):
 
 @functools.cache
 def options_model(form: Form) -> type[BaseModel]:
-    """The options of `run SCENARIO`: each field of its run and evaluation that has one; axes are lists."""
+    """The options of `run SCENARIO`: each field of its run and evaluation that has one; axes are lists.
+
+    A text among the values of an axis may stand for several, see `written_out`.
+    """
     fields: dict[str, Any] = {}
     for model in (form.run, form.evaluation):
         for name, info in model.model_fields.items():
@@ -79,7 +87,9 @@ def options_model(form: Form) -> type[BaseModel]:
             default: Any = info.default
             filled_in = has(info, FromBudget) or has(info, FromDataset)
             if has(info, Axis):
+                several = BeforeValidator(functools.partial(written_out, kind))
                 kind, default = list[kind], ([] if filled_in or has(info, Adds) else [default])
+                kind = Annotated[kind, several]
             elif filled_in or default is None:
                 kind, default = Optional[kind], None  # noqa: UP045
             if name == "method":
@@ -142,9 +152,9 @@ def parse_settings(form: Form, settings: Iterable[str]) -> dict[str, Any]:
     """
     pairs = []
     for setting in settings:
-        key, equals, text = setting.partition("=")
+        key, equals, text = (part.strip() for part in setting.partition("="))
         if not equals:
-            raise UserError(f"--set {setting!r}: write key=value")
+            raise UserError(f"--set {setting!r}: write key=value, as epochs=5")
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -166,13 +176,21 @@ def place_settings(form: Form, settings: Iterable[tuple[str, Any]]) -> dict[str,
     for key, value in settings:
         piece, dot, option = key.partition(".")
         if dot:
-            if piece not in pieces:
-                raise unknown("piece", piece, pieces)
+            if piece not in (*pieces, DATA):
+                raise unknown("piece", piece, [*pieces, DATA])
+            if piece == DATA and option not in DATA_OPTIONS:
+                raise UserError(f"--set {key}: no such option of a folder; {nearest(option, DATA_OPTIONS)}")
             placed.setdefault(_options_field(piece), {})[option] = value
         elif key in known:
             placed[key] = value
+        elif key in DATA_OPTIONS:
+            raise UserError(
+                f"--set {key!r}: no such field; did you mean '{DATA}.{key}', an option of folder:PATH?"
+            )
         else:
-            raise UserError(f"--set {key!r}: no such field; {nearest(key, sorted(known))}")
+            meant = field_called(key, known)
+            near = f"did you mean {meant!r}?" if meant else nearest(key, sorted(known))
+            raise UserError(f"--set {key!r}: no such field; {near}")
     return placed
 
 
@@ -232,6 +250,7 @@ def points(
         if name in REGISTRIES:
             for value in axes[name]:
                 REGISTRIES[name].check(value)
+    fixed = _name_data_sets(axes, fixed)
     _check_piece_options(form, options, axes, fixed)
     scalars = {n: v for n, v in options.items() if n not in axes and v is not None}
     for part in _parts(form, axes, fixed):
@@ -248,6 +267,14 @@ def points(
             form.check(run, evaluation)
             _check_meaning(run, fixed)
             yield run, evaluation
+
+
+def _name_data_sets(axes: dict[str, list[Any]], fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the options of the data into the names of the data sets; returns the other fixed values."""
+    options = fixed.get(_options_field(DATA), {})
+    axes["dataset"] = [canonical_dataset(name, options) for name in axes["dataset"]]
+    named = {"dataset": axes["dataset"][0]} if "dataset" in fixed else {}
+    return {name: value for name, value in fixed.items() if name != _options_field(DATA)} | named
 
 
 def _parts(
@@ -356,7 +383,7 @@ def _build(model: type[Settings], values: Mapping[str, Any]) -> Any:
     try:
         return model(**fields)
     except ValidationError as error:
-        raise as_user_error(error) from None
+        raise as_user_error(error, fields_with(model, SetOnly)) from None
 
 
 def evaluation_of(run: RunConfig, changes: Mapping[str, Any], settings: Iterable[str]) -> Task:
@@ -375,7 +402,9 @@ def evaluation_of(run: RunConfig, changes: Mapping[str, Any], settings: Iterable
     fields = form.evaluation.model_fields
     for name in fixed:
         if name not in fields:
-            raise UserError(f"--set {name}: it belongs to the training, which is finished")
+            raise UserError(
+                f"--set {name.removesuffix('_options')}: it belongs to the training, which is finished"
+            )
     for name in changes:
         if name not in fields:
             raise UserError(f"--{name.replace('_', '-')}: an evaluation of {run.scenario} has no such option")

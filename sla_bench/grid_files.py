@@ -149,7 +149,7 @@ def _combinations(words: Vocabulary, part: Part) -> Iterator[tuple[dict[str, Any
         yield options, place_settings(words.form, settings)
 
 
-_OPTION = re.compile(r"--(?:set )?'?([A-Za-z][\w.-]*)'?(?: ([^\s:;,)]+))?")
+_OPTION = re.compile(r"--(?:set )?'?([A-Za-z][\w.-]*)'?(?:[ =]([^\s:;,)]+))?")
 _NAMED = re.compile(r"\b([a-z_]+) '([^']+)'")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sla_bench.datasets.folder_names import canonical_dataset
 from sla_bench.errors import UserError, nearest
 from sla_bench.grid import expand_methods, form_of
 from sla_bench.grid_values import Vocabulary
@@ -184,6 +185,8 @@ class _Schema:
         self, name: str, value: Located, words: Vocabulary, where: str = "", null: bool = False
     ) -> list[Located]:
         values = value.content if isinstance(value.content, list) else [value]
+        with _At(self.path, value, f"{where}{name}"):
+            values = [Located(one, v.line) for v in values for one in words.written_out(name, v.content)]
         if not values:
             raise self.fail(value, f"{where}{name}: the list is empty, so the grid spans nothing")
         for one in values:
@@ -213,7 +216,12 @@ class _Schema:
                 known = nearest(name, [n for n in words.fields if not n.endswith("_options")])
                 raise self.fail(value, f"exclude: {name}: no such key; {known}")
             found = [one.plain for one in self._values(name, value, words, "exclude: ", null=True)]
-            values[name] = expand_methods(words.form.scenario, found) if name == "method" else found
+            if name == "method":
+                found = expand_methods(words.form.scenario, found)
+            elif name == "dataset":
+                with _At(self.path, value, "exclude: dataset"):
+                    found = [canonical_dataset(one) for one in found]
+            values[name] = found
         if not values:
             raise self.fail(entry, "exclude: an empty mapping would leave out everything")
         return Exclude(entry.line, values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
@@ -10,7 +10,17 @@ from pydantic.fields import FieldInfo
 from sla_bench.config import Axis, OptionValue, as_user_error
 from sla_bench.errors import UserError
 from sla_bench.forms.base import Form
-from sla_bench.grid import PIECES, REGISTRIES, budget_of, expand_methods, has, options_model, place_settings
+from sla_bench.grid import (
+    DATA,
+    PIECES,
+    REGISTRIES,
+    budget_of,
+    expand_methods,
+    has,
+    options_model,
+    place_settings,
+)
+from sla_bench.value_lists import written_out
 
 
 class Vocabulary:
@@ -35,7 +45,7 @@ class Vocabulary:
     def is_setting(self, name: str) -> bool:
         """It is a field without an option of its own, or an option of a piece (`learner.C`)."""
         piece, dot, _ = name.partition(".")
-        return piece in PIECES if dot else name in self.fields and name not in self.options
+        return piece in (*PIECES, DATA) if dot else name in self.fields and name not in self.options
 
     def check_setting(self, name: str) -> None:
         """Refuse what can't stand below `set:`.
@@ -49,6 +59,30 @@ class Vocabulary:
             place_settings(self.form, [(name, None)])
         except UserError as error:
             raise UserError(str(error).removeprefix("--set ")) from None
+
+    def written_out(self, name: str, value: Any) -> list[Any]:
+        """Write out a text that stands for several values of an axis: `0..4`, `0,1,2`.
+
+        Raises:
+            UserError: it is not a range.
+        """
+        if not self.is_axis(name) or not isinstance(value, str):
+            return [value]
+        try:
+            return [self._typed(name, one) for one in written_out(self._kind(name), [value])]
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    def _kind(self, name: str) -> type:
+        kind = self.fields[name].annotation
+        return next((k for k in (int, float) if kind is k or k in get_args(kind)), str)
+
+    def _typed(self, name: str, value: Any) -> Any:
+        """A number that was written in a text; what is none is refused where values are checked."""
+        try:
+            return self._kind(name)(value)
+        except ValueError:
+            return value
 
     def check(self, name: str, value: Any) -> None:
         """Refuse a value that the field can't have, whatever the others are.

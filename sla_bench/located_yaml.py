@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from sla_bench.errors import UserError
+from sla_bench.paths import nearest_path
 
 LARGEST_FILE = 1_000_000
 """Bytes."""
@@ -83,7 +84,7 @@ def _text_of(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file{nearest_path(path)}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from None
     if len(content) > LARGEST_FILE:

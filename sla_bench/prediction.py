@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeGuard
 
 import numpy as np
 import torch
@@ -12,9 +11,11 @@ from torch import Tensor
 
 from sla_bench.augment import ImageBatches
 from sla_bench.datasets.base import ImageProperties, LabeledImages
-from sla_bench.datasets.encoded_images import EncodedImages
+from sla_bench.datasets.depth import Depth
+from sla_bench.datasets.encoded_images import Block, EncodedImages
 from sla_bench.embedding import embed
 from sla_bench.errors import UserError
+from sla_bench.image_inputs import Images, as_list, encoded, name_of
 from sla_bench.objectives.classifier_base import ClassifierObjective
 from sla_bench.transforms import Transform
 
@@ -41,6 +42,8 @@ class Classifier:
         class_names: N names; `class_names[k]` belongs to class k.
         properties: size, normalisation and kind of the images.
         precision: of the backbone's arithmetic.
+        depth: the range of training images of more than 8 bits; None: there were none, and new ones are
+            scaled by the bits that each of them uses.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class Classifier:
         class_names: tuple[str, ...],
         properties: ImageProperties,
         precision: Literal["fp32", "bf16"] = "fp32",
+        depth: Depth | None = None,
     ) -> None:
         self._models = [model.eval() for model in models]
         self.class_names = class_names
         self.properties = properties
         self._precision = precision
+        self._depth = depth
 
     @property
     def transform(self) -> Transform:
@@ -69,13 +74,14 @@ class Classifier:
         """
         return tuple(self._objective.modes)
 
-    def predict(
-        self, images: np.ndarray | Tensor | str | Path | Sequence[str | Path], mode: str | None = None
-    ) -> Prediction:
+    def predict(self, images: Images, mode: str | None = None) -> Prediction:
         """Predict the classes of images.
 
         Args:
-            images: uint8 (B, H, W, 3) of the training images' size, or image files of any size, or one.
+            images: one image or any number of them: files, their contents (bytes), PIL images, arrays or
+                tensors uint8 (H, W), (H, W, 3) or (H, W, 4), of any size and mixed; or one array or tensor
+                uint8 (B, H, W, 3). All are resized and cropped as the training images were, but for arrays
+                and tensors (B, size, size, 3), which are taken as they are.
             mode: one of `modes`; None means the first.
 
         Returns:
@@ -86,21 +92,27 @@ class Classifier:
                 are not finite.
         """
         mode = self._checked(mode)
-        if isinstance(images, str | Path):
-            images = [images]
-        parts = [images] if isinstance(images, np.ndarray | Tensor) else self._decoded(images)
+        parts = [images] if self._is_ready(images) else self._encoded(images).pixels()
         scores = torch.cat([self._scores(self._as_trained(part), mode) for part in parts]).double()
         if not torch.isfinite(scores).all():
             raise UserError("the model's scores are not finite; its training has diverged")
         return Prediction(scores.argmax(1).numpy(), scores.softmax(1).numpy())
 
-    def read(self, files: Sequence[str | Path]) -> np.ndarray:
-        """Decode image files, resized and cropped as the training images were: uint8 (B, H, W, 3).
+    def read(self, images: Images) -> np.ndarray:
+        """Decode images, resized and cropped as the training images were: uint8 (B, H, W, 3).
 
         Raises:
-            UserError: no files, or one that cannot be read.
+            UserError: no images, or one that cannot be read.
         """
-        return np.concatenate(list(self._decoded(files)))
+        return np.concatenate(list(self._encoded(images).pixels()))
+
+    def read_blocks(self, images: Images) -> Iterator[Block]:
+        """Decode images as `read` does, a few at a time, and name those that cannot be read.
+
+        Raises:
+            UserError: no images.
+        """
+        return self._encoded(images).blocks()
 
     @property
     def _objective(self) -> ClassifierObjective:
@@ -113,20 +125,29 @@ class Classifier:
             raise UserError(f"mode {mode!r} is not one of {', '.join(self.modes)}, which this classifier has")
         return mode
 
-    def _decoded(self, files: Sequence[str | Path]) -> Iterator[np.ndarray]:
-        paths = [Path(file) for file in files]
-        if not paths:
+    def _is_ready(self, images: Images) -> TypeGuard[np.ndarray | Tensor]:
+        """Pixels that need no resizing."""
+        size = self.properties.size
+        return isinstance(images, np.ndarray | Tensor) and tuple(images.shape[1:]) == (size, size, 3)
+
+    def _encoded(self, images: Images) -> EncodedImages:
+        given = as_list(images)
+        if not given:
             raise UserError("there are no images to predict")
+        contents = [encoded(image, position) for position, image in enumerate(given)]
         size, fit = self.properties.size, self.properties.fit
-        return EncodedImages(paths, size, fit, lambda position: str(paths[position])).pixels()
+
+        def name(position: int) -> str:
+            return name_of(given[position], position)
+
+        return EncodedImages(contents, size, fit, name, depth=self._depth)
 
     def _as_trained(self, images: np.ndarray | Tensor) -> np.ndarray:
-        array = images.cpu().numpy() if isinstance(images, Tensor) else images
-        size = self.properties.size
-        if array.ndim != 4 or array.shape[1:] != (size, size, 3) or array.dtype != np.uint8 or not len(array):
+        array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
+        if array.dtype != np.uint8 or not len(array):
+            size = self.properties.size
             raise UserError(
-                f"images must be uint8 (B, {size}, {size}, 3), at least one; "
-                f"got {array.dtype} {array.shape}. Files are resized"
+                f"images must be uint8 (B, {size}, {size}, 3), at least one; got {array.dtype} {array.shape}"
             )
         if self.properties.grey:
             grey = array @ np.array(_LUMA, np.float32) / sum(_LUMA)

@@ -7,12 +7,14 @@ backbone, objective, transformation or data set is one file and one line here.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from sla_bench.errors import UserError, nearest, unknown
+from sla_bench.paths import from_home, nearest_path
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
     def __getitem__(self, name: str) -> EntryT:
         base = name.partition(":")[0]
         if base not in self._entries:
-            raise unknown(self.kind, name, self._entries)
+            raise self._unknown(name)
         return self._entries[base]
 
     def __contains__(self, name: object) -> bool:
@@ -157,7 +159,7 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
         """
         base, colon, argument = name.partition(":")
         if base not in self._entries:
-            raise unknown(self.kind, name, self._entries)
+            raise self._unknown(name)
         taken = self.arguments.get(base)
         if taken is None and colon:
             raise UserError(f"{self.kind} {base!r} takes no argument, got {name!r}")
@@ -170,6 +172,15 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
         if names and name not in names:
             raise UserError(f"unknown {self.kind} {name!r}; {nearest(name, names)}")
         return name
+
+    def _unknown(self, name: str) -> UserError:
+        """The error for an unknown name; a path may lack the word before its colon."""
+        for base, argument in self.arguments.items():
+            path = from_home(name.partition(":")[0])
+            if argument.placeholder == "PATH" and (path.exists() or os.sep in name):
+                missing = "" if path.exists() else f"; there is no {path}{nearest_path(path)}"
+                return UserError(f"unknown {self.kind} {name!r}; did you mean '{base}:{name}'?{missing}")
+        return unknown(self.kind, name, self._entries)
 
     def names(self) -> list[str]:
         """All names that can be written; a free argument by its placeholder."""
@@ -562,6 +573,7 @@ DATASETS = Registry(
         "mini_imagenet": Entry(
             "sla_bench.datasets.mini_imagenet:MINI_IMAGENET", "100 ImageNet classes, 84 px"
         ),
+        "omniglot": Entry("sla_bench.datasets.omniglot:OMNIGLOT", "1,623 handwritten characters, 28 px"),
         "tiered_imagenet": Entry("sla_bench.datasets.tiered_imagenet:TIERED_IMAGENET", "608 classes, 84 px"),
         "cifar10": Entry("sla_bench.datasets.cifar:CIFAR10", "10 classes of photographs, 32 px"),
         "cifar100": Entry("sla_bench.datasets.cifar:CIFAR100", "100 classes of photographs, 32 px"),

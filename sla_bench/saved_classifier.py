@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from sla_bench.config import PROTOCOL_VERSION, RunConfig
+from sla_bench.datasets.depth import Depth
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of
 from sla_bench.harness.weights_file import WEIGHTS, kept_weights
+from sla_bench.paths import from_home
 from sla_bench.prediction import Classifier
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.base import ANY_TRANSFORM
@@ -26,11 +28,15 @@ MOST_CLASSES = 50_000
 
 
 class SavedModels(NamedTuple):
-    """What a recorded training left: how it was trained, its class names (N,), its models in eval mode."""
+    """What a recorded training left: how it was trained, its class names (N,), its models in eval mode.
+
+    `depth` is the range of training images of more than 8 bits; None: there were none.
+    """
 
     config: RunConfig
     class_names: tuple[str, ...]
     models: list[ClassifierModel]
+    depth: Depth | None = None
 
 
 def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
@@ -50,7 +56,7 @@ def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Cla
     """
     saved = load_models(path, device)
     properties = dataset_named(saved.config.dataset).properties
-    return Classifier(saved.models, saved.class_names, properties, saved.config.precision)
+    return Classifier(saved.models, saved.class_names, properties, saved.config.precision, saved.depth)
 
 
 def load_models(
@@ -66,7 +72,7 @@ def load_models(
     Raises:
         UserError: as `load_classifier`.
     """
-    folder = Path(path)
+    folder = from_home(path)
     folder = folder.parent if folder.name == WEIGHTS else folder
     config, summary = _read_record(folder)
     build_model = _builder(config, folder)
@@ -76,7 +82,7 @@ def load_models(
         names, counts = _classes(summary)
         views = config.transform or transform or ANY_TRANSFORM
         build = functools.partial(build_model, config, dataset, counts, views, config.seed)
-        return SavedModels(config, names, load_members(state, build, device))
+        return SavedModels(config, names, load_members(state, build, device), _depth(summary))
     except UserError as error:
         raise UserError(f"{weights}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OverflowError) as error:
@@ -95,6 +101,16 @@ def _classes(summary: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
             f"{len(names):,} names and {len(counts):,} counts of at most {MOST_CLASSES:,} classes"
         )
     return tuple(names), np.asarray(counts, np.int64)
+
+
+def _depth(summary: dict[str, Any]) -> Depth | None:
+    found = summary.get("pixel_range")
+    if found is None:
+        return None
+    low, high = found
+    if type(low) is not int or type(high) is not int or not -(2**31) <= low < high < 2**32:
+        raise ValueError("pixel_range is not a range of pixels")
+    return Depth(low, high)
 
 
 def _builder(config: RunConfig, folder: Path) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 import mutations as m
 import numpy as np
 import real_formats as rf
+from deep_formats import deep_png, deep_tiff
 from made_up_records import write_records
 from PIL import Image
 
@@ -21,7 +22,7 @@ from sla_bench.datasets.cifar import CIFAR10, CIFAR100
 from sla_bench.datasets.cifar100_few_shot import FC100
 from sla_bench.datasets.folder_listing import list_folder
 from sla_bench.datasets.folder_splits import split_listing
-from sla_bench.datasets.image_files import decode
+from sla_bench.datasets.image_files import decode, look_at
 from sla_bench.datasets.imagenet import _from_devkit, _from_solution
 from sla_bench.datasets.inaturalist_json import read_annotations
 from sla_bench.datasets.index_files import read_indices
@@ -82,6 +83,11 @@ def _image_files(root):
         image.save(root / f"a.{suffix}", kind)
     image.convert("P").save(root / "b.png", transparency=0)
     image.save(root / "b.tif", compression="tiff_lzw")
+    deep = (np.asarray(image).astype(np.uint16) * 4)[..., :1]
+    (root / "c.png").write_bytes(deep_png(np.repeat(deep, 3, 2)))
+    (root / "d.png").write_bytes(deep_png(np.repeat(deep, 2, 2)))
+    (root / "c.tif").write_bytes(deep_tiff(np.repeat(deep, 3, 2)))
+    (root / "d.tif").write_bytes(deep_tiff(deep.astype(np.int32), signed=True))
     return sorted(root.iterdir())
 
 
@@ -90,7 +96,8 @@ def _pngs(root):
 
 
 def _decode(path):
-    for fit in ("crop", "stretch"):
+    look_at(path, str(path))
+    for fit in ("crop", "stretch", "pad"):
         decode(path, 16, fit, str(path))
 
 
@@ -171,7 +178,7 @@ def _records(path):
         for evaluation in record.evaluations:
             with contextlib.suppress(ValueError):
                 _ = evaluation.samples
-    store.damaged()
+    store.unreadable()
 
 
 def _cache(root):
@@ -305,6 +312,11 @@ READERS = {
         _files(lambda r: rf.write_cifar100(r, 1, 1), "*/test", "*/meta"),
         lambda p: CIFAR100.load("test", "images", _root(p, 1)),
         m.PICKLE,
+    ),
+    "cifar binary": Reader(
+        _files(lambda r: rf.write_cifar100_binary(r, 1, 1), "*/test.bin", "*/fine_label_names.txt"),
+        lambda p: CIFAR100.load("test", "images", _root(p, 1)),
+        m.BINARY | m.TEXT,
     ),
     "fc100 pickle": Reader(
         _files(lambda r: rf.write_category_pickles(r, "fc100", 1), "FC100/*_val.pickle"),

@@ -22,10 +22,13 @@ def hits_of(accuracy, episodes=60, ways=5, queries=15, seed=0):
     return np.random.default_rng(seed).binomial(queries, accuracy, (episodes, ways)).astype(np.uint8)
 
 
-def write_records(out, accuracies, seeds=(0,), shots=5, settings=("episodes=60",), **options):
+def write_records(
+    out, accuracies, seeds=(0,), shots=5, settings=("episodes=60",), data="made up", state="", **options
+):
     """Write a run per method and seed.
 
-    `accuracies`: row name -> mean accuracy; methods are those that have a row in it.
+    `accuracies`: row name -> mean accuracy; methods are those that have a row in it. `data`: hash of the test
+    data; text or a function of the seed.
     """
     store = Store(out, "fewshot")
     run_ids = []
@@ -33,19 +36,22 @@ def write_records(out, accuracies, seeds=(0,), shots=5, settings=("episodes=60",
     methods += [m for m in accuracies if m not in {r for rows in ROWS.values() for r in rows}]
     given = options_model(FORM)(method=methods, seed=list(seeds), shots=[shots], **options).model_dump()
     for task in span(FORM, given, settings):
-        run_id = task.run.digest(data="made up")
+        own = data(task.run.seed) if callable(data) else data
+        run_id = task.run.digest(data=own)
         run_ids.append(run_id)
         rows = [r for r in ROWS.get(task.run.method, (task.run.method,)) if r in accuracies]
         history = [{"member": 0, "step": 10, "train_loss": 1.0, "train_accuracy": 0.5, "val_accuracy": 0.4}]
         summary = {"train_images": 750, "train_seconds": 1.5, "parameters": 10, "best_step": [10]}
         store.write_run(run_id, task.run, b"weights", history, {"versions": {}}, summary)
         for evaluation in task.evaluations:
-            write_evaluation(store, run_id, evaluation, {r: accuracies[r] for r in rows}, task.run.seed)
+            write_evaluation(
+                store, run_id, evaluation, {r: accuracies[r] for r in rows}, task.run.seed, own, state
+            )
     return store, run_ids
 
 
 def write_evaluation(
-    store: Store, run_id: str, evaluation: EvalConfig, accuracies, seed, data_hash="made up"
+    store: Store, run_id: str, evaluation: EvalConfig, accuracies, seed, data_hash="made up", state=""
 ):
     """Add one evaluation; its episodes do not depend on anything but their number."""
     samples = {"classes": np.zeros((evaluation.episodes, evaluation.ways), np.int16)}
@@ -60,7 +66,7 @@ def write_evaluation(
             "query_passes": 1,
         }
     eval_id = evaluation.digest(data=data_hash)
-    store.write_evaluation(run_id, eval_id, evaluation, metrics, samples, data_hash)
+    store.write_evaluation(run_id, eval_id, evaluation, metrics, samples, data_hash, state)
 
 
 def tune_rates(store, rates):

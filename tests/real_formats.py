@@ -13,7 +13,7 @@ import io
 import json
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +104,13 @@ def write_cifar100(root: Path, train_per_class: int = 5, test_per_class: int = 1
     folder = root / "cifar-100-python"
     folder.mkdir(parents=True)
     written: Splits = {}
-    for seed, (part, per_class) in enumerate((("train", train_per_class), ("test", test_per_class))):
-        labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(100), per_class)).tolist()
-        images = random_images(len(labels), 32, seed)
+    for part, labels, images, rows in _cifar_parts(100, train_per_class, test_per_class):
         content = {
             "filenames": [f"{FINE[label]}_s_{i:06d}.png" for i, label in enumerate(labels)],
             "batch_label": f"{part}ing batch 1 of 1",
-            "fine_labels": labels,
+            "fine_labels": labels.tolist(),
             "coarse_labels": [COARSE_OF[FINE[label]] for label in labels],
-            "data": np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(labels), 3072),
+            "data": rows,
         }
         (folder / part).write_bytes(python2_pickle(content))
         written[part] = (images, [FINE[label] for label in labels])
@@ -121,29 +119,76 @@ def write_cifar100(root: Path, train_per_class: int = 5, test_per_class: int = 1
     return written
 
 
+def write_cifar100_binary(root: Path, train_per_class: int = 5, test_per_class: int = 1) -> Splits:
+    """`cifar-100-binary/{train,test}.bin` and names, with the images of `write_cifar100`."""
+    folder = root / "cifar-100-binary"
+    folder.mkdir(parents=True)
+    written: Splits = {}
+    for part, labels, images, rows in _cifar_parts(100, train_per_class, test_per_class):
+        coarse = np.array([COARSE_OF[FINE[label]] for label in labels])
+        _write_records(folder / f"{part}.bin", [coarse, labels], rows)
+        written[part] = (images, [FINE[label] for label in labels])
+    (folder / "fine_label_names.txt").write_text("".join(f"{name}\n" for name in FINE))
+    (folder / "coarse_label_names.txt").write_text("".join(f"{name}\n" for name in SUPERCLASSES))
+    return written
+
+
+CIFAR10_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
 def write_cifar10(root: Path, train_per_class: int = 10, test_per_class: int = 2) -> Splits:
     """`cifar-10-batches-py/{data_batch_1..5,test_batch,batches.meta}`; classes are not equal in a batch."""
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
-    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     written: Splits = {}
-    for seed, (part, per_class) in enumerate((("train", train_per_class), ("test", test_per_class))):
-        labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(10), per_class))
-        images = random_images(len(labels), 32, seed)
-        rows = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(labels), 3072)
-        files = [f"data_batch_{i}" for i in range(1, 6)] if part == "train" else ["test_batch"]
-        for name, index in zip(files, np.array_split(np.arange(len(labels)), len(files)), strict=True):
+    for part, labels, images, rows in _cifar_parts(10, train_per_class, test_per_class):
+        for name, index in _cifar10_batches(part, len(labels)):
             content = {
                 "batch_label": name,
                 "labels": labels[index].tolist(),
                 "data": rows[index],
-                "filenames": [f"{names[labels[i]]}_s_{i:06d}.png" for i in index],
+                "filenames": [f"{CIFAR10_NAMES[labels[i]]}_s_{i:06d}.png" for i in index],
             }
             (folder / name).write_bytes(python2_pickle(content))
-        written[part] = (images, [names[label] for label in labels])
-    meta = {"num_cases_per_batch": 10000, "label_names": names, "num_vis": 3072}
+        written[part] = (images, [CIFAR10_NAMES[label] for label in labels])
+    meta = {"num_cases_per_batch": 10000, "label_names": CIFAR10_NAMES, "num_vis": 3072}
     (folder / "batches.meta").write_bytes(python2_pickle(meta))
     return written
+
+
+def write_cifar10_binary(root: Path, train_per_class: int = 10, test_per_class: int = 2) -> Splits:
+    """`cifar-10-batches-bin/{data_batch_1..5,test_batch}.bin`, names; the images of `write_cifar10`."""
+    folder = root / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    written: Splits = {}
+    for part, labels, images, rows in _cifar_parts(10, train_per_class, test_per_class):
+        for name, index in _cifar10_batches(part, len(labels)):
+            _write_records(folder / f"{name}.bin", [labels[index]], rows[index])
+        written[part] = (images, [CIFAR10_NAMES[label] for label in labels])
+    # The makers' file ends in an empty line.
+    (folder / "batches.meta.txt").write_text("".join(f"{name}\n" for name in [*CIFAR10_NAMES, ""]))
+    return written
+
+
+def _cifar_parts(
+    classes: int, train_per_class: int, test_per_class: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Part, mixed labels (N,), images (N, 32, 32, 3), and the images as rows (N, 3072)."""
+    for seed, (part, per_class) in enumerate((("train", train_per_class), ("test", test_per_class))):
+        labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(classes), per_class))
+        images = random_images(len(labels), 32, seed)
+        rows = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(labels), 3072)
+        yield part, labels, images, rows
+
+
+def _cifar10_batches(part: str, count: int) -> Iterator[tuple[str, np.ndarray]]:
+    files = [f"data_batch_{i}" for i in range(1, 6)] if part == "train" else ["test_batch"]
+    yield from zip(files, np.array_split(np.arange(count), len(files)), strict=True)
+
+
+def _write_records(path: Path, labels: list[np.ndarray], rows: np.ndarray) -> None:
+    columns = [column.astype(np.uint8)[:, None] for column in labels]
+    path.write_bytes(np.concatenate([*columns, rows], axis=1).tobytes())
 
 
 def write_photograph_lists(
@@ -448,6 +493,55 @@ def write_mini_csv(root: Path, style: str = "ravi", per_class: int = 1, suffix: 
             writer.writerows(rows)
         written[split] = (images, names)
     return written
+
+
+OMNIGLOT = {
+    "images_background": {
+        "Alphabet_of_the_Magi": 20, "Anglo-Saxon_Futhorc": 29, "Arcadian": 26, "Armenian": 41,
+        "Asomtavruli_(Georgian)": 40, "Balinese": 24, "Bengali": 46,
+        "Blackfoot_(Canadian_Aboriginal_Syllabics)": 14, "Braille": 26, "Burmese_(Myanmar)": 34,
+        "Cyrillic": 33, "Early_Aramaic": 22, "Futurama": 26, "Grantha": 43, "Greek": 24, "Gujarati": 48,
+        "Hebrew": 22, "Inuktitut_(Canadian_Aboriginal_Syllabics)": 16, "Japanese_(hiragana)": 52,
+        "Japanese_(katakana)": 47, "Korean": 40, "Latin": 26, "Malay_(Jawi_-_Arabic)": 40,
+        "Mkhedruli_(Georgian)": 41, "N_Ko": 33, "Ojibwe_(Canadian_Aboriginal_Syllabics)": 14, "Sanskrit":
+        42, "Syriac_(Estrangelo)": 23, "Tagalog": 17, "Tifinagh": 55,
+    },
+    "images_evaluation": {
+        "Angelic": 20, "Atemayar_Qelisayer": 26, "Atlantean": 26, "Aurek-Besh": 26, "Avesta": 26, "Ge_ez":
+        26, "Glagolitic": 45, "Gurmukhi": 45, "Kannada": 41, "Keble": 26, "Malayalam": 47, "Manipuri": 40,
+        "Mongolian": 30, "Old_Church_Slavonic_(Cyrillic)": 45, "Oriya": 46, "Sylheti": 28,
+        "Syriac_(Serto)": 23, "Tengwar": 25, "Tibetan": 42, "ULOG": 26,
+    },
+}  # fmt: skip
+"""Characters of each alphabet (Lake et al. 2015)."""
+
+
+def write_omniglot(root: Path, drawings: int = 1, size: int = 28, characters: int = 99) -> Splits:
+    """`omniglot-py/images_{background,evaluation}/ALPHABET/characterNN/NNNN_DD.png`: 1 bit, black on white.
+
+    At most so many `characters` of an alphabet. The images that are returned are bright on black.
+    """
+    written: Splits = {}
+    number = 0
+    for folder, alphabets in OMNIGLOT.items():
+        for position, (alphabet, count) in enumerate(sorted(alphabets.items())):
+            split = "test" if folder == "images_evaluation" else "val" if position >= 25 else "train"
+            images, names = written.setdefault(split, ([], []))  # type: ignore[arg-type]
+            for character in range(1, min(count, characters) + 1):
+                number += 1
+                path = root / "omniglot-py" / folder / alphabet / f"character{character:02d}"
+                path.mkdir(parents=True)
+                for drawing in range(1, drawings + 1):
+                    ink = np.random.default_rng((number, drawing)).random((size, size)) < 0.1
+                    Image.fromarray(~ink).save(path / f"{number:04d}_{drawing:02d}.png")
+                    images.append(ink)  # type: ignore[attr-defined]
+                    names.append(f"{alphabet}/{path.name}")
+    return {split: (_grey(np.stack(images)), names) for split, (images, names) in written.items()}
+
+
+def _grey(ink: np.ndarray) -> np.ndarray:
+    """Images uint8 (N, H, W, 3), white where `ink`, bool (N, H, W), is."""
+    return np.repeat(ink[..., None].astype(np.uint8) * 255, 3, axis=3)
 
 
 def write_tiered_npz(root: Path, per_class: int = 1) -> Splits:

@@ -137,7 +137,7 @@ def folder_of_images(root, classes=12, per_class=24, size=20):
 
 
 def test_a_folder_with_an_empty_class_or_a_broken_image(tmp_path, capsys):
-    images = folder_of_images(tmp_path / "images")
+    images = folder_of_images(tmp_path / "images", classes=16)
     broken = images / "class03" / "7.png"
     whole = broken.read_bytes()
     broken.write_bytes(whole[: len(whole) // 2])
@@ -146,8 +146,9 @@ def test_a_folder_with_an_empty_class_or_a_broken_image(tmp_path, capsys):
     assert_one_line(code, err.splitlines()[-1], "7.png")
     broken.write_bytes(whole)
     (images / "zebra").mkdir()
-    code, _, err = in_process(*arguments, capsys=capsys)
-    assert_one_line(code, err.splitlines()[-1], "zebra")
+    code, _, err = in_process(*arguments, "--dry-run", capsys=capsys)
+    assert code == 0
+    assert "without a picture: zebra" in err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")

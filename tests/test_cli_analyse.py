@@ -198,5 +198,6 @@ def test_other_test_images_than_those_of_the_evaluation_are_refused(runs, capsys
     (sla,) = [r for r in Store(runs / "results", "imbalanced").records() if r.config.method == "sla"]
     assert analyse(runs, sla.run_id) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert f"run {sla.run_id} was tested on other images than {runs / 'data'} holds" in message
+    place = runs / "data"
+    assert message == f"not analysed, tested on other images of cifar10 than {place} holds now: {sla.run_id}"
     assert not analyses(runs)

@@ -75,12 +75,33 @@ def test_an_image_that_is_named_twice_is_predicted_once(run, images, tmp_path):
     assert [row["path"][-5:] for row in rows_of(out)] == ["b.png", "a.jpg", "c.PNG"]
 
 
-def test_cells_that_a_spreadsheet_would_take_for_formulas_are_escaped(run, images, tmp_path, monkeypatch):
+def test_paths_and_classes_are_written_as_they_are(run, images, tmp_path, monkeypatch):
     monkeypatch.chdir(images)
     (images / "b.png").rename("=1+1.png")
     (images / "a.jpg").rename('-2 \n,"x".jpg')
     assert predict("--run", run, "=1+1.png", './-2 \n,"x".jpg', "--out", tmp_path / "out.csv") == 0
-    assert [row["path"] for row in rows_of(tmp_path / "out.csv")] == ["'=1+1.png", '\'-2 \n,"x".jpg']
+    assert [row["path"] for row in rows_of(tmp_path / "out.csv")] == ["=1+1.png", '-2 \n,"x".jpg']
+
+
+def test_classes_are_named_as_their_folders(images, tmp_path):
+    from sla_bench.commands.predict import _csv
+
+    names = [
+        "-5",
+        "+3",
+        "=x",
+        "@home",
+        "007",
+        "1e5",
+        "NA",
+        "None",
+        "True",
+        'the "dog"',
+        "line\nbreak",
+        "日本",
+    ]
+    (tmp_path / "out.csv").write_text(_csv([("p", "sd", name, 0.5) for name in names]), encoding="utf-8")
+    assert [row["class"] for row in rows_of(tmp_path / "out.csv")] == names
 
 
 def test_names_that_are_no_utf8_are_written_out(run, images, tmp_path):
@@ -108,6 +129,7 @@ def test_bad_input_is_said_in_one_line_and_leaves_no_table(run, images, tmp_path
     end = ("--out", out)
     assert f"cannot read the image {broken}" in refused(capsys, "--run", run, images, *end)
     assert f"no images in {empty}" in refused(capsys, "--run", run, empty, *end)
+    assert "--skip-bad leaves out such images" in refused(capsys, "--run", run, images, *end)
     assert "name the images" in refused(capsys, "--run", run, *end)
     assert "there is no file or folder" in refused(capsys, "--run", run, tmp_path / "missing.png", *end)
     assert "cannot read the image" in refused(capsys, "--run", run, images / "notes.txt", *end)
@@ -122,6 +144,59 @@ def test_bad_input_is_said_in_one_line_and_leaves_no_table(run, images, tmp_path
     assert "write auto, cpu, cuda" in refused(capsys, "--run", run, images / "b.png", *end, device="gpu")
     assert f"--out {empty} is a folder" in refused(capsys, "--run", run, images / "b.png", "--out", empty)
     assert not out.exists()
+
+
+def test_bad_images_are_left_out_where_that_is_asked_for(run, images, tmp_path, capsys):
+    out = tmp_path / "out.csv"
+    assert predict("--run", run, images, "--out", out) == 0
+    whole = out.read_bytes()
+    capsys.readouterr()
+    for name, content in {"aa.png": b"<html>404</html>", "zz.jpg": b"", "below/m.gif": b"GIF89a"}.items():
+        (images / name).write_bytes(content)
+    assert predict("--run", run, images, "--out", out, "--skip-bad") == 3
+    assert out.read_bytes() == whole
+    said = capsys.readouterr()
+    assert f"{out}: 3 images, sd" in said.out
+    assert "3 images can't be read and are left out" in said.err
+    for name in ("aa.png", "zz.jpg", "below/m.gif"):
+        assert f"cannot read the image {images / name}" in said.err
+
+
+def test_bad_images_among_many_are_left_out(run, images, tmp_path):
+    """More than one block, some of it all bad."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    good = (images / "b.png").read_bytes()
+    for i in range(200):
+        (folder / f"{i:03}.png").write_bytes(good if i % 3 and not 64 <= i < 128 else b"none")
+    assert predict("--run", run, folder, "--out", tmp_path / "out.csv", "--skip-bad") == 3
+    found = [row["path"][-7:-4] for row in rows_of(tmp_path / "out.csv")]
+    assert found == [f"{i:03}" for i in range(200) if i % 3 and not 64 <= i < 128]
+
+
+def test_a_folder_of_nothing_but_bad_images_leaves_no_table(run, tmp_path, capsys):
+    (tmp_path / "x.png").write_bytes(b"none")
+    message = refused(capsys, "--run", run, tmp_path, "--skip-bad", "--out", tmp_path / "out.csv")
+    assert "none of the 1 images can be read" in message
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize("modes", [["ag", "sd"], ["ag,sd"], ["ag", "--mode", "sd"]])
+def test_several_modes_may_be_given_at_once(modes, run, images, tmp_path):
+    out = tmp_path / "out.csv"
+    assert predict("--run", run, "--out", out, images / "b.png", "--mode", *modes) == 0
+    assert [row["mode"] for row in rows_of(out)] == ["ag", "sd"]
+    first = out.read_bytes()
+    assert predict("--run", run, "--out", out, "--mode", *modes, images / "b.png") == 0
+    assert out.read_bytes() == first
+
+
+def test_without_a_run_the_recorded_ones_are_named(run, images, tmp_path, capsys):
+    message = refused(capsys, "--results", run.parents[2], images)
+    assert "--run" in message
+    assert run.name in message
+    assert "cifar10" in message
+    assert "has none" in refused(capsys, "--results", tmp_path / "nothing", images)
 
 
 def test_a_few_shot_run_is_refused_by_its_id(images, tmp_path, capsys):

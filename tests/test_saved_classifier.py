@@ -124,6 +124,60 @@ def test_tensors_and_files_are_read_like_arrays(distilled, test_images, tmp_path
     assert np.array_equal(distilled.read(files), images)
 
 
+def made_of(rng, shape, dtype=np.uint8):
+    return rng.integers(0, np.iinfo(dtype).max, shape, dtype)
+
+
+@pytest.mark.parametrize(
+    "shape", [(64, 48), (64, 48, 1), (64, 48, 3), (64, 48, 4), (32, 32, 3), (7, 5), (200, 300, 3)]
+)
+def test_one_picture_is_the_same_in_all_its_forms(shape, distilled, tmp_path):
+    pixels = made_of(np.random.default_rng(3), shape)
+    picture = Image.fromarray(pixels[..., 0] if shape[2:] == (1,) else pixels)
+    file = tmp_path / "x.png"
+    picture.save(file)
+    expected = distilled.read(file)
+    tensor = torch.from_numpy(pixels)
+    forms = [file, str(file), file.read_bytes(), bytearray(file.read_bytes()), pixels, tensor, picture]
+    with Image.open(file) as opened:
+        forms.append(opened)
+        for form in forms:
+            assert np.array_equal(distilled.read(form), expected), type(form)
+            assert distilled.predict(form).classes == distilled.predict(expected).classes
+        assert np.array_equal(distilled.read(iter(forms)), expected.repeat(len(forms), axis=0))
+
+
+def test_a_block_of_another_size_is_scaled_like_its_images(distilled):
+    block = made_of(np.random.default_rng(4), (3, 50, 40, 3))
+    assert np.array_equal(distilled.read(block), distilled.read([Image.fromarray(image) for image in block]))
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "CMYK", "YCbCr", "HSV"]
+)
+def test_every_mode_of_pil_is_read(mode, distilled):
+    """As Pillow itself shows it on white."""
+    colours = made_of(np.random.default_rng(5), (32, 32, 4))
+    first = {"P": "L", "PA": "L", "La": "LA"}.get(mode, "RGBA")
+    image = Image.fromarray(colours).convert(first)
+    image = (image.convert("P") if mode == "PA" else image).convert(mode)
+    plain = image.convert({"La": "LA", "RGBa": "RGBA"}.get(mode, mode))
+    plain = (plain if mode in ("LA", "La", "PA", "RGBA", "RGBa") else plain.convert("RGB")).convert("RGBA")
+    shown = Image.alpha_composite(Image.new("RGBA", plain.size, "white"), plain).convert("RGB")
+    assert np.abs(distilled.read([image])[0].astype(int) - np.asarray(shown)).max() <= 1
+
+
+def test_a_photograph_that_was_opened_is_turned_upright_like_its_file(distilled, tmp_path):
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    pixels[:20] = 255
+    notes = Image.Exif()
+    notes[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "x.png", exif=notes)
+    with Image.open(tmp_path / "x.png") as opened:
+        assert np.array_equal(distilled.read([opened]), distilled.read([tmp_path / "x.png"]))
+    assert not np.array_equal(distilled.read([Image.fromarray(pixels)]), distilled.read([tmp_path / "x.png"]))
+
+
 def test_files_of_other_sizes_are_scaled_and_cut_to_the_central_square(distilled, tmp_path):
     wide = np.zeros((64, 128, 3), np.uint8)
     wide[:, 32:96] = (200, 100, 50)
@@ -165,9 +219,16 @@ def test_every_scenario_of_fixed_classes_names_its_classifier():
 @pytest.mark.parametrize(
     ("images", "sentence"),
     [
-        (np.zeros((2, 28, 28, 3), np.uint8), r"uint8 \(B, 32, 32, 3\).* got uint8 \(2, 28, 28, 3\)"),
         (np.zeros((2, 32, 32, 3), np.float32), "got float32"),
-        (torch.zeros(3, 32, 32, dtype=torch.uint8), r"got uint8 \(3, 32, 32\)"),
+        ([np.zeros((9, 9, 3))], r"image 0 must be uint8 .*got float64 \(9, 9, 3\); of fractions"),
+        (np.zeros((5, 28, 28), np.uint8), r"got uint8 \(5, 28, 28\)$"),
+        (torch.zeros(3, 32, 32, dtype=torch.uint8), r"got uint8 \(3, 32, 32\); channels come last"),
+        ([np.zeros((9, 9), np.uint8), np.zeros((0, 9, 3), np.uint8)], "image 1 must be uint8"),
+        ([b"<html>404</html>"], "cannot read the image at position 0"),
+        ([b""], "cannot read the image at position 0"),
+        ([Image.new("F", (9, 9))], "position 0: pixels are fractions"),
+        ([None], "image 0 must be a file, bytes, an array or a PIL image, not NoneType"),
+        (7, "not int"),
         (np.zeros((0, 32, 32, 3), np.uint8), "at least one"),
         ([], "no images"),
         (["missing.png"], "cannot read the image missing.png"),

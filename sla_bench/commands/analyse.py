@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from sla_bench.commands.options import NO_FOLDERS, Folders
+from sla_bench.commands.printing import print_lines
+from sla_bench.commands.stores import records_of
 from sla_bench.errors import UserError
 from sla_bench.registry import SCENARIOS
 
@@ -44,8 +46,12 @@ def analyse(
         print(f"{len(analyses) - len(still_open)} of {len(analyses)} analyses are recorded already")
     for analysis in still_open:
         check_writable(analysis.run.folder)
-    claimed = _read(still_open, device, folders) if still_open else []
-    _show([record.run_id for record in records], {r.config.scenario for r in records}, folders)
+    claimed, refused = _read(still_open, device, folders) if still_open else ([], {})
+    seen = {a.run.config.dataset: a.evaluation.state for a in still_open if a.is_recorded()}
+    if any(analysis.is_recorded() for analysis in analyses):
+        _show([record.run_id for record in records], {r.config.scenario for r in records}, folders, seen)
+    for reason, run_ids in refused.items():
+        print_lines([f"not analysed, {reason}: {', '.join(run_ids)}"], sys.stderr)
     # What held a run may have been an `analyse` that has recorded it by now.
     left = dict.fromkeys(analysis.run.run_id for analysis in claimed if not analysis.is_recorded())
     if left:
@@ -54,7 +60,7 @@ def analyse(
             "the same command reads them when it has ended",
             file=sys.stderr,
         )
-    return 2 if left else 0
+    return 2 if left or refused else 0
 
 
 def _chosen(run_ids: Sequence[str], scenario: str | None, folders: Folders) -> list[Any]:
@@ -65,10 +71,9 @@ def _chosen(run_ids: Sequence[str], scenario: str | None, folders: Folders) -> l
 
 def _named(run_ids: Sequence[str], folders: Folders) -> list[Any]:
     from sla_bench.harness.analysing import check_analysable
-    from sla_bench.harness.store import Store
     from sla_bench.reporting.run_list import find_run
 
-    records = [record for name in SCENARIOS for record in Store(folders.out, name).records()]
+    records = records_of(SCENARIOS, folders.out)
     found = {record.run_id: record for record in (find_run(records, run_id) for run_id in run_ids)}
     for record in found.values():
         check_analysable(record)
@@ -77,7 +82,6 @@ def _named(run_ids: Sequence[str], folders: Folders) -> list[Any]:
 
 def _with_models(scenario: str | None, folders: Folders) -> list[Any]:
     from sla_bench.harness.analysing import has_model
-    from sla_bench.harness.store import Store
 
     able = [name for name, entry in SCENARIOS.items() if entry.classifier]
     if scenario is not None and SCENARIOS.check(scenario) not in able:
@@ -85,7 +89,7 @@ def _with_models(scenario: str | None, folders: Folders) -> list[Any]:
             f"--scenario {scenario}: its classes are new in each test episode; take {' or '.join(able)}"
         )
     names = able if scenario is None else [scenario]
-    records = [record for name in names for record in Store(folders.out, name).records()]
+    records = records_of(names, folders.out)
     found = [record for record in records if has_model(record) and record.evaluations]
     if not records:
         raise UserError(
@@ -101,8 +105,12 @@ def _with_models(scenario: str | None, folders: Folders) -> list[Any]:
     return found
 
 
-def _read(analyses: Sequence[Any], device: str, folders: Folders) -> list[Any]:
-    """Do the analyses; return those of runs that another command works on."""
+def _read(analyses: Sequence[Any], device: str, folders: Folders) -> tuple[list[Any], dict[str, list[str]]]:
+    """Do the analyses.
+
+    Returns:
+        Those of runs that another command works on; reason -> ids of runs whose data are missing or changed.
+    """
     from sla_bench.datasets.progress import terminal_progress
     from sla_bench.harness.analysing import perform_analysis
     from sla_bench.harness.jobs import Fingerprints, pick_device
@@ -111,6 +119,7 @@ def _read(analyses: Sequence[Any], device: str, folders: Folders) -> list[Any]:
 
     chosen, prints = pick_device(device), Fingerprints(folders.data_root)
     claimed = []
+    refused: dict[str, list[str]] = {}
     for place, analysis in enumerate(analyses, 1):
         views = analysis.evaluation.config.transform
         what = f"{place} of {len(analyses)}: {label(analysis.run.config)}, views of {views}"
@@ -124,19 +133,23 @@ def _read(analyses: Sequence[Any], device: str, folders: Folders) -> list[Any]:
                 perform_analysis(analysis, folders.data_root, chosen, prints, show)
             except RunClaimedError:
                 claimed.append(analysis)
-    return claimed
+            except UserError as error:
+                refused.setdefault(str(error), []).append(analysis.run.run_id)
+    return claimed, refused
 
 
-def _show(run_ids: Sequence[str], scenarios: set[str], folders: Folders) -> None:
+def _show(run_ids: Sequence[str], scenarios: set[str], folders: Folders, seen: Mapping[str, str]) -> None:
     from sla_bench.harness.store import Store
     from sla_bench.reporting.files import write_learning_curves, write_view_plots
+    from sla_bench.reporting.shown_records import shown_records
     from sla_bench.reporting.terminal import print_views
-    from sla_bench.reporting.tuned_rows import shown_records
     from sla_bench.reporting.view_records import view_settings
 
-    stores = [Store(folders.out, name).snapshot() for name in SCENARIOS if name in scenarios]
+    stores = [
+        Store(folders.out, name, folders.tables, seen).snapshot() for name in SCENARIOS if name in scenarios
+    ]
     chosen = [record for store in stores for record in shown_records(store) if record.run_id in run_ids]
     print_views(view_settings(chosen))
     for store in stores:
         paths = [*write_view_plots(store), *write_learning_curves(store)]
-        print(f"{store.folder}/: {', '.join(path.name for path in paths if path.suffix == '.png')}")
+        print(f"{store.tables}/: {', '.join(path.name for path in paths if path.suffix == '.png')}")

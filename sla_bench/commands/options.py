@@ -29,7 +29,15 @@ class Results(BaseModel):
     out: Path = Field(Path("results"), description="records, leaderboard, plots")
 
 
-class Folders(Data, Results):
+class Tables(Results):
+    """Where results lie, and where tables go."""
+
+    tables: Path | None = Field(
+        None, description="folder for leaderboard, plots and report; default: --out, beside the records"
+    )
+
+
+class Folders(Data, Tables):
     """Where things lie."""
 
 
@@ -56,3 +64,4 @@ NO_TRAINING_EXECUTION = TrainingExecution()
 NO_FOLDERS = Folders()
 NO_DATA = Data()
 NO_RESULTS = Results()
+NO_TABLES = Tables()

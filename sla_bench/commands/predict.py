@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from cyclopts import Parameter
+
+from sla_bench.commands.stores import records_of
 from sla_bench.errors import UserError
+from sla_bench.paths import nearest_path
 from sla_bench.registry import SCENARIOS
 
-_AT_A_TIME = 512
-"""Images that are in memory at a time."""
+_MODES = ("si", "ag", "sd", "tta")
+_MOST_SHOWN = 5
+SOME_LEFT_OUT = 3
+"""Exit code: the table is written, and images that cannot be read are not in it."""
 
 
 def predict(
     *images: Path,
-    run: str,
+    run: str | None = None,
     out: Path = Path("predictions.csv"),
-    mode: list[str] | None = None,
+    mode: Annotated[list[str] | None, Parameter(consume_multiple=(1, 2**31))] = None,
+    skip_bad: bool = False,
     results: Path = Path("results"),
     device: str = "auto",
 ) -> int:
@@ -32,10 +40,13 @@ def predict(
     run: str
         Name of a folder in results/<scenario>/runs/ (its beginning is enough), or the path of one.
     out: Path
-        The CSV file.
+        The CSV file; - is the standard output.
     mode: list[str]
         si: single inference, ag: aggregated over the views, sd: the distilled head, tta: mean over the views;
         default: sd or ag where the run has it, else si. Repeatable.
+    skip_bad: bool
+        Leave out images that can't be read, and name them; the exit code is then 3. Without it the first one
+        ends the command, and no table is written.
     results: Path
         Where the recorded runs lie.
     device: str
@@ -45,52 +56,103 @@ def predict(
     from sla_bench.datasets.left_out import left_out_of
     from sla_bench.datasets.picture_folders import find_images
     from sla_bench.datasets.progress import terminal_progress
-    from sla_bench.harness.files import write_text
     from sla_bench.harness.jobs import pick_device
+    from sla_bench.harness.outputs import check_output, words_beside, write_output
     from sla_bench.saved_classifier import load_classifier
 
-    files = find_images(images)
-    for folder in (path for path in images if path.is_dir()):
+    if run is None:
+        raise _which_run(results)
+    asked, further = _modes_and_images(mode or [])
+    paths = [*images, *further]
+    files = find_images(paths)
+    for folder in (path for path in paths if path.is_dir()):
         print_lines((f"{folder}: {line}" for line in left_out_of(folder).lines()), file=sys.stderr)
     classifier = load_classifier(_folder_of(run, results), pick_device(device))
-    modes = list(dict.fromkeys(mode or classifier.modes[:1]))
-    _check_out(out)
-    rows: list[tuple[str, str, str, float]] = []
+    modes = list(dict.fromkeys(asked or classifier.modes[:1]))
+    check_output(out, "--out")
     with terminal_progress(f"predicting {len(files):,} images") as progress:
-        for start in range(0, len(files), _AT_A_TIME):
-            chosen = files[start : start + _AT_A_TIME]
-            pixels = classifier.read(chosen)
-            by_mode = {name: classifier.predict(pixels, name) for name in modes}
-            for place, file in enumerate(chosen):
-                for name, (classes, probabilities) in by_mode.items():
-                    found = int(classes[place])
-                    row = (_text(file), name, classifier.class_names[found], probabilities[place, found])
-                    rows.append(row)
-            progress(start + len(chosen), len(files))
-    write_text(out, _csv(rows))
-    print(f"{out}: {len(files):,} images, {', '.join(modes)}")
-    return 0
+        rows, bad = _predicted(classifier, files, modes, skip_bad, progress)
+    if not rows:
+        raise UserError(f"none of the {len(files):,} images can be read; {bad[0]}")
+    table = _csv(rows).encode()
+    write_output(out, lambda file: file.write(table))
+    words = words_beside(out)
+    print(f"{out}: {len(files) - len(bad):,} images, {', '.join(modes)}", file=words)
+    if not bad:
+        return 0
+    print(f"{len(bad):,} images can't be read and are left out:", file=sys.stderr)
+    print_lines(bad, sys.stderr)
+    return SOME_LEFT_OUT
 
 
-def _check_out(out: Path) -> None:
-    """Before anything is predicted."""
-    from sla_bench.harness.files import check_writable
+def _predicted(
+    classifier: Any, files: Sequence[Path], modes: Sequence[str], skip_bad: bool, progress: Any
+) -> tuple[list[tuple[str, str, str, float]], list[str]]:
+    """The rows of the table, and a sentence for each image that cannot be read.
 
-    if out.is_dir():
-        raise UserError(f"--out {out} is a folder; it names the file that is written")
-    check_writable(out.absolute().parent)
+    Raises:
+        UserError: an image cannot be read, and none may be left out.
+    """
+    rows: list[tuple[str, str, str, float]] = []
+    bad: list[str] = []
+    done = 0
+    for block in classifier.read_blocks(files):
+        if block.unreadable and not skip_bad:
+            raise UserError(f"{block.unreadable[0].message}; --skip-bad leaves out such images")
+        bad += [one.message for one in block.unreadable]
+        absent = {one.position for one in block.unreadable}
+        positions = range(done, done + len(block.pixels) + len(absent))
+        readable = [files[position] for position in positions if position not in absent]
+        by_mode = {name: classifier.predict(block.pixels, name) for name in modes if readable}
+        for place, file in enumerate(readable):
+            for name, (classes, probabilities) in by_mode.items():
+                found = int(classes[place])
+                rows.append((_text(file), name, classifier.class_names[found], probabilities[place, found]))
+        done = positions.stop
+        progress(done, len(files))
+    return rows, bad
+
+
+def _modes_and_images(values: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Tell apart what follows --mode: `sd`, `sd,ag`, and files after the last mode."""
+    modes: list[str] = []
+    images: list[Path] = []
+    for value in values:
+        names = value.split(",")
+        is_file = not set(names) <= set(_MODES) and Path(value).exists()
+        if is_file:
+            images.append(Path(value))
+        else:
+            modes += names
+    return modes, images
+
+
+def _which_run(results: Path) -> UserError:
+    """The error for a command that names no run, with the latest that would do."""
+    from sla_bench.harness.store import Store
+    from sla_bench.reporting.terminal import label
+
+    able = [name for name, entry in SCENARIOS.items() if entry.classifier]
+    records = [record for name in able for record in Store(results, name).records()]
+    if not records:
+        return UserError(
+            f"predict needs --run RUN_ID, a trained classifier, and {results} has none; "
+            f"python -m sla_bench run {able[0]} --dataset folder:PATH trains some"
+        )
+    records.sort(key=lambda record: (record.folder / "done.json").stat().st_mtime, reverse=True)
+    shown = "; ".join(f"{record.run_id} ({label(record.config)})" for record in records[:_MOST_SHOWN])
+    more = f"; {len(records) - _MOST_SHOWN} more by `runs`" if len(records) > _MOST_SHOWN else ""
+    return UserError(f"predict needs --run RUN_ID; the latest in {results}: {shown}{more}")
 
 
 def _folder_of(run: str, results: Path) -> Path:
-    from sla_bench.harness.store import Store
     from sla_bench.reporting.run_list import find_run
 
     if (path := Path(run)).exists():
         return path
     if len(path.parts) != 1:
-        raise UserError(f"there is no folder {run}; `runs` lists the recorded runs")
-    stores = [Store(results, scenario) for scenario in SCENARIOS]
-    return find_run([record for store in stores for record in store.records()], run).folder
+        raise UserError(f"there is no folder {run}{nearest_path(path)}; `runs` lists the recorded runs")
+    return find_run(records_of(SCENARIOS, results), run).folder
 
 
 def _text(file: Path) -> str:
@@ -99,10 +161,8 @@ def _text(file: Path) -> str:
 
 
 def _csv(rows: list[tuple[Any, ...]]) -> str:
+    """The table; paths and classes as they are, since people join by them."""
     import pandas as pd
 
-    from sla_bench.reporting.files import escape_formula
-
     table = pd.DataFrame(rows, columns=["path", "mode", "class", "probability"])
-    guarded = table.assign(**{name: table[name].map(escape_formula) for name in ("path", "class")})
-    return guarded.to_csv(index=False, float_format="%.6g")
+    return table.to_csv(index=False, float_format="%.6g")

@@ -8,15 +8,17 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from sla_bench.commands.options import NO_RESULTS, Results
+from sla_bench.commands.options import NO_RESULTS, NO_TABLES, Results, Tables
+from sla_bench.commands.stores import stores_of
 from sla_bench.errors import UserError
 from sla_bench.registry import SCENARIOS
+from sla_bench.value_lists import written_out
 
 _MOST_ROWS_PRINTED = 2000
 
 
 def leaderboard(
-    scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
+    scenario: str | None = None, *, results: Annotated[Tables, Parameter(name="*")] = NO_TABLES
 ) -> int:
     """Build the tables again from the records, and print them.
 
@@ -31,15 +33,13 @@ def leaderboard(
     for store in stores_of(scenario, results):
         table = write_leaderboard(store)
         if len(table) > _MOST_ROWS_PRINTED:
-            print(f"{len(table):,} rows, too many to print: {store.folder / 'leaderboard.md'}")
+            print(f"{len(table):,} rows, too many to print: {store.tables / 'leaderboard.md'}")
         else:
             print_table(table)
     return 0
 
 
-def plot(
-    scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
-) -> int:
+def plot(scenario: str | None = None, *, results: Annotated[Tables, Parameter(name="*")] = NO_TABLES) -> int:
     """Draw the plots again from the records.
 
     Parameters
@@ -56,7 +56,10 @@ def plot(
 
 
 def report(
-    scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
+    scenario: str | None = None,
+    *,
+    file: Path | None = None,
+    results: Annotated[Tables, Parameter(name="*")] = NO_TABLES,
 ) -> int:
     """Write results/report.html: tables that sort and filter, each row with all that it was made of.
 
@@ -64,37 +67,23 @@ def report(
     ----------
     scenario: str
         Only this one; default: each that has records.
+    file: Path
+        Write the page here instead; - is the standard output.
     """
+    from sla_bench.harness.outputs import check_output, words_beside
     from sla_bench.reporting.report.page import write_report
 
-    path = results.out / "report.html"
-    for section in write_report(stores_of(scenario, results), path):
-        for name in section.damaged:
-            folder = results.out / section.name / "runs" / name
-            print(f"passed over, can't be read: {folder}", file=sys.stderr)
-    print(path)
+    path = (results.tables or results.out) / "report.html" if file is None else file
+    check_output(path, "--file")
+    write_report(stores_of(scenario, results), path)
+    print(path, file=words_beside(path))
     return 0
 
 
-def stores_of(scenario: str | None, results: Results) -> list[Any]:
-    """Snapshots of the stores with at least one finished run, of one scenario or of all.
-
-    Raises:
-        UserError: there is none, or no such scenario.
-    """
-    from sla_bench.harness.store import Store
-
-    names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
-    stores = [s for s in (Store(results.out, name).snapshot() for name in names) if s.records()]
-    if not stores:
-        raise UserError(f"no finished runs in {results.out}; python -m sla_bench run {names[0]} makes some")
-    return stores
-
-
 def export(
-    file: Path,
+    file: Path | None = None,
     *,
-    scenario: list[str] | None = None,
+    scenario: Annotated[list[str] | None, Parameter(consume_multiple=(1, 2**31))] = None,
     only_tables: bool = False,
     results: Annotated[Results, Parameter(name="*")] = NO_RESULTS,
 ) -> int:
@@ -103,20 +92,26 @@ def export(
     Parameters
     ----------
     file: Path
-        The archive, `NAME.zip`.
+        The archive, `NAME.zip`; - is the standard output.
     scenario: list[str]
         Only these; default: each that has records.
     only_tables: bool
         Of the samples only what tables and pictures read: a fifth of the size.
     """
     from sla_bench.harness.exchange import all_samples, export_records
+    from sla_bench.harness.outputs import is_plain_file, words_beside
 
-    names: list[str | None] = list(dict.fromkeys(scenario)) if scenario else [None]
+    scenarios = written_out(str, scenario or [])
+    if file is None and scenarios and scenarios[-1] not in SCENARIOS:
+        file = Path(scenarios.pop())
+    if file is None:
+        raise UserError("export needs the name of the archive, NAME.zip")
+    names: list[str | None] = list(dict.fromkeys(scenarios)) or [None]
     stores = [store for name in names for store in stores_of(name, results)]
     written = export_records(stores, file, _read_by_tables if only_tables else all_samples)
-    print(f"{file}: {written.runs} runs, {written.evaluations} evaluations, {file.stat().st_size:,} bytes")
-    for folder in (f for store in stores for f in store.damaged()):
-        print(f"passed over, can't be read: {folder}", file=sys.stderr)
+    size = f", {file.stat().st_size:,} bytes" if is_plain_file(file) else ""
+    summary = f"{file}: {written.runs} runs, {written.evaluations} evaluations{size}"
+    print(summary, file=words_beside(file))
     return 0
 
 

@@ -12,12 +12,15 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from sla_bench.commands.options import NO_EXECUTION, Execution, Settings, TrainingExecution
-from sla_bench.commands.spanning import add_grids
+from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
+from sla_bench.commands.stores import records_of, say_left_out
 from sla_bench.errors import UserError
 from sla_bench.registry import LAUNCHERS, SCENARIOS
 
 run_app = App(
-    name="run", help="Train, evaluate and show the table; what is recorded already is not done again."
+    name="run",
+    help="Train, evaluate and show the table; what is recorded already is not done again.",
+    default_parameter=SEVERAL_VALUES,
 )
 
 
@@ -50,15 +53,19 @@ def evaluate(
     test_seed: int
         Chooses the test episodes.
     """
+    from sla_bench.config import PROTOCOL_VERSION
     from sla_bench.grid import evaluation_of
-    from sla_bench.harness.store import Store
     from sla_bench.reporting.run_list import find_run
 
     if (path := Path(run_id)).exists():
         folder = path.resolve() if path.is_dir() else path.resolve().parent
         run_id, execution = folder.name, execution.model_copy(update={"out": folder.parent.parent.parent})
-    stores = [Store(execution.out, scenario) for scenario in SCENARIOS]
-    record = find_run([r for store in stores for r in store.records()], run_id)
+    record = find_run(records_of(SCENARIOS, execution.out), run_id)
+    if (protocol := record.done["protocol"]) != PROTOCOL_VERSION:
+        raise UserError(
+            f"run {record.run_id} was made under protocol {protocol}, this version has {PROTOCOL_VERSION}; "
+            "`run` trains it again"
+        )
     changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
     task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
     as_for_training = TrainingExecution(**dict(execution))
@@ -101,6 +108,7 @@ def prepare(
     Raises:
         UserError: data are missing or damaged, or the run saw other data.
     """
+    from sla_bench.datasets.named import dataset_named
     from sla_bench.harness.jobs import make_jobs
 
     announce(tasks, execution.data_root)
@@ -113,23 +121,31 @@ def prepare(
         checkpoint_seconds=execution.checkpoint_every,
     )
     if retrain is not None and jobs[0].run_id != retrain:
-        raise UserError(f"run {retrain} was trained on other data than {execution.data_root} holds")
+        place = dataset_named(jobs[0].run.dataset).where(execution.data_root)
+        raise UserError(
+            f"run {retrain} was trained on other data of {jobs[0].run.dataset} than {place} holds now; `run` "
+            "trains on these"
+        )
     return functools.partial(_run, jobs, scenario, execution, hint)
 
 
 def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint: bool) -> int:
+    from sla_bench.harness.data_states import note_seen
     from sla_bench.harness.store import Store
 
-    store = Store(execution.out, scenario)
+    seen = {job.run.dataset: job.data_state for job in jobs}
+    store = Store(execution.out, scenario, execution.tables, seen)
     if execution.dry_run:
         from sla_bench.harness.launching import known_workers
         from sla_bench.reporting.dry_run import dry_run_lines
 
         for line in dry_run_lines(jobs, store, known_workers(jobs, execution)):
             print(line)
+        say_left_out([store.snapshot()])
         return 0
     failures = execute(jobs, store, execution)
-    _report(store.snapshot(), [j.run_id for j in jobs], hint)
+    note_seen(store)
+    _report(store.snapshot(), [j.run_id for j in jobs], hint, len(failures))
     return max((news.exit_code for news in failures), default=0)
 
 
@@ -148,7 +164,8 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
     from sla_bench.reporting.terminal import Board
 
     delete_spent_checkpoints(jobs)
-    open_jobs = [j for j in jobs if not j.is_recorded()]
+    known = store.snapshot()
+    open_jobs = [j for j in jobs if not j.is_recorded(known)]
     if len(open_jobs) < len(jobs):
         print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")
     if not open_jobs:
@@ -201,17 +218,23 @@ def show_so_far(store: Any, run_id: str) -> None:
         print(f"no table so far: {error}", file=sys.stderr)
 
 
-def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
+def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None:
     from sla_bench.reporting.files import rows_of_runs, write_leaderboard, write_plots
     from sla_bench.reporting.terminal import print_table
 
     table = write_leaderboard(store)
-    print_table(rows_of_runs(table, run_ids))
+    rows = rows_of_runs(table, run_ids)
+    if len(rows) or not failed:
+        print_table(rows)
     paths = write_plots(store, table)
-    if hint:
+    if failed:
+        others = f"; the tables in {store.folder}/ are of the others" if len(rows) else ""
+        print(f"{failed} of {len(run_ids)} runs failed{others}", file=sys.stderr)
+    elif hint:
         print("Is it SLA, or more images, views and ways? The same command with --controls says.")
-    for folder in store.damaged():
-        print(f"passed over, can't be read: {folder}", file=sys.stderr)
+    say_left_out([store])
+    if failed:
+        return
     names = ", ".join(
         [
             "leaderboard.csv",
@@ -220,7 +243,7 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool) -> None:
             *sorted(p.name for p in paths if p.suffix == ".png"),
         ]
     )
-    print(f"{store.folder}/: {names}")
+    print(f"{store.tables}/: {names}")
 
 
 add_grids(run_app, prepare)

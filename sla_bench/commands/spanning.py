@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +11,11 @@ from cyclopts import App, Parameter
 
 from sla_bench.commands.options import NO_TRAINING_EXECUTION, Settings, TrainingExecution
 from sla_bench.errors import UserError
-from sla_bench.grid import Task, form_of, options_model, span
+from sla_bench.grid import DATA, Task, form_of, options_model, span
 from sla_bench.registry import SCENARIOS
 
+SEVERAL_VALUES = Parameter(consume_multiple=(1, sys.maxsize))
+"""Options that repeat take several values at once, too: `--seed 0 1 2`."""
 Prepare = Callable[[list[Task], str, TrainingExecution, bool], Callable[[], int]]
 """Makes sure that tasks of a scenario can be done, and returns what does them and returns the exit code.
 
@@ -38,12 +40,17 @@ def _add_scenario(app: App, name: str, prepare: Prepare) -> None:
         options: Any = no_options,
         execution: TrainingExecution = NO_TRAINING_EXECUTION,
         controls: bool = False,
+        min_images: int | None = None,
         set_: list[str] | None = None,
     ) -> int:
         values: dict[str, Any] = options.model_dump()
         if controls:
             values["method"] = [*values["method"], "controls"]
-        return prepare(span(form, values, set_ or []), name, execution, not controls)()
+        settings = [*(set_ or []), *([] if min_images is None else [f"{DATA}.min_images={min_images}"])]
+        tasks = span(form, values, settings)
+        do = prepare(tasks, name, execution, not controls)
+        _remark(tasks, execution.data_root)
+        return do()
 
     of_scenario.__doc__ = f"""{SCENARIOS[name].summary}
 
@@ -51,12 +58,15 @@ def _add_scenario(app: App, name: str, prepare: Prepare) -> None:
     ----------
     controls: bool
         Add the controls to the methods: is it SLA, or more of something?
+    min_images: int
+        Leave out classes of folder:PATH with fewer images.
     """
     # The type of the options is made at run time, so the signature can't name it.
     of_scenario.__annotations__ = {
         "options": Annotated[options_type, Parameter(name="*")],
         "execution": Annotated[TrainingExecution, Parameter(name="*")],
         "controls": bool,
+        "min_images": int | None,
         "set_": Settings,
         "return": int,
     }
@@ -78,6 +88,7 @@ def _add_file(app: App, prepare: Prepare) -> None:
         tasks = tasks_of_file(file, yes, elsewhere=(*TrainingExecution.model_fields, "yes"))
         # What the last scenario lacks is said before the first has trained for hours.
         prepared = {name: prepare(of_one, name, execution, False) for name, of_one in tasks.items()}
+        _remark([task for of_one in tasks.values() for task in of_one], execution.data_root)
         return max(_exit_code(scenario, do) for scenario, do in prepared.items())
 
     of_file.__doc__ = f"""{app.help}
@@ -90,6 +101,17 @@ def _add_file(app: App, prepare: Prepare) -> None:
         Don't ask before a grid of more than 10,000 runs.
     """
     app.default(of_file)
+
+
+def _remark(tasks: Iterable[Task], data_root: Path) -> None:
+    """Say what is unusual with the images of some tasks."""
+    from sla_bench.datasets.named import dataset_named
+    from sla_bench.datasets.progress import note
+
+    kinds = dict.fromkeys((task.run.dataset, SCENARIOS[task.run.scenario].by) for task in tasks)
+    said = (s for name, by in kinds for s in dataset_named(name).remarks(data_root, by))
+    for sentence in dict.fromkeys(said):
+        note(sentence)
 
 
 def _exit_code(scenario: str, do: Callable[[], int]) -> int:

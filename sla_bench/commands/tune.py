@@ -10,7 +10,7 @@ from cyclopts import App
 
 from sla_bench.commands.options import TrainingExecution
 from sla_bench.commands.run import announce, execute, prepare
-from sla_bench.commands.spanning import add_grids
+from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
 from sla_bench.tuning import Trial, chosen_factor, group_of, trials_of, tuned_tasks
@@ -18,6 +18,7 @@ from sla_bench.tuning import Trial, chosen_factor, group_of, trials_of, tuned_ta
 tune_app = App(
     name="tune",
     help="Choose each method's learning rate on validation data, then run the grid with and without it.",
+    default_parameter=SEVERAL_VALUES,
 )
 
 
@@ -71,6 +72,7 @@ def _tune(
     from sla_bench.harness.tuning_file import TuningFile
 
     file, store = TuningFile(execution.out / scenario), Store(execution.out / "tuning", scenario)
+    states = {job.data_state for job in jobs}
     # Trials that diverged have no record, nor have those that were imported.
     known = file.accuracies()
     keys = [(trial.group, job.run_id) for trial, job in zip(trials, jobs, strict=True)]
@@ -80,14 +82,14 @@ def _tune(
     }
     open_jobs = list(unknown.values())
     if execution.dry_run:
-        return _dry_run(tasks, jobs, open_jobs, file.rates(), execution)
+        return _dry_run(tasks, jobs, open_jobs, file.rates(states), execution)
     failures = execute(open_jobs, store, execution)
     if lost := [news for news in failures if not news.diverged]:
         highest: int = max(news.exit_code for news in lost)
         return highest
     diverged = {news.job.run_id for news in failures}
     known |= {key: None for key in keys if key[1] in diverged}
-    rows = _judge(trials, [job.run_id for job in jobs], store, known)
+    rows = _judge(trials, jobs, store, known)
     file.put(rows)
     for row in rows:
         accuracy = row["validation_accuracy"]
@@ -97,7 +99,7 @@ def _tune(
             + "  <- chosen" * row["chosen"]
         )
     print(f"trials: {file.path}")
-    return prepare([*tasks, *tuned_tasks(tasks, file.rates())], scenario, execution)()
+    return prepare([*tasks, *tuned_tasks(tasks, file.rates(states))], scenario, execution)()
 
 
 def _dry_run(
@@ -129,7 +131,7 @@ def _say_what_is_open(jobs: Sequence[Any], open_jobs: Sequence[Any], are_chosen:
 
 def _judge(
     trials: Sequence[Trial],
-    run_ids: Iterable[str],
+    jobs: Iterable[Any],
     store: Any,
     known: Mapping[tuple[str, str], float | None],
 ) -> list[dict[str, Any]]:
@@ -143,7 +145,8 @@ def _judge(
     records = {record.run_id: record for record in store.records()}
     accuracies: dict[str, dict[Any, float]] = {}
     rows: list[dict[str, Any]] = []
-    for trial, run_id in zip(trials, run_ids, strict=True):
+    for trial, job in zip(trials, jobs, strict=True):
+        run_id = job.run_id
         record = records.get(run_id)
         if record is not None:
             accuracy: float | None = validation_accuracy(record.history, trial.takes_best)
@@ -163,6 +166,7 @@ def _judge(
                 "learning_rate": trial.run.learning_rate,
                 "validation_accuracy": accuracy,
                 "run_id": run_id,
+                "data_state": job.data_state,
             }
         )
     for row in rows:

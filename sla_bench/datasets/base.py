@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ Split = Literal["train", "val", "test", "trainval"]
 """trainval: all official training images, that is train and val together, in the order of the files."""
 By = Literal["classes", "images"]
 """classes: splits have disjoint classes (few-shot); images: the same classes in each split."""
-Fit = Literal["crop", "inner", "stretch"]
+Fit = Literal["crop", "inner", "pad", "stretch"]
 """How an image of any size becomes a square, see `image_files.decode`."""
 ClassOrder = Literal["identity", "permuted"]
 """Which class of a long-tailed subset is how large: by label, 0 the largest, or in a random order."""
@@ -77,11 +77,20 @@ class LabeledImages:
     @cached_property
     def checksum(self) -> str:
         """First 16 hex digits of the SHA-256 over class names, labels and pixels; it identifies the data."""
-        digest = hashlib.sha256(repr((self.class_names, self.images.shape)).encode())
-        digest.update(np.ascontiguousarray(self.labels).data)
-        for start in range(0, len(self.images), 4096):
-            digest.update(np.ascontiguousarray(self.images[start : start + 4096]).data)
-        return digest.hexdigest()[:16]
+        starts = range(0, len(self.images), 4096)
+        blocks = (self.images[start : start + 4096] for start in starts)
+        return checksum_of(self.class_names, self.images.shape, self.labels, blocks)
+
+
+def checksum_of(
+    class_names: tuple[str, ...], shape: tuple[int, ...], labels: np.ndarray, blocks: Iterable[np.ndarray]
+) -> str:
+    """The checksum of images (N, H, W, 3) that come in blocks, see `LabeledImages.checksum`."""
+    digest = hashlib.sha256(repr((class_names, tuple(shape))).encode())
+    digest.update(np.ascontiguousarray(labels).data)
+    for block in blocks:
+        digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,11 @@ class Dataset(ABC):
     long_tailed: bool = False
 
     @property
+    def changeable(self) -> bool:
+        """People change the files between two commands, or while one runs; published files stay."""
+        return False
+
+    @property
     def split_depends_on_seed(self) -> bool:
         """`split_seed` chooses the classes of a split; most data sets have fixed ones."""
         return False
@@ -158,6 +172,14 @@ class Dataset(ABC):
         Raises:
             UserError: files are missing, damaged or altered, or the data set has no such split.
         """
+
+    def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
+        """Return the checksum of one split, see `LabeledImages.checksum`; as `load` otherwise."""
+        return self.load(split, by, data_root, split_seed).checksum
+
+    def where(self, data_root: Path) -> Path:
+        """The folder that the data lie in, for messages."""
+        return data_root
 
     def check_split(self, split: str, by: str) -> None:
         """Refuse a split that this data set does not have.
@@ -182,6 +204,11 @@ class Dataset(ABC):
                 "disjoint; take one of the two"
             )
 
+    def ways_to_split(self, split: Split, data_root: Path, split_seed: int = 0) -> tuple[By, ...]:
+        """The kinds of split by which `load` finds this split, as far as that is known without pixels."""
+        del data_root, split_seed
+        return tuple(by for by in self.splits_by if (split, by) != ("trainval", "classes"))
+
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
     ) -> list[Path]:
@@ -195,6 +222,29 @@ class Dataset(ABC):
     def left_out(self, data_root: Path) -> dict[str, list[str]]:
         """Images that were left out because they can't be decoded, by the prepared part they would be in."""
         del data_root
+        return {}
+
+    def class_counts(self, data_root: Path) -> dict[Split, np.ndarray]:
+        """Images of each class, int64 (C,), of the splits of which that is known without reading pixels."""
+        del data_root
+        return {}
+
+    def remarks(self, data_root: Path, by: By | None = None) -> list[str]:
+        """Sentences on its images that a user has to know before training on them; they are read for it.
+
+        Args:
+            data_root: as `load`.
+            by: the kind of split; None: any that it has.
+
+        Raises:
+            UserError: as `load`.
+        """
+        del data_root, by
+        return []
+
+    def findings(self, data_root: Path, by: By) -> dict[str, Any]:
+        """Facts on its images for the record of a training, by name; what is as usual is not in it."""
+        del data_root, by
         return {}
 
     def pinned(self) -> Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,38 +9,13 @@ import numpy as np
 
 from sla_bench.datasets import cifar10, cifar100
 from sla_bench.datasets.base import By, Dataset, ImageProperties, LabeledImages, Split
-from sla_bench.datasets.cifar100 import Part
-from sla_bench.datasets.class_lists import cifar100_names
+from sla_bench.datasets.cifar_files import PARTS, CifarVersion
 from sla_bench.datasets.download import RemoteArchive, download_archive
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.stratified import split_images
 from sla_bench.errors import UserError
 
 _VALIDATION = 0.1
-_PARTS: tuple[Part, ...] = ("train", "test")
-
-
-@dataclass(frozen=True)
-class CifarFiles:
-    """Where the files of one of the two lie and how they are read.
-
-    Args:
-        folder: below the data root.
-        url: of the archive.
-        archive: from which they are downloaded.
-        class_names: by label.
-        of_part: files of "train" or "test" in a folder.
-        read_part: reads images (N, 32, 32, 3) and labels (N,) of "train" or "test" from a folder.
-        verify: compares the files in a folder with the published checksums.
-    """
-
-    folder: str
-    url: str
-    archive: RemoteArchive
-    class_names: tuple[str, ...]
-    of_part: Callable[[Path, Part], list[Path]]
-    read_part: Callable[[Path, Part], tuple[np.ndarray, np.ndarray]]
-    verify: Callable[[Path], list[tuple[Path, str]]]
 
 
 @dataclass(frozen=True)
@@ -51,28 +25,31 @@ class Cifar(Dataset):
     "trainval" is all training images in the order of the files, as torchvision gives them: the long-tailed
     subsets of LDAM-DRW are taken from these. "val" is a tenth of the training images of each class (5,000 of
     the published 50,000), chosen by `split_seed`, and "train" is the rest. The official code of SLA holds out
-    5,000 images of its own choice; that list was not at hand, so these are others.
+    5,000 images of its own choice, which `--val-indices` takes; these are others.
 
     Args:
-        source_files: where the files lie and how they are read.
+        versions: the Python and the binary version, in the order of preference; the same images.
+        archive: of the first version, for the download.
     """
 
-    source_files: CifarFiles = field(kw_only=True)
+    versions: tuple[CifarVersion, ...] = field(kw_only=True)
+    archive: RemoteArchive = field(kw_only=True)
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split; see `Dataset.load`."""
         self.check_split(split, by)
-        images, labels = self._read("test" if split == "test" else "train", data_root)
+        version = self._complete(data_root)
+        images, labels = version.read_part(data_root / version.folder, "test" if split == "test" else "train")
         if split in ("train", "val"):
             if np.bincount(labels).min() < 2:
                 raise UserError(
                     f"{self.name}: train and val need at least two training images of each class in "
-                    f"{data_root / self.source_files.folder}"
+                    f"{data_root / version.folder}"
                 )
             train, val = split_images(labels, (1 - _VALIDATION, _VALIDATION), split_seed)
             index = train if split == "train" else val
             images, labels = images[index], labels[index]
-        return LabeledImages(np.ascontiguousarray(images), labels, self.source_files.class_names)
+        return LabeledImages(np.ascontiguousarray(images), labels, version.class_names)
 
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
@@ -84,76 +61,69 @@ class Cifar(Dataset):
                 files can simply lie there, and are no image files).
         """
         how.refuse_skip_bad(self.name)
-        folder = self.source_files.folder
         if source is not None:
-            raise UserError(f"{self.name} needs no conversion: put its files into {data_root / folder}")
-        if len(self.files(data_root)) < sum(len(self._paths(part, data_root)) for part in _PARTS):
-            download_archive(self.source_files.archive, data_root)
-        for part in _PARTS:
-            self._read(part, data_root)
+            folders = " or ".join(str(data_root / version.folder) for version in self.versions)
+            raise UserError(f"{self.name} needs no conversion: put its files into {folders}")
+        if _absent(self._found(data_root), data_root):
+            download_archive(self.archive, data_root)
+        version = self._complete(data_root)
+        for part in PARTS:
+            version.read_part(data_root / version.folder, part)
         return self.files(data_root)
 
     def files(self, data_root: Path) -> list[Path]:
-        """The files with images that exist."""
-        return [path for part in _PARTS for path in self._paths(part, data_root) if path.is_file()]
-
-    def _paths(self, part: Part, data_root: Path) -> list[Path]:
-        return self.source_files.of_part(data_root / self.source_files.folder, part)
+        """The files with images that exist, of the version that `load` reads."""
+        version = self._found(data_root)
+        return [path for path in version.all_files(data_root / version.folder) if path.is_file()]
 
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare the files with the published checksums; "unknown" for smaller versions."""
-        return self.source_files.verify(data_root / self.source_files.folder) if self.files(data_root) else []
+        version = self._found(data_root)
+        return version.verify(data_root / version.folder) if self.files(data_root) else []
 
-    def _read(self, part: Part, data_root: Path) -> tuple[np.ndarray, np.ndarray]:
+    def _found(self, data_root: Path) -> CifarVersion:
+        """The version with the fewest missing files; of several, the first."""
+        return min(self.versions, key=lambda version: len(_absent(version, data_root)))
+
+    def _complete(self, data_root: Path) -> CifarVersion:
+        version = self._found(data_root)
+        absent = _absent(version, data_root)
         if not self.files(data_root):
             raise self.missing(data_root)
-        folder = data_root / self.source_files.folder
-        absent = next((path for path in self.source_files.of_part(folder, part) if not path.is_file()), None)
-        if absent is not None:
-            raise UserError(f"{self.name}: {absent} is missing; unpack {self.source_files.url} again")
-        return self.source_files.read_part(folder, part)
+        if absent:
+            raise UserError(f"{self.name}: {absent[0]} is missing; unpack {version.url} again")
+        return version
 
 
-def _cifar(name: str, files: CifarFiles, group_thresholds: tuple[int, int] | None) -> Cifar:
-    classes = len(files.class_names)
+def _absent(version: CifarVersion, data_root: Path) -> list[Path]:
+    return [path for path in version.all_files(data_root / version.folder) if not path.is_file()]
+
+
+def _cifar(
+    name: str,
+    versions: tuple[CifarVersion, ...],
+    archive: RemoteArchive,
+    group_thresholds: tuple[int, int] | None,
+) -> Cifar:
+    classes = len(versions[0].class_names)
+    urls = " or ".join(version.url for version in versions)
     return Cifar(
         name=name,
         # Mean and deviation as in LDAM-DRW's code, for both data sets alike.
         properties=ImageProperties(
             size=32, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010), crop_padding=4, flip=True
         ),
-        origin=f"unpack {files.url} there, or let `datasets prepare {name}` download it",
+        origin=f"unpack {urls} there, or let `datasets prepare {name}` download the first",
         classes={"train": classes, "val": classes, "test": classes},
         splits_by=("images",),
         alternative="use fc100 or cifar_fs for CIFAR-100 with disjoint classes",
         group_thresholds=group_thresholds,
-        source_files=files,
+        versions=versions,
+        archive=archive,
     )
 
 
-CIFAR10 = _cifar(
-    "cifar10",
-    CifarFiles(
-        cifar10.FOLDER,
-        cifar10.URL,
-        cifar10.ARCHIVE,
-        cifar10.CLASS_NAMES,
-        cifar10.part_files,
-        cifar10.read_part,
-        cifar10.verify,
-    ),
-    group_thresholds=None,
-)
+CIFAR10 = _cifar("cifar10", (cifar10.PYTHON, cifar10.BINARY), cifar10.ARCHIVE, group_thresholds=None)
 CIFAR100 = _cifar(
-    "cifar100",
-    CifarFiles(
-        cifar100.FOLDER,
-        cifar100.URL,
-        cifar100.ARCHIVE,
-        cifar100_names().fine,
-        lambda folder, part: [folder / part],
-        cifar100.read_part,
-        cifar100.verify,
-    ),
-    group_thresholds=(100, 20),
+    "cifar100", (cifar100.PYTHON, cifar100.BINARY), cifar100.ARCHIVE, group_thresholds=(100, 20)
 )

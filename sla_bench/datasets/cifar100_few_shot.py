@@ -11,6 +11,8 @@ import numpy as np
 from sla_bench.datasets import cifar100
 from sla_bench.datasets.array_files import npz_images, npz_vector, read_category_pickle
 from sla_bench.datasets.base import ImageProperties, Split
+from sla_bench.datasets.cifar_files import PARTS, CifarVersion
+from sla_bench.datasets.class_folders import read_class_folders
 from sla_bench.datasets.class_lists import (
     SPLITS,
     check_classes,
@@ -19,10 +21,9 @@ from sla_bench.datasets.class_lists import (
     fc100_labels,
 )
 from sla_bench.datasets.download import download_archive
-from sla_bench.datasets.encoded_images import EncodedImages
-from sla_bench.datasets.image_files import list_folders, list_images
+from sla_bench.datasets.image_files import list_folders
 from sla_bench.datasets.layouts import Layout, LayoutDataset
-from sla_bench.datasets.sources import Promise, SplitSource, decoded_source, relabel, selected_blocks
+from sla_bench.datasets.sources import Promise, SplitSource, relabel, selected_blocks
 from sla_bench.errors import UserError
 
 _PROMISE = Promise(size=32, per_class=600)
@@ -40,13 +41,8 @@ _PROPERTIES = ImageProperties(
 )
 
 
-def _cifar100_files(base: Path, split: Split) -> list[Path]:
-    del split  # every split takes its classes from both files
-    return [base / "train", base / "test"]
-
-
-def _read_cifar100(labels_of: _LabelsOf, base: Path, split: Split) -> SplitSource:
-    parts = [cifar100.read_part(base, part) for part in ("train", "test")]
+def _read_cifar100(version: CifarVersion, labels_of: _LabelsOf, base: Path, split: Split) -> SplitSource:
+    parts = [version.read_part(base, part) for part in PARTS]
     wanted = labels_of(split)
     taken = [(images, labels, np.flatnonzero(np.isin(labels, wanted))) for images, labels in parts]
     labels, values = relabel(np.concatenate([labels[index] for _, labels, index in taken]))
@@ -59,14 +55,23 @@ def _read_cifar100(labels_of: _LabelsOf, base: Path, split: Split) -> SplitSourc
     return SplitSource((len(labels), 32, 32, 3), labels, names, blocks)
 
 
-def _cifar100_layout(labels_of: _LabelsOf) -> Layout:
+def _cifar100_layout(name: str, version: CifarVersion, labels_of: _LabelsOf) -> Layout:
     return Layout(
-        name=f"CIFAR-100's own files {cifar100.FOLDER}/{{train,test,meta}}",
-        folders=(cifar100.FOLDER,),
-        files=_cifar100_files,
-        read=partial(_read_cifar100, labels_of),
-        verify=cifar100.verify,
+        name=f"CIFAR-100's {name}",
+        folders=(version.folder,),
+        # Every split takes its classes from both files.
+        files=lambda base, split: version.all_files(base),
+        read=partial(_read_cifar100, version, labels_of),
+        verify=version.verify,
     )
+
+
+_python = partial(
+    _cifar100_layout, f"own files {cifar100.PYTHON.folder}/{{train,test,meta}}", cifar100.PYTHON
+)
+_binary = partial(
+    _cifar100_layout, f"binary version {cifar100.BINARY.folder}/{{train,test}}.bin", cifar100.BINARY
+)
 
 
 def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
@@ -110,18 +115,8 @@ def _class_folders(folder: Path, names: tuple[str, ...]) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _read_folders(folders: list[Path], where: str) -> SplitSource:
-    listed = [list_images(folder) for folder in folders]
-    empty = [folder for folder, images in zip(folders, listed, strict=True) if not images]
-    if empty:
-        raise UserError(f"{empty[0]} has no images")
-    paths = [path for images in listed for path in images]
-    labels = np.repeat(np.arange(len(folders)), [len(images) for images in listed]).astype(np.int64)
-    names = tuple(folder.name for folder in folders)
-    images = EncodedImages(paths, 32, _PROPERTIES.fit, lambda i: str(paths[i]), folders[0].parent)
-    source = decoded_source(images, labels, names)
-    _PROMISE.check(source.shape, labels, names, where)
-    return source
+def _read_folders(folders: list[Path], base: Path) -> SplitSource:
+    return read_class_folders(folders, [folder.name for folder in folders], _PROPERTIES, _PROMISE, base)
 
 
 def _cifar_fs_names(split: Split) -> tuple[str, ...]:
@@ -136,14 +131,14 @@ def _read_r2d2(base: Path, split: Split) -> SplitSource:
         except (OSError, ValueError) as error:
             raise UserError(f"cannot read {listing}: {error}") from None
         check_classes(lines, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(listing))
-    return _read_folders(_class_folders(base / "data", _cifar_fs_names(split)), str(base / "data"))
+    return _read_folders(_class_folders(base / "data", _cifar_fs_names(split)), base / "data")
 
 
 def _read_processed(base: Path, split: Split) -> SplitSource:
     folders = list_folders(base / split)
     found = frozenset(folder.name for folder in folders)
     check_classes(found, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(base / split))
-    return _read_folders(folders, str(base / split))
+    return _read_folders(folders, base / split)
 
 
 R2D2 = Layout(
@@ -166,14 +161,22 @@ def _fetch_cifar100(data_root: Path) -> None:
     download_archive(cifar100.ARCHIVE, data_root)
 
 
-_ORIGIN = f"unpack {cifar100.URL} there, or let `datasets prepare` download it"
+_ORIGIN = (
+    f"unpack {cifar100.PYTHON.url} or {cifar100.BINARY.url} there, or let `datasets prepare` download the "
+    "first"
+)
 
 FC100 = LayoutDataset(
     name="fc100",
     properties=_PROPERTIES,
     origin=_ORIGIN,
     classes={"train": 60, "val": 20, "test": 20},
-    layouts=(_cifar100_layout(fc100_labels), pickle_layout("FC100", "FC100", fc100_labels), _NPZ),
+    layouts=(
+        _python(fc100_labels),
+        pickle_layout("FC100", "FC100", fc100_labels),
+        _NPZ,
+        _binary(fc100_labels),
+    ),
     alternative="use cifar100 for the same classes in training and test",
     fetch=_fetch_cifar100,
 )
@@ -185,10 +188,11 @@ CIFAR_FS = LayoutDataset(
     origin=_ORIGIN,
     classes={"train": 64, "val": 16, "test": 20},
     layouts=(
-        _cifar100_layout(cifar_fs_labels),
+        _python(cifar_fs_labels),
         pickle_layout("CIFAR-FS", "CIFAR_FS", cifar_fs_labels),
         R2D2,
         PROCESSED,
+        _binary(cifar_fs_labels),
     ),
     alternative="use cifar100 for the same classes in training and test",
     fetch=_fetch_cifar100,

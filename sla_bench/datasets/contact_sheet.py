@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -19,33 +18,25 @@ _LONGEST_NAME = 44
 _INK, _PAPER = (20, 20, 20), (255, 255, 255)
 
 
-def contact_sheet(images: LabeledImages, path: Path, per_class: int = 8, max_classes: int = 100) -> None:
-    """Write a sheet with one row of images per class.
+def contact_sheet(images: LabeledImages, per_class: int = 8, max_classes: int = 100) -> Image.Image:
+    """Draw a sheet with one row of images per class.
 
     The images of a class are taken at equal distances among all of it, and so are the classes where there are
     more than `max_classes`. Small images are enlarged by a whole factor, large ones reduced.
 
     Args:
         images: any data set; a memory map is read only where needed.
-        path: the file to write; its ending decides the format (.png, .jpg, ...).
         per_class: images in a row.
         max_classes: rows.
 
     Raises:
-        UserError: unknown ending, the folder is missing or cannot be written, or nothing to show.
+        UserError: nothing to show.
     """
     if per_class < 1 or max_classes < 1:
         raise UserError(
             f"a contact sheet needs at least one image and one class, got {per_class} and {max_classes}"
         )
-    if path.suffix.lower() not in {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}:
-        raise UserError(f"cannot write a picture as {path.name!r}: give it a name that ends in .png")
-    classes = _spread(np.arange(images.num_classes), max_classes)
-    sheet = _draw(images, classes, per_class)
-    try:
-        sheet.save(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    return _draw(images, _spread(np.arange(images.num_classes), max_classes), per_class)
 
 
 def _spread(items: np.ndarray, count: int) -> np.ndarray:

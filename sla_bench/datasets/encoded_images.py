@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sla_bench.datasets.base import Fit
+from sla_bench.datasets.depth import Depth
 from sla_bench.datasets.image_files import decode
 from sla_bench.errors import UserError
 
@@ -47,6 +48,8 @@ class EncodedImages:
         fit: as in `decode`.
         name: name of the image at a position, for messages.
         base: folder to which `short_name` is relative.
+        negative: bright and dark are exchanged.
+        depth: as in `decode`.
     """
 
     images: Sequence[Path | bytes | np.ndarray]
@@ -54,6 +57,8 @@ class EncodedImages:
     fit: Fit
     name: Callable[[int], str]
     base: Path | None = None
+    negative: bool = False
+    depth: Depth | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -101,11 +106,14 @@ class EncodedImages:
         """Decode some images, one at a time."""
         return (_decode_block(*self._work(position, 1)) for position in positions)
 
-    def _work(self, first: int, count: int = _BLOCK) -> tuple[list[Path | bytes], list[str], int, int, Fit]:
+    def _work(
+        self, first: int, count: int = _BLOCK
+    ) -> tuple[list[Path | bytes], list[str], int, int, Fit, Depth | None, bool]:
         """What decodes the block that begins at a position."""
         positions = range(first, min(first + count, len(self.images)))
         images = [_picklable(self.images[position]) for position in positions]
-        return images, [self.name(position) for position in positions], first, self.size, self.fit
+        names = [self.name(position) for position in positions]
+        return images, names, first, self.size, self.fit, self.depth, self.negative
 
     def pixels(self) -> Iterator[np.ndarray]:
         """All images, uint8 (n, size, size, 3) at a time.
@@ -129,16 +137,23 @@ def _picklable(image: Path | bytes | np.ndarray) -> Path | bytes:
 
 
 def _decode_block(
-    images: Sequence[Path | bytes], names: Sequence[str], first: int, size: int, fit: Fit
+    images: Sequence[Path | bytes],
+    names: Sequence[str],
+    first: int,
+    size: int,
+    fit: Fit,
+    depth: Depth | None,
+    negative: bool,
 ) -> Block:
     pixels = np.empty((len(images), size, size, 3), np.uint8)
     unreadable: list[Unreadable] = []
     for offset, (image, name) in enumerate(zip(images, names, strict=True)):
         try:
-            pixels[offset - len(unreadable)] = decode(image, size, fit, name)
+            pixels[offset - len(unreadable)] = decode(image, size, fit, name, depth)
         except UserError as error:
             unreadable.append(Unreadable(first + offset, str(error)))
-    return Block(pixels[: len(images) - len(unreadable)], tuple(unreadable))
+    kept = pixels[: len(images) - len(unreadable)]
+    return Block(255 - kept if negative else kept, tuple(unreadable))
 
 
 def _pool(workers: int, in_processes: bool) -> Executor:

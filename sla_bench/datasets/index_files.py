@@ -12,6 +12,7 @@ import numpy as np
 from sla_bench.datasets.npy_format import load_npy
 from sla_bench.datasets.subset import index_checksum
 from sla_bench.errors import UserError
+from sla_bench.paths import from_home
 
 _HASHED = re.compile(r"(.+)#([0-9a-f]{16})", re.DOTALL)
 
@@ -27,7 +28,7 @@ def with_hash(name: str) -> str:
     """
     if _HASHED.fullmatch(name):
         return name
-    path = Path(name).absolute()
+    path = from_home(name).absolute()
     return f"{path}#{index_checksum(read_indices(path))}"
 
 

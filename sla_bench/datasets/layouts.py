@@ -6,14 +6,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
 from sla_bench.datasets.checksums import fingerprint
 from sla_bench.datasets.class_lists import SPLITS
+from sla_bench.datasets.kept_hashes import checksum_of_map
 from sla_bench.datasets.map_writing import Origin, write_map
 from sla_bench.datasets.memory_map import MapDescription, open_map, read_description, verify_map
 from sla_bench.datasets.memory_map import map_path as _map_path
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.progress import terminal_progress
+from sla_bench.datasets.source_files import SourceFiles, stamps_of
 from sla_bench.datasets.sources import SplitSource
 from sla_bench.errors import UserError
 
@@ -49,6 +53,10 @@ class Layout:
     def fingerprint(self, base: Path, split: Split) -> str:
         """Changes with the files of a split."""
         return fingerprint((self.watched or self.files)(base, split), base)
+
+    def single_files(self, base: Path, split: Split) -> list[Path]:
+        """Those of the files that `fingerprint` looks at that are no folders."""
+        return [path for path in (self.watched or self.files)(base, split) if path.is_file()]
 
     def all_files(self, base: Path) -> list[Path]:
         """Files of all splits, each once."""
@@ -102,6 +110,10 @@ class LayoutDataset(Dataset):
             return self._open_prepared(split, data_root) or source.read()
         return source.read()
 
+    def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
+        """As `load(...).checksum`; a map is read for it once."""
+        return checksum_of_map(self.load(split, by, data_root, split_seed))
+
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
     ) -> list[Path]:
@@ -147,9 +159,11 @@ class LayoutDataset(Dataset):
 
     def left_out(self, data_root: Path) -> dict[str, list[str]]:
         """Images that `prepare` left out of each split, because they can't be decoded."""
-        folder = self._folder(data_root)
-        described = {split: read_description(folder, split) for split in self.splits}
-        return {split: found.left_out for split, found in described.items() if found and found.left_out}
+        return {split: made.left_out for split, made in self._prepared(data_root) if made.left_out}
+
+    def class_counts(self, data_root: Path) -> dict[Split, np.ndarray]:
+        """Images of each class, int64 (C,), of the splits that are prepared."""
+        return {split: np.bincount(made.labels) for split, made in self._prepared(data_root)}
 
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare what lies on disk with published or recorded checksums.
@@ -172,20 +186,20 @@ class LayoutDataset(Dataset):
         layout, base = found
         if layout.verify is not None:
             return results + layout.verify(base)
+        states: dict[Path, str] = {}
         for split in self.splits:
-            if layout.decoded and self._made_of(split, layout, base, data_root):
-                results += [(path, "unknown") for path in layout.files(base, split)]
-                continue
-            try:
-                content = layout.read(base, split)
-                self._check_count(content, split, base)
-                for _ in content.blocks():
-                    pass
-                status = "unknown"
-            except UserError:
-                status = "bad"
-            results += [(path, status) for path in layout.files(base, split)]
-        return results
+            status = "unknown"
+            if not (layout.decoded and self._made_of(split, layout, base, data_root)):
+                try:
+                    content = layout.read(base, split)
+                    self._check_count(content, split, base)
+                    for _ in content.blocks():
+                        pass
+                except UserError:
+                    status = "bad"
+            # Two splits may share a file.
+            states |= {p: status for p in layout.files(base, split) if states.get(p) != "bad"}
+        return results + list(states.items())
 
     def missing(self, data_root: Path) -> UserError:
         """The error for files that are not there, with every layout that would do."""
@@ -194,6 +208,13 @@ class LayoutDataset(Dataset):
 
     def _folder(self, data_root: Path) -> Path:
         return data_root / "prepared" / self.name.replace(":", "-")
+
+    def _prepared(self, data_root: Path) -> Iterator[tuple[Split, MapDescription]]:
+        """The splits that have a map, with its description."""
+        for split in self.splits:
+            made = read_description(self._folder(data_root), split)
+            if made is not None:
+                yield split, made
 
     def _candidates(self, root: Path, also_root: bool) -> Iterator[tuple[Layout, Path]]:
         for layout in self.layouts:
@@ -237,7 +258,7 @@ class LayoutDataset(Dataset):
         layout = next((layout for layout in self.layouts if layout.name == description.layout), None)
         if layout is not None and origin.is_dir():
             there = all(path.exists() for path in layout.files(origin, split))
-            if there and layout.fingerprint(origin, split) != description.fingerprint:
+            if there and not self._is_of(description, split, layout, origin, data_root):
                 raise UserError(
                     f"{origin} has changed since {_map_path(folder, split)} was made of it: "
                     f"python -m sla_bench datasets prepare {self.name} --data-root {data_root} "
@@ -262,8 +283,17 @@ class LayoutDataset(Dataset):
             description = read_description(self._folder(data_root), split)
         except UserError:
             return None
-        same = description is not None and description.fingerprint == layout.fingerprint(base, split)
-        return description if same else None
+        if description is None or not self._is_of(description, split, layout, base, data_root):
+            return None
+        return description
+
+    def _is_of(
+        self, description: MapDescription, split: Split, layout: Layout, base: Path, data_root: Path
+    ) -> bool:
+        """The map was made of the files as they are now."""
+        if description.fingerprint != layout.fingerprint(base, split):
+            return False
+        return SourceFiles(self._folder(data_root), split).unchanged(layout.single_files(base, split))
 
     def _convert(
         self,
@@ -275,5 +305,11 @@ class LayoutDataset(Dataset):
         how: Preparation = IN_THREADS,
     ) -> Path:
         origin = Origin(layout.name, base, layout.fingerprint(base, split))
+        folder, files = self._folder(data_root), layout.single_files(base, split)
+        before = stamps_of(files)
         with terminal_progress(f"converting {self.name} {split}: {source.shape[0]:,} images") as progress:
-            return write_map(self._folder(data_root), split, source, origin, progress, how)
+            path = write_map(folder, split, source, origin, progress, how)
+        SourceFiles(folder, split).keep(files, before)
+        if (prepared := open_map(folder, split)) is not None:
+            checksum_of_map(prepared)
+        return path

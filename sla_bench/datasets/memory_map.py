@@ -92,6 +92,22 @@ def open_map(folder: Path, name: str) -> LabeledImages | None:
     return LabeledImages(images, labels, tuple(description.class_names), grey=description.grey)
 
 
+def remove_map(folder: Path, name: str) -> None:
+    """Let a map be made again: its description goes, and the pixels are replaced when the next is complete.
+
+    Raises:
+        UserError: the folder can't be written.
+    """
+    path = folder / f"{name}.json"
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot delete {path}, though the files that its map was made of have changed "
+            f"({error.strerror or error}); --data-root must name a folder that can be written"
+        ) from None
+
+
 def verify_map(folder: Path, name: str) -> Status:
     """Compare the pixels with the checksum that was taken when they were written."""
     try:

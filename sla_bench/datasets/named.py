@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sla_bench.datasets.progress import note
+from sla_bench.errors import UserError
+from sla_bench.paths import from_home
 from sla_bench.registry import DATASETS
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def default_data_root() -> Path:
     """The folder of the data files: $SLA_BENCH_DATA, or `datasets/`."""
-    return Path(os.environ.get("SLA_BENCH_DATA", "datasets"))
+    return from_home(os.environ.get("SLA_BENCH_DATA", "datasets"))
 
 
 def dataset_named(name: str) -> Dataset:
@@ -48,14 +50,21 @@ def load_dataset(
         uint8 images (N, H, W, 3), int64 labels (N,), class names.
 
     Raises:
-        UserError: unknown name, or files that are missing, damaged or altered.
+        UserError: unknown name, files that are missing, damaged or altered, or a kind of split that the data
+            set does not have; the error says which it has.
     """
-    root = default_data_root() if data_root is None else Path(data_root)
+    root = default_data_root() if data_root is None else from_home(data_root)
     dataset = dataset_named(name)
-    dataset.check_split(split, by)
-    for line in dataset.reading_lines(by, root, split_seed):
-        _note_once(line)
-    return dataset.load(split, by, root, split_seed)
+    try:
+        dataset.check_split(split, by)
+        for line in dataset.reading_lines(by, root, split_seed):
+            _note_once(line)
+        return dataset.load(split, by, root, split_seed)
+    except UserError as error:
+        able = dataset.ways_to_split(split, root, split_seed)
+        if not able or by in able:
+            raise
+        raise UserError(f"{error}; {' or '.join(f'by={other!r}' for other in able)} works") from None
 
 
 @cache

@@ -6,10 +6,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from rich.table import Table
 
 from sla_bench.datasets.base import By, Dataset
 from sla_bench.datasets.class_lists import SPLITS
+from sla_bench.datasets.folder import Folder
+from sla_bench.datasets.folder_overview import class_table, picture_lines
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
@@ -24,15 +27,18 @@ def overview(data_root: Path) -> Table:
             table.add_row(name, summary, "", "")
             continue
         dataset = dataset_named(name)
-        table.add_row(name, summary, _classes(dataset), _state(dataset, data_root))
+        counts = dataset.class_counts(data_root)
+        per_class = "/".join(_range(counts[split]) for split in SPLITS if split in counts)
+        state = _state(dataset, data_root) + (f", {per_class} images a class" if per_class else "")
+        table.add_row(name, summary, _classes(dataset), state)
     return table
 
 
 def describe(name: str, data_root: Path) -> str:
-    """The data set's facts, one a line.
+    """The data set's facts, one a line; the images of a folder are decoded for it once.
 
     Raises:
-        UserError: unknown name.
+        UserError: unknown name, or a folder without classes.
     """
     dataset = dataset_named(name).pinned()
     properties = dataset.properties
@@ -40,11 +46,18 @@ def describe(name: str, data_root: Path) -> str:
     steps += [f"crop with {properties.crop_padding} px of padding"] if properties.crop_padding else []
     steps += [f"colour jitter {properties.jitter}"] if properties.jitter else []
     steps += ["horizontal flip"] if properties.flip else []
+    augmentation = f"augmentation:  {', '.join(steps) or 'none'}"
+    if isinstance(dataset, Folder):
+        lines = [dataset.name, augmentation, *picture_lines(dataset, data_root)]
+        return "\n".join([*lines, *understood(dataset, data_root), "", *class_table(dataset, data_root)])
+    counts = dataset.class_counts(data_root)
+    prepared = [f"{split} {_how_many(counts[split])}" for split in SPLITS if split in counts]
     lines = [
         f"{name}: {DATASETS[name].summary}",
         f"images:        {properties.size} x {properties.size} px{', grey' if properties.grey else ''}",
         f"classes:       {_classes(dataset) or 'known once the files are read'} (train/val/test)",
-        f"augmentation:  {', '.join(steps) or 'none'}",
+        *([f"prepared:      {'; '.join(prepared)}"] if prepared else []),
+        augmentation,
         f"how to get it: {dataset.origin}",
         f"files:         {_state(dataset, data_root)}",
         *(f"  {path}" for path in dataset.files(data_root)),
@@ -66,16 +79,16 @@ def understood(dataset: Dataset, data_root: Path) -> list[str]:
     return [*found, *(f"{dataset.name}: no split by {by}: {error}" for by, error in refused)]
 
 
-def write_sheet(name: str, data_root: Path, path: Path) -> None:
-    """Write a contact sheet of the training images.
+def sheet_of(name: str, data_root: Path) -> Image.Image:
+    """Draw a contact sheet of the training images.
 
     Raises:
-        UserError: files are missing, or the picture can't be written.
+        UserError: files are missing.
     """
     from sla_bench.datasets.contact_sheet import contact_sheet
 
     dataset = dataset_named(name)
-    contact_sheet(dataset.load("train", _readable_by(dataset, data_root), data_root), path)
+    return contact_sheet(dataset.load("train", _readable_by(dataset, data_root), data_root))
 
 
 def verify(name: str, data_root: Path) -> list[str]:
@@ -92,13 +105,19 @@ def verify(name: str, data_root: Path) -> list[str]:
     by = _readable_by(dataset, data_root)
     for split in dataset.classes or SPLITS:
         images = dataset.load(split, by, data_root)
-        counts = np.unique(images.class_counts)
-        per_class = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
-        lines.append(
-            f"ok       {split}: {len(images):,} images, {images.num_classes} classes of {per_class}, "
-            f"checksum {images.checksum}"
-        )
+        lines.append(f"ok       {split}: {_how_many(images.class_counts)}, checksum {images.checksum}")
     return lines
+
+
+def _how_many(counts: np.ndarray) -> str:
+    """Images and classes, from the images of each class (C,)."""
+    return f"{counts.sum():,} images, {len(counts)} classes of {_range(counts)}"
+
+
+def _range(counts: np.ndarray) -> str:
+    """The number of images of a class, or the least and the most."""
+    few, many = int(counts.min()), int(counts.max())
+    return f"{few}" if few == many else f"{few}-{many}"
 
 
 def _classes(dataset: Dataset) -> str:

@@ -10,15 +10,16 @@ Progress = Callable[[int, int], None]
 
 
 @contextmanager
-def terminal_progress(what: str) -> Iterator[Progress]:
-    """A progress bar on standard error; one plain line where that is no terminal."""
+def terminal_progress(what: str, line: bool = True) -> Iterator[Progress]:
+    """A progress bar on standard error; where that is not a terminal, one plain line if `line` is true."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
-        console.print(what, markup=False, soft_wrap=True)
+        if line:
+            console.print(what, markup=False, soft_wrap=True)
         yield lambda done, total: None
         return
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())

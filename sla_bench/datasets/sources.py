@@ -58,12 +58,13 @@ class Promise:
 
     Args:
         size: height = width in pixels.
-        per_class: images of each class, the same for all classes; smaller versions must keep them equal, too.
-            None: the classes are of unequal size.
+        per_class: images of each class, the same for all classes. None: the classes are of unequal size.
+        equal: smaller versions must have equally many images of each class, too.
     """
 
     size: int
     per_class: int | None = None
+    equal: bool = True
 
     def check(self, shape: tuple[int, ...], labels: np.ndarray, names: Sequence[str], where: str) -> None:
         """Compare a split with the promise.
@@ -88,14 +89,15 @@ class Promise:
             return
         counts = np.bincount(labels, minlength=len(names))
         few, many = int(counts.argmin()), int(counts.argmax())
-        if counts[few] != counts[many]:
+        if self.equal and counts[few] != counts[many]:
             raise UserError(
                 f"{where} is damaged: every class has the same number of images ({self.per_class} as "
                 f"published), but {names[few]!r} has {counts[few]} and {names[many]!r} has {counts[many]}"
             )
         if counts[many] > self.per_class:
             raise UserError(
-                f"{where} has {counts[many]} images of each class, more than the {self.per_class} published"
+                f"{where} has {counts[many]} images of the class {names[many]!r}, more than the "
+                f"{self.per_class} published"
             )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import difflib
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,35 @@ if TYPE_CHECKING:
     from sla_bench.datasets.base import Split
 
 BUDGETS = ("smoke", "quick", "paper")
+LENGTHS = frozenset({"epochs", "steps"})
+"""Fields for the length of a training; each scenario has one of them."""
+_ALSO_CALLED = {
+    "lr": "learning_rate",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "bsz": "batch_size",
+    "iters": "steps",
+    "iterations": "steps",
+    "optim": "optimizer",
+    "scheduler": "schedule",
+}
+"""What other programs call a field -> its name here."""
 LARGE_IMAGES = 64
 """From so many pixels on, the paper's backbone of a classifier is a ResNet of ImageNet."""
+
+
+def field_called(name: str, fields: Collection[str]) -> str | None:
+    """The field that a wrong name most likely means; None where none is near.
+
+    >>> field_called("lr", ["learning_rate", "steps"]), field_called("epochs", ["learning_rate", "steps"])
+    ('learning_rate', 'steps')
+    """
+    meant = _ALSO_CALLED.get(name, name)
+    other_lengths = (LENGTHS - {meant}) & set(fields) if meant in LENGTHS else frozenset()
+    for candidate in (meant, *other_lengths):
+        if candidate in fields:
+            return candidate
+    return next(iter(difflib.get_close_matches(name, sorted(fields), n=1, cutoff=0.75)), None)
 
 
 @dataclass(frozen=True)

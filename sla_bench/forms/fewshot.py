@@ -72,6 +72,8 @@ _PAPER_BY_DATASET: dict[str, dict[str, Any]] = {
     "mini_imagenet": {"label_smoothing": 0.1},
     "tiered_imagenet": {"train_shots": 10},
     "cifar_fs": {"train_shots": 5},
+    # MetaOptNet does not use it; a class has 20 images.
+    "omniglot": {"train_shots": 10},
 }
 
 

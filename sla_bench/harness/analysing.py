@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from sla_bench.config import ClassifierEvaluation
+from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.harness.analyses import ViewsOf, read_analysis, write_analysis
 from sla_bench.harness.jobs import Fingerprints
@@ -114,7 +115,8 @@ def _perform(
     config, test = run.config, _test(evaluation)
     by = SCENARIOS[config.scenario].by
     if prints.of(config.dataset, "test", by, config.seed) != evaluation.data_hash:
-        raise UserError(f"run {run.run_id} was tested on other images than {data_root} holds")
+        place = dataset_named(config.dataset).where(data_root)
+        raise UserError(f"tested on other images of {config.dataset} than {place} holds now")
     # As in the evaluation: on a processor, results depend on it.
     torch.set_num_threads(config.threads)
     saved = load_models(run.folder, device, test.transform)

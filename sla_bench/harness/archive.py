@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sla_bench.errors import UserError
+from sla_bench.paths import nearest_path
 from sla_bench.registry import SCENARIOS
 
 LARGEST_MEMBER = 64 << 20
@@ -151,7 +152,7 @@ def open_archive(path: Path) -> Iterator[RecordArchive]:
     try:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file{nearest_path(path)}") from None
     except ZIP_ERRORS as error:
         raise UserError(f"{path}: not an archive of records ({error})") from None
     with archive:

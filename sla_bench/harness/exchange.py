@@ -13,8 +13,9 @@ import numpy as np
 from sla_bench.errors import UserError
 from sla_bench.harness.archive import TUNING, RecordArchive, RunFiles, open_archive
 from sla_bench.harness.compact import compact_samples, samples_bytes
-from sla_bench.harness.files import write_atomically, write_bytes
+from sla_bench.harness.files import write_bytes
 from sla_bench.harness.locks import RunClaimedError, claim
+from sla_bench.harness.outputs import is_plain_file, write_output
 from sla_bench.harness.record_checks import check_run, check_tuning
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
 from sla_bench.harness.tuning_file import TuningFile
@@ -53,13 +54,14 @@ def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_
 
     Args:
         stores: whose records.
-        path: the archive, NAME.zip; one that is there is replaced when the new one is whole.
+        path: the archive, NAME.zip, as `write_output` takes it; one that is there is replaced when the new
+            one is whole.
         kept: (scenario, evaluation) -> the samples that go into it; default: all.
 
     Raises:
         UserError: another suffix, a file of a record can't be read, or the archive can't be written.
     """
-    if path.suffix != ".zip":
+    if path.suffix != ".zip" and is_plain_file(path):
         raise UserError(f"{path}: an export is a zip file; call it {path.stem or 'records'}.zip")
     written = Exchanged()
 
@@ -73,7 +75,7 @@ def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_
                     written.runs += 1
                     written.evaluations += len(record.evaluations)
 
-    write_atomically(path, write)
+    write_output(path, write)
     return written
 
 

@@ -14,6 +14,7 @@ from sla_bench.datasets.base import By, Dataset, Split
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
+from sla_bench.harness.data_states import state_of_parts
 from sla_bench.harness.files import remove_temporaries
 from sla_bench.harness.locks import claim
 from sla_bench.harness.memory import give_back_memory
@@ -44,6 +45,7 @@ class Job:
         device: "auto", "cpu", "cuda", ...
         keep_models: whether the weights are written.
         checkpoint_seconds: between checkpoints of the training; 0 writes one at each step.
+        data_state: hash of all data that training and test see, the same for all seeds.
     """
 
     run_id: str
@@ -56,19 +58,25 @@ class Job:
     device: str
     keep_models: bool = True
     checkpoint_seconds: float = 60.0
+    data_state: str = ""
 
     @property
     def store(self) -> Store:
         """The records of the job's scenario."""
         return Store(self.out, self.run.scenario)
 
-    def is_recorded(self) -> bool:
-        """Nothing is left to do."""
-        return self.store.has_run(self.run_id) and not self.open_evaluations()
+    def is_recorded(self, store: Store | None = None) -> bool:
+        """Nothing is left to do.
 
-    def open_evaluations(self) -> dict[str, EvalConfig]:
-        """The evaluations that are not recorded yet."""
-        return {e: c for e, c in self.evaluations.items() if not self.store.has_evaluation(self.run_id, e)}
+        Args:
+            store: of the records, for whoever asks about many jobs; default: as they are now.
+        """
+        return (store or self.store).has_run(self.run_id) and not self.open_evaluations(store)
+
+    def open_evaluations(self, store: Store | None = None) -> dict[str, EvalConfig]:
+        """The evaluations that are not recorded yet; `store` as above."""
+        known = store or self.store
+        return {e: c for e, c in self.evaluations.items() if not known.has_evaluation(self.run_id, e)}
 
 
 class Fingerprints:
@@ -96,8 +104,23 @@ class Fingerprints:
         seed = split_seed if by == "classes" and loaded.split_depends_on_seed else 0
         key = (dataset, split, by, seed)
         if key not in self._known:
-            self._known[key] = loaded.load(split, by, self.data_root, split_seed=seed).checksum
+            self._known[key] = loaded.checksum(split, by, self.data_root, split_seed=seed)
         return self._known[key]
+
+    def of_training(self, dataset: str, scenario: str, seed: int) -> str:
+        """Return the hash of all splits that a training of a scenario sees; raises as `of`."""
+        entry = SCENARIOS[scenario]
+        seen = "".join(self.of(dataset, split, entry.by, seed) for split in entry.training_splits)
+        return hashlib.sha256(seen.encode()).hexdigest()[:16]
+
+    def of_state(self, dataset: str, scenario: str) -> str:
+        """Return the hash of all data that training and test of a scenario see; raises as `of`.
+
+        A seed may choose which of them is in which split. Seed 0 stands for all: its splits change with any
+        image, label or class name.
+        """
+        test = self.of(dataset, "test", SCENARIOS[scenario].by, 0)
+        return state_of_parts(self.of_training(dataset, scenario, 0), test)
 
 
 def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **further: Any) -> list[Job]:
@@ -116,10 +139,9 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
     prints = Fingerprints(data_root)
     jobs = []
     for task in tasks:
-        name, seed, scenario = task.run.dataset, task.run.seed, SCENARIOS[task.run.scenario]
-        seen = "".join(prints.of(name, split, scenario.by, seed) for split in scenario.training_splits)
-        training_data = hashlib.sha256(seen.encode()).hexdigest()[:16]
-        test_data = prints.of(name, "test", scenario.by, seed)
+        name, seed, scenario = task.run.dataset, task.run.seed, task.run.scenario
+        training_data = prints.of_training(name, scenario, seed)
+        test_data = prints.of(name, "test", SCENARIOS[scenario].by, seed)
         evaluations = {e.digest(data=test_data): e for e in task.evaluations}
         run_id = task.run.digest(data=training_data)
         jobs.append(
@@ -132,6 +154,7 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
                 data_root,
                 out,
                 device,
+                data_state=prints.of_state(name, scenario),
                 **further,
             )
         )
@@ -189,6 +212,7 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
         except UserError as error:
             raise UserError(f"{error}; delete {weights.parent} to train it again") from None
     else:
+        _check_data(job)
         training = scenario.run(job.run, job.data_root, device, progress, checkpoints)
         state = training.state
         give_back_memory()
@@ -201,19 +225,44 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
     if training is not None and job.keep_models:
         _record(job, training, weights_bytes(state), environment)
     for eval_id, evaluation in job.open_evaluations().items():
+        _check_data(job)
         result = scenario.evaluate(job.run, evaluation, state, job.data_root, device, progress_of_test)
-        store.write_evaluation(job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash)
+        store.write_evaluation(
+            job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash, job.data_state
+        )
     if training is not None and not job.keep_models:
         _record(job, training, None, environment)
     checkpoints.remove()
 
 
+def _check_data(job: Job) -> None:
+    """Refuse data that were changed since the job was made: their record would tell the state of before.
+
+    Raises:
+        UserError: so it is.
+    """
+    run, dataset = job.run, dataset_named(job.run.dataset)
+    if not dataset.changeable:
+        return
+    prints = Fingerprints(job.data_root)
+    now = (
+        prints.of_training(run.dataset, run.scenario, run.seed),
+        prints.of(run.dataset, "test", SCENARIOS[run.scenario].by, run.seed),
+    )
+    if now != (job.training_data_hash, job.data_hash):
+        raise UserError(
+            f"{dataset.where(job.data_root)} has changed since this command began; give the same command "
+            "again, and it runs on the data as they are now"
+        )
+
+
 def _environment(job: Job, device: torch.device) -> dict[str, Any]:
-    """What the training is done with, and which images its data lack."""
+    """What the training is done with, which images its data lack, and what is unusual with the others."""
     from sla_bench.harness.environment import describe
 
     found = describe(job.run.threads, str(device))
     dataset = dataset_named(job.run.dataset)
+    found |= dataset.findings(job.data_root, SCENARIOS[job.run.scenario].by)
     left_out = {
         part: {"count": len(images), "images": images}
         for part, images in dataset.left_out(job.data_root).items()
@@ -224,7 +273,11 @@ def _environment(job: Job, device: torch.device) -> dict[str, Any]:
 
 
 def _record(job: Job, training: Training, weights: bytes | None, environment: dict[str, Any]) -> None:
-    summary = {**training.summary, "data_hash": job.training_data_hash}
+    hashes = {"data_hash": job.training_data_hash, "data_state": job.data_state}
+    summary = {**training.summary, **hashes}
+    if "pixel_range" in environment:
+        # New images are scaled like those of the training.
+        summary["pixel_range"] = environment["pixel_range"]
     job.store.write_run(job.run_id, job.run, weights, training.history, environment, summary)
 
 

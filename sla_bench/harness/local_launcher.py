@@ -27,6 +27,7 @@ from sla_bench.harness.launching import (
 )
 from sla_bench.harness.memory import let_workers_keep_memory
 from sla_bench.harness.stopping import GRACE_SECONDS, StoppedError, stop_on
+from sla_bench.streams import forgive_characters
 
 _NEWS_INTERVAL = 0.2
 _RETRIES = 1
@@ -194,6 +195,7 @@ def _work(connection: Connection) -> None:
     # Ctrl-C reaches the whole process group; the parent decides what happens to its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    forgive_characters()
     while True:
         try:
             job: Job = connection.recv()

@@ -1,16 +1,17 @@
-"""What lies in a results folder and serves no table: unfinished, damaged, of another protocol, left over."""
+"""Records that can be deleted: unfinished, damaged, earlier protocols, older states."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sla_bench.config import PROTOCOL_VERSION
 from sla_bench.errors import UserError
+from sla_bench.harness.data_states import short
 from sla_bench.harness.locks import RunClaimedError, claim
 from sla_bench.harness.store import Store
 
@@ -38,15 +39,22 @@ class Leftover:
 def leftovers(store: Store) -> list[Leftover]:
     """What `prune` would delete, in the order of the run ids; runs that are being worked on are left out.
 
-    An unfinished training with a checkpoint is left over too: the same command would go on with it.
+    An unfinished training with a checkpoint is left over too: the same command would resume it. Records of a
+    newer version are not.
     """
     folders = sorted(f for f in (store.folder / "runs").glob("*") if f.is_dir())
     files = {folder: _files(folder) for folder in folders}
     snapshot = store.snapshot()
-    records, damaged = snapshot.records(), set(snapshot.damaged())
-    other = {r.folder: r.done["protocol"] for r in records if r.done["protocol"] != PROTOCOL_VERSION}
+    unreadable = snapshot.unreadable()
+    newer = {u.path for u in unreadable if u.newer}
+    damaged = {u.path for u in unreadable if not u.newer}
+    protocols = {record.folder: record.done["protocol"] for record in snapshot.records()}
+    other = {folder: protocol for folder, protocol in protocols.items() if protocol != PROTOCOL_VERSION}
+    newer |= {folder for folder, protocol in other.items() if protocol > PROTOCOL_VERSION}
     found: list[tuple[Path, Path, str]] = []
     for folder in folders:
+        if folder in newer:
+            continue
         if folder in damaged:
             found.append((folder, folder, "damaged"))
         elif folder in other:
@@ -56,7 +64,32 @@ def leftovers(store: Store) -> list[Leftover]:
             found.append((folder, folder, f"unfinished{step}"))
         else:
             found += [(folder, path, why) for path, why in _parts(folder)]
+            found += [(folder, path, "damaged") for path in damaged if path.parent.parent == folder]
     return [Leftover(run, path, why, files[run]) for run, path, why in found if not _is_claimed(run)]
+
+
+def of_states(store: Store, states: Collection[tuple[str, str]]) -> list[Leftover]:
+    """The runs on some states of the data, in the order of their ids; without those being worked on.
+
+    Of a run that was also tested on another state, only the evaluations on these states.
+
+    Args:
+        store: of the records.
+        states: pairs of data set and state.
+    """
+    found = []
+    for record in store.records():
+        dataset = record.config.dataset
+        own = [e for e in record.evaluations if (dataset, e.state) in states]
+        if own and not _is_claimed(record.folder):
+            paths = [record.folder]
+            if len(own) < len(record.evaluations):
+                analyses = (record.folder / "analyses" / e.folder.name for e in own)
+                paths = [*(e.folder for e in own), *(path for path in analyses if path.exists())]
+            why = f"{dataset} in the state {', '.join(sorted({short(e.state) for e in own}))}"
+            files = _files(record.folder)
+            found += [Leftover(record.folder, path, why, files) for path in paths]
+    return found
 
 
 def _files(folder: Path) -> Files:

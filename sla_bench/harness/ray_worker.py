@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from sla_bench.datasets.named import default_data_root
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
 from sla_bench.harness.jobs import Job, make_jobs, perform
@@ -107,7 +108,7 @@ def _work(ticket: Ticket, tell: Callable[[News], None], stop: Stop) -> Outcome:
     with suppress(OSError):
         os.chdir(ticket.folder)
     if not job.data_root.exists() and "SLA_BENCH_DATA" in os.environ:
-        job = replace(job, data_root=Path(os.environ["SLA_BENCH_DATA"]))
+        job = replace(job, data_root=default_data_root())
     tell(News(job, "started"))
 
     def do(job: Job, progress: Progress) -> None:

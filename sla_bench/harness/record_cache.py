@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 # Rises with the layout of what is kept.
-_VERSION = 2
+_VERSION = 3
 _PATIENCE = 5.0
 _NOT_ITS_FAULT = frozenset(
     {

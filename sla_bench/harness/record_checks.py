@@ -10,7 +10,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,9 @@ from sla_bench.errors import UserError
 from sla_bench.grid import REGISTRIES, form_of, recipe_of
 from sla_bench.harness.archive import RecordArchive, RunFiles
 from sla_bench.harness.compact import checked_samples
-from sla_bench.harness.store import HISTORY_COLUMNS, EvaluationRecord, RunRecord
-from sla_bench.harness.tuning_file import COLUMNS
+from sla_bench.harness.record_files import HISTORY_COLUMNS
+from sla_bench.harness.store import EvaluationRecord, RunRecord
+from sla_bench.harness.tuning_file import COLUMNS, STATELESS_COLUMNS
 from sla_bench.registry import SCENARIOS
 from sla_bench.tuning import FACTORS
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _MOST_COLUMNS = 100
 _LARGEST_TUNING = 4 << 20
 _ID = re.compile("[0-9a-f]{12}")
+_STATE = re.compile("[0-9a-f]{16}")
 # A spreadsheet must not take it for a formula.
 _TRAINING = re.compile(r"[^=+\-@].{0,999}")
 _SUMMARY_KEYS = ("train_images", "train_seconds", "parameters")
@@ -63,6 +65,7 @@ def check_run(archive: RecordArchive, run: RunFiles) -> None:
         _check_protocol(done)
         if "data_hash" in done:
             _check_id(config, done["data_hash"], run.run_id)
+        _check_state(done.get("data_state", ""))
     with _content_of(archive, run.files["environment.json"]) as content:
         _mapping(content)
     with _content_of(archive, run.files["history.csv"]) as content:
@@ -86,12 +89,14 @@ def check_tuning(archive: RecordArchive, info: zipfile.ZipInfo) -> list[dict[str
             heading, *lines = csv.reader(io.StringIO(content.decode(), newline=""))
         except csv.Error as error:
             raise UserError(str(error)) from None
-        if tuple(heading) != COLUMNS:
+        if tuple(heading) == STATELESS_COLUMNS:
+            lines = [[*line, ""] if len(line) == len(STATELESS_COLUMNS) else line for line in lines]
+        elif tuple(heading) != COLUMNS:
             raise UserError(f"other columns than {', '.join(COLUMNS)}")
         trials = [_trial(line) for line in lines]
         groups: dict[str, list[dict[str, Any]]] = {}
         for trial in trials:
-            groups.setdefault(trial["group"], []).append(trial)
+            groups.setdefault(f"{trial['group']} {trial['data_state']}".strip(), []).append(trial)
         for name, own in groups.items():
             _check_group(name, own)
     return trials
@@ -100,7 +105,7 @@ def check_tuning(archive: RecordArchive, info: zipfile.ZipInfo) -> list[dict[str
 def _trial(cells: list[str]) -> dict[str, Any]:
     if len(cells) != len(COLUMNS):
         raise UserError(f"a line of {len(cells)} cells")
-    group, training, factor, rate, accuracy, run_id, chosen = cells
+    group, training, factor, rate, accuracy, run_id, chosen, state = cells
     for name in (group, run_id):
         if not _ID.fullmatch(name):
             raise UserError(f"{name[:80]!r} is no id")
@@ -113,7 +118,8 @@ def _trial(cells: list[str]) -> dict[str, Any]:
         raise UserError(f"learning rate {rate[:80]} or validation accuracy {accuracy[:80]} out of range")
     if chosen not in ("True", "False"):
         raise UserError(f"chosen is {chosen[:80]!r}, neither True nor False")
-    values = (group, training, factor, float(rate), value, run_id, chosen == "True")
+    _check_state(state)
+    values = (group, training, factor, float(rate), value, run_id, chosen == "True", state)
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -138,6 +144,9 @@ def _check_evaluation(
         metrics = _mapping(content)
         _check_protocol(metrics)
         _check_id(config, metrics.get("data_hash"), eval_id)
+        _check_state(metrics.get("data_state", ""))
+        if not _is_number(metrics.get("recorded_at", 0)):
+            raise UserError("recorded_at is no number")
         rows = metrics.get("rows")
         if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
             raise UserError("rows are no mapping of rows to metrics")
@@ -147,14 +156,14 @@ def _check_evaluation(
             raise UserError(f"no samples of {absent[0]!r}")
     about = Path(eval_id), config, rows, metrics["data_hash"], metrics["protocol"]
     with _named(archive, files["metrics.json"]):
-        _check_figures(record, _Unwritten(*about, samples))
+        _check_figures(record, _Unwritten(*about, arrays=samples))
 
 
 @dataclass(frozen=True)
 class _Unwritten(EvaluationRecord):
     """An evaluation whose arrays are not on disk yet."""
 
-    arrays: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
@@ -162,8 +171,8 @@ class _Unwritten(EvaluationRecord):
 
 
 def _check_pieces(config: Settings) -> None:
-    for field, registry in REGISTRIES.items():
-        name = getattr(config, field, None)
+    for kind, registry in REGISTRIES.items():
+        name = getattr(config, kind, None)
         if name is not None:
             registry.check(name)
 
@@ -237,6 +246,11 @@ def _check_id(config: Settings, data_hash: object, named: str) -> None:
         raise UserError("data_hash is no text")
     if (own := config.digest(data=data_hash)) != named:
         raise UserError(f"its folder is named {named}, but its config and data give {own}")
+
+
+def _check_state(state: object) -> None:
+    if not isinstance(state, str) or (state and not _STATE.fullmatch(state)):
+        raise UserError(f"data_state is {str(state)[:80]!r}, not 16 hex digits")
 
 
 def _check_history(content: bytes) -> None:

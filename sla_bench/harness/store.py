@@ -9,12 +9,10 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-import os
-import zipfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,25 +24,38 @@ import pandas as pd
 from sla_bench.config import PROTOCOL_VERSION, EvalConfig, RunConfig
 from sla_bench.forms.base import Form
 from sla_bench.grid import form_of
-from sla_bench.harness.archive import ZIP_ERRORS
 from sla_bench.harness.cycles import no_search_for_cycles
+from sla_bench.harness.data_states import settled, state_of_parts
 from sla_bench.harness.files import json_bytes, write_together
 from sla_bench.harness.record_cache import RecordCache
+from sla_bench.harness.record_files import (
+    UNFINISHED,
+    UNREADABLE,
+    is_of_newer_version,
+    names_in,
+    read_evaluation,
+    read_files,
+    read_training,
+    signature_of,
+)
 from sla_bench.harness.weights_file import WEIGHTS
-
-HISTORY_COLUMNS = frozenset({"member", "step"})
-"""What every history has beside its figures."""
 
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """One evaluation on disk."""
+    """One evaluation on disk.
+
+    `state`: hash of all data that training and test saw, see `data_states`. `written`: seconds since 1970.
+    """
 
     folder: Path
     config: EvalConfig
     metrics: dict[str, dict[str, Any]]
     data_hash: str
     protocol: int
+    state: str = ""
+    state_is_recorded: bool = False
+    written: float = 0.0
 
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
@@ -75,17 +86,45 @@ class RunRecord:
         return pd.read_csv(self.folder / "history.csv")
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """A finished record, or one of its evaluations, that can't be read.
+
+    Args:
+        path: its folder.
+        newer: it has fields or values that are unknown here, as those of a newer version; else it is damaged.
+    """
+
+    path: Path
+    newer: bool
+
+    @property
+    def why(self) -> str:
+        """In a few words."""
+        return "made by a newer version?" if self.newer else "damaged"
+
+
 class Store:
     """The records of one scenario below a results folder.
 
     Args:
         root: `results/`.
         scenario: its name.
+        tables: where tables and plots are written, `<scenario>/` below it; None: beside the records.
+        seen: data set -> the state of its data that tables have to show; else they show the newest.
     """
 
-    def __init__(self, root: Path, scenario: str) -> None:
+    def __init__(
+        self,
+        root: Path,
+        scenario: str,
+        tables: Path | None = None,
+        seen: Mapping[str, str] | None = None,
+    ) -> None:
+        self.root, self.scenario = root, scenario
         self.folder = root / scenario
-        self.scenario = scenario
+        self.tables = (tables or root) / scenario
+        self.seen = dict(seen or {})
 
     @property
     def cache_file(self) -> Path:
@@ -109,12 +148,27 @@ class Store:
         return self.run_folder(run_id) / "evaluations" / eval_id
 
     def has_run(self, run_id: str) -> bool:
-        """The training is finished."""
-        return (self.run_folder(run_id) / "done.json").exists()
+        """The training is finished, and its record can be read."""
+        folder = self.run_folder(run_id)
+        if not (folder / "done.json").exists():
+            return False
+        try:
+            content = read_training(folder)
+            form_of(self.scenario).run.model_validate(content["config"])
+        except UNREADABLE:
+            return False
+        return bool(content["done"]["protocol"] == PROTOCOL_VERSION)
 
     def has_evaluation(self, run_id: str, eval_id: str) -> bool:
-        """The evaluation is finished."""
-        return (self.evaluation_folder(run_id, eval_id) / "metrics.json").exists()
+        """The evaluation is finished, and its record can be read."""
+        folder = self.evaluation_folder(run_id, eval_id)
+        if not (folder / "metrics.json").exists():
+            return False
+        try:
+            found = self._evaluation(folder, read_evaluation(folder))
+        except UNREADABLE:
+            return False
+        return found.protocol == PROTOCOL_VERSION
 
     def write_run(
         self,
@@ -156,15 +210,31 @@ class Store:
         metrics: dict[str, dict[str, Any]],
         samples: dict[str, np.ndarray],
         data_hash: str,
+        state: str = "",
     ) -> None:
         """Write a finished evaluation; metrics.json comes last.
+
+        Args:
+            run_id: of the training.
+            eval_id: its name.
+            config: the test.
+            metrics: row -> metric -> value.
+            samples: arrays from which the metrics can be computed again.
+            data_hash: of the test data.
+            state: hash of all data that training and test saw; "": it follows from the hashes of both.
 
         Raises:
             UserError: no permission, or the disk is full.
         """
         arrays = io.BytesIO()
         np.savez_compressed(arrays, **samples)  # type: ignore[arg-type]
-        about = {"rows": metrics, "data_hash": data_hash, "protocol": PROTOCOL_VERSION}
+        about = {
+            "rows": metrics,
+            "data_hash": data_hash,
+            **({"data_state": state} if state else {}),
+            "recorded_at": time.time(),
+            "protocol": PROTOCOL_VERSION,
+        }
         files = {
             "config.json": json_bytes(config.model_dump(mode="json")),
             "samples.npz": arrays.getvalue(),
@@ -172,162 +242,121 @@ class Store:
         }
         write_together(self.evaluation_folder(run_id, eval_id), files)
 
-    def snapshot(self) -> Snapshot:
-        """The store as it is now, for a command that reads its records more than once."""
-        return Snapshot(self.folder.parent, self.scenario)
+    def snapshot(self, seen: Mapping[str, str] | None = None) -> Snapshot:
+        """The store as it is now, for a command that reads its records more than once.
+
+        Args:
+            seen: as of the store; None: that of this one.
+        """
+        return Snapshot(self.root, self.scenario, self.tables.parent, self.seen if seen is None else seen)
 
     def records(self) -> list[RunRecord]:
         """The finished trainings, in the order of their ids.
 
-        A folder that is unfinished is passed over; `damaged` lists those that should be readable and are not.
+        A folder that is unfinished is left out; `unreadable` lists those that are finished and can't be read.
         """
         return self._read()[0]
 
-    def damaged(self) -> list[Path]:
-        """Folders of finished trainings that can't be read: a file is missing, cut or not a record's."""
+    def unreadable(self) -> list[Unreadable]:
+        """Finished trainings and evaluations that can't be read, with the reason."""
         return self._read()[1]
 
     @no_search_for_cycles()
-    def _read(self) -> tuple[list[RunRecord], list[Path]]:
+    def _read(self) -> tuple[list[RunRecord], list[Unreadable]]:
         cache = RecordCache(self.cache_file)
         known = cache.load("record")
         form = form_of(self.scenario)
-        records, damaged, changed, seen = [], [], {}, set()
+        records: list[RunRecord] = []
+        unreadable: list[Unreadable] = []
+        changed, seen = {}, set()
         for folder, signature in self._finished():
             if signature is None:
-                damaged.append(folder)
+                unreadable.append(Unreadable(folder, newer=False))
                 continue
             kept = known.get(folder.name)
             try:
                 if kept is not None and kept[0] == signature:
                     content = json.loads(kept[1].decode())
                 else:
-                    content = _read_files(folder)
+                    content = read_files(folder)
                     changed[folder.name] = signature, json.dumps(content).encode()
-                records.append(self._record(folder, content, form, signature))
+                record, bad = self._record(folder, content, form, signature)
+                records.append(record)
+                unreadable += bad
                 seen.add(folder.name)
-            except _UNREADABLE:
-                damaged.append(folder)
+            except UNREADABLE as error:
+                unreadable.append(Unreadable(folder, is_of_newer_version(error)))
                 changed.pop(folder.name, None)
         cache.update("record", changed, gone=known.keys() - seen)
-        return records, damaged
+        return settled(records), unreadable
 
     def _finished(self) -> Iterator[tuple[Path, str | None]]:
         """Folders of finished trainings with their signatures; None where the file system fails."""
         runs = self.folder / "runs"
-        for name in _names(str(runs)):
+        for name in names_in(str(runs)):
             try:
-                signature = _signature(f"{runs}/{name}")
+                signature = signature_of(f"{runs}/{name}")
             except OSError:
                 signature = None
-            if signature != _UNFINISHED:
+            if signature != UNFINISHED:
                 yield runs / name, signature
 
-    def _record(self, folder: Path, content: dict[str, Any], form: Form, signature: str) -> RunRecord:
-        evaluations = tuple(
-            EvaluationRecord(
-                folder.joinpath("evaluations", eval_id),
-                form.evaluation.model_validate(evaluation["config"]),
-                evaluation["metrics"]["rows"],
-                evaluation["metrics"]["data_hash"],
-                evaluation["metrics"]["protocol"],
-            )
-            for eval_id, evaluation in content["evaluations"].items()
+    def _record(
+        self, folder: Path, content: dict[str, Any], form: Form, signature: str
+    ) -> tuple[RunRecord, list[Unreadable]]:
+        config, done = form.run.model_validate(content["config"]), content["done"]
+        evaluations, unreadable = [], []
+        for eval_id, found in content["evaluations"].items():
+            place = folder.joinpath("evaluations", eval_id)
+            if found is None:
+                unreadable.append(Unreadable(place, newer=False))
+                continue
+            try:
+                evaluations.append(self._evaluation(place, found, done.get("data_hash")))
+            except UNREADABLE as error:
+                unreadable.append(Unreadable(place, is_of_newer_version(error)))
+        return RunRecord(folder.name, folder, config, done, tuple(evaluations), signature), unreadable
+
+    def _evaluation(
+        self, folder: Path, content: dict[str, Any], training_data: str | None = None
+    ) -> EvaluationRecord:
+        metrics = content["metrics"]
+        state = metrics.get("data_state")
+        return EvaluationRecord(
+            folder,
+            form_of(self.scenario).evaluation.model_validate(content["config"]),
+            dict(metrics["rows"]),
+            metrics["data_hash"],
+            metrics["protocol"],
+            str(state or state_of_parts(training_data, metrics["data_hash"])),
+            state is not None,
+            float(metrics.get("recorded_at", content["changed"])),
         )
-        config = form.run.model_validate(content["config"])
-        return RunRecord(folder.name, folder, config, content["done"], evaluations, signature)
 
 
 class Snapshot(Store):
     """A store whose records are read when they are first asked for, and not again."""
 
     @cached_property
-    def _contents(self) -> tuple[list[RunRecord], list[Path]]:
+    def _contents(self) -> tuple[list[RunRecord], list[Unreadable]]:
         return super()._read()
 
-    def _read(self) -> tuple[list[RunRecord], list[Path]]:
+    def _read(self) -> tuple[list[RunRecord], list[Unreadable]]:
         return self._contents
 
-
-_UNREADABLE = (KeyError, TypeError, AttributeError, RecursionError, csv.Error, *ZIP_ERRORS)
-"""What reading a record raises whose files are damaged, or are not what they should be."""
-
-
-# Asked of each of ten thousand records whenever they are read, for which pathlib is too slow.
-
-
-def _signature(folder: str) -> str:
-    """Changes when a file of the record or of an evaluation does, by its size and time; empty: unfinished.
-
-    Raises:
-        OSError: the file system fails, as a network's does for a file that another machine has replaced.
-    """
-    stamps = _stamps(folder, ("done.json", "config.json", "history.csv"))
-    if stamps.startswith(_MISSING):
-        return _UNFINISHED
-    evaluations = f"{folder}/evaluations"
-    further = [
-        f"{name} {_stamps(f'{evaluations}/{name}', ('metrics.json', 'config.json', 'samples.npz'))}"
-        for name in _names(evaluations)
-    ]
-    return " ".join([stamps, *further])
-
-
-_MISSING = "-"
-_UNFINISHED = ""
-
-
-def _stamps(folder: str, names: Iterable[str]) -> str:
-    found = []
-    for name in names:
-        try:
-            stat = os.stat(f"{folder}/{name}")  # noqa: PTH116
-            # A clock that was set back can give a file the time of the one before it, but not its number.
-            found.append(f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}")
-        except (FileNotFoundError, NotADirectoryError):
-            found.append(_MISSING)
-    return " ".join(found)
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _evaluation_folders(folder: Path) -> list[Path]:
-    return sorted(f.parent for f in folder.glob("evaluations/*/metrics.json"))
-
-
-def _read_files(folder: Path) -> dict[str, Any]:
-    """The JSON files of a record; its other files are looked through.
-
-    Raises:
-        Exception: one of _UNREADABLE: a file is missing, cut, or not what it should be.
-    """
-    _check_history(folder / "history.csv")
-    evaluations = {}
-    for evaluation in _evaluation_folders(folder):
-        with zipfile.ZipFile(evaluation / "samples.npz") as file:
-            if (name := file.testzip()) is not None:
-                raise ValueError(f"{evaluation}: {name} is damaged")
-        evaluations[evaluation.name] = {
-            "config": json.loads((evaluation / "config.json").read_bytes()),
-            "metrics": json.loads((evaluation / "metrics.json").read_bytes()),
+    @cached_property
+    def _done(self) -> dict[str, set[str]]:
+        """Ids of the runs of this version's protocol -> ids of their evaluations."""
+        return {
+            r.run_id: {e.folder.name for e in r.evaluations if e.protocol == PROTOCOL_VERSION}
+            for r in self.records()
+            if r.done["protocol"] == PROTOCOL_VERSION
         }
-    return {
-        "config": json.loads((folder / "config.json").read_bytes()),
-        "done": json.loads((folder / "done.json").read_bytes()),
-        "evaluations": evaluations,
-    }
 
+    def has_run(self, run_id: str) -> bool:
+        """As of a store; its files are not looked at again."""
+        return run_id in self._done
 
-def _check_history(path: Path) -> None:
-    # A data frame of a few rows costs more than all the rest of the record.
-    with path.open(newline="", encoding="utf-8") as file:
-        heading, *rows = csv.reader(file)
-    if not HISTORY_COLUMNS.issubset(heading) or not rows:
-        raise ValueError(f"{path}: cut within its heading, or after it")
-    if any(len(row) > len(heading) for row in rows):
-        raise ValueError(f"{path}: a row of more cells than columns")
+    def has_evaluation(self, run_id: str, eval_id: str) -> bool:
+        """As of a store; its files are not looked at again."""
+        return eval_id in self._done.get(run_id, ())

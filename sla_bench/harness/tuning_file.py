@@ -1,12 +1,13 @@
 """Which learning rates were tried and chosen: results/<scenario>/tuning.csv.
 
 Columns: group (of `tuning.group_of`), training (in words), factor (of the recipe's rate), learning_rate,
-validation_accuracy (0 to 1; empty: it diverged), run_id (of the trial), chosen.
+validation_accuracy (0 to 1; empty: it diverged), run_id (of the trial), chosen, data_state (of all data that
+the trial's scenario sees; empty: not told, as by earlier versions).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ import pandas as pd
 from sla_bench.harness.files import write_text
 from sla_bench.harness.locks import wait_for
 
-COLUMNS = ("group", "training", "factor", "learning_rate", "validation_accuracy", "run_id", "chosen")
+STATELESS_COLUMNS = (
+    "group", "training", "factor", "learning_rate", "validation_accuracy", "run_id", "chosen",
+)  # fmt: skip
+COLUMNS = (*STATELESS_COLUMNS, "data_state")
 
 
 class TuningFile:
@@ -35,12 +39,19 @@ class TuningFile:
         texts = {"group": str, "run_id": str, "factor": str}
         # To the last bit: a rate is part of a run's id, and accuracies may be equal.
         exact = {"learning_rate": float, "validation_accuracy": lambda text: float(text or "nan")}
-        return pd.read_csv(self.path, dtype=texts, converters=exact)
+        table = pd.read_csv(self.path, dtype={**texts, "data_state": str}, converters=exact)
+        return table.assign(data_state=table["data_state"].fillna("") if "data_state" in table else "")
 
-    def rates(self) -> dict[str, float]:
-        """Group -> the learning rate that was chosen."""
+    def rates(self, states: Collection[str]) -> dict[str, float]:
+        """Group -> the learning rate that was chosen.
+
+        Args:
+            states: of the data; rates that were chosen on others are left out.
+        """
         trials = self.read()
-        chosen = trials[trials["chosen"].astype(bool)]
+        chosen = trials[trials["chosen"].astype(bool) & trials["data_state"].isin({"", *states})]
+        # A rate of a known state stands before one of an earlier version.
+        chosen = chosen.sort_values("data_state", kind="stable")
         return dict(zip(chosen["group"], chosen["learning_rate"].astype(float), strict=True))
 
     def accuracies(self) -> dict[tuple[str, str], float | None]:
@@ -56,19 +67,26 @@ class TuningFile:
         Raises:
             UserError: no permission, or the disk is full.
         """
-        known = set(self.read()["group"])
-        if new := [row for row in rows if row["group"] not in known]:
+        trials = self.read()
+        known = set(zip(trials["group"], trials["data_state"], strict=True))
+        if new := [row for row in rows if (row["group"], row.get("data_state", "")) not in known]:
             self.put(new)
 
     def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the trials of some groups in the place of what was known of these groups.
+        """Write the trials of some groups in the place of what was known of these groups on the same data.
 
         Raises:
             UserError: no permission, or the disk is full.
         """
-        added = pd.DataFrame(rows, columns=list(COLUMNS))
+        added = pd.DataFrame([{"data_state": "", **row} for row in rows], columns=list(COLUMNS))
+        replaced = {
+            (group, state)
+            for group, own in zip(added["group"], added["data_state"], strict=True)
+            for state in (own, "")
+        }
         with wait_for(self.path.with_name(".tuning.lock")):
             known = self.read()
-            kept = known[~known["group"].isin(set(added["group"]))]
+            keys = zip(known["group"], known["data_state"], strict=True)
+            kept = known[[key not in replaced for key in keys]]
             table = pd.concat([kept, added], ignore_index=True) if len(kept) else added
             write_text(self.path, table.to_csv(index=False))

@@ -15,6 +15,7 @@ from sla_bench.reporting.reading import Figure, Reading
 
 _ORDER = (
     "dataset",
+    "data_state",
     "backbone",
     "budget",
     "precision",
@@ -175,9 +176,7 @@ class Cells:
         self._cells: _ByName = {}
         self._plain: _ByName = {}
         for found, cells in ((setting.found, self._cells), (setting.plain, self._plain)):
-            # Of a seed that was trained again, on changed data, the training on the data of most counts.
-            trainings = Counter(one.training_data for one in found)
-            for one in sorted(found, key=lambda one: trainings[one.training_data]):
+            for one in found:
                 _add(cells, one, setting.shared, figures(one.reading, one.record, one.evaluation))
 
     def __iter__(self) -> Iterator[Cell]:
@@ -222,7 +221,8 @@ def _most_common_tests(found: list[Found]) -> list[Found]:
     runs = Counter((one.setting, one.size) for one in found)
     best: dict[tuple[Any, ...], Found] = {}
     for one in found:
-        key = (one.record.run_id, one.record.tuned, one.reading.same_test(one.evaluation.config))
+        test = one.evaluation.state, one.reading.same_test(one.evaluation.config)
+        key = (one.record.run_id, one.record.tuned, *test)
         other = best.get(key)
         if other is None or (runs[one.setting, one.size], one.size) > (
             runs[other.setting, other.size],

@@ -32,7 +32,7 @@ def class_results(records: Iterable[RunRecord]) -> list[ClassResult]:
     """
     settings = settings_of(records)
     keys = [setting.shared for setting in settings]
-    told = ("dataset", "setting", "learner")
+    told = ("dataset", "data_state", "setting", "learner")
     varying = [n for n in (keys[0] if keys else ()) if n not in told and len({k[n] for k in keys}) > 1]
     results = []
     for key, setting in zip(keys, settings, strict=True):

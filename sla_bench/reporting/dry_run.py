@@ -27,13 +27,14 @@ def dry_run_lines(
             that are to run are in the estimate.
     """
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
+    store = store.snapshot()
     details = _all_details(jobs, reading)
     varying = [place for place, values in enumerate(zip(*details, strict=True)) if len(set(values)) > 1]
     counts = dict.fromkeys((_RECORDED, _EVALUATE, _RUN), 0)
     to_run = []
     for job, detail in zip(jobs, details, strict=True):
         trained = store.has_run(job.run_id)
-        state = _RUN if not trained else _EVALUATE if job.open_evaluations() else _RECORDED
+        state = _RUN if not trained else _EVALUATE if job.open_evaluations(store) else _RECORDED
         counts[state] += 1
         if state == _RUN:
             to_run.append(job.run)

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sla_bench.harness.data_states import other_states, shown_states
 from sla_bench.harness.record_cache import RecordCache
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
 from sla_bench.reporting.cells import read_figures
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.reading import Figure, Reading
 from sla_bench.reporting.row_cache import RowCache
-from sla_bench.reporting.tuned_rows import shown_records
+from sla_bench.reporting.shown_records import shown_records
 
 # Rises when a reading makes other figures of the same samples.
 _VERSION = 1
@@ -34,8 +35,11 @@ def leaderboard_of(store: Store) -> pd.DataFrame:
     figures, rows = FigureCache(store.cache_file), RowCache(store.cache_file)
     records = shown_records(store)
     table = leaderboard(records, figures.of, rows.of)
-    figures.save(records)
+    figures.save(store.records())
     rows.save()
+    others = other_states(store.records(), shown_states(store))
+    if others:
+        table["other_states"] = [others.get(dataset) for dataset in table["dataset"]]
     return table
 
 

@@ -17,7 +17,7 @@ from sla_bench.reporting.latex import latex
 from sla_bench.reporting.leaderboard import COLUMNS
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.reading import Reading
-from sla_bench.reporting.tuned_rows import shown_records
+from sla_bench.reporting.shown_records import shown_records
 
 _PICTURES = (
     "accuracies",
@@ -45,9 +45,9 @@ def write_leaderboard(store: Store) -> pd.DataFrame:
     table = leaderboard_of(store)
     texts = [name for name in COLUMNS if not is_numeric_dtype(table[name])]
     guarded = table.assign(**{name: table[name].map(escape_formula) for name in texts})
-    write_text(store.folder / "leaderboard.csv", guarded.to_csv(index=False, float_format="%.6g"))
-    write_text(store.folder / "leaderboard.md", markdown(table))
-    write_text(store.folder / "leaderboard.tex", latex(table))
+    write_text(store.tables / "leaderboard.csv", guarded.to_csv(index=False, float_format="%.6g"))
+    write_text(store.tables / "leaderboard.md", markdown(table))
+    write_text(store.tables / "leaderboard.tex", latex(table))
     return table
 
 
@@ -70,18 +70,18 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
     if table.empty:
         return []
     accuracies = table[table["metric"] == "accuracy"]
-    paths = plot_accuracies(accuracies, store.folder / "accuracies")
+    paths = plot_accuracies(accuracies, store.tables / "accuracies")
     if accuracies["relative_gain_pct"].notna().any():
-        paths += plot_gains(accuracies, store.folder / "gains")
+        paths += plot_gains(accuracies, store.tables / "gains")
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
     if reading.axis is not None:
-        paths += plot_gain_curves(accuracies, reading.axis, store.folder / reading.axis.stem)
-    paths += plot_cost_accuracy(accuracies, reading.matched_controls, store.folder / "cost_accuracy")
-    paths += plot_budget_curves(accuracies, reading.length, store.folder / "budget_curves")
+        paths += plot_gain_curves(accuracies, reading.axis, store.tables / reading.axis.stem)
+    paths += plot_cost_accuracy(accuracies, reading.matched_controls, store.tables / "cost_accuracy")
+    paths += plot_budget_curves(accuracies, reading.length, store.tables / "budget_curves")
     paths += write_learning_curves(store)
     paths += reading.pictures(store, table) + write_view_plots(store)
     stems = (*_PICTURES, reading.axis.stem) if reading.axis else _PICTURES
-    known = {store.folder / f"{stem}.{ending}" for stem in stems for ending in ("png", "svg")}
+    known = {store.tables / f"{stem}.{ending}" for stem in stems for ending in ("png", "svg")}
     remove_files(known.difference(paths))
     return paths
 
@@ -93,7 +93,7 @@ def write_learning_curves(store: Store) -> list[Path]:
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
     if not reading.validates:
         return []
-    return plot_learning_curves(histories(shown_records(store)), store.folder / "learning_curves")
+    return plot_learning_curves(histories(shown_records(store)), store.tables / "learning_curves")
 
 
 def write_view_plots(store: Store) -> list[Path]:
@@ -105,7 +105,7 @@ def write_view_plots(store: Store) -> list[Path]:
         return []
     from sla_bench.reporting.view_pictures import plot_views
 
-    return plot_views(settings, store.folder)
+    return plot_views(settings, store.tables)
 
 
 def histories(records: Iterable[RunRecord]) -> pd.DataFrame:

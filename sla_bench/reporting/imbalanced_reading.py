@@ -93,7 +93,7 @@ class ImbalancedReading(ClassifierReading):
             plot_confusions,
         )
         from sla_bench.reporting.class_records import class_results
-        from sla_bench.reporting.tuned_rows import shown_records
+        from sla_bench.reporting.shown_records import shown_records
 
         del table
         results = class_results(shown_records(store))
@@ -101,9 +101,9 @@ class ImbalancedReading(ClassifierReading):
         for result in results:
             sizes.setdefault(f"{result.dataset}, {result.setting}", result.all_classes or result.classes)
         return [
-            *plot_class_counts(sizes, store.folder / "class_sizes"),
-            *plot_class_accuracy(results, store.folder / "class_accuracies"),
-            *plot_confusions(results, store.folder / "confusions"),
+            *plot_class_counts(sizes, store.tables / "class_sizes"),
+            *plot_class_accuracy(results, store.tables / "class_accuracies"),
+            *plot_confusions(results, store.tables / "confusions"),
         ]
 
 

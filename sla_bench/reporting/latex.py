@@ -17,6 +17,7 @@ from sla_bench.reporting.table_texts import (
     best_rows,
     blocks,
     cells_of,
+    definitions,
     further_metrics,
     is_missing,
     notes,
@@ -67,7 +68,7 @@ def latex(table: pd.DataFrame) -> str:
         parts.append(_table_of_accuracies(block, f"{label}-{next(number)}"))
         further = further_metrics(block)
         if further.lines:
-            caption = [f"{title_of(block)}: further metrics."]
+            caption = [f"{title_of(block)}: further metrics.", *definitions(block)]
             parts.append(_table(further.headings, further.lines, caption, f"{label}-{next(number)}"))
     return "\n".join(parts)
 

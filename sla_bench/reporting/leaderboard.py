@@ -26,6 +26,8 @@ from sla_bench.statistics import (
 COLUMNS = [
     "scenario",
     "dataset",
+    "data_state",
+    "other_states",
     "setting",
     "learner",
     "method",
@@ -87,8 +89,10 @@ def leaderboard(
 ) -> pd.DataFrame:
     """Build the leaderboard in long form, one row per (method, metric, reference), values in %.
 
+    Rows are of one state of the data each. The column other_states is left to whoever chose the records.
+
     Args:
-        records: all of a store.
+        records: of a store.
         figures: reads those of an evaluation.
         recall: may spare working out rows that are known.
 

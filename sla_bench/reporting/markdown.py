@@ -14,6 +14,7 @@ from sla_bench.reporting.table_texts import (
     best_rows,
     blocks,
     cells_of,
+    definitions,
     further_metrics,
     notes,
     one_line,
@@ -36,7 +37,7 @@ def markdown(table: pd.DataFrame) -> str:
     if table.empty:
         return "\n".join([*lines, "No finished runs yet.", ""])
     rows = rows_of(table)
-    for note in notes(rows):
+    for note in (*notes(rows), *definitions(rows)):
         lines += [escape_markdown(note), ""]
     for part in blocks(rows):
         lines += [f"## {escape_markdown(title_of(part))}", ""]

@@ -216,6 +216,7 @@ class Reading(ABC):
         return {
             "scenario": run.scenario,
             "dataset": run.dataset,
+            "data_state": evaluation.state,
             "setting": self.setting(run, test),
             "learner": self.learner(run),
             "transform": test.transform,

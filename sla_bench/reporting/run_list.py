@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sla_bench.errors import UserError
+from sla_bench.harness.data_states import short
 from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.commands import command_of
@@ -37,12 +38,25 @@ def find_run(records: Iterable[RunRecord], beginning: str) -> RunRecord:
     return found[0]
 
 
-def list_runs(records: Iterable[RunRecord]) -> list[str]:
-    """A line each: id, what it is, its accuracies in %, how long the training took."""
+def list_runs(records: Iterable[RunRecord], shown: Mapping[str, str]) -> list[str]:
+    """A line each: id, what it is, state of its data, accuracies in %, how long the training took.
+
+    Args:
+        records: of a store.
+        shown: data set -> state of its data that tables show; others are called older.
+    """
     return [
-        f"{record.run_id}  {_label(record)}: {_accuracies(record)}, {record.done['train_seconds']:.0f} s"
+        f"{record.run_id}  {_label(record)}{_states(record, shown)}: {_accuracies(record)}, "
+        f"{record.done['train_seconds']:.0f} s"
         for record in records
     ]
+
+
+def _states(record: RunRecord, shown: Mapping[str, str]) -> str:
+    """As in ", data 25d4c1aa, older data 779f0a1b"."""
+    newest = shown.get(record.config.dataset)
+    states = dict.fromkeys(e.state for e in record.evaluations)
+    return "".join(f", {'data' if newest in (None, s) else 'older data'} {short(s)}" for s in states)
 
 
 def show_run(record: RunRecord) -> Iterator[str]:
@@ -54,7 +68,8 @@ def show_run(record: RunRecord) -> Iterator[str]:
     yield from _lines("training", record.done)
     yield from _lines("environment", _environment(record))
     for evaluation in record.evaluations:
-        yield from _lines(f"evaluation {evaluation.folder.name}", evaluation.config.model_dump(mode="json"))
+        about = {**evaluation.config.model_dump(mode="json"), "data_state": evaluation.state}
+        yield from _lines(f"evaluation {evaluation.folder.name}", about)
         for row, accuracy in _figures(record, evaluation).items():
             yield f"  {row}: accuracy {100 * accuracy:.2f} %"
         yield f"  {command_of(record.config, evaluation.config)}"

@@ -76,10 +76,10 @@ class StandardReading(ClassifierReading):
         """Confusions."""
         from sla_bench.reporting.class_pictures import plot_confusions
         from sla_bench.reporting.class_records import class_results
-        from sla_bench.reporting.tuned_rows import shown_records
+        from sla_bench.reporting.shown_records import shown_records
 
         del table
-        return plot_confusions(class_results(shown_records(store)), store.folder / "confusions")
+        return plot_confusions(class_results(shown_records(store)), store.tables / "confusions")
 
 
 READING = StandardReading()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,9 +57,14 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Matplotlib's own defaults and our style inside the block, whatever a user's matplotlibrc says."""
+    """Matplotlib's own defaults and our style inside the block, whatever a user's matplotlibrc says.
+
+    A character that the font lacks is drawn as a box, without a warning.
+    """
     settings: dict[Any, Any] = {k: v for k, v in mpl.rcParamsDefault.items() if k not in _BACKEND_KEYS}
-    with mpl.rc_context(settings | _STYLE):
+    with mpl.rc_context(settings | _STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
+        warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
         yield
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from sla_bench.grid import form_of
+from sla_bench.harness.data_states import short
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.reading import Reading, Row
 
@@ -32,8 +33,16 @@ def is_missing(value: object) -> bool:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """What a reader of the rows has to know about their intervals."""
-    found = []
+    """What a reader of the rows has to know: other states of the data, and what intervals cover."""
+    found = [
+        f"{name}: these rows are of the newest state of the data ({short(state)}); also recorded, of other "
+        f"states: {others}; `runs` lists them."
+        for name, state, others in dict.fromkeys(
+            (row["dataset"], row["data_state"], row["other_states"])
+            for row in rows
+            if not is_missing(row.get("other_states"))
+        )
+    ]
     if any("test-only" in (row["interval_kind"], row["gain_interval_kind"]) for row in rows):
         found.append(
             f"{ONE_SEED} One seed: one trained model per method; the interval covers test sampling only, "
@@ -52,6 +61,19 @@ def notes(rows: Sequence[Row]) -> list[str]:
         reading: Reading = SCENARIOS.load(own[0]["scenario"], "reading")
         found += reading.notes(own)
     return found
+
+
+_DEFINITIONS = {
+    "G-mean": "G-mean: geometric mean over classes of (hits + 1) / (images + 2), so a class without hits "
+    "does not make it 0. It stays below 100 % even if every image is right (90.9 % with 9 images per class)."
+}
+"""Metrics whose values are not what their name suggests."""
+
+
+def definitions(rows: Iterable[Row]) -> list[str]:
+    """A sentence for each metric of the rows that a reader may take for another."""
+    metrics = {row["metric"] for row in rows}
+    return [sentence for metric, sentence in _DEFINITIONS.items() if metric in metrics]
 
 
 TRAINING = ("dataset", "backbone", "budget", "transform", "precision", "selection", "sampler")

@@ -23,6 +23,7 @@ from sla_bench.reporting.table_texts import (
     best_rows,
     blocks,
     cells_of,
+    definitions,
     further_metrics,
     notes,
     one_line,
@@ -119,7 +120,7 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     """Print leaderboard rows: accuracies, a block per training, setting and learner; then other metrics."""
     console = console or Console(width=None if sys.stdout.isatty() else 180)
     if table.empty:
-        console.print("no finished runs")
+        console.print("no tests to show")
         return
     all_rows = rows_of(table)
     accuracies = accuracies_of(all_rows)
@@ -142,7 +143,7 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     for title, sentences in over_datasets(all_rows):
         for sentence in (f"Over data sets: {title}", *sentences):
             _print_text(console, sentence)
-    for note in notes(all_rows):
+    for note in (*definitions(all_rows), *notes(all_rows)):
         _print_text(console, note)
 
 

@@ -5,14 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from sla_bench.harness.store import RunRecord, Store
-from sla_bench.harness.tuning_file import TuningFile
+from sla_bench.harness.store import RunRecord
 from sla_bench.tuning import at_recipe_rate, group_of
-
-
-def shown_records(store: Store) -> list[RunRecord]:
-    """The records of a store as tables show them, see `with_tuned`."""
-    return with_tuned(store.records(), TuningFile(store.folder).rates())
 
 
 def with_tuned(records: Iterable[RunRecord], rates: Mapping[str, float]) -> list[RunRecord]:

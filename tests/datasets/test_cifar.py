@@ -6,18 +6,29 @@ import urllib.request
 import numpy as np
 import pytest
 import torchvision
-from real_formats import python2_pickle, write_cifar10, write_cifar100
+from real_formats import (
+    python2_pickle,
+    write_cifar10,
+    write_cifar10_binary,
+    write_cifar100,
+    write_cifar100_binary,
+)
 
 from sla_bench.datasets import cifar, cifar10, cifar100
 from sla_bench.datasets.cifar import CIFAR10, CIFAR100
-from sla_bench.datasets.overview import describe, overview, verify, write_sheet
+from sla_bench.datasets.cifar_files import PublishedFile
+from sla_bench.datasets.overview import describe, overview, sheet_of, verify
 from sla_bench.errors import UserError
 
-BOTH = pytest.mark.parametrize(("dataset", "write"), [(CIFAR10, write_cifar10), (CIFAR100, write_cifar100)])
-
-
-def folder_of(dataset, root):
-    return root / dataset.source_files.folder
+BOTH = pytest.mark.parametrize(
+    ("dataset", "write"),
+    [
+        (CIFAR10, write_cifar10),
+        (CIFAR100, write_cifar100),
+        (CIFAR10, write_cifar10_binary),
+        (CIFAR100, write_cifar100_binary),
+    ],
+)
 
 
 def edit(path, change):
@@ -62,13 +73,12 @@ def test_torchvision_reads_the_same(tmp_path, monkeypatch):
 
 
 def test_published_checksums_are_torchvisions():
-    for ours, theirs in ((cifar10, torchvision.datasets.CIFAR10), (cifar100, torchvision.datasets.CIFAR100)):
-        assert theirs.base_folder == ours.FOLDER
-        assert theirs.url == ours.URL
-    files = cifar10._FILES
-    assert list(files["train"].items()) == [tuple(pair) for pair in torchvision.datasets.CIFAR10.train_list]
-    assert list(files["test"].items()) == [tuple(pair) for pair in torchvision.datasets.CIFAR10.test_list]
-    assert torchvision.datasets.CIFAR10.meta["md5"] == cifar10._META_MD5
+    both = ((cifar10, torchvision.datasets.CIFAR10), (cifar100, torchvision.datasets.CIFAR100))
+    for ours, theirs in both:
+        assert (theirs.base_folder, theirs.url) == (ours.PYTHON.folder, ours.PYTHON.url)
+        for part, listed in (("train", theirs.train_list), ("test", theirs.test_list)):
+            assert [file[:2] for file in ours.PYTHON.files[part]] == [tuple(pair) for pair in listed]
+        assert theirs.meta["md5"] == ours.PYTHON.names_checksum
 
 
 @BOTH
@@ -80,10 +90,10 @@ def test_there_are_no_episodes_of_unseen_classes(tmp_path, dataset, write):
 
 @BOTH
 def test_missing_files(tmp_path, dataset, write):
-    with pytest.raises(UserError, match=r"no files found.*kriz/cifar-100?-python\.tar\.gz"):
+    with pytest.raises(UserError, match=r"no files found.*-python\.tar\.gz or .*-binary\.tar\.gz"):
         dataset.load("train", "images", tmp_path)
     write(tmp_path)
-    path = dataset.source_files.of_part(folder_of(dataset, tmp_path), "train")[-1]
+    path = dataset.files(tmp_path)[-1]
     path.unlink()
     with pytest.raises(UserError, match=f"{path.name} is missing; unpack"):
         dataset.load("train", "images", tmp_path)
@@ -152,7 +162,7 @@ def test_a_test_split_that_lacks_a_class(tmp_path):
         content.update(data=content["data"][keep], labels=[content["labels"][i] for i in keep])
 
     edit(tmp_path / "cifar-10-batches-py" / "test_batch", without_frogs)
-    with pytest.raises(UserError, match=r"test_batch: 'labels' must hold each of 0\.\.9"):
+    with pytest.raises(UserError, match=r"test_batch: labels must hold each of 0\.\.9"):
         CIFAR10.load("test", "images", tmp_path)
 
 
@@ -168,8 +178,9 @@ def test_foreign_class_names(tmp_path):
 def test_a_file_with_the_published_checksum_is_ok(tmp_path, monkeypatch):
     write_cifar10(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_2"
-    published = cifar10._FILES["train"] | {"data_batch_2": hashlib.md5(path.read_bytes()).hexdigest()}
-    monkeypatch.setitem(cifar10._FILES, "train", published)
+    first, _, *further = cifar10.PYTHON.files["train"]
+    own = PublishedFile("data_batch_2", hashlib.md5(path.read_bytes()).hexdigest(), 10_000)
+    monkeypatch.setitem(cifar10.PYTHON.files, "train", (first, own, *further))
     assert (path, "ok") in CIFAR10.verify(tmp_path)
 
 
@@ -186,5 +197,4 @@ def test_listing_and_contact_sheet(tmp_path):
     assert "10/10/10" in describe("cifar10", tmp_path)
     assert "8142/-/8142" in describe("inaturalist2018", tmp_path)
     assert sum(line.startswith("ok") for line in verify("cifar10", tmp_path)) == 3
-    write_sheet("cifar10", tmp_path, tmp_path / "sheet.png")
-    assert (tmp_path / "sheet.png").stat().st_size > 1000
+    assert min(sheet_of("cifar10", tmp_path).size) > 100

@@ -17,6 +17,7 @@ from real_formats import SPLITS, python2_pickle
 from sla_bench.datasets import layouts, map_part, map_writing
 from sla_bench.datasets.cifar100_few_shot import CIFAR_FS, FC100
 from sla_bench.datasets.mini_imagenet import MINI_IMAGENET
+from sla_bench.datasets.omniglot import OMNIGLOT
 from sla_bench.datasets.tiered_imagenet import TIERED_IMAGENET
 from sla_bench.errors import UserError
 
@@ -32,6 +33,7 @@ LAYOUTS = {
     "mini cache, val": (MINI_IMAGENET, partial(real_formats.write_mini_cache, val="val")),
     "mini csv": (MINI_IMAGENET, real_formats.write_mini_csv),
     "mini easyfsl": (MINI_IMAGENET, partial(real_formats.write_mini_csv, style="easyfsl")),
+    "omniglot": (OMNIGLOT, real_formats.write_omniglot),
     "tiered npz": (TIERED_IMAGENET, real_formats.write_tiered_npz),
     "tiered png": (TIERED_IMAGENET, real_formats.write_tiered_png),
 }
@@ -323,7 +325,9 @@ def test_truncated_png_is_named(tmp_path):
     assert not list((tmp_path / "prepared").rglob(".*"))
 
 
-@pytest.mark.parametrize("dataset", [FC100, CIFAR_FS, MINI_IMAGENET, TIERED_IMAGENET], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "dataset", [FC100, CIFAR_FS, MINI_IMAGENET, OMNIGLOT, TIERED_IMAGENET], ids=lambda d: d.name
+)
 def test_nothing_there_names_every_layout(tmp_path, dataset):
     with pytest.raises(UserError) as caught:
         dataset.load("train", "classes", tmp_path)

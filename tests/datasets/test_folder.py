@@ -9,7 +9,7 @@ from real_formats import png, random_images, write_folder
 from sla_bench.cli import run_command_line
 from sla_bench.datasets import layouts
 from sla_bench.datasets.folder import Folder
-from sla_bench.datasets.overview import verify, write_sheet
+from sla_bench.datasets.overview import sheet_of, verify
 from sla_bench.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -297,8 +297,7 @@ def test_a_folder_of_few_classes_is_verified_by_its_images(tmp_path, monkeypatch
         "ok       val: 4 images, 4 classes of 1",
         "ok       test: 8 images, 4 classes of 2",
     ]
-    write_sheet("folder:birds:32", tmp_path, tmp_path / "sheet.png")
-    assert Image.open(tmp_path / "sheet.png").size > (0, 0)
+    assert sheet_of("folder:birds:32", tmp_path).size > (0, 0)
 
 
 @pytest.mark.parametrize("command", [["info"], ["prepare", "--skip-bad"]])

@@ -1,13 +1,15 @@
 import io
 import struct
+import threading
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile, ImageOps
 
-from sla_bench.datasets.image_files import decode, list_folders, list_images
+from sla_bench.datasets.image_files import as_rgb, decode, list_folders, list_images, look_at
 from sla_bench.datasets.picture_folders import find_images
+from sla_bench.datasets.pillow_warnings import QUIET_PILLOW
 from sla_bench.errors import UserError
 
 
@@ -52,7 +54,7 @@ MODES = {
     "LA over white": (Image.new("LA", (8, 8), (100, 0)), 255),
     "RGBA over white": (Image.new("RGBA", (8, 8), (0, 0, 0, 51)), 204),
     "RGBA opaque": (Image.new("RGBA", (8, 8), (7, 7, 7, 255)), 7),
-    "16 bits": (Image.fromarray(np.full((8, 8), 0x64FF, np.uint16)), 100),
+    "16 bits": (Image.fromarray(np.full((8, 8), 0xC8FF, np.uint16)), 200),
     "CMYK": (Image.new("CMYK", (8, 8), (0, 0, 0, 155)), 100),
 }
 
@@ -76,8 +78,6 @@ def test_palette_with_a_transparent_colour_lies_on_white():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_photos_are_turned_upright(orientation):
     """What a viewer that knows EXIF shows (Pillow's own function), for square and oblong photos."""
-    from PIL import ImageOps
-
     exif = Image.Exif()
     exif[0x0112] = orientation
     photo = Image.fromarray(gradient(64, 64))
@@ -118,13 +118,6 @@ def bomb(width, height):
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
-
-
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("side", [10_000, 60_000])
-def test_decompression_bomb(side):
-    with pytest.raises(UserError, match=r"bomb\.png"):
-        decode(bomb(side, side), 32, "crop", "bomb.png")
 
 
 GOOD = encode(Image.fromarray(gradient(50, 50)), "JPEG")
@@ -174,3 +167,101 @@ def test_nothing_to_find_is_said(tmp_path):
         find_images([tmp_path])
     with pytest.raises(UserError, match="name the images"):
         find_images([])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sizes_are_those_of_the_upright_picture(kind, orientation, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    raw = encode(Image.new("RGB", (60, 40)), kind, exif=exif)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(raw))).size
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("pixels were read"))
+    assert look_at(raw, "a") == (upright, None)
+
+
+@pytest.mark.parametrize(("shape", "bars"), [((20, 80), "rows"), ((80, 20), "columns")])
+def test_pad_keeps_all_between_bars_of_the_colour_of_the_edges(shape, bars):
+    pixels = np.zeros((*shape, 3), np.uint8)
+    pixels[..., 0] = 200
+    half = min(shape) // 2
+    first = (slice(None, half), slice(None)) if bars == "rows" else (slice(None), slice(None, half))
+    pixels[first] = (10, 60, 90)
+    got = decode(encode(Image.fromarray(pixels)), 80, "pad", "a")
+    got = got if bars == "rows" else got.transpose(1, 0, 2)
+    pixels = pixels if bars == "rows" else pixels.transpose(1, 0, 2)
+    np.testing.assert_array_equal(got[30:50], pixels)
+    assert (got[:30] == (10, 60, 90)).all()
+    assert (got[50:] == (200, 0, 0)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 500), (500, 3), (31, 32), (7, 7)])
+def test_pad_makes_squares_of_any_shape(shape):
+    pixels = np.full((*shape, 3), 77, np.uint8)
+    got = decode(encode(Image.fromarray(pixels)), 32, "pad", "a")
+    assert (got == 77).all()
+    assert got.shape == (32, 32, 3)
+
+
+def test_pad_scales_as_pillow_does():
+    photo = Image.fromarray(gradient(60, 120))
+    got = decode(encode(photo), 48, "pad", "a")
+    np.testing.assert_array_equal(got[12:36], np.asarray(photo.resize((48, 24), Image.Resampling.LANCZOS)))
+    upright = decode(encode(photo.transpose(Image.Transpose.TRANSPOSE)), 48, "pad", "a")
+    assert np.abs(upright.transpose(1, 0, 2).astype(int) - got).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_white_behind_a_picture_is_laid_in_strips(mode, monkeypatch):
+    layer = Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 23, 4), np.uint8), "RGBA")
+    image = layer.convert(mode) if mode != "P" else layer.convert("RGB").quantize(9)
+    if mode == "P":
+        image.info["transparency"] = bytes([0, 80, 255])
+    whole = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    monkeypatch.setattr("sla_bench.datasets.image_files._STRIP", 50)
+    np.testing.assert_array_equal(np.asarray(as_rgb(image)), np.asarray(whole.convert("RGB")))
+
+
+def test_photos_of_a_hundred_megapixels_are_read_without_a_warning(tmp_path, recwarn):
+    Image.fromarray(gradient(40, 30)).resize((9000, 12000)).save(tmp_path / "a.jpg", quality=30)
+    for fit in ("crop", "stretch", "pad"):
+        got = decode(tmp_path / "a.jpg", 16, fit, "a")
+        assert np.abs(got[:, 8].astype(int) - decode_small(fit)[:, 8]).max() < 25
+    assert look_at(tmp_path / "a.jpg", "a") == ((9000, 12000), None)
+    assert not recwarn.list
+
+
+def decode_small(fit):
+    return decode(encode(Image.fromarray(gradient(40, 30))), 16, fit, "a")
+
+
+def test_what_pillow_refuses_is_refused_in_a_sentence(recwarn):
+    for side in (13_378, 40_000):
+        with pytest.raises(UserError, match=r"bomb\.png"):
+            decode(bomb(side, side), 32, "crop", "bomb.png")
+    with pytest.raises(UserError, match=r"cannot read the image a\.png: ") as caught:
+        decode(bomb(13_377, 13_377), 32, "crop", "a.png")
+    assert "exceed" not in str(caught.value)
+    assert not recwarn.list
+
+
+def test_warnings_are_silent_in_all_threads_and_come_back(recwarn):
+    """Two threads inside at the same time, the first one in leaves first."""
+    inside, done = threading.Event(), threading.Event()
+
+    def second():
+        with QUIET_PILLOW:
+            inside.set()
+            done.wait(10)
+            Image._decompression_bomb_check((10_000, 10_000))
+
+    thread = threading.Thread(target=second)
+    with QUIET_PILLOW:
+        thread.start()
+        inside.wait(10)
+        Image._decompression_bomb_check((10_000, 10_000))
+    done.set()
+    thread.join()
+    assert not recwarn.list
+    with pytest.warns(Image.DecompressionBombWarning):
+        Image._decompression_bomb_check((10_000, 10_000))

@@ -66,9 +66,10 @@ def test_a_killed_preparation_goes_on(tmp_path, capsys):
     loaded = MIT67.load("train", "images", tmp_path)
     assert [loaded.class_names[label] for label in loaded.labels] == names
     assert np.abs(loaded.images[:, ::51, ::51].astype(int) - colours).max() <= 3
+    endings = ("files.npz", "hashes", "json", "npy")
     assert sorted(path.name for path in folder.iterdir()) == [
-        "test.json", "test.npy", "train.json", "train.npy",
-    ]  # fmt: skip
+        f"{split}.{ending}" for split in ("test", "train") for ending in endings
+    ]
     assert run_command_line(["datasets", "verify", "mit67", "--data-root", str(tmp_path)]) == 0
 
 
@@ -126,9 +127,9 @@ def decoded(monkeypatch):
     names = []
     true = encoded_images.decode
 
-    def decode(image, size, fit, name):
+    def decode(image, size, fit, name, depth):
         names.append(image.stem)
-        return true(image, size, fit, name)
+        return true(image, size, fit, name, depth)
 
     monkeypatch.setattr(encoded_images, "decode", decode)
     return names

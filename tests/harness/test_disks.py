@@ -41,7 +41,7 @@ def fill_up(whole, folder, sizes):
                 assert (news.exit_code, news.log) == (2, "")
                 assert news.note.startswith("the disk is full: could not write"), news.note
                 full += 1
-            assert Store(folder, tiny_jobs.SCENARIO).damaged() == []
+            assert Store(folder, tiny_jobs.SCENARIO).unreadable() == []
             remount(ROOM)
             perform(job, silent)
             tiny_jobs.assert_same_contents(expected, tiny_jobs.contents(folder))

@@ -20,7 +20,7 @@ from sla_bench.harness.pruning import leftovers
 from sla_bench.harness.store import Store
 from sla_bench.harness.tuning_file import COLUMNS, TuningFile
 from sla_bench.reporting.leaderboard import leaderboard
-from sla_bench.reporting.tuned_rows import shown_records
+from sla_bench.reporting.shown_records import shown_records
 from sla_bench.tuning import group_of
 
 ACCURACIES = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.55}
@@ -211,14 +211,14 @@ def test_what_was_tuned_here_stays(tmp_path):
     (mine, other) = sorted({trial["group"] for trial in trials_of(store)})
     target.put([{**trial, "learning_rate": 0.5} for trial in trials_of(store) if trial["group"] == mine])
     import_records(path, tmp_path / "to")
-    assert target.rates() == {mine: 0.5, other: 0.002}
+    assert target.rates(()) == {mine: 0.5, other: 0.002}
     before = target.path.read_bytes()
     import_records(path, tmp_path / "to")
     assert target.path.read_bytes() == before
 
 
 def line(group="a" * 12, training="x", factor="1", rate="0.1", accuracy="0.5", run="b" * 12, chosen="True"):
-    return f"{group},{training},{factor},{rate},{accuracy},{run},{chosen}\n"
+    return f"{group},{training},{factor},{rate},{accuracy},{run},{chosen},\n"
 
 
 BAD_TUNING = {

@@ -93,7 +93,7 @@ def assert_survives(kills, seed, tmp_path):
             killed += 1
         finish(data_root, out)
         store = Store(out, tiny_jobs.SCENARIO)
-        assert store.damaged() == []
+        assert store.unreadable() == []
         tiny_jobs.assert_same_contents(expected, tiny_jobs.contents(out))
         assert tables(out) == tables(whole)
         runs = store.folder / "runs"

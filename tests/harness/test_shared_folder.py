@@ -14,7 +14,7 @@ from made_up_records import write_records
 from real_formats import write_cifar10
 
 from sla_bench.errors import UserError
-from sla_bench.harness import store as store_module
+from sla_bench.harness import record_files
 from sla_bench.harness.files import write_text, write_together
 from sla_bench.harness.jobs import perform
 from sla_bench.harness.locks import claim, wait_for
@@ -61,7 +61,7 @@ def test_a_record_whose_names_come_late_is_read_once_they_are_there(late, tmp_pa
     assert [(r.run_id, r.done, len(r.evaluations)) for r in store.records()] == [
         (r.run_id, r.done, len(r.evaluations)) for r in expected
     ]
-    assert store.damaged() == []
+    assert store.unreadable() == []
 
 
 def test_a_stale_handle_is_passed_over_and_named(tmp_path, monkeypatch):
@@ -73,9 +73,9 @@ def test_a_stale_handle_is_passed_over_and_named(tmp_path, monkeypatch):
             raise OSError(errno.ESTALE, "Stale file handle")
         return stat(path, *further, **given)
 
-    monkeypatch.setattr(store_module.os, "stat", stale)
+    monkeypatch.setattr(record_files.os, "stat", stale)
     assert [r.run_id for r in store.records()] == [ids[1]]
-    assert store.damaged() == [store.run_folder(ids[0])]
+    assert [u.path for u in store.unreadable()] == [store.run_folder(ids[0])]
     monkeypatch.undo()
     assert len(store.records()) == 2
 
@@ -124,7 +124,7 @@ def test_files_from_another_time_are_read_like_any(seconds, tmp_path):
         then = path.stat().st_mtime + seconds
         os.utime(path, (then, then))
     assert [r.done for r in store.records()] == expected
-    assert store.damaged() == []
+    assert store.unreadable() == []
 
 
 BACKWARDS = """
@@ -187,7 +187,7 @@ def test_two_machines_on_one_folder_end_with_the_records_of_one(tmp_path):
     ]
     said = [process.communicate(timeout=600)[1] for process in both]
     assert [p.returncode for p in both] == [0, 0], said
-    assert Store(tmp_path / "out", tiny_jobs.SCENARIO).damaged() == []
+    assert Store(tmp_path / "out", tiny_jobs.SCENARIO).unreadable() == []
     alone = tiny_jobs.tiny_jobs(
         tmp_path / "data", tmp_path / "alone", methods=("baseline", "sla"), seeds=(0, 1), epochs=6
     )

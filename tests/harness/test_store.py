@@ -32,14 +32,14 @@ def test_an_unfinished_run_is_not_there(tmp_path):
     (store.run_folder(ids[0]) / "done.json").unlink()
     assert not store.has_run(ids[0])
     assert list(store.records()) == []
-    assert store.damaged() == []
+    assert store.unreadable() == []
 
 
 def test_a_damaged_record_is_named_and_passed_over(tmp_path):
     store, ids = write_records(tmp_path, {"baseline": 0.5}, seeds=(0, 1))
     (store.run_folder(ids[0]) / "config.json").write_text("{")
     assert [r.run_id for r in store.records()] == [ids[1]]
-    assert store.damaged() == [store.run_folder(ids[0])]
+    assert [u.path for u in store.unreadable()] == [store.run_folder(ids[0])]
 
 
 def cut(path):
@@ -68,8 +68,11 @@ def test_a_file_that_is_missing_or_cut_is_found_before_it_is_used(pattern, damag
         assert len(store.records()) == 2
     (path,) = store.run_folder(ids[0]).glob(pattern)
     damage(path)
-    assert [r.run_id for r in store.records()] == [ids[1]]
-    assert store.damaged() == [store.run_folder(ids[0])]
+    # An evaluation that is damaged does not take its training with it.
+    part = path.parent
+    tested = {r.run_id for r in store.records() if r.evaluations}
+    assert (tested, [u.path for u in store.unreadable()]) == ({ids[1]}, [part])
+    assert (ids[0] in {r.run_id for r in store.records()}) == (part != store.run_folder(ids[0]))
 
 
 def test_what_was_read_before_is_the_same_as_what_is_read_anew(tmp_path):
@@ -89,9 +92,9 @@ def test_a_snapshot_reads_its_records_once(tmp_path):
     snapshot = store.snapshot()
     assert snapshot.records() == store.records()
     (store.run_folder(ids[0]) / "config.json").write_text("{")
-    assert (len(snapshot.records()), snapshot.damaged()) == (2, [])
-    assert (len(store.records()), store.damaged()) == (1, [store.run_folder(ids[0])])
-    assert (len(store.snapshot().records()), store.snapshot().damaged()) == (1, store.damaged())
+    assert (len(snapshot.records()), snapshot.unreadable()) == (2, [])
+    assert [u.path for u in store.unreadable()] == [store.run_folder(ids[0])]
+    assert (len(store.snapshot().records()), store.snapshot().unreadable()) == (1, store.unreadable())
 
 
 @pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0 broken"])
@@ -170,7 +173,7 @@ def test_a_writer_that_dies_between_two_files_leaves_no_record(written, tmp_path
         write_records(tmp_path, {"baseline": 0.5})
     monkeypatch.undo()
     store = Store(tmp_path, "fewshot")
-    assert (store.records(), store.damaged()) == ([], [])
+    assert (store.records(), store.unreadable()) == ([], [])
     _, ids = write_records(tmp_path, {"baseline": 0.5})
     assert [record.run_id for record in store.records()] == ids
 

@@ -13,8 +13,10 @@ from sla_bench.reporting import style
 from sla_bench.reporting.class_records import class_results
 from sla_bench.reporting.files import write_leaderboard, write_plots
 from sla_bench.reporting.imbalanced_reading import READING
+from sla_bench.reporting.latex import latex
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.markdown import markdown
+from sla_bench.reporting.report.page import write_report
 from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
 
@@ -182,6 +184,28 @@ def test_files_are_written_with_a_table_of_all_metrics(tmp_path):
     assert "| exp ratio 100 | ldam-drw | SLA+SD |" in text
     names = {path.stem for path in write_plots(store, table)}
     assert names == {"accuracies", "gains", "class_sizes", "class_accuracies", "confusions"}
+
+
+def test_the_g_mean_stands_beside_its_definition(tmp_path, capsys):
+    """The example in the sentence is what the metric gives for nine images of each class, all right."""
+    labels = np.repeat(np.arange(3), 9)
+    perfect = classification_metrics(
+        labels, np.ones(27), np.zeros(27), labels, np.zeros(3, int), ("many", "medium", "few")
+    )
+    sentence = "below 100 % even if every image is right (90.9 % with 9 images per class)"
+    assert f"{100 * perfect['g_mean']:.1f} %" in sentence
+    write(tmp_path, methods=("baseline", "sla+sd"))
+    store = Store(tmp_path, "imbalanced")
+    table = leaderboard(store.records())
+    print_table(table)
+    printed = " ".join(capsys.readouterr().out.split())
+    write_report([store.snapshot()], tmp_path / "report.html")
+    assert sentence in printed
+    assert printed.count("G-mean: geometric mean over classes of (hits + 1) / (images + 2)") == 1
+    assert sentence in markdown(table)
+    assert sentence in latex(table).replace("\\%", "%")
+    assert sentence in (tmp_path / "report.html").read_text()
+    assert "G-mean:" not in markdown(table[table["metric"] == "accuracy"])
 
 
 def test_the_tuned_pair_has_an_accuracy_of_each_class(tmp_path, monkeypatch):

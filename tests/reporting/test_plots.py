@@ -365,6 +365,13 @@ def test_nothing_to_show_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_character_that_the_font_lacks_is_drawn_as_a_box_without_a_warning(tmp_path, recwarn):
+    table = leaderboard().assign(dataset="日")
+    for path in plot_accuracies(table, tmp_path / "a"):
+        assert path.stat().st_size > 0
+    assert not [str(warning.message) for warning in recwarn if "font" in str(warning.message)]
+
+
 def test_missing_columns_are_named(tmp_path):
     with pytest.raises(UserError, match="lacks the columns reference, gain_ci95_low"):
         plot_gains(leaderboard().drop(columns=["reference", "gain_ci95_low"]), tmp_path / "gains")

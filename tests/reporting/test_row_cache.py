@@ -136,7 +136,7 @@ def test_a_cache_that_is_damaged_is_made_anew(damage, store):
     DAMAGES[damage](store.cache_file)
     for _ in range(2):
         pd.testing.assert_frame_equal(leaderboard_of(store), expected, check_exact=True)
-        assert store.damaged() == []
+        assert store.unreadable() == []
     with contextlib.closing(sqlite3.connect(store.cache_file)) as database:
         kinds = dict(database.execute("SELECT kind, count(*) FROM cached GROUP BY kind"))
     assert kinds["record"] == len(store.records())

@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from sla_bench.harness.files import write_text
+from sla_bench.harness.outputs import write_output
 from sla_bench.harness.store import Store
 from sla_bench.reporting.report.details import Details
 from sla_bench.reporting.report.pool import script_json
@@ -26,14 +26,15 @@ def write_report(stores: Iterable[Store], path: Path) -> list[Section]:
 
     Args:
         stores: one per scenario, in the order of the page.
-        path: the HTML file.
+        path: the HTML file, as `write_output` takes it.
 
     Raises:
         UserError: records of different protocols, or the file can't be written.
     """
     details = Details()
     sections = [section_of(store, details) for store in stores]
-    write_text(path, page(sections, details))
+    content = page(sections, details).encode()
+    write_output(path, lambda file: file.write(content))
     return sections
 
 

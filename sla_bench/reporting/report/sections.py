@@ -19,19 +19,20 @@ from sla_bench.reporting.report.numbers import typeset
 from sla_bench.reporting.report.sources import Sources
 from sla_bench.reporting.report.views import Views, views_of
 from sla_bench.reporting.report.whiskers import Axis, Whisker
+from sla_bench.reporting.shown_records import shown_records
 from sla_bench.reporting.style import BLUE, method_colour
 from sla_bench.reporting.table_texts import (
     HEADINGS,
     accuracies_of,
     blocks,
     cells_of,
+    definitions,
     further_metrics,
     is_missing,
     notes,
     rows_of,
     training_words,
 )
-from sla_bench.reporting.tuned_rows import shown_records
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Section:
         rows: in the order of the leaderboard.
         axis: of the gains; None where no row has one.
         choices: heading -> the values that can be filtered by, where there are several.
-        damaged: names of the records that can't be read.
+        unreadable: names of the records that can't be read, with the reason.
         views: what `analyse` found; None where it was not asked.
     """
 
@@ -121,7 +122,7 @@ class Section:
     rows: list[Row]
     axis: Axis | None
     choices: dict[str, list[str]]
-    damaged: list[str]
+    unreadable: list[str]
     views: Views | None
 
 
@@ -145,13 +146,13 @@ def section_of(store: Store, details: Details) -> Section:
         subject=entry.subject,
         summary=entry.summary,
         runs=len(store.records()),
-        notes=notes(found),
+        notes=[*notes(found), *definitions(found)],
         shared=shared,
         columns=columns,
         rows=rows,
         axis=axis,
         choices={heading: [c for c in found if c] for heading, found in choices.items() if len(found) > 1},
-        damaged=[folder.name for folder in store.damaged()],
+        unreadable=[f"{u.path.relative_to(store.folder / 'runs')} ({u.why})" for u in store.unreadable()],
         views=views_of(records),
     )
 

@@ -7,6 +7,7 @@ import pytest
 from made_up_records import write_records
 
 from sla_bench.cli import run_command_line
+from sla_bench.config import PROTOCOL_VERSION
 from sla_bench.errors import UserError
 from sla_bench.harness.store import Store
 from sla_bench.harness.tuning_file import TuningFile
@@ -224,6 +225,13 @@ def test_no_records_and_other_protocols_are_said_in_a_line(tmp_path, capsys):
     store, ids = write_records(tmp_path, BOTH)
     path = next(store.run_folder(ids[0]).glob("evaluations/*/metrics.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 0}))
+    assert run_command_line(["report", "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert f"1 record of protocol 0 left out of tables, this version follows {PROTOCOL_VERSION}: " in said
+    assert said.strip().endswith(str(store.run_folder(ids[0])))
+    assert ids[0] not in (tmp_path / "report.html").read_text()
+    path = next(store.run_folder(ids[1]).glob("evaluations/*/metrics.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 1}))
     with pytest.raises(UserError, match="different protocols"):
         write_report([Store(tmp_path, "fewshot")], tmp_path / "report.html")
 

@@ -1,0 +1,99 @@
+"""The stores that a command reads, and what it says of records left out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from sla_bench.commands.options import Results
+from sla_bench.commands.printing import print_lines
+from sla_bench.errors import UserError
+from sla_bench.registry import SCENARIOS
+
+_NAMED = 5
+
+
+def stores_of(scenario: str | None, results: Results) -> list[Any]:
+    """Snapshots of the stores with at least one finished run, of one scenario or of all.
+
+    Records that are left out of them are named on stderr.
+
+    Raises:
+        UserError: there is none, or no such scenario.
+    """
+    from sla_bench.harness.store import Store
+
+    names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
+    stores = [Store(results.out, name, getattr(results, "tables", None)).snapshot() for name in names]
+    found = [store for store in stores if store.records()]
+    if not found:
+        raise none_finished(stores, results.out, f"run {names[0]}")
+    say_left_out(stores)
+    return found
+
+
+def records_of(names: Iterable[str], out: Path) -> list[Any]:
+    """All records of some scenarios; those that can't be read are named on stderr.
+
+    Raises:
+        UserError: there are finished runs, but none can be read.
+    """
+    from sla_bench.harness.store import Store
+
+    stores = [Store(out, name).snapshot() for name in names]
+    records = [record for store in stores for record in store.records()]
+    if not records and any(store.unreadable() for store in stores):
+        raise none_finished(stores, out)
+    say_left_out(stores)
+    return records
+
+
+def none_finished(stores: Iterable[Any], out: Path, command: str = "run") -> UserError:
+    """The error for stores without a record that can be read."""
+    if lines := list(_unreadable_lines(stores)):
+        return UserError(f"{'; '.join(lines)}; there is no other, and the same `run` trains it again")
+    return UserError(f"no finished runs in {out}; python -m sla_bench {command} makes some")
+
+
+def say_left_out(stores: Iterable[Any]) -> None:
+    """Name on stderr the records that no table is made of: unreadable, or of another protocol."""
+    stores = list(stores)
+    print_lines([*_unreadable_lines(stores), *_protocol_lines(stores)], sys.stderr)
+
+
+def _unreadable_lines(stores: Iterable[Any]) -> Iterator[str]:
+    found: dict[str, list[Path]] = {}
+    for unreadable in (u for store in stores for u in store.unreadable()):
+        found.setdefault(unreadable.why, []).append(unreadable.path)
+    for why, paths in found.items():
+        yield f"{_records(paths)} cannot be read ({why}): {_names(paths)}"
+
+
+def _protocol_lines(stores: Iterable[Any]) -> Iterator[str]:
+    from sla_bench.config import PROTOCOL_VERSION
+    from sla_bench.harness.data_states import of_this_protocol
+
+    for store in stores:
+        records = store.records()
+        kept = {e.folder for record in of_this_protocol(records) for e in record.evaluations}
+        others: dict[str, dict[Path, None]] = {}
+        for record in records:
+            for evaluation in (e for e in record.evaluations if e.protocol != PROTOCOL_VERSION):
+                left_out = "" if evaluation.folder in kept else " left out of tables"
+                others.setdefault(f"{evaluation.protocol}{left_out}", {})[record.folder] = None
+        for protocol, folders in others.items():
+            paths = list(folders)
+            yield (
+                f"{_records(paths)} of protocol {protocol}, this version follows {PROTOCOL_VERSION}: "
+                f"{_names(paths)}"
+            )
+
+
+def _records(paths: list[Path]) -> str:
+    return f"{len(paths):,} record{'s' * (len(paths) != 1)}"
+
+
+def _names(paths: list[Path]) -> str:
+    return ", ".join([*map(str, paths[:_NAMED]), *(["..."] if len(paths) > _NAMED else [])])

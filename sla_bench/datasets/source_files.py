@@ -1,0 +1,112 @@
+"""The files that a map was made of: changes that keep their size and time."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sla_bench.errors import UserError
+
+_DIGEST = 16
+_MASK = 2**64 - 1
+
+
+def stamps_of(paths: Sequence[Path]) -> np.ndarray:
+    """Time of change and number of the inode of each file, uint64 (N, 2).
+
+    Whatever is written to a file, or put in its place, alters one of them; so does a copy that is the same.
+
+    Raises:
+        UserError: a file is gone.
+    """
+    try:
+        found = [os.stat(path) for path in paths]  # noqa: PTH116 - 60,000 times
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
+    stamps = [(status.st_ctime_ns & _MASK, status.st_ino & _MASK) for status in found]
+    return np.array(stamps, np.uint64).reshape(-1, 2)
+
+
+class SourceFiles:
+    """What is kept of the files of one map, in `NAME.files.npz` beside it: stamps, and hashes of their bytes.
+
+    Args:
+        folder: of the map.
+        name: of the map.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / f"{name}.files.npz"
+
+    def keep(self, paths: Sequence[Path], before: np.ndarray) -> None:
+        """Keep stamps and hashes; where nothing can be written, nothing is kept.
+
+        Args:
+            paths: the files.
+            before: their stamps before the map was made; a file that changed meanwhile gets no hash.
+        """
+        still = (stamps_of(paths) == before).all(axis=1)
+        digests = np.zeros((len(paths), _DIGEST), np.uint8)
+        digests[still] = _digests([path for path, same in zip(paths, still, strict=True) if same])
+        self._write(before, digests)
+
+    def unchanged(self, paths: Sequence[Path]) -> bool:
+        """Whether the files are those of the map: by their stamps, where these differ by their bytes.
+
+        Maps of earlier versions are taken as they are, and the stamps of now are kept for later.
+        """
+        now = stamps_of(paths)
+        kept = self._read()
+        if kept is None or len(kept[0]) != len(now):
+            self._write(now, np.zeros((len(now), _DIGEST), np.uint8))
+            return True
+        stamps, digests = kept
+        places = np.flatnonzero((stamps != now).any(axis=1))
+        if not len(places):
+            return True
+        if not digests[places].any(axis=1).all():
+            return False
+        if not np.array_equal(_digests([paths[place] for place in places.tolist()]), digests[places]):
+            return False
+        self._write(now, digests)
+        return True
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray] | None:
+        try:
+            with np.load(self._path, allow_pickle=False) as file:
+                stamps, digests = file["stamps"], file["digests"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        fits = stamps.shape == (len(stamps), 2) and digests.shape == (len(stamps), _DIGEST)
+        return (stamps, digests) if fits else None
+
+    def _write(self, stamps: np.ndarray, digests: np.ndarray) -> None:
+        own = tempfile.TemporaryDirectory
+        with contextlib.suppress(OSError), own(dir=self._path.parent, prefix=".files") as folder:
+            temporary = Path(folder) / self._path.name
+            np.savez(temporary, stamps=stamps, digests=digests)
+            temporary.replace(self._path)
+
+
+def _digests(paths: Sequence[Path]) -> np.ndarray:
+    """Hashes of the bytes of files, uint8 (N, 16).
+
+    Raises:
+        UserError: a file can't be read.
+    """
+    found = np.empty((len(paths), _DIGEST), np.uint8)
+    for place, path in enumerate(paths):
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST)).digest()
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+        found[place] = np.frombuffer(digest, np.uint8)
+    return found

@@ -1,0 +1,56 @@
+"""Paths as people write them: `~` is a home folder, and a mistyped name has a neighbour."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def from_home(path: str | Path) -> Path:
+    """The path, a `~` or `~NAME` at its beginning replaced by that home folder where there is one."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - the method raises where nobody has that name
+
+
+def words_from_home(words: Sequence[str]) -> list[str]:
+    """The words of a command as a shell would hand them over, also where `~` comes after `--option=`.
+
+    A lone `-` becomes `./-`, the same path, which no parser takes for an option.
+
+    >>> import os; os.environ["HOME"] = "/home/me"
+    >>> words_from_home(["run", "--out=~/results", "~/grid.yaml", "--dataset", "folder:~/photos"])
+    ['run', '--out=/home/me/results', '/home/me/grid.yaml', '--dataset', 'folder:~/photos']
+    """
+    return [_word_from_home(word) for word in words]
+
+
+def _word_from_home(word: str) -> str:
+    if word == "-":
+        return "./-"
+    if word.startswith("~"):
+        return str(from_home(word))
+    option, equals, value = word.partition("=")
+    if option.startswith("--") and value.startswith("~"):
+        return f"{option}{equals}{from_home(value)}"
+    return word
+
+
+def nearest_path(path: Path) -> str:
+    """Say which file or folder is meant by a path that does not exist: `; did you mean photos?`, or ""."""
+    for existing in [path, *path.parents]:
+        if existing.exists():
+            break
+        missing = existing
+    else:
+        return ""
+    try:
+        names = os.listdir(existing)  # noqa: PTH208 - names, not paths
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(missing.name.lower(), {name.lower(): name for name in names}, n=1)
+    if not close:
+        return ""
+    found = next(name for name in names if name.lower() == close[0])
+    meant = missing.with_name(found) / path.relative_to(missing)
+    return f"; did you mean {meant}?" if meant.exists() else ""
