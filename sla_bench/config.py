@@ -46,6 +46,10 @@ class FromDataset:
     """Marks a field whose default is the data set's."""
 
 
+class Added:
+    """Marks a field that is younger than some records: at its default it does not change a run's id."""
+
+
 Precision = Literal["fp32", "bf16"]
 OptionValue = bool | int | float | str
 
@@ -58,7 +62,12 @@ class Settings(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """What makes these settings differ from others."""
-        return self.model_dump(mode="json")
+        unchanged = {
+            name
+            for name, info in type(self).model_fields.items()
+            if any(isinstance(m, Added) for m in info.metadata) and getattr(self, name) == info.default
+        }
+        return self.model_dump(mode="json", exclude=unchanged)
 
     def digest(self, **further: Any) -> str:
         """Return 12 hex digits of the SHA-256 of these settings, `further` facts and the protocol version."""
@@ -112,6 +121,7 @@ class Recipe(Settings):
     weight_decay: Annotated[float, FromBudget(), SetOnly()] = Field(0.0, ge=0)
     schedule: Annotated[Literal["cosine", "steps"], FromBudget(), SetOnly()] = "cosine"
     milestones: Annotated[Milestones, FromBudget(), SetOnly()] = Field(default_factory=dict)
+    warmup: Annotated[float, FromBudget(), SetOnly(), Added()] = Field(0.0, ge=0, lt=1)
     validations: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
 
 

@@ -246,6 +246,13 @@ def test_a_plain_imbalanced_command_compares_baseline_and_distilled_sla():
     assert baseline.run.epochs >= 40
 
 
+@pytest.mark.parametrize("loss", ["ce", "ldam-drw"])
+def test_the_quick_long_tail_warms_up_whatever_the_method_and_other_recipes_do_not(loss):
+    tasks = imbalanced(method=["all", "controls"], loss=[loss])
+    assert {t.run.warmup for t in tasks} == {1 / 8}
+    assert {t.run.warmup for budget in ("smoke", "paper") for t in imbalanced(budget=budget)} == {0}
+
+
 def test_the_subset_follows_the_seed_in_quick_runs_and_is_fixed_in_the_papers():
     quick = imbalanced(seed=[0, 3], method=["sla"])
     assert [t.run.subset_seed for t in quick] == [0, 3]

@@ -24,6 +24,7 @@ _SMOKE: dict[str, Any] = {
     "weight_decay": 0.0,
     "schedule": "cosine",
     "milestones": {},
+    "warmup": 0.0,
     "steps": 80,
     "batch_episodes": 1,
     "label_smoothing": 0.0,

@@ -22,6 +22,7 @@ _QUICK: dict[str, Any] = {
     "weight_decay": 1e-4,
     "schedule": "cosine",
     "milestones": {},
+    "warmup": 0.0,
     "steps": 1200,
     "batch_size": 64,
     "validations": 10,
