@@ -141,6 +141,12 @@ class RunConfig(Recipe):
         0, ge=0, lt=2**31, description="initial weights and training data order"
     )
     budget: str = Field("quick", description="recipe: smoke, quick or paper")
+    batch_images: Annotated[int | None, Added()] = Field(
+        None,
+        ge=2,
+        description="images through the network in a step, views counted; the steps follow, so that "
+        "the images of the training stay [default: the budget's batch before the transform]",
+    )
     precision: Precision = Field(
         "fp32",
         description="of the backbone; heads stay in fp32. bf16 wants a processor or GPU that computes in it",

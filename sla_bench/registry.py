@@ -85,6 +85,7 @@ class MethodEntry(Entry):
         classifier: "module:attribute" of the objective of a classifier; empty where there is none.
         joint: its loss has a term over joint labels.
         depends_on_transform: training differs between transformations (else only test-time views do).
+        passes_views: in training each image passes the network M times, as views or copies.
         control: named by `--method controls`; otherwise by `--method all`.
         way_factor: the number of ways of a training episode is multiplied by the number of views.
         pools_views: a class of the training pool is a pair (class, view).
@@ -93,6 +94,7 @@ class MethodEntry(Entry):
 
     classifier: str = ""
     depends_on_transform: bool = True
+    passes_views: bool = False
     joint: bool = False
     control: bool = False
     way_factor: bool = False
@@ -458,11 +460,13 @@ METHODS = Registry(
             "sla_bench.objectives.da:DataAugmentation",
             "all views carry the image's label",
             classifier="sla_bench.objectives.da:DataAugmentationClassifier",
+            passes_views=True,
         ),
         "mt": MethodEntry(
             "sla_bench.objectives.mt:MultiTask",
             "da, and the view is a second task",
             classifier="sla_bench.objectives.mt:MultiTaskClassifier",
+            passes_views=True,
         ),
         "rot-aux": MethodEntry(
             "sla_bench.objectives.rot_aux:AuxiliaryRotation",
@@ -470,6 +474,7 @@ METHODS = Registry(
             ("weight",),
             classifier="sla_bench.objectives.rot_aux:AuxiliaryRotationClassifier",
             control=True,
+            passes_views=True,
         ),
         "sla": MethodEntry(
             "sla_bench.objectives.sla:SLA",
@@ -477,6 +482,7 @@ METHODS = Registry(
             ("joint_scope",),
             classifier="sla_bench.objectives.sla:SLAClassifier",
             joint=True,
+            passes_views=True,
         ),
         "sla+sd": MethodEntry(
             "",
@@ -485,6 +491,7 @@ METHODS = Registry(
             classifier="sla_bench.objectives.sla_sd:DistilledSLA",
             joint=True,
             refused={"fewshot": _NO_DISTILLATION},
+            passes_views=True,
         ),
         "sla+u": MethodEntry(
             "",
@@ -494,6 +501,7 @@ METHODS = Registry(
             joint=True,
             control=True,
             refused={"fewshot": _NO_DISTILLATION},
+            passes_views=True,
         ),
         "da+sd": MethodEntry(
             "",
@@ -502,12 +510,14 @@ METHODS = Registry(
             classifier="sla_bench.objectives.da_sd:DistilledDataAugmentation",
             control=True,
             refused={"fewshot": _NO_DISTILLATION},
+            passes_views=True,
         ),
         "views": MethodEntry(
             "sla_bench.objectives.views:Views",
             "one head per view, no negatives across",
             control=True,
             refused=_NO_EPISODES,
+            passes_views=True,
         ),
         "baseline-xM": MethodEntry(
             "sla_bench.objectives.baseline_xm:BaselineTimesM",
@@ -520,6 +530,7 @@ METHODS = Registry(
             "baseline with each image M times in a batch",
             classifier="sla_bench.objectives.baseline_repm:BaselineRepeatedClassifier",
             control=True,
+            passes_views=True,
         ),
         "ens-M": MethodEntry(
             "sla_bench.objectives.ens_m:Ensemble",

@@ -9,11 +9,19 @@ from typing import Any
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.registry import TRANSFORMS
+from sla_bench.registry import METHODS, TRANSFORMS
 
 BUDGETS = ("smoke", "quick", "paper")
 LARGE_IMAGES = 64
 """From so many pixels on, the paper's backbone of a classifier is a ResNet of ImageNet."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The least part of a batch, in words, and its images through the network."""
+
+    name: str
+    images: int
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,9 @@ class Form:
         check: refuses what the data set is known not to serve, with a sentence, before any file is read.
         relative_images: images that a training draws, up to a factor that runs agree on which agree in data
             set and `same_cost`; views and controls are not in it.
+        unit: the least part of a batch.
+        units: of them in a batch of the recipe.
+        length: the field of a training that says how long it is.
         evaluation_like_training: fields of the evaluation that a training suggests.
         same_cost: fields on which that factor, or the seconds of an image, depends.
         trial: fields of a training that differ where it only serves to choose the learning rate; None: it
@@ -48,6 +59,9 @@ class Form:
     complete: Callable[[dict[str, Any], Mapping[str, Any]], None]
     check: Callable[[RunConfig, EvalConfig], None]
     relative_images: Callable[[RunConfig], float]
+    unit: Callable[[RunConfig], Unit]
+    units: Callable[[RunConfig], int]
+    length: str
     evaluation_like_training: Callable[[RunConfig], dict[str, Any]] = lambda run: {}
     refusal: Callable[[RunConfig], str | None] = lambda run: None
     same_cost: tuple[str, ...] = ()
@@ -58,6 +72,20 @@ class Form:
     def scenario(self) -> str:
         """Its name in the registry."""
         return str(self.run.model_fields["scenario"].default)
+
+
+def views_in_training(run: RunConfig) -> int:
+    """Images through the network for each image that a training draws: views, or copies."""
+    # A record may be of a method that is not known here.
+    if run.transform is None or run.method not in METHODS or not METHODS[run.method].passes_views:
+        return 1
+    return TRANSFORMS[run.transform].num_views
+
+
+def image_unit(run: RunConfig) -> Unit:
+    """An image in as many views or copies as the method's training passes through the network."""
+    views = views_in_training(run)
+    return Unit("one image" if views == 1 else f"one image {views} times", views)
 
 
 def check_colors(run: RunConfig, evaluation: EvalConfig) -> None:

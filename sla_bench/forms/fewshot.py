@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.forms.base import Form, check_colors
+from sla_bench.forms.base import Form, Unit, check_colors, image_unit, views_in_training
 from sla_bench.registry import DATASETS, LEARNERS, METHODS, TRANSFORMS
 
 _SMOKE: dict[str, Any] = {
@@ -143,11 +143,39 @@ def _refusal(run: RunConfig) -> str | None:
 
 def _relative_images(run: RunConfig) -> float:
     assert isinstance(run, FewShotRun)
+    return float(run.steps * run.batch_episodes * _episode_images(run))
+
+
+def _episode_images(run: FewShotRun) -> int:
+    """Images through the network of an episode of upright images and ordinary ways."""
     passes = 1
     if LEARNERS[run.learner].adapts_network:
         passes += int(run.learner_options.get("inner_steps", 0))
-    episode = run.train_ways * (passes * run.train_shots + run.train_queries)
-    return float(run.steps * run.batch_episodes * episode)
+    return run.train_ways * (passes * run.train_shots + run.train_queries)
+
+
+def _trains_on_episodes(run: FewShotRun) -> bool:
+    return LEARNERS[run.learner].trains_on == "episodes"
+
+
+def _unit(run: RunConfig) -> Unit:
+    assert isinstance(run, FewShotRun)
+    if not _trains_on_episodes(run):
+        return image_unit(run)
+    more_ways = METHODS[run.method].way_factor and run.transform is not None
+    ways_factor = TRANSFORMS[run.transform].num_views if more_ways else 1  # type: ignore[index]
+    return Unit("one episode", _episode_images(run) * ways_factor * views_in_training(run))
+
+
+def _units(run: RunConfig) -> int:
+    """Episodes of a step; or, for the backbone of a classifier, as many images as these have."""
+    assert isinstance(run, FewShotRun)
+    return run.batch_episodes * (1 if _trains_on_episodes(run) else classifier_batch(run))
+
+
+def classifier_batch(run: FewShotRun) -> int:
+    """Images of an episode, which are a batch where a classifier is trained instead."""
+    return run.train_ways * (run.train_shots + run.train_queries)
 
 
 def _evaluation_like_training(run: RunConfig) -> dict[str, Any]:
@@ -165,6 +193,9 @@ FORM = Form(
     check=_check,
     refusal=_refusal,
     relative_images=_relative_images,
+    unit=_unit,
+    units=_units,
+    length="steps",
     trial=lambda run: {},
     evaluation_like_training=_evaluation_like_training,
 )

@@ -8,7 +8,7 @@ from typing import Any
 from sla_bench.config import ImbalancedEvaluation, ImbalancedRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.forms.base import LARGE_IMAGES, Form, check_colors
+from sla_bench.forms.base import LARGE_IMAGES, Form, check_colors, image_unit
 from sla_bench.registry import METHODS
 
 _QUICK: dict[str, Any] = {
@@ -106,6 +106,11 @@ def _relative_images(run: RunConfig) -> float:
     return float(run.epochs)
 
 
+def _units(run: RunConfig) -> int:
+    assert isinstance(run, ImbalancedRun)
+    return run.batch_size
+
+
 FORM = Form(
     run=ImbalancedRun,
     evaluation=ImbalancedEvaluation,
@@ -115,6 +120,9 @@ FORM = Form(
     complete=_complete,
     check=check_colors,
     relative_images=_relative_images,
+    unit=image_unit,
+    units=_units,
+    length="epochs",
     trial=lambda run: {"selection": "validation"},
     seed_fields=("seed", "subset_seed"),
     same_cost=("imbalance", "ratio", "max_class_size", "batch_size"),

@@ -74,6 +74,16 @@ class RunRecord:
         """One row per validation."""
         return pd.read_csv(self.folder / "history.csv")
 
+    @cached_property
+    def updates(self) -> tuple[int, ...]:
+        """Updates of the optimiser, of each member."""
+        last: dict[str, int] = {}
+        # A data frame of a few rows costs more than the rest of a table's row.
+        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                last[row["member"]] = int(row["step"])
+        return tuple(last.values())
+
 
 class Store:
     """The records of one scenario below a results folder.

@@ -12,6 +12,7 @@ from sla_bench.datasets.named import dataset_named
 from sla_bench.harness.store import EvaluationRecord
 from sla_bench.registry import LEARNERS
 from sla_bench.reporting.reading import Figure, PrimaryContrast, Reading, Row, SettingAxis
+from sla_bench.reporting.row_names import draws_more_classes
 
 MANY_SPLITS = 10
 
@@ -108,9 +109,13 @@ class FewShotReading(Reading):
         return found
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
-        """Few random splits of classes are no result."""
+        """Few random splits of classes are no result; which controls see more distinct images."""
         few = dict.fromkeys(row["dataset"] for row in rows if row["seeds"] < MANY_SPLITS)
-        return [
+        more = (
+            "baseline-NMway and rotpool-NMway draw M times as many distinct images as SLA, which sees each "
+            "image in M views (column images drawn)."
+        )
+        return [more] * any(map(draws_more_classes, rows)) + [
             f"{name} has no fixed classes for training and test: the seed splits them. Fewer than "
             f"{MANY_SPLITS} splits are a demonstration, not a result."
             for name in few

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from sla_bench.config import Axis, EvalConfig, FromBudget, RunConfig
 from sla_bench.grid import budget_of, fields_with, form_of
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
+from sla_bench.reporting.row_names import at_batch
 from sla_bench.tuning import at_recipe_rate
 
 Row = Mapping[Any, Any]
@@ -127,9 +128,9 @@ class Reading(ABC):
         return 1
 
     def method(self, run: RunConfig) -> str:
-        """The method; as in "baseline ens-8" where models of it are averaged."""
+        """The method; as in "baseline ens-8" where models of it are averaged, "sla (batch 64)" at a batch."""
         members = self.members(run)
-        return run.method if members == 1 else f"{run.method} ens-{members}"
+        return at_batch(run.method if members == 1 else f"{run.method} ens-{members}", run.batch_images)
 
     def train_shots(self, run: RunConfig) -> int | None:
         """Shots in training, where there are any."""
