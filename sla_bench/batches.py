@@ -56,6 +56,11 @@ def plan_of(
     return Plan(own, updates, stretch)
 
 
+def step_images(form: Form, run: RunConfig) -> int:
+    """Images through the network in a step of a run."""
+    return run.batch_images or form.unit(run).images * form.units(run)
+
+
 def recipe_batch(form: Form, run: RunConfig) -> int:
     """Images through the network in a step of the run's baseline at the recipe's batch."""
     baseline = run.model_copy(update={"method": "baseline", "transform": None})

@@ -89,6 +89,7 @@ class MethodEntry(Entry):
         control: named by `--method controls`; otherwise by `--method all`.
         way_factor: the number of ways of a training episode is multiplied by the number of views.
         pools_views: a class of the training pool is a pair (class, view).
+        tuned_like: the method whose trials choose its rate and batch; empty: its own.
         refused: scenario -> the sentence that says why it can't be used there.
     """
 
@@ -99,6 +100,7 @@ class MethodEntry(Entry):
     control: bool = False
     way_factor: bool = False
     pools_views: bool = False
+    tuned_like: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -537,6 +539,7 @@ METHODS = Registry(
             "M baselines, averaged",
             classifier="sla_bench.objectives.ens_m:EnsembleClassifier",
             control=True,
+            tuned_like="baseline",
         ),
         "baseline-NMway": MethodEntry(
             "sla_bench.objectives.baseline_nmway:BaselineManyWay",

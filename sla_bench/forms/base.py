@@ -46,8 +46,9 @@ class Form:
         length: the field of a training that says how long it is.
         evaluation_like_training: fields of the evaluation that a training suggests.
         same_cost: fields on which that factor, or the seconds of an image, depends.
-        trial: fields of a training that differ where it only serves to choose the learning rate; None: it
-            has no validation data.
+        trial: fields of a training that differ where it only serves to choose rate and batch; None: it has no
+            validation data.
+        with_seed: the run at another seed, with what follows from it.
         seed_fields: fields that differ between the seeds of a training.
     """
 
@@ -66,6 +67,7 @@ class Form:
     refusal: Callable[[RunConfig], str | None] = lambda run: None
     same_cost: tuple[str, ...] = ()
     trial: Callable[[RunConfig], dict[str, Any]] | None = None
+    with_seed: Callable[[RunConfig, int], RunConfig] = lambda run, seed: run.model_copy(update={"seed": seed})
     seed_fields: tuple[str, ...] = ("seed",)
 
     @property

@@ -101,6 +101,14 @@ def _usual_subset_seed(budget: str, seed: int, whole: bool) -> int:
     return 0 if whole or budget == "paper" else seed
 
 
+def _with_seed(run: RunConfig, seed: int) -> RunConfig:
+    assert isinstance(run, ImbalancedRun)
+    changed = run.model_copy(update={"seed": seed})
+    if run.subset_seed == usual_subset_seed(run):
+        changed = changed.model_copy(update={"subset_seed": usual_subset_seed(changed)})
+    return changed
+
+
 def _relative_images(run: RunConfig) -> float:
     assert isinstance(run, ImbalancedRun)
     return float(run.epochs)
@@ -124,6 +132,7 @@ FORM = Form(
     units=_units,
     length="epochs",
     trial=lambda run: {"selection": "validation"},
+    with_seed=_with_seed,
     seed_fields=("seed", "subset_seed"),
     same_cost=("imbalance", "ratio", "max_class_size", "batch_size"),
 )

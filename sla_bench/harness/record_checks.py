@@ -27,7 +27,7 @@ from sla_bench.harness.compact import checked_samples
 from sla_bench.harness.store import HISTORY_COLUMNS, EvaluationRecord, RunRecord
 from sla_bench.harness.tuning_file import COLUMNS
 from sla_bench.registry import SCENARIOS
-from sla_bench.tuning import FACTORS
+from sla_bench.tuning import RATES, SHARES, WHOLE
 
 if TYPE_CHECKING:
     from sla_bench.reporting.reading import Reading
@@ -36,6 +36,7 @@ _MOST_COLUMNS = 100
 _LARGEST_TUNING = 4 << 20
 _ID = re.compile("[0-9a-f]{12}")
 # A spreadsheet must not take it for a formula.
+_BATCH = re.compile(r"[1-9][0-9]{0,8}")
 _TRAINING = re.compile(r"[^=+\-@].{0,999}")
 _SUMMARY_KEYS = ("train_images", "train_seconds", "parameters")
 
@@ -100,26 +101,31 @@ def check_tuning(archive: RecordArchive, info: zipfile.ZipInfo) -> list[dict[str
 def _trial(cells: list[str]) -> dict[str, Any]:
     if len(cells) != len(COLUMNS):
         raise UserError(f"a line of {len(cells)} cells")
-    group, training, factor, rate, accuracy, run_id, chosen = cells
+    group, training, share, factor, rate, batch, accuracy, run_id, chosen = cells
     for name in (group, run_id):
         if not _ID.fullmatch(name):
             raise UserError(f"{name[:80]!r} is no id")
     if not _TRAINING.fullmatch(training) or not training.isprintable():
         raise UserError(f"{training[:80]!r} names no training")
-    if factor not in map(str, FACTORS):
-        raise UserError(f"factor {factor[:80]!r}; trials have {', '.join(map(str, FACTORS))}")
+    if share not in (shares := [str(known) for known in (*SHARES.values(), WHOLE)]):
+        raise UserError(f"share {share[:80]!r}; trials have {', '.join(shares)}")
+    if factor not in map(str, RATES):
+        raise UserError(f"factor {factor[:80]!r}; trials have {', '.join(map(str, RATES))}")
+    if not _BATCH.fullmatch(batch):
+        raise UserError(f"batch_images {batch[:80]!r} is not a number of images")
     value = float(accuracy) if accuracy else None
     if not 0 < float(rate) < math.inf or not (value is None or 0 <= value <= 1):
         raise UserError(f"learning rate {rate[:80]} or validation accuracy {accuracy[:80]} out of range")
     if chosen not in ("True", "False"):
         raise UserError(f"chosen is {chosen[:80]!r}, neither True nor False")
-    values = (group, training, factor, float(rate), value, run_id, chosen == "True")
+    values = (group, training, share, factor, float(rate), int(batch), value, run_id, chosen == "True")
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def _check_group(name: str, trials: list[dict[str, Any]]) -> None:
-    if len({trial["factor"] for trial in trials}) < len(trials):
-        raise UserError(f"group {name}: a factor that is there twice")
+    tried = {(trial["share"], trial["factor"], trial["batch_images"]) for trial in trials}
+    if len(tried) < len(trials):
+        raise UserError(f"group {name}: a trial that is there twice")
     if [trial["validation_accuracy"] is None for trial in trials if trial["chosen"]] != [False]:
         raise UserError(f"group {name}: not one trial is chosen, of those that did not diverge")
 

@@ -1,7 +1,8 @@
-"""Which learning rates were tried and chosen: results/<scenario>/tuning.csv.
+"""Which learning rates and batches were tried and chosen: results/<scenario>/tuning.csv.
 
-Columns: group (of `tuning.group_of`), training (in words), factor (of the recipe's rate), learning_rate,
-validation_accuracy (0 to 1; empty: it diverged), run_id (of the trial), chosen.
+Columns: group (of `tuning.group_of`), training (in words), share (of the images of a training), factor (of
+the recipe's rate), learning_rate, batch_images (through the network in a step), validation_accuracy (0 to 1;
+empty: it diverged), run_id (of the trial), chosen.
 """
 
 from __future__ import annotations
@@ -12,10 +13,22 @@ from typing import Any
 
 import pandas as pd
 
+from sla_bench.errors import UserError
 from sla_bench.harness.files import write_text
 from sla_bench.harness.locks import wait_for
+from sla_bench.tuning import Choice
 
-COLUMNS = ("group", "training", "factor", "learning_rate", "validation_accuracy", "run_id", "chosen")
+COLUMNS = (
+    "group",
+    "training",
+    "share",
+    "factor",
+    "learning_rate",
+    "batch_images",
+    "validation_accuracy",
+    "run_id",
+    "chosen",
+)
 
 
 class TuningFile:
@@ -29,19 +42,27 @@ class TuningFile:
         self.path = folder / "tuning.csv"
 
     def read(self) -> pd.DataFrame:
-        """All trials, one row each; empty where there is no file."""
+        """All trials, one row each; empty where there is no file.
+
+        Raises:
+            UserError: the file has other columns.
+        """
         if not self.path.exists():
             return pd.DataFrame(columns=list(COLUMNS))
-        texts = {"group": str, "run_id": str, "factor": str}
+        texts = {"group": str, "run_id": str, "factor": str, "share": str}
         # To the last bit: a rate is part of a run's id, and accuracies may be equal.
         exact = {"learning_rate": float, "validation_accuracy": lambda text: float(text or "nan")}
-        return pd.read_csv(self.path, dtype=texts, converters=exact)
+        trials = pd.read_csv(self.path, dtype=texts, converters=exact)
+        if tuple(trials.columns) != COLUMNS:
+            raise UserError(f"{self.path}: of a version that tuned no batches; move it away and tune again")
+        return trials
 
-    def rates(self) -> dict[str, float]:
-        """Group -> the learning rate that was chosen."""
+    def choices(self) -> dict[str, Choice]:
+        """Group -> the learning rate and the batch that were chosen."""
         trials = self.read()
         chosen = trials[trials["chosen"].astype(bool)]
-        return dict(zip(chosen["group"], chosen["learning_rate"].astype(float), strict=True))
+        found = zip(chosen["learning_rate"].astype(float), chosen["batch_images"].astype(int), strict=True)
+        return dict(zip(chosen["group"], (Choice(*pair) for pair in found), strict=True))
 
     def accuracies(self) -> dict[tuple[str, str], float | None]:
         """(group, run id of a trial) -> its validation accuracy, 0 to 1; None: it diverged."""

@@ -33,7 +33,8 @@ def cost_of(record: RunRecord) -> Cost:
     """Read the cost of a training off its record."""
     images, updates = int(record.done["train_images"]), record.updates
     drawn = images // views_in_training(record.config)
-    return Cost(images, drawn, max(updates), round(images / sum(updates)))
+    # A history that was written elsewhere may count its steps from 0.
+    return Cost(images, drawn, max(updates), round(images / max(1, sum(updates))))
 
 
 def comparison(ours: Cost, theirs: Cost, tuned: bool) -> str:
