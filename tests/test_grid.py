@@ -3,7 +3,7 @@ from fractions import Fraction
 import pytest
 
 from sla_bench.errors import UserError
-from sla_bench.forms.fewshot import FORM
+from sla_bench.forms.fewshot import FORM, validation_ways
 from sla_bench.grid import evaluation_of, form_of, options_model, span
 from sla_bench.registry import BACKBONES, LEARNERS, LOSSES, METHODS, SCENARIOS, TRANSFORMS
 from sla_bench.training import learning_rate_factor
@@ -126,6 +126,17 @@ def test_refusals_say_what_would_be_right(given, settings, sentence):
     assert "\n" not in str(error.value)
 
 
+def test_validation_has_the_ways_of_the_test_however_many_train():
+    (task,) = span(FORM, options(method=["baseline"], dataset=["cifar_fs"], train_ways=20))
+    assert (task.run.train_ways, validation_ways(task.run), task.evaluations[0].ways) == (20, 5, 5)
+    (same,) = span(FORM, options(method=["baseline"], dataset=["cifar_fs"], train_ways=16, val_ways=16))
+    assert (same.run.val_ways, validation_ways(same.run)) == (None, 16)
+    (usual,) = span(FORM, options(method=["baseline"]))
+    assert usual.run.val_ways is None
+    with pytest.raises(UserError, match="16 val classes, too few for 17 ways: --val-ways 17"):
+        span(FORM, options(method=["baseline"], dataset=["cifar_fs"], val_ways=17))
+
+
 OTHER_VALUES = {
     "fewshot": {
         "dataset": ["fc100"],
@@ -138,6 +149,7 @@ OTHER_VALUES = {
         "train_ways": 4,
         "train_shots": 2,
         "train_queries": 7,
+        "val_ways": 3,
         "val_shots": 2,
         "selection": "last",
         "precision": "bf16",

@@ -86,10 +86,18 @@ def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     values.setdefault("ways", FewShotEvaluation.model_fields["ways"].default)
     if "train_ways" not in given:
         values["train_ways"] = values["ways"]
+    # Older records validate with the ways of training and lack the field: None says the same.
+    val_ways = given.get("val_ways", values["ways"])
+    values["val_ways"] = None if val_ways == values["train_ways"] else val_ways
     if learner.trains_at_test_shots and "train_shots" not in given:
         values["train_shots"] = values["shots"]
     if learner.trains_at_test_shots and "val_shots" not in given:
         values["val_shots"] = values["train_shots"]
+
+
+def validation_ways(run: FewShotRun) -> int:
+    """Ways of a validation episode."""
+    return run.val_ways or run.train_ways
 
 
 _Split = Literal["train", "val", "test"]
@@ -101,7 +109,7 @@ def _check(run: RunConfig, evaluation: EvalConfig) -> None:
     check_colors(run, evaluation)
     splits: tuple[tuple[_Split, int, str], ...] = (
         ("train", run.train_ways, f"--train-ways {run.train_ways}"),
-        ("val", run.train_ways, f"--train-ways {run.train_ways}"),
+        ("val", validation_ways(run), f"--val-ways {validation_ways(run)}"),
         ("test", evaluation.ways, f"--ways {evaluation.ways}"),
     )
     for split, ways, option in splits:

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sla_bench.config import PROTOCOL_VERSION
 from sla_bench.errors import UserError
+from sla_bench.grid import form_of
 from sla_bench.harness.locks import RunClaimedError, claim
 from sla_bench.harness.store import Store
 
@@ -44,13 +44,14 @@ def leftovers(store: Store) -> list[Leftover]:
     files = {folder: _files(folder) for folder in folders}
     snapshot = store.snapshot()
     records, damaged = snapshot.records(), set(snapshot.damaged())
-    other = {r.folder: r.done["protocol"] for r in records if r.done["protocol"] != PROTOCOL_VERSION}
+    current = form_of(store.scenario).run.protocol
+    other = {r.folder: r.done["protocol"] for r in records if r.done["protocol"] != current}
     found: list[tuple[Path, Path, str]] = []
     for folder in folders:
         if folder in damaged:
             found.append((folder, folder, "damaged"))
         elif folder in other:
-            found.append((folder, folder, f"protocol {other[folder]}, this is {PROTOCOL_VERSION}"))
+            found.append((folder, folder, f"protocol {other[folder]}, this is {current}"))
         elif not (folder / "done.json").exists():
             step = " with a checkpoint" if any(folder.glob("checkpoints/*/*.pt")) else ""
             found.append((folder, folder, f"unfinished{step}"))

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from sla_bench.config import PROTOCOL_VERSION, EvalConfig, Settings, as_user_error
+from sla_bench.config import OLDEST_PROTOCOL, EvalConfig, Settings, as_user_error
 from sla_bench.errors import UserError
 from sla_bench.grid import REGISTRIES, form_of, recipe_of
 from sla_bench.harness.archive import RecordArchive, RunFiles
@@ -61,9 +61,9 @@ def check_run(archive: RecordArchive, run: RunFiles) -> None:
         for key in _SUMMARY_KEYS:
             if not _is_number(done.get(key)):
                 raise UserError(f"{key} is no number")
-        _check_protocol(done)
+        protocol = _checked_protocol(done, config)
         if "data_hash" in done:
-            _check_id(config, done["data_hash"], run.run_id)
+            _check_id(config, done["data_hash"], run.run_id, protocol)
     with _content_of(archive, run.files["environment.json"]) as content:
         _mapping(content)
     with _content_of(archive, run.files["history.csv"]) as content:
@@ -142,8 +142,8 @@ def _check_evaluation(
         _check_pieces(config)
     with _content_of(archive, files["metrics.json"]) as content:
         metrics = _mapping(content)
-        _check_protocol(metrics)
-        _check_id(config, metrics.get("data_hash"), eval_id)
+        protocol = _checked_protocol(metrics, config)
+        _check_id(config, metrics.get("data_hash"), eval_id, protocol)
         rows = metrics.get("rows")
         if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
             raise UserError("rows are no mapping of rows to metrics")
@@ -231,17 +231,18 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_protocol(content: dict[str, Any]) -> None:
-    if content.get("protocol") != PROTOCOL_VERSION:
-        raise UserError(
-            f"made under protocol {content.get('protocol')!r}, this version follows {PROTOCOL_VERSION}"
-        )
+def _checked_protocol(content: dict[str, Any], config: Settings) -> int:
+    """The protocol of a record, from the oldest that can be read to that of this version."""
+    protocol = content.get("protocol")
+    if type(protocol) is not int or not OLDEST_PROTOCOL <= protocol <= config.protocol:
+        raise UserError(f"made under protocol {protocol!r}, this version follows {config.protocol}")
+    return protocol
 
 
-def _check_id(config: Settings, data_hash: object, named: str) -> None:
+def _check_id(config: Settings, data_hash: object, named: str, protocol: int) -> None:
     if not isinstance(data_hash, str):
         raise UserError("data_hash is no text")
-    if (own := config.digest(data=data_hash)) != named:
+    if (own := config.digest(data=data_hash, protocol=protocol)) != named:
         raise UserError(f"its folder is named {named}, but its config and data give {own}")
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sla_bench.config import PROTOCOL_VERSION, EvalConfig, RunConfig
+from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.forms.base import Form
 from sla_bench.grid import form_of
 from sla_bench.harness.archive import ZIP_ERRORS
@@ -154,7 +154,7 @@ class Store:
             "history.csv": pd.DataFrame(history).to_csv(index=False).encode(),
             **weights,
             "environment.json": json_bytes(environment),
-            "done.json": json_bytes({**summary, "protocol": PROTOCOL_VERSION}),
+            "done.json": json_bytes({**summary, "protocol": config.protocol}),
         }
         write_together(self.run_folder(run_id), files)
 
@@ -174,7 +174,7 @@ class Store:
         """
         arrays = io.BytesIO()
         np.savez_compressed(arrays, **samples)  # type: ignore[arg-type]
-        about = {"rows": metrics, "data_hash": data_hash, "protocol": PROTOCOL_VERSION}
+        about = {"rows": metrics, "data_hash": data_hash, "protocol": config.protocol}
         files = {
             "config.json": json_bytes(config.model_dump(mode="json")),
             "samples.npz": arrays.getvalue(),

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sla_bench.errors import UserError
 from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.registry import METHODS, SCENARIOS
 from sla_bench.reporting.reading import Figure, Reading
@@ -131,14 +130,12 @@ class Setting:
 def settings_of(records: Iterable[RunRecord]) -> list[Setting]:
     """Sort the evaluations of records into settings, in the order of the leaderboard.
 
+    Records of different protocols are never of one setting.
+
     Args:
         records: all of a store.
-
-    Raises:
-        UserError: records of different protocol versions.
     """
     records = list(records)
-    _check_protocols(records)
     readings: dict[str, Reading] = {
         name: SCENARIOS.load(name, "reading") for name in {r.config.scenario for r in records}
     }
@@ -221,15 +218,6 @@ def _add(
             cell.figures[config.seed], cell.records[config.seed] = figure, found.record
             cell.metrics[config.seed] = evaluation.metrics[row]
             cell.tests[config.seed] = found.size, evaluation.data_hash, found.training_data
-
-
-def _check_protocols(records: list[RunRecord]) -> None:
-    protocols = {e.protocol for r in records for e in r.evaluations}
-    if len(protocols) > 1:
-        raise UserError(
-            f"the records follow different protocols ({', '.join(map(str, sorted(protocols)))}); "
-            "they can't stand in one table: use another --out for one of them"
-        )
 
 
 def _most_common_tests(found: list[Found]) -> list[Found]:

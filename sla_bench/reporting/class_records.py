@@ -26,9 +26,6 @@ def class_results(records: Iterable[RunRecord]) -> list[ClassResult]:
 
     Args:
         records: of one scenario with fixed classes.
-
-    Raises:
-        UserError: records of different protocol versions.
     """
     settings = settings_of(records)
     keys = [setting.shared for setting in settings]

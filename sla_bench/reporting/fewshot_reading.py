@@ -9,6 +9,7 @@ import numpy as np
 
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.datasets.named import dataset_named
+from sla_bench.forms.fewshot import validation_ways
 from sla_bench.harness.store import EvaluationRecord
 from sla_bench.registry import LEARNERS
 from sla_bench.reporting.reading import Figure, PrimaryContrast, Reading, Row, SettingAxis
@@ -103,6 +104,8 @@ class FewShotReading(Reading):
         if learner.trains_on == "classes" and run.train_shots != recipe["train_shots"]:
             # The size of a batch follows from it.
             found.append(f"train_shots={run.train_shots}")
+        if validation_ways(run) != test.ways:
+            found.append(f"val_ways={validation_ways(run)}")
         follows = learner.trains_at_test_shots
         if run.val_shots != (run.train_shots if follows else recipe["val_shots"]):
             found.append(f"val_shots={run.val_shots}")

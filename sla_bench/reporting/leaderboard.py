@@ -76,7 +76,7 @@ COLUMNS = [
     "run_ids",
 ]
 
-_FAMILY = ["scenario", "dataset", "budget", "metric", "reference"]
+_FAMILY = ["scenario", "dataset", "budget", "protocol", "metric", "reference"]
 
 
 Rows = list[dict[str, Any]]
@@ -97,9 +97,6 @@ def leaderboard(
         records: all of a store.
         figures: reads those of an evaluation.
         recall: may spare working out rows that are known.
-
-    Raises:
-        UserError: records of different protocol versions.
     """
     published = PublishedFigures()
 

@@ -226,7 +226,8 @@ class Reading(ABC):
             "selection": self.selection(run),
             "precision": run.precision,
             "sampler": self.sampler(run),
-            "protocol": evaluation.protocol,
+            # A model that was trained under an older protocol is of that protocol, however it is tested.
+            "protocol": min(evaluation.protocol, record.done["protocol"]),
         }
 
     def key_without_method_options(
@@ -249,10 +250,10 @@ class Reading(ABC):
         as_long = run.model_copy(update={self.length: recipe[self.length]})
         kind = form_of(run.scenario).evaluation
         test = kind(**{name: recipe[name] for name in kind.model_fields if name in recipe})
-        return {
-            "setting": self.setting(run, test),
-            "recipe": self._budget(replace(record, config=as_long), test),
-        }
+        recipe_words = self._budget(replace(record, config=as_long), test)
+        if record.done["protocol"] != run.protocol:
+            recipe_words += f", protocol {record.done['protocol']}"
+        return {"setting": self.setting(run, test), "recipe": recipe_words}
 
 
 # A label is wanted of each of thousands of records: what depends on their kind only is found once.

@@ -55,7 +55,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     return found
 
 
-TRAINING = ("dataset", "backbone", "budget", "transform", "precision", "selection", "sampler")
+TRAINING = ("dataset", "backbone", "budget", "transform", "precision", "selection", "sampler", "protocol")
 
 
 def blocks(rows: Iterable[Row], *further: str) -> list[list[Row]]:
@@ -80,8 +80,14 @@ def accuracies_of(rows: Iterable[Row]) -> list[Row]:
 
 def training_words(row: Row) -> str:
     """Backbone and budget of a row, and what of its training is not as usual."""
-    selection = form_of(row["scenario"]).run.model_fields["selection"].default
-    usual = {"transform": "rotation", "precision": "fp32", "selection": selection, "sampler": "uniform"}
+    kind = form_of(row["scenario"]).run
+    usual = {
+        "transform": "rotation",
+        "precision": "fp32",
+        "selection": kind.model_fields["selection"].default,
+        "sampler": "uniform",
+        "protocol": kind.protocol,
+    }
     unusual = [f"{name} {row[name]}" for name, value in usual.items() if row[name] != value]
     return ", ".join([row["backbone"], f"budget {row['budget']}", *unusual])
 

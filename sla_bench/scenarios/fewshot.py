@@ -20,7 +20,7 @@ from sla_bench.config import FewShotEvaluation, FewShotRun
 from sla_bench.datasets.base import Dataset, LabeledImages, Split
 from sla_bench.datasets.named import dataset_named
 from sla_bench.episodes import EpisodeSampler, disjoint_episodes, test_episodes
-from sla_bench.forms.fewshot import FORM
+from sla_bench.forms.fewshot import FORM, validation_ways
 from sla_bench.gradient_accumulation import mean_of_parts
 from sla_bench.metrics import class_jackknife, few_shot_metrics
 from sla_bench.objectives.base import EpisodeFeatures, EpisodeObjective
@@ -234,7 +234,7 @@ def _validation(
     """Return what reads a model on the validation episodes: accuracy in 0..1 of the selecting read-off."""
     episodes = test_episodes(
         reader.labels,
-        ways=config.train_ways,
+        ways=validation_ways(config),
         shots=config.val_shots,
         queries=VALIDATION_QUERIES,
         count=config.validation_episodes,

@@ -10,7 +10,7 @@ import pytest
 from made_up_records import write_evaluation, write_records
 
 from sla_bench.cli import run_command_line
-from sla_bench.config import PROTOCOL_VERSION
+from sla_bench.config import FEWSHOT_PROTOCOL, OLDEST_PROTOCOL
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.exchange import Exchanged, export_records, import_records
@@ -391,7 +391,8 @@ BAD = {
     "deep json": ("environment.json", content_is("[" * 100_000), "environment.json"),
     "a list": ("environment.json", content_is("[]"), "no mapping"),
     "no seconds": ("done.json", edited(train_seconds="=1+1"), "train_seconds is no number"),
-    "protocol": ("done.json", edited(protocol=PROTOCOL_VERSION + 1), "made under protocol"),
+    "newer protocol": ("done.json", edited(protocol=FEWSHOT_PROTOCOL + 1), "made under protocol"),
+    "too old protocol": ("done.json", edited(protocol=OLDEST_PROTOCOL - 1), "made under protocol"),
     "wrong hash of the data": ("done.json", edited(data_hash="x"), "but its config and data give"),
     "wrong config": ("h/config.json", edited(shots=0), "greater than or equal to 1"),
     "no such field": ("config.json", edited(frobnicate=1), "--frobnicate: no such field"),
