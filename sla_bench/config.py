@@ -10,14 +10,17 @@ import json
 import math
 from collections.abc import Collection
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sla_bench.errors import UserError, nearest
 
 PROTOCOL_VERSION = 2
-"""Rises when the same config would give another figure; part of every run_id."""
+"""Of a scenario that names no other. It rises when the same config would give another figure, and is part of
+every run_id."""
+OLDEST_PROTOCOL = 2
+"""Records of older protocols are not imported."""
 
 
 class Axis:
@@ -47,6 +50,10 @@ class FromDataset:
     """Marks a field whose default is the data set's."""
 
 
+class Added:
+    """Marks a field that is younger than some records: at its default it does not change a run's id."""
+
+
 Precision = Literal["fp32", "bf16"]
 OptionValue = bool | int | float | str
 
@@ -56,14 +63,23 @@ class Settings(BaseModel):
 
     # Built when first used: help and listings need their fields only.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
+    protocol: ClassVar[int] = PROTOCOL_VERSION
 
     def identity(self) -> dict[str, Any]:
         """What makes these settings differ from others."""
-        return self.model_dump(mode="json")
+        unchanged = {
+            name
+            for name, info in type(self).model_fields.items()
+            if any(isinstance(m, Added) for m in info.metadata) and getattr(self, name) == info.default
+        }
+        return self.model_dump(mode="json", exclude=unchanged)
 
     def digest(self, **further: Any) -> str:
-        """Return 12 hex digits of the SHA-256 of these settings, `further` facts and the protocol version."""
-        content = {**self.identity(), **further, "protocol": PROTOCOL_VERSION}
+        """Return 12 hex digits of the SHA-256 of these settings, `further` facts and the protocol version.
+
+        A record of an older protocol has it among the further facts.
+        """
+        content = {**self.identity(), "protocol": self.protocol, **further}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -126,6 +142,7 @@ class Recipe(Settings):
     weight_decay: Annotated[float, FromBudget(), SetOnly()] = Field(0.0, ge=0)
     schedule: Annotated[Literal["cosine", "steps"], FromBudget(), SetOnly()] = "cosine"
     milestones: Annotated[Milestones, FromBudget(), SetOnly()] = Field(default_factory=dict)
+    warmup: Annotated[float, FromBudget(), SetOnly(), Added()] = Field(0.0, ge=0, lt=1)
     validations: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
 
 
@@ -145,6 +162,12 @@ class RunConfig(Recipe):
         0, ge=0, lt=2**31, description="initial weights and training data order"
     )
     budget: str = Field("quick", description="recipe: smoke, quick or paper")
+    batch_images: Annotated[int | None, Added()] = Field(
+        None,
+        ge=2,
+        description="images through the network in a step, views counted; the steps follow, so that "
+        "the images of the training stay [default: the budget's batch before the transform]",
+    )
     precision: Precision = Field(
         "fp32",
         description="of the backbone; heads stay in fp32. bf16 wants a processor or GPU that computes in it",
@@ -175,9 +198,14 @@ class ClassifierEvaluation(EvalConfig):
     images_per_class: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=2)
 
 
+FEWSHOT_PROTOCOL = 3
+"""3: one checkpoint for all rows of SLA, chosen with single inference; it was chosen with SLA+AG before."""
+
+
 class FewShotRun(RunConfig):
     """A training on episodes."""
 
+    protocol: ClassVar[int] = FEWSHOT_PROTOCOL
     scenario: Literal["fewshot"] = "fewshot"
     dataset: Annotated[str, Axis()] = Field("glyphs", description="data set, see `datasets`")
     learner: Annotated[str, Axis()] = Field("protonet", description="few-shot head")
@@ -186,6 +214,9 @@ class FewShotRun(RunConfig):
         5, ge=1, description="shots in training; protonet: the test's, others: the recipe's"
     )
     train_queries: Annotated[int, FromBudget()] = Field(10, ge=1, description="queries per class in training")
+    val_ways: Annotated[int | None, Added()] = Field(
+        None, ge=2, description="ways of a validation episode [default: the test's]"
+    )
     val_shots: Annotated[int, FromBudget()] = Field(
         5, ge=1, description="shots in validation; protonet: as in training, others: 5"
     )
@@ -203,6 +234,7 @@ class FewShotRun(RunConfig):
 class FewShotEvaluation(EvalConfig):
     """The test episodes and how they are read."""
 
+    protocol: ClassVar[int] = FEWSHOT_PROTOCOL
     ways: int = Field(5, ge=2, description="ways of a test episode")
     shots: Annotated[int, Axis()] = Field(5, ge=1, description="support images per class at test")
     queries: int = Field(15, ge=1, le=255, description="query images per class at test")

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
+from sla_bench.batches import batch_refusal, with_whole_batch
 from sla_bench.config import (
     Adds,
     Axis,
@@ -260,13 +261,13 @@ def points(
             run, evaluation = _resolve(form, {**scalars, **point, **fixed}, fixed)
             if left_out(run, evaluation):
                 continue
-            if sentence := form.refusal(run):
+            if sentence := form.refusal(run) or batch_refusal(form, run):
                 if run.method in by_name:
                     raise UserError(sentence)
                 continue
             form.check(run, evaluation)
             _check_meaning(run, fixed)
-            yield run, evaluation
+            yield with_whole_batch(form, run), evaluation
 
 
 def _name_data_sets(axes: dict[str, list[Any]], fixed: Mapping[str, Any]) -> dict[str, Any]:

@@ -87,18 +87,22 @@ class MethodEntry(Entry):
         classifier: "module:attribute" of the objective of a classifier; empty where there is none.
         joint: its loss has a term over joint labels.
         depends_on_transform: training differs between transformations (else only test-time views do).
+        passes_views: in training each image passes the network M times, as views or copies.
         control: named by `--method controls`; otherwise by `--method all`.
         way_factor: the number of ways of a training episode is multiplied by the number of views.
         pools_views: a class of the training pool is a pair (class, view).
+        tuned_like: the method whose trials choose its rate and batch; empty: its own.
         refused: scenario -> the sentence that says why it can't be used there.
     """
 
     classifier: str = ""
     depends_on_transform: bool = True
+    passes_views: bool = False
     joint: bool = False
     control: bool = False
     way_factor: bool = False
     pools_views: bool = False
+    tuned_like: str = ""
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -469,11 +473,13 @@ METHODS = Registry(
             "sla_bench.objectives.da:DataAugmentation",
             "all views carry the image's label",
             classifier="sla_bench.objectives.da:DataAugmentationClassifier",
+            passes_views=True,
         ),
         "mt": MethodEntry(
             "sla_bench.objectives.mt:MultiTask",
             "da, and the view is a second task",
             classifier="sla_bench.objectives.mt:MultiTaskClassifier",
+            passes_views=True,
         ),
         "rot-aux": MethodEntry(
             "sla_bench.objectives.rot_aux:AuxiliaryRotation",
@@ -481,6 +487,7 @@ METHODS = Registry(
             ("weight",),
             classifier="sla_bench.objectives.rot_aux:AuxiliaryRotationClassifier",
             control=True,
+            passes_views=True,
         ),
         "sla": MethodEntry(
             "sla_bench.objectives.sla:SLA",
@@ -488,6 +495,7 @@ METHODS = Registry(
             ("joint_scope",),
             classifier="sla_bench.objectives.sla:SLAClassifier",
             joint=True,
+            passes_views=True,
         ),
         "sla+sd": MethodEntry(
             "",
@@ -496,6 +504,7 @@ METHODS = Registry(
             classifier="sla_bench.objectives.sla_sd:DistilledSLA",
             joint=True,
             refused={"fewshot": _NO_DISTILLATION},
+            passes_views=True,
         ),
         "sla+u": MethodEntry(
             "",
@@ -505,6 +514,7 @@ METHODS = Registry(
             joint=True,
             control=True,
             refused={"fewshot": _NO_DISTILLATION},
+            passes_views=True,
         ),
         "da+sd": MethodEntry(
             "",
@@ -513,12 +523,14 @@ METHODS = Registry(
             classifier="sla_bench.objectives.da_sd:DistilledDataAugmentation",
             control=True,
             refused={"fewshot": _NO_DISTILLATION},
+            passes_views=True,
         ),
         "views": MethodEntry(
             "sla_bench.objectives.views:Views",
             "one head per view, no negatives across",
             control=True,
             refused=_NO_EPISODES,
+            passes_views=True,
         ),
         "baseline-xM": MethodEntry(
             "sla_bench.objectives.baseline_xm:BaselineTimesM",
@@ -531,12 +543,14 @@ METHODS = Registry(
             "baseline with each image M times in a batch",
             classifier="sla_bench.objectives.baseline_repm:BaselineRepeatedClassifier",
             control=True,
+            passes_views=True,
         ),
         "ens-M": MethodEntry(
             "sla_bench.objectives.ens_m:Ensemble",
             "M baselines, averaged",
             classifier="sla_bench.objectives.ens_m:EnsembleClassifier",
             control=True,
+            tuned_like="baseline",
         ),
         "baseline-NMway": MethodEntry(
             "sla_bench.objectives.baseline_nmway:BaselineManyWay",

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from sla_bench.config import PROTOCOL_VERSION, RunConfig
+from sla_bench.config import RunConfig
 from sla_bench.datasets.depth import Depth
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
@@ -136,14 +136,15 @@ def _read_record(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
         protocol = summary.get("protocol")
         # Another protocol may have other fields: that is no damage.
         config: RunConfig | None = None
-        if protocol == PROTOCOL_VERSION:
-            config = form_of(content["scenario"]).run.model_validate(content)
+        kind = form_of(content["scenario"]).run
+        if protocol == kind.protocol:
+            config = kind.model_validate(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(folder, error) from None
     if config is None:
         raise UserError(
             f"run {folder.name} was made under protocol {protocol!r}, this version follows "
-            f"{PROTOCOL_VERSION}; train it again"
+            f"{kind.protocol}; train it again"
         )
     return config, summary
 

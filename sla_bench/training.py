@@ -106,6 +106,16 @@ def learning_rate_factor(schedule: str, milestones: Mapping[str, float], progres
     return max(reached)[1] if reached else 1.0
 
 
+def warm_up_factor(warmup: float, progress: Fraction) -> float:
+    """Factor of the learning rate in a linear warm-up, which the schedule's factor multiplies.
+
+    Args:
+        warmup: the part of the training in which the rate rises, in [0, 1).
+        progress: at the end of a step, in (0, 1], so that the first step already learns.
+    """
+    return min(1.0, float(progress) / warmup) if warmup else 1.0
+
+
 def build_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     """Adam or SGD as the recipe says."""
     if recipe.optimizer == "adam":
@@ -219,6 +229,7 @@ def train(
     for step in range(loop.step + 1, steps + 1):
         done = Fraction(step - 1, steps)
         rate = recipe.learning_rate * learning_rate_factor(recipe.schedule, recipe.milestones, done)
+        rate *= warm_up_factor(recipe.warmup, Fraction(step, steps))
         for group in loop.optimizer.param_groups:
             group["lr"] = rate
         try:

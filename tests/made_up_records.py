@@ -7,7 +7,7 @@ from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
 from sla_bench.harness.store import Store
 from sla_bench.harness.tuning_file import TuningFile
-from sla_bench.tuning import group_of
+from sla_bench.tuning import choice_of, group_of
 
 ROWS = {
     "baseline": ("baseline", "baseline+TTA"),
@@ -71,6 +71,14 @@ def write_evaluation(
 
 def tune_rates(store, rates):
     """Write the tuning file of a store whose records are the trainings; `rates`: method -> chosen rate."""
-    groups = {group_of(record.config): rates[record.config.method] for record in store.records()}
-    rows = [{"group": group, "learning_rate": rate, "chosen": True} for group, rate in groups.items()]
-    TuningFile(store.folder).put(rows)
+    rows = {
+        group_of(record.config): {
+            "group": group_of(record.config),
+            "learning_rate": rates[record.config.method],
+            "batch_images": choice_of(record.config).batch_images,
+            "chosen": True,
+            "data_state": record.evaluations[0].state,
+        }
+        for record in store.records()
+    }
+    TuningFile(store.folder).put(list(rows.values()))

@@ -12,13 +12,15 @@ from sla_bench.errors import DivergedError, UserError
 from sla_bench.reporting import files
 
 RATE = 2e-3
-RATES = (RATE * (1 / 3), RATE, 3 * RATE)
-BEST = {"baseline": RATE, "sla": 3 * RATE}
+RATES = (RATE / 2, RATE, 2 * RATE)
+BEST = {"baseline": (RATE, None), "sla": (2 * RATE, None)}
+# Batches of the quick recipe that hold whole episodes: of a baseline one (the recipe's) and four, of SLA one.
+BATCHES = {"baseline": (None, 300), "sla": (None,)}
 
 
 def accuracy(config):
     """The best is in the middle of the training; the last says the opposite."""
-    is_best = config.learning_rate == BEST[config.method]
+    is_best = (config.learning_rate, config.batch_images) == BEST[config.method]
     return [0.3, 0.6, 0.4] if is_best else [0.3, 0.5, 0.5]
 
 
@@ -52,14 +54,22 @@ def budgets(tmp_path):
     return [tuple(row) for row in table[["budget", "method", "seeds"]].drop_duplicates().to_numpy()]
 
 
-def test_each_method_gets_three_trials_at_one_seed_and_the_best_rate(tune, tmp_path, capsys):
+def test_each_method_gets_the_same_trials_and_the_best_two_again_at_all_images(tune, tmp_path, capsys):
     code, scenario = tune()
     assert code == 0
-    trained = [(run.method, run.seed, run.learning_rate) for run in scenario.trained]
-    trials = [(m, 3, rate) for m in ("baseline", "sla") for rate in RATES]
-    default = [(m, seed, RATE) for m in ("baseline", "sla") for seed in (3, 4)]
-    tuned = [("sla", seed, 3 * RATE) for seed in (3, 4)]
-    assert sorted(trained) == sorted([*trials, *default, *tuned])
+    trained = [(r.method, r.seed, r.learning_rate, r.batch_images, r.steps) for r in scenario.trained]
+    first = [(m, 999, rate, batch, 200) for m in BATCHES for batch in BATCHES[m] for rate in RATES]
+    assert trained[: len(first)] == first
+    # The best; then of equals the one that is nearer to the recipe, and of two as near the smaller rate.
+    second = [
+        ("baseline", 999, RATE, None, 800),
+        ("baseline", 999, RATE / 2, None, 800),
+        ("sla", 999, 2 * RATE, None, 800),
+        ("sla", 999, RATE, None, 800),
+    ]
+    default = [(m, seed, RATE, None, 800) for m in ("baseline", "sla") for seed in (3, 4)]
+    tuned = [("sla", seed, 2 * RATE, None, 800) for seed in (3, 4)]
+    assert sorted(trained[len(first) :], key=str) == sorted([*second, *default, *tuned], key=str)
     assert not [run for run in scenario.tested if run.learning_rate == RATES[0]]
     assert budgets(tmp_path) == [
         ("quick", "SLA+AG", 2),
@@ -68,6 +78,33 @@ def test_each_method_gets_three_trials_at_one_seed_and_the_best_rate(tune, tmp_p
         ("quick, tuned", "baseline", 2),
     ]
     assert capsys.readouterr().out.count("<- chosen") == 2
+
+
+def test_at_an_eighth_of_the_images_there_is_no_second_round(tune):
+    _, scenario = tune("--trial-images", "eighth")
+    assert sorted(run.steps for run in scenario.trained if run.seed == 999) == [100] * 9
+
+
+def test_a_batch_that_wins_is_a_tuned_row_and_no_other(tune, tmp_path):
+    def large_batches_win(config):
+        return [0.6 if config.batch_images == 300 and config.learning_rate == RATE else 0.5]
+
+    tune(accuracy=large_batches_win)
+    table = pd.read_csv(tmp_path / "out" / "fewshot" / "leaderboard.csv")
+    table = table[table["metric"] == "accuracy"].set_index(["budget", "method"])
+    # At the recipe's rate it is also a training that stands beside the recipe's.
+    assert set(table.index) == {
+        ("quick", "SLA+AG"),
+        ("quick", "baseline"),
+        ("quick", "baseline (batch 300)"),
+        ("quick, tuned", "SLA+AG"),
+        ("quick, tuned", "baseline"),
+    }
+    assert (
+        table.loc[("quick, tuned", "baseline"), "run_ids"]
+        == (table.loc[("quick", "baseline (batch 300)"), "run_ids"])
+    )
+    assert table.loc[("quick, tuned", "SLA+AG"), "comparison"].endswith("both tuned")
 
 
 def test_default_and_tuned_rows_are_not_compared(tune, tmp_path):
@@ -109,8 +146,9 @@ def test_a_trial_that_diverges_loses_and_is_not_tried_again(tune, tmp_path):
     code, _ = tune(accuracy=diverging)
     assert code == 0
     trials = pd.read_csv(tmp_path / "out" / "fewshot" / "tuning.csv")
-    assert trials["validation_accuracy"].isna().sum() == 2
+    assert trials["validation_accuracy"].isna().sum() == 3
     assert trials.loc[trials["chosen"], "learning_rate"].tolist() == [RATE, RATE]
+    assert trials.loc[trials["chosen"], "share"].astype(str).tolist() == ["1", "1"]
     assert tune(accuracy=diverging)[1].trained == []
 
 
@@ -119,7 +157,7 @@ def test_where_all_trials_diverge_nothing_is_chosen(tune, tmp_path, capsys):
         raise DivergedError("the loss is nan")
 
     assert tune(accuracy=diverging)[0] == 2
-    assert "every learning rate diverged" in capsys.readouterr().err.splitlines()[-1]
+    assert "every trial diverged" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "out" / "fewshot" / "tuning.csv").exists()
 
 
@@ -134,13 +172,16 @@ def test_a_trial_that_fails_otherwise_ends_the_command_before_anything_is_chosen
 
 
 def test_the_last_weights_are_judged_by_the_last_validation(tune, tmp_path):
-    tune("--selection", "last", "--method", "baseline")
+    tune("--selection", "last", "--method", "sla")
     trials = pd.read_csv(tmp_path / "out" / "fewshot" / "tuning.csv")
-    assert trials["validation_accuracy"].tolist() == [0.5, 0.4, 0.5]
+    assert trials["validation_accuracy"].tolist() == [0.5, 0.5, 0.4, 0.5, 0.5]
 
 
-def test_a_learning_rate_of_the_users_own_is_refused(tune, capsys):
-    code, scenario = tune("--set", "learning_rate=0.1")
+@pytest.mark.parametrize(
+    "given", [("--set", "learning_rate=0.1"), ("--batch-images", "600"), ("--seed", "999")]
+)
+def test_a_rate_a_batch_or_a_seed_of_the_trials_is_refused(tune, capsys, given):
+    code, scenario = tune(*given)
     assert (code, scenario.trained) == (2, [])
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -148,7 +189,9 @@ def test_a_learning_rate_of_the_users_own_is_refused(tune, capsys):
 def test_a_dry_run_counts_the_trials_and_trains_nothing(tune, capsys):
     code, scenario = tune("--dry-run")
     assert (code, scenario.trained) == (0, [])
-    assert capsys.readouterr().out.startswith("6 trials, 6 of them to run")
+    assert capsys.readouterr().out.startswith(
+        "9 trials, 9 of them to run, and the best two of each method at all images; then the runs below"
+    )
 
 
 def test_a_dry_run_for_a_cluster_estimates_the_time_of_one_worker(tune, capsys):
@@ -167,18 +210,19 @@ def test_a_dry_run_estimates_trials_and_tuned_runs_too(tune, capsys):
     assert tune(*baseline, "--dry-run")[0] == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == (
-        "3 trials, 3 of them to run; then the runs below, and as many again where another rate is better:"
+        "6 trials, 6 of them to run, and the best two of each method at all images; then the runs below, "
+        "and as many again where others are better:"
     )
     assert shown[-2] == "2 runs: 2 recorded"
-    assert shown[-1] == "training, with the trials, takes about 4 s on 1 worker, judged by 2 recorded runs"
+    assert shown[-1] == "training, with the trials, takes about 2 s on 1 worker, judged by 2 recorded runs"
 
     tune()
     capsys.readouterr()
     code, scenario = tune("--seed", "5", "--workers", "1", "--dry-run")
     assert (code, scenario.trained) == (0, [])
     shown = capsys.readouterr().out.splitlines()
-    assert shown[0] == "6 trials, 0 of them to run; then the runs below:"
-    assert sum("to run " in line and line.endswith("learning_rate=0.006") for line in shown) == 1
+    assert shown[0] == "9 trials, 0 of them to run; then the runs below:"
+    assert sum("to run " in line and line.endswith("learning_rate=0.004") for line in shown) == 1
     assert shown[-2] == "9 runs: 6 recorded, 3 to run"
     assert shown[-1].startswith("training takes about 4 s on 1 worker, ")
 
@@ -221,7 +265,7 @@ def test_groups_that_share_a_trial_try_it_once(tmp_path, monkeypatch):
     folders = ["--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
     assert run_command_line(["tune", str(path), *folders]) == 2
     (run_ids,) = handed_out
-    assert len(run_ids) == len(set(run_ids)) == 3
+    assert len(run_ids) == len(set(run_ids)) == 12
 
 
 def test_a_trial_whose_record_comes_late_has_not_diverged(tune, tmp_path, monkeypatch, capsys):
@@ -230,7 +274,7 @@ def test_a_trial_whose_record_comes_late_has_not_diverged(tune, tmp_path, monkey
     def late(self, jobs, settings):
         for news in launch(self, jobs, settings):
             yield news
-            if news.kind == "done" and news.job.run.learning_rate == BEST[news.job.run.method]:
+            if news.kind == "done" and news.job.run.learning_rate == BEST[news.job.run.method][0]:
                 (news.job.store.run_folder(news.job.run_id) / "history.csv").unlink()
 
     monkeypatch.setattr(CountingScenario, "launcher", late)

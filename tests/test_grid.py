@@ -3,6 +3,7 @@ from fractions import Fraction
 import pytest
 
 from sla_bench.errors import UserError
+from sla_bench.forms.episode_sizes import validation_ways
 from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import evaluation_of, form_of, options_model, span
 from sla_bench.registry import BACKBONES, LEARNERS, LOSSES, METHODS, SCENARIOS, TRANSFORMS
@@ -126,6 +127,17 @@ def test_refusals_say_what_would_be_right(given, settings, sentence):
     assert "\n" not in str(error.value)
 
 
+def test_validation_has_the_ways_of_the_test_however_many_train():
+    (task,) = span(FORM, options(method=["baseline"], dataset=["cifar_fs"], train_ways=20))
+    assert (task.run.train_ways, validation_ways(task.run), task.evaluations[0].ways) == (20, 5, 5)
+    (same,) = span(FORM, options(method=["baseline"], dataset=["cifar_fs"], train_ways=16, val_ways=16))
+    assert (same.run.val_ways, validation_ways(same.run)) == (None, 16)
+    (usual,) = span(FORM, options(method=["baseline"]))
+    assert usual.run.val_ways is None
+    with pytest.raises(UserError, match="16 val classes, too few for 17 ways: --val-ways 17"):
+        span(FORM, options(method=["baseline"], dataset=["cifar_fs"], val_ways=17))
+
+
 OTHER_VALUES = {
     "fewshot": {
         "dataset": ["fc100"],
@@ -138,10 +150,12 @@ OTHER_VALUES = {
         "train_ways": 4,
         "train_shots": 2,
         "train_queries": 7,
+        "val_ways": 3,
         "val_shots": 2,
         "selection": "last",
         "precision": "bf16",
         "threads": 2,
+        "batch_images": 600,
         "ways": 4,
         "shots": [3],
         "queries": 9,
@@ -157,6 +171,7 @@ OTHER_VALUES = {
         "budget": "smoke",
         "precision": "bf16",
         "threads": 2,
+        "batch_images": 64,
         "loss": ["ldam-drw"],
         "imbalance": "step",
         "ratio": [10.0],
@@ -179,6 +194,7 @@ OTHER_VALUES = {
         "budget": "smoke",
         "precision": "bf16",
         "threads": 2,
+        "batch_images": 64,
         "loss_reduction": "sum",
         "selection": "validation",
         "val_indices": "positions.txt#0123456789abcdef",
@@ -244,6 +260,13 @@ def test_a_plain_imbalanced_command_compares_baseline_and_distilled_sla():
     assert baseline.run.dataset == "glyphs20"
     assert (baseline.run.ratio, baseline.run.loss, baseline.run.class_order) == (100.0, "ce", "permuted")
     assert baseline.run.epochs >= 40
+
+
+@pytest.mark.parametrize("loss", ["ce", "ldam-drw"])
+def test_the_quick_long_tail_warms_up_whatever_the_method_and_other_recipes_do_not(loss):
+    tasks = imbalanced(method=["all", "controls"], loss=[loss])
+    assert {t.run.warmup for t in tasks} == {1 / 8}
+    assert {t.run.warmup for budget in ("smoke", "paper") for t in imbalanced(budget=budget)} == {0}
 
 
 def test_the_subset_follows_the_seed_in_quick_runs_and_is_fixed_in_the_papers():

@@ -18,6 +18,7 @@ RECIPE = {
     "weight_decay": 0.0,
     "schedule": "steps",
     "milestones": {},
+    "warmup": 0.0,
     "validations": 4,
 }
 
@@ -36,6 +37,16 @@ def test_cosine_goes_from_one_to_zero():
     assert learning_rate_factor("cosine", {}, Fraction(0)) == 1
     assert learning_rate_factor("cosine", {}, Fraction(1, 2)) == pytest.approx(0.5)
     assert learning_rate_factor("cosine", {}, 1 - Fraction(1, 10**9)) == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize("steps", [16, 64])
+def test_a_warm_up_rises_linearly_over_its_part_of_a_training_of_any_length(steps):
+    result, _ = run(Scalar(), steps=steps, schedule="cosine", warmup=1 / 8, validations=steps)
+    rises = steps // 8
+    rates = [
+        0.1 * min(1, k / rises) * 0.5 * (1 + math.cos(math.pi * (k - 1) / steps)) for k in range(1, steps + 1)
+    ]
+    assert [row["learning_rate"] for row in result.history] == pytest.approx(rates)
 
 
 class Scalar(nn.Module):

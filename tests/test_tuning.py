@@ -1,80 +1,105 @@
+"""Which trials methods get, and what is chosen of them."""
+
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of, options_model, span
-from sla_bench.tuning import FACTORS, at_recipe_rate, chosen_factor, group_of, trials_of, tuned_tasks
+from sla_bench.tuning import (
+    BATCHES,
+    RATES,
+    TRIAL_SEED,
+    WHOLE,
+    Choice,
+    choice_of,
+    chosen_trial,
+    finalists,
+    group_of,
+    trials_of,
+    tuned_tasks,
+)
 
 
-def tasks(scenario="fewshot", settings=(), **given):
+def tasks(scenario, settings=(), **given):
     form = form_of(scenario)
     return span(form, options_model(form)(**given).model_dump(), settings)
 
 
-@pytest.mark.parametrize("scenario", ["fewshot", "imbalanced", "standard"])
-def test_a_group_is_all_but_seed_and_rate(scenario):
-    one, other = (t.run for t in tasks(scenario, seed=[0, 1], method=["baseline"]))
-    assert group_of(one) == group_of(other)
-    assert group_of(one) == group_of(one.model_copy(update={"learning_rate": 7.0}))
-    different = tasks(scenario, method=["sla"])[0].run
-    assert group_of(one) != group_of(different)
-    longer = tasks(scenario, ["validations=3"], method=["baseline"])[0].run
-    assert group_of(one) != group_of(longer)
+@pytest.mark.parametrize(("scenario", "length"), [("standard", 300), ("imbalanced", 10)])
+def test_twelve_trials_at_a_quarter_of_the_images_for_every_method_and_control(scenario, length):
+    every = tasks(scenario, method=["all", "controls"], seed=[0, 1])
+    trials = trials_of(every)
+    methods = {task.run.method for task in every} - {"ens-M"}
+    assert {trial.run.method for trial in trials} == methods
+    for method in methods:
+        own = [trial for trial in trials if trial.run.method == method]
+        wanted = {(float(0.1 * rate), int(64 * batch)) for rate in map(float, RATES) for batch in BATCHES}
+        assert {tuple(trial.choice) for trial in own} == wanted
+        assert len(own) == len(wanted) == 12
+    assert {getattr(trial.run, form_of(scenario).length) for trial in trials} == {length}
+    assert {trial.run.seed for trial in trials} == {TRIAL_SEED}
+    if scenario == "imbalanced":
+        assert {trial.run.subset_seed for trial in trials} == {TRIAL_SEED}
+        assert {trial.run.selection for trial in trials} == {"validation"}
 
 
-def test_every_method_has_as_many_trials_around_the_recipes_rate():
-    wanted = tasks(method=["all", "controls"], seed=[2, 0])
-    trials = trials_of(wanted)
-    methods = {t.run.method for t in wanted}
-    assert sorted((t.run.method, t.factor) for t in trials) == sorted(
-        (m, f) for m in methods for f in FACTORS
-    )
-    for trial in trials:
-        assert trial.run.seed == 2
-        assert trial.run.learning_rate == pytest.approx(2e-3 * float(trial.factor))
+def test_classifiers_of_few_shot_learning_get_their_own_batches():
+    trials = trials_of(tasks("fewshot", method=["sla"], learner=["simpleshot"]))
+    # Of 75 images a quarter, a half, all and four times: the nearest multiples of four views.
+    assert sorted({trial.choice.batch_images for trial in trials}) == [20, 40, 76, 300]
 
 
-def test_a_given_rate_is_refused():
-    with pytest.raises(UserError, match=r"learning_rate=0\.5"):
-        trials_of(tasks(settings=["learning_rate=0.5"]))
+def test_where_no_batch_holds_an_episode_the_rates_are_tried_at_the_recipes():
+    trials = trials_of(tasks("fewshot", method=["sla"], transform=["rot_color_perm12"], dataset=["cifar_fs"]))
+    assert [trial.run.batch_images for trial in trials] == [None] * 3
+    assert {trial.choice.batch_images for trial in trials} == {900}
 
 
-accuracies = st.fixed_dictionaries({factor: st.sampled_from([-1.0, 0.2, 0.5]) for factor in FACTORS})
+def test_an_ensemble_takes_the_choice_of_its_members():
+    baseline, ensemble = tasks("standard", method=["baseline", "ens-M"])
+    assert group_of(ensemble.run) == group_of(baseline.run)
+    assert {trial.run.method for trial in trials_of([ensemble])} == {"baseline"}
+    choice = Choice(0.2, 16)
+    first, second = tuned_tasks([baseline, ensemble], {group_of(baseline.run): choice})
+    assert choice_of(first.run) == choice_of(second.run) == choice
+    assert (first.run.method, second.run.method) == ("baseline", "ens-M")
 
 
-@given(accuracies)
-def test_the_best_wins_and_of_equals_the_recipes(found):
-    chosen = chosen_factor(found)
-    assert found[chosen] == max(found.values())
-    if found[Fraction(1)] == found[chosen]:
-        assert chosen == 1
-    elif found[Fraction(1, 3)] == found[chosen]:
-        assert chosen == Fraction(1, 3)
+def test_the_best_two_of_a_group_are_tried_again_and_the_better_of_them_is_chosen():
+    trials = trials_of(tasks("standard", method=["sla"]))
+    scores = {trial: k / 100 for k, trial in enumerate(trials)}
+    first, second = finalists(trials, scores)
+    assert [first.choice, second.choice] == [trials[-1].choice, trials[-2].choice]
+    assert {trial.share for trial in (first, second)} == {WHOLE}
+    assert {trial.run.steps for trial in (first, second)} == {1200}
+    scores |= {first: 0.05, second: 0.06}
+    assert chosen_trial([*trials, first, second], scores) is second
+    # Where both diverged at all images, the best at a quarter counts.
+    scores |= {first: -1.0, second: -1.0}
+    assert chosen_trial([*trials, first, second], scores) is trials[-1]
 
 
-def test_tuned_tasks_are_those_whose_rate_is_another():
-    wanted = tasks(method=["baseline", "sla"], seed=[0, 1])
-    rates = {group_of(wanted[0].run): 2e-3, group_of(wanted[1].run): 6e-3}
-    tuned = tuned_tasks(wanted, rates)
-    assert [(t.run.method, t.run.seed, t.run.learning_rate) for t in tuned] == [
-        ("sla", 0, 6e-3),
-        ("sla", 1, 6e-3),
-    ]
-    assert [t.evaluations for t in tuned] == [wanted[1].evaluations, wanted[3].evaluations]
-    assert at_recipe_rate(tuned[0].run) == wanted[1].run
+def test_of_equals_the_recipes_own_is_chosen_and_one_that_diverged_is_no_finalist():
+    trials = trials_of(tasks("standard", method=["baseline"]))
+    assert chosen_trial(trials, dict.fromkeys(trials, 0.5)).choice == Choice(0.1, 64)
+    alone = {trial: 0.5 if k == 3 else -1.0 for k, trial in enumerate(trials)}
+    assert [trial.choice for trial in finalists(trials, alone)] == [trials[3].choice]
 
 
-def test_a_scenario_without_validation_images_is_refused():
-    with pytest.raises(UserError, match="--val-fraction 0 leaves no images to validate on"):
-        trials_of(tasks("standard", val_fraction=0))
-    assert len(trials_of(tasks("standard"))) == 2 * len(FACTORS)
+def test_a_choice_that_is_the_recipes_is_no_further_training():
+    (task,) = tasks("standard", method=["sla"])
+    assert tuned_tasks([task], {group_of(task.run): Choice(0.1, 256)}) == []
+    (tuned,) = tuned_tasks([task], {group_of(task.run): Choice(0.1, 64)})
+    assert (tuned.run.batch_images, tuned.run.learning_rate) == (64, 0.1)
 
 
-def test_trials_on_a_long_tail_set_training_images_aside():
-    trials = trials_of(tasks("imbalanced", method=["baseline"]))
-    assert [t.run.selection for t in trials] == ["validation"] * 3
-    assert not any(t.takes_best for t in trials)
-    assert all(t.takes_best for t in trials_of(tasks("imbalanced", selection="validation")))
+def test_an_eighth_is_an_eighth():
+    (trial, *_) = trials_of(tasks("standard", method=["sla"]), Fraction(1, 8))
+    assert (trial.run.steps, trial.share) == (150, Fraction(1, 8))
+
+
+def test_a_batch_or_the_seed_of_the_trials_is_refused():
+    for given, sentence in (({"batch_images": 128}, "leave --batch-images"), ({"seed": [999]}, "--seed 999")):
+        with pytest.raises(UserError, match=sentence):
+            trials_of(tasks("standard", method=["sla"], **given))

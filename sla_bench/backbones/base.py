@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from fractions import Fraction
 from typing import Literal
 
 import torch
@@ -45,7 +46,7 @@ class Backbone(nn.Module, ABC):
         """Count `steps` optimiser steps; schedules inside the backbone follow this count alone."""
         del steps
 
-    def stretch(self, factor: int) -> None:
+    def stretch(self, factor: int | Fraction) -> None:
         """Make the schedules inside the backbone so many times as long, as those of a longer training are."""
         del factor
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from types import ModuleType
 
 import torch
@@ -106,10 +107,10 @@ class Learn2learnResNet12(Learn2learnNetwork):
 
         super().__init__(build, 640 * (1 if avg_pool else last_size**2), generator)
         self.draws = drop_rate > 0
-        self._ramp_factor = 1
+        self._ramp_factor = Fraction(1)
         self.register_buffer("training_steps", torch.zeros((), dtype=torch.int64))
 
-    def stretch(self, factor: int) -> None:
+    def stretch(self, factor: int | Fraction) -> None:
         """Make DropBlock's ramp so many times as long."""
         self._ramp_factor *= factor
 

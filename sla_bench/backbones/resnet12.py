@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, max_pool2d
@@ -83,7 +85,7 @@ class ResNet12(Backbone):
             )
         self.avg_pool = avg_pool
         self.drop_rate = drop_rate
-        self.drop_block_steps = drop_block_steps
+        self.drop_block_steps = float(drop_block_steps)
         self.block_sizes = (None, None, block_size, min(block_size, last_size))
         self.blocks = nn.ModuleList(
             ResidualBlock(before, after) for before, after in zip((3, *CHANNELS), CHANNELS, strict=False)
@@ -97,9 +99,9 @@ class ResNet12(Backbone):
         """Rate of DropBlock at the present training step, a scalar."""
         return self.drop_rate * (self.training_steps / self.drop_block_steps).clamp(max=1)
 
-    def stretch(self, factor: int) -> None:
+    def stretch(self, factor: int | Fraction) -> None:
         """Make DropBlock's ramp so many times as long."""
-        self.drop_block_steps *= factor
+        self.drop_block_steps = float(self.drop_block_steps * factor)
 
     def advance(self, steps: int = 1) -> None:
         """Count `steps` optimiser steps on DropBlock's ramp."""

@@ -60,7 +60,6 @@ class TrainingExecution(Execution):
 
 Settings = Annotated[list[str] | None, Parameter(name="--set", help="key=value: any field of the config")]
 NO_EXECUTION = Execution()
-NO_TRAINING_EXECUTION = TrainingExecution()
 NO_FOLDERS = Folders()
 NO_DATA = Data()
 NO_RESULTS = Results()

@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 
 from sla_bench.commands.options import NO_EXECUTION, Execution, Settings, TrainingExecution
 from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
-from sla_bench.commands.stores import records_of, say_left_out
+from sla_bench.commands.stores import records_of, say_set_apart
 from sla_bench.errors import UserError
 from sla_bench.registry import LAUNCHERS, SCENARIOS
 
@@ -53,7 +53,6 @@ def evaluate(
     test_seed: int
         Chooses the test episodes.
     """
-    from sla_bench.config import PROTOCOL_VERSION
     from sla_bench.grid import evaluation_of
     from sla_bench.reporting.run_list import find_run
 
@@ -61,9 +60,9 @@ def evaluate(
         folder = path.resolve() if path.is_dir() else path.resolve().parent
         run_id, execution = folder.name, execution.model_copy(update={"out": folder.parent.parent.parent})
     record = find_run(records_of(SCENARIOS, execution.out), run_id)
-    if (protocol := record.done["protocol"]) != PROTOCOL_VERSION:
+    if (protocol := record.done["protocol"]) != (own := record.config.protocol):
         raise UserError(
-            f"run {record.run_id} was made under protocol {protocol}, this version has {PROTOCOL_VERSION}; "
+            f"run {record.run_id} was made under protocol {protocol}, this version has {own}; "
             "`run` trains it again"
         )
     changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
@@ -141,7 +140,7 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
 
         for line in dry_run_lines(jobs, store, known_workers(jobs, execution)):
             print(line)
-        say_left_out([store.snapshot()])
+        say_set_apart([store.snapshot()])
         return 0
     failures = execute(jobs, store, execution)
     note_seen(store)
@@ -232,7 +231,7 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None
         print(f"{failed} of {len(run_ids)} runs failed{others}", file=sys.stderr)
     elif hint:
         print("Is it SLA, or more images, views and ways? The same command with --controls says.")
-    say_left_out([store])
+    say_set_apart([store])
     if failed:
         return
     names = ", ".join(

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from sla_bench.commands.options import NO_RESULTS, Results
 from sla_bench.commands.printing import print_lines
-from sla_bench.commands.stores import records_of, say_left_out, stores_of
+from sla_bench.commands.stores import records_of, say_set_apart, stores_of
 from sla_bench.errors import UserError, unknown
 from sla_bench.registry import SCENARIOS
 
@@ -82,7 +82,7 @@ def prune(
     older_states: bool = False,
     yes: bool = False,
 ) -> int:
-    """Delete what serves no table: unfinished and damaged runs, those of another protocol, old checkpoints.
+    """Delete unfinished and damaged runs, those of an older protocol, and checkpoints of finished runs.
 
     With --state or --older-states it deletes the runs on these states of the data instead.
 
@@ -108,7 +108,7 @@ def prune(
         found = _on_states(stores, state or [], older_states)
     else:
         found = [leftover for store in stores for leftover in leftovers(store)]
-    say_left_out(stores)
+    say_set_apart(stores)
     print_lines(f"{leftover.path}: {leftover.why}" for leftover in found)
     if not found:
         print("nothing to delete")

@@ -9,36 +9,44 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from sla_bench.commands.options import NO_TRAINING_EXECUTION, Settings, TrainingExecution
+from sla_bench.commands.options import Settings, TrainingExecution
 from sla_bench.errors import UserError
 from sla_bench.grid import DATA, Task, form_of, options_model, span
 from sla_bench.registry import SCENARIOS
 
 SEVERAL_VALUES = Parameter(consume_multiple=(1, sys.maxsize))
 """Options that repeat take several values at once, too: `--seed 0 1 2`."""
-Prepare = Callable[[list[Task], str, TrainingExecution, bool], Callable[[], int]]
+Prepare = Callable[[list[Task], str, Any, bool], Callable[[], int]]
 """Makes sure that tasks of a scenario can be done, and returns what does them and returns the exit code.
 
 Arguments: the tasks, the scenario, how they are executed, and whether a hint at the controls helps.
 """
 
 
-def add_grids(app: App, prepare: Prepare) -> None:
-    """Let a command take the options of any scenario, or a grid file."""
+def add_grids(
+    app: App, prepare: Prepare, execution_type: type[TrainingExecution] = TrainingExecution
+) -> None:
+    """Let a command take the options of any scenario, or a grid file.
+
+    Args:
+        app: of the command.
+        prepare: see `Prepare`.
+        execution_type: the options of how it is executed.
+    """
     for name in SCENARIOS:
-        _add_scenario(app, name, prepare)
-    _add_file(app, prepare)
+        _add_scenario(app, name, prepare, execution_type)
+    _add_file(app, prepare, execution_type)
 
 
-def _add_scenario(app: App, name: str, prepare: Prepare) -> None:
+def _add_scenario(app: App, name: str, prepare: Prepare, execution_type: type[TrainingExecution]) -> None:
     form = form_of(name)
     options_type = options_model(form)
-    no_options = options_type()
+    no_options, no_execution = options_type(), execution_type()
 
     def of_scenario(
         *,
         options: Any = no_options,
-        execution: TrainingExecution = NO_TRAINING_EXECUTION,
+        execution: Any = no_execution,
         controls: bool = False,
         min_images: int | None = None,
         set_: list[str] | None = None,
@@ -64,7 +72,7 @@ def _add_scenario(app: App, name: str, prepare: Prepare) -> None:
     # The type of the options is made at run time, so the signature can't name it.
     of_scenario.__annotations__ = {
         "options": Annotated[options_type, Parameter(name="*")],
-        "execution": Annotated[TrainingExecution, Parameter(name="*")],
+        "execution": Annotated[execution_type, Parameter(name="*")],
         "controls": bool,
         "min_images": int | None,
         "set_": Settings,
@@ -73,19 +81,16 @@ def _add_scenario(app: App, name: str, prepare: Prepare) -> None:
     app.command(of_scenario, name=name)
 
 
-def _add_file(app: App, prepare: Prepare) -> None:
-    def of_file(
-        file: Path | None = None,
-        *,
-        execution: Annotated[TrainingExecution, Parameter(name="*")] = NO_TRAINING_EXECUTION,
-        yes: bool = False,
-    ) -> int:
+def _add_file(app: App, prepare: Prepare, execution_type: type[TrainingExecution]) -> None:
+    no_execution = execution_type()
+
+    def of_file(file: Path | None = None, *, execution: Any = no_execution, yes: bool = False) -> int:
         from sla_bench.grid_files import tasks_of_file
 
         if file is None:
             app.help_print()
             return 0
-        tasks = tasks_of_file(file, yes, elsewhere=(*TrainingExecution.model_fields, "yes"))
+        tasks = tasks_of_file(file, yes, elsewhere=(*execution_type.model_fields, "yes"))
         # What the last scenario lacks is said before the first has trained for hours.
         prepared = {name: prepare(of_one, name, execution, False) for name, of_one in tasks.items()}
         _remark([task for of_one in tasks.values() for task in of_one], execution.data_root)
@@ -100,6 +105,12 @@ def _add_file(app: App, prepare: Prepare) -> None:
     yes: bool
         Don't ask before a grid of more than 10,000 runs.
     """
+    of_file.__annotations__ = {
+        "file": Path | None,
+        "execution": Annotated[execution_type, Parameter(name="*")],
+        "yes": bool,
+        "return": int,
+    }
     app.default(of_file)
 
 

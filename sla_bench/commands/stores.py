@@ -30,7 +30,7 @@ def stores_of(scenario: str | None, results: Results) -> list[Any]:
     found = [store for store in stores if store.records()]
     if not found:
         raise none_finished(stores, results.out, f"run {names[0]}")
-    say_left_out(stores)
+    say_set_apart(stores)
     return found
 
 
@@ -46,7 +46,7 @@ def records_of(names: Iterable[str], out: Path) -> list[Any]:
     records = [record for store in stores for record in store.records()]
     if not records and any(store.unreadable() for store in stores):
         raise none_finished(stores, out)
-    say_left_out(stores)
+    say_set_apart(stores)
     return records
 
 
@@ -57,8 +57,8 @@ def none_finished(stores: Iterable[Any], out: Path, command: str = "run") -> Use
     return UserError(f"no finished runs in {out}; python -m sla_bench {command} makes some")
 
 
-def say_left_out(stores: Iterable[Any]) -> None:
-    """Name on stderr the records that no table is made of: unreadable, or of another protocol."""
+def say_set_apart(stores: Iterable[Any]) -> None:
+    """Name on stderr the records that can't be read, and those of other protocols than this version's."""
     stores = list(stores)
     print_lines([*_unreadable_lines(stores), *_protocol_lines(stores)], sys.stderr)
 
@@ -72,21 +72,17 @@ def _unreadable_lines(stores: Iterable[Any]) -> Iterator[str]:
 
 
 def _protocol_lines(stores: Iterable[Any]) -> Iterator[str]:
-    from sla_bench.config import PROTOCOL_VERSION
-    from sla_bench.harness.data_states import of_this_protocol
+    from sla_bench.harness.data_states import of_states, protocol_of, shown_states
 
     for store in stores:
-        records = store.records()
-        kept = {e.folder for record in of_this_protocol(records) for e in record.evaluations}
-        others: dict[str, dict[Path, None]] = {}
-        for record in records:
-            for evaluation in (e for e in record.evaluations if e.protocol != PROTOCOL_VERSION):
-                left_out = "" if evaluation.folder in kept else " left out of tables"
-                others.setdefault(f"{evaluation.protocol}{left_out}", {})[record.folder] = None
-        for protocol, folders in others.items():
+        others: dict[tuple[int, int], dict[Path, None]] = {}
+        for record in of_states(store.records(), shown_states(store)):
+            for protocol in {protocol_of(record, e) for e in record.evaluations} - {record.config.protocol}:
+                others.setdefault((protocol, record.config.protocol), {})[record.folder] = None
+        for (protocol, current), folders in others.items():
             paths = list(folders)
             yield (
-                f"{_records(paths)} of protocol {protocol}, this version follows {PROTOCOL_VERSION}: "
+                f"{_records(paths)} of protocol {protocol} shown apart, this version follows {current}: "
                 f"{_names(paths)}"
             )
 

@@ -1,51 +1,72 @@
-"""`tune`: the learning rate of each method, chosen on validation data; then the grid with and without it."""
+"""`tune`: rate and batch of each method, chosen on validation data; then the grid with and without them."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from cyclopts import App
+from pydantic import Field
 
 from sla_bench.commands.options import TrainingExecution
 from sla_bench.commands.run import announce, execute, prepare
 from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
-from sla_bench.tuning import Trial, chosen_factor, group_of, trials_of, tuned_tasks
+from sla_bench.tuning import SHARES, Choice, Trial, chosen_trial, finalists, group_of, trials_of, tuned_tasks
 
 tune_app = App(
     name="tune",
-    help="Choose each method's learning rate on validation data, then run the grid with and without it.",
+    help="Choose each method's rate and batch on validation data, then run the grid with and without them.",
     default_parameter=SEVERAL_VALUES,
 )
 
 
+class TuningExecution(TrainingExecution):
+    """How trials and trainings are executed."""
+
+    trial_images: Literal["quarter", "eighth"] = Field(
+        "quarter",
+        description="part of a training's images that a trial sees; quarter: the best two are tried again at "
+        "all images; eighth: they are not, for trainings of more than half an hour",
+    )
+
+
+Accuracies = dict[tuple[str, str], float | None]
+"""(group, run id of a trial) -> its validation accuracy, 0 to 1; None: it diverged."""
+
+
 def prepare_tuning(
-    tasks: Sequence[Task], scenario: str, execution: TrainingExecution, hint: bool = False
+    tasks: Sequence[Task], scenario: str, execution: TuningExecution, hint: bool = False
 ) -> Callable[[], int]:
     """Make sure that some tasks can be tuned.
 
     Args:
-        tasks: of one scenario, with the recipe's learning rate.
+        tasks: of one scenario, with the recipe's learning rate and batch.
         scenario: its name.
         execution: how.
         hint: unused; the tables of a tuned grid speak for themselves.
 
     Returns:
-        What tries three learning rates for each method, chooses one, shows default and tuned rows, and
+        What tries rates and batches for each method, chooses one of each, shows default and tuned rows, and
         returns the exit code.
 
     Raises:
-        UserError: a learning rate is given, there is nothing to validate on, or data are missing or damaged.
+        UserError: a rate or a batch is given, there is nothing to validate on, or data are missing or
+            damaged.
     """
+    del hint
+    trials = trials_of(tasks, SHARES[execution.trial_images])
+    announce(tasks, execution.data_root)
+    jobs = _jobs_of(trials, execution)
+    return functools.partial(_tune, tasks, trials, jobs, scenario, execution)
+
+
+def _jobs_of(trials: Sequence[Trial], execution: TuningExecution) -> list[Any]:
     from sla_bench.harness.jobs import make_jobs
 
-    del hint
-    trials = trials_of(tasks)
-    announce(tasks, execution.data_root)
-    jobs = make_jobs(
+    return make_jobs(
         [Task(trial.run, ()) for trial in trials],
         execution.data_root,
         execution.out / "tuning",
@@ -53,7 +74,6 @@ def prepare_tuning(
         keep_models=False,
         checkpoint_seconds=execution.checkpoint_every,
     )
-    return functools.partial(_tune, tasks, trials, jobs, scenario, execution)
 
 
 def _tune(
@@ -61,7 +81,7 @@ def _tune(
     trials: Sequence[Trial],
     jobs: Sequence[Any],
     scenario: str,
-    execution: TrainingExecution,
+    execution: TuningExecution,
 ) -> int:
     """Try, choose, run.
 
@@ -73,107 +93,136 @@ def _tune(
 
     file, store = TuningFile(execution.out / scenario), Store(execution.out / "tuning", scenario)
     states = {job.data_state for job in jobs}
-    # Trials that diverged have no record, nor have those that were imported.
-    known = file.accuracies()
-    keys = [(trial.group, job.run_id) for trial, job in zip(trials, jobs, strict=True)]
-    # Groups that differ in how a training ends may have the same trial.
-    unknown = {
-        job.run_id: job for key, job in zip(keys, jobs, strict=True) if key not in known or job.is_recorded()
-    }
-    open_jobs = list(unknown.values())
+    known: Accuracies = file.accuracies()
     if execution.dry_run:
-        return _dry_run(tasks, jobs, open_jobs, file.rates(states), execution)
-    failures = execute(open_jobs, store, execution)
-    if lost := [news for news in failures if not news.diverged]:
-        highest: int = max(news.exit_code for news in lost)
-        return highest
-    diverged = {news.job.run_id for news in failures}
-    known |= {key: None for key in keys if key[1] in diverged}
-    rows = _judge(trials, jobs, store, known)
+        return _dry_run(tasks, jobs, _unknown(trials, jobs, known), file.choices(states), execution)
+    tried = dict(zip(trials, jobs, strict=True))
+    if code := _execute(tried, store, known, execution):
+        return code
+    if execution.trial_images == "quarter":
+        again = finalists(trials, _accuracies_of(tried, known))
+        second = dict(zip(again, _jobs_of(again, execution), strict=True))
+        if code := _execute(second, store, known, execution):
+            return code
+        tried |= second
+    rows = _judge(tried, known)
     file.put(rows)
     for row in rows:
         accuracy = row["validation_accuracy"]
         result = "diverged" if accuracy is None else f"validation {100 * accuracy:.1f} %"
         print(
-            f"{row['training']}: learning rate {row['learning_rate']:.3g}, {result}"
-            + "  <- chosen" * row["chosen"]
+            f"{row['training']}: {row['share']} of the images, learning rate {row['learning_rate']:.3g}, "
+            f"batch {row['batch_images']}, {result}" + "  <- chosen" * row["chosen"]
         )
     print(f"trials: {file.path}")
-    return prepare([*tasks, *tuned_tasks(tasks, file.rates(states))], scenario, execution)()
+    return prepare([*tasks, *tuned_tasks(tasks, file.choices(states))], scenario, execution)()
+
+
+def _unknown(trials: Sequence[Trial], jobs: Sequence[Any], known: Accuracies) -> list[Any]:
+    """The jobs of which the tuning file says nothing, or whose records are there to be read."""
+    # Groups that differ in how a training ends may have the same trial.
+    found = {
+        job.run_id: job
+        for trial, job in zip(trials, jobs, strict=True)
+        if (trial.group, job.run_id) not in known or job.is_recorded()
+    }
+    return list(found.values())
+
+
+def _execute(tried: Mapping[Trial, Any], store: Any, known: Accuracies, execution: TuningExecution) -> int:
+    """Run one round of trials and add their accuracies to what is known; return the exit code.
+
+    Trials that diverged have no record, nor have those that were imported.
+
+    Raises:
+        UserError: the record of a trial can't be read.
+    """
+    failures = execute(_unknown(list(tried), list(tried.values()), known), store, execution)
+    if lost := [news for news in failures if not news.diverged]:
+        highest: int = max(news.exit_code for news in lost)
+        return highest
+    diverged = {news.job.run_id for news in failures}
+    records = {record.run_id: record for record in store.records()}
+    for trial, job in tried.items():
+        key = trial.group, job.run_id
+        if job.run_id in diverged:
+            known[key] = None
+        elif (record := records.get(job.run_id)) is not None:
+            known[key] = validation_accuracy(record.history, trial.takes_best)
+        elif key not in known:
+            raise UserError(
+                f"the record of trial {job.run_id} in {store.folder} can't be read; on a network it may "
+                "come late: give the same command again"
+            )
+    return 0
+
+
+def _accuracies_of(tried: Mapping[Trial, Any], known: Accuracies) -> dict[Trial, float]:
+    """Accuracy of each trial, below 0 where it diverged."""
+    found = {trial: known[trial.group, job.run_id] for trial, job in tried.items()}
+    return {trial: -1.0 if accuracy is None else accuracy for trial, accuracy in found.items()}
+
+
+def _judge(tried: Mapping[Trial, Any], known: Accuracies) -> list[dict[str, Any]]:
+    """The rows of the tuning file, each group's best marked.
+
+    Raises:
+        UserError: all trials of a group diverged.
+    """
+    from sla_bench.reporting.terminal import label
+
+    accuracies = _accuracies_of(tried, known)
+    groups: dict[str, list[Trial]] = {}
+    for trial in tried:
+        groups.setdefault(trial.group, []).append(trial)
+    rows: list[dict[str, Any]] = []
+    for group, trials in groups.items():
+        training = label(trials[0].run.model_copy(update={"batch_images": None}))
+        if max(accuracies[trial] for trial in trials) < 0:
+            raise UserError(f"{training}: every trial diverged; nothing is chosen")
+        chosen = chosen_trial(trials, accuracies)
+        rows += [
+            {
+                "group": group,
+                "training": training,
+                "share": trial.share,
+                "factor": trial.factor,
+                "learning_rate": trial.choice.learning_rate,
+                "batch_images": trial.choice.batch_images,
+                "validation_accuracy": known[group, tried[trial].run_id],
+                "run_id": tried[trial].run_id,
+                "chosen": trial is chosen,
+                "data_state": tried[trial].data_state,
+            }
+            for trial in trials
+        ]
+    return rows
 
 
 def _dry_run(
     tasks: Sequence[Task],
     jobs: Sequence[Any],
     open_jobs: Sequence[Any],
-    rates: Mapping[str, float],
-    execution: TrainingExecution,
+    choices: Mapping[str, Choice],
+    execution: TuningExecution,
 ) -> int:
-    """List what would run, the tuned runs as far as their rates are chosen; the estimate is of all of it."""
+    """List what would run, the tuned runs as far as they are chosen; the estimate is of all of it."""
     from sla_bench.harness.jobs import make_jobs
     from sla_bench.harness.launching import known_workers
     from sla_bench.reporting.dry_run import dry_run_lines
 
-    are_chosen = all(group_of(task.run) in rates for task in tasks)
-    _say_what_is_open(jobs, open_jobs, are_chosen)
-    wanted = [*tasks, *tuned_tasks(tasks, rates)]
+    are_chosen = all(group_of(task.run) in choices for task in tasks)
+    left = sum(not job.is_recorded() for job in open_jobs)
+    second = ", and the best two of each method at all images" * (execution.trial_images == "quarter")
+    further = (
+        "" if are_chosen else f"{second}; then the runs below, and as many again where others are better"
+    )
+    print(f"{len(jobs)} trials, {left} of them to run{further or '; then the runs below'}:")
+    wanted = [*tasks, *tuned_tasks(tasks, choices)]
     runs = make_jobs(wanted, execution.data_root, execution.out, execution.device)
     for line in dry_run_lines(runs, runs[0].store, known_workers(runs, execution), open_jobs):
         print(line)
     return 0
-
-
-def _say_what_is_open(jobs: Sequence[Any], open_jobs: Sequence[Any], are_chosen: bool) -> None:
-    left = sum(not job.is_recorded() for job in open_jobs)
-    further = "" if are_chosen else ", and as many again where another rate is better"
-    print(f"{len(jobs)} trials, {left} of them to run; then the runs below{further}:")
-
-
-def _judge(
-    trials: Sequence[Trial],
-    jobs: Iterable[Any],
-    store: Any,
-    known: Mapping[tuple[str, str], float | None],
-) -> list[dict[str, Any]]:
-    """The rows of the tuning file, each group's best marked; what is not recorded may be known from it.
-
-    Raises:
-        UserError: all trials of a group diverged, or the record of another can't be read.
-    """
-    from sla_bench.reporting.terminal import label
-
-    records = {record.run_id: record for record in store.records()}
-    accuracies: dict[str, dict[Any, float]] = {}
-    rows: list[dict[str, Any]] = []
-    for trial, job in zip(trials, jobs, strict=True):
-        run_id = job.run_id
-        record = records.get(run_id)
-        if record is not None:
-            accuracy: float | None = validation_accuracy(record.history, trial.takes_best)
-        elif (trial.group, run_id) in known:
-            accuracy = known[trial.group, run_id]
-        else:
-            raise UserError(
-                f"the record of trial {run_id} in {store.folder} can't be read; on a network it may "
-                "come late: give the same command again"
-            )
-        accuracies.setdefault(trial.group, {})[trial.factor] = -1.0 if accuracy is None else accuracy
-        rows.append(
-            {
-                "group": trial.group,
-                "training": label(trial.run),
-                "factor": trial.factor,
-                "learning_rate": trial.run.learning_rate,
-                "validation_accuracy": accuracy,
-                "run_id": run_id,
-                "data_state": job.data_state,
-            }
-        )
-    for row in rows:
-        if max(accuracies[row["group"]].values()) < 0:
-            raise UserError(f"{row['training']}: every learning rate diverged; nothing is chosen")
-    chosen = {group: chosen_factor(found) for group, found in accuracies.items()}
-    return [{**row, "chosen": row["factor"] == chosen[row["group"]]} for row in rows]
 
 
 def validation_accuracy(history: Any, takes_best: bool) -> float:
@@ -187,4 +236,4 @@ def validation_accuracy(history: Any, takes_best: bool) -> float:
     return float((members.max() if takes_best else members.last()).mean())
 
 
-add_grids(tune_app, prepare_tuning)
+add_grids(tune_app, prepare_tuning, TuningExecution)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.registry import TRANSFORMS
+from sla_bench.registry import METHODS, TRANSFORMS
 
 if TYPE_CHECKING:
     from sla_bench.datasets.base import Split
@@ -48,6 +48,14 @@ def field_called(name: str, fields: Collection[str]) -> str | None:
 
 
 @dataclass(frozen=True)
+class Unit:
+    """The least part of a batch, in words, and its images through the network."""
+
+    name: str
+    images: int
+
+
+@dataclass(frozen=True)
 class Form:
     """One scenario's options, how they are completed, and what is refused.
 
@@ -64,10 +72,14 @@ class Form:
         check: refuses what the data set is known not to serve, with a sentence, before any file is read.
         relative_images: images that a training draws, up to a factor that runs agree on which agree in data
             set and `same_cost`; views and controls are not in it.
+        unit: the least part of a batch.
+        units: of them in a batch of the recipe.
+        length: the field of a training that says how long it is.
         evaluation_like_training: fields of the evaluation that a training suggests.
         same_cost: fields on which that factor, or the seconds of an image, depends.
-        trial: fields of a training that differ where it only serves to choose the learning rate; None: it
-            has no validation data.
+        trial: fields of a training that differ where it only serves to choose rate and batch; None: it has no
+            validation data.
+        with_seed: the run at another seed, with what follows from it.
         seed_fields: fields that differ between the seeds of a training.
         check_sizes: refuses classes that are too few or too small, as the run would, from the sizes of the
             classes of a split; returns lines for the user. None: nothing is asked of them.
@@ -81,10 +93,14 @@ class Form:
     complete: Callable[[dict[str, Any], Mapping[str, Any]], None]
     check: Callable[[RunConfig, EvalConfig], None]
     relative_images: Callable[[RunConfig], float]
+    unit: Callable[[RunConfig], Unit]
+    units: Callable[[RunConfig], int]
+    length: str
     evaluation_like_training: Callable[[RunConfig], dict[str, Any]] = lambda run: {}
     refusal: Callable[[RunConfig], str | None] = lambda run: None
     same_cost: tuple[str, ...] = ()
     trial: Callable[[RunConfig], dict[str, Any]] | None = None
+    with_seed: Callable[[RunConfig, int], RunConfig] = lambda run, seed: run.model_copy(update={"seed": seed})
     seed_fields: tuple[str, ...] = ("seed",)
     check_sizes: (
         Callable[[RunConfig, Iterable[EvalConfig], Callable[[Split], Mapping[str, int]]], list[str]] | None
@@ -94,6 +110,20 @@ class Form:
     def scenario(self) -> str:
         """Its name in the registry."""
         return str(self.run.model_fields["scenario"].default)
+
+
+def views_in_training(run: RunConfig) -> int:
+    """Images through the network for each image that a training draws: views, or copies."""
+    # A record may be of a method that is not known here.
+    if run.transform is None or run.method not in METHODS or not METHODS[run.method].passes_views:
+        return 1
+    return TRANSFORMS[run.transform].num_views
+
+
+def image_unit(run: RunConfig) -> Unit:
+    """An image in as many views or copies as the method's training passes through the network."""
+    views = views_in_training(run)
+    return Unit("one image" if views == 1 else f"one image {views} times", views)
 
 
 def check_colors(run: RunConfig, evaluation: EvalConfig) -> None:

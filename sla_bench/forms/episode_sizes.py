@@ -73,6 +73,11 @@ class Demand:
             )
 
 
+def validation_ways(run: FewShotRun) -> int:
+    """Ways of a validation episode."""
+    return run.val_ways or run.train_ways
+
+
 def validation_queries(smallest: int, shots: int) -> int:
     """Queries of each class in a validation episode: 15, or what the shots leave of the smallest class.
 
@@ -106,10 +111,10 @@ def validation_demand(run: FewShotRun, sizes: Mapping[str, int]) -> Demand:
     smallest = smallest if run.validation_images is None else min(smallest, run.validation_images)
     return Demand(
         "val",
-        run.train_ways,
+        validation_ways(run),
         run.val_shots,
         validation_queries(smallest, run.val_shots),
-        "--train-ways",
+        "--val-ways",
         "--val-shots",
         most=run.validation_images,
     )

@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.forms.base import Form, check_colors
-from sla_bench.forms.episode_sizes import test_demand, training_demand, validation_demand, validation_note
+from sla_bench.forms.base import Form, Unit, check_colors, image_unit, views_in_training
+from sla_bench.forms.episode_sizes import (
+    test_demand,
+    training_demand,
+    validation_demand,
+    validation_note,
+    validation_ways,
+)
 from sla_bench.registry import DATASETS, LEARNERS, METHODS, TRANSFORMS
 
 if TYPE_CHECKING:
@@ -28,6 +34,7 @@ _SMOKE: dict[str, Any] = {
     "weight_decay": 0.0,
     "schedule": "cosine",
     "milestones": {},
+    "warmup": 0.0,
     "steps": 80,
     "batch_episodes": 1,
     "label_smoothing": 0.0,
@@ -91,6 +98,9 @@ def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     values.setdefault("ways", FewShotEvaluation.model_fields["ways"].default)
     if "train_ways" not in given:
         values["train_ways"] = values["ways"]
+    # Older records validate with the ways of training and lack the field: None says the same.
+    val_ways = given.get("val_ways", values["ways"])
+    values["val_ways"] = None if val_ways == values["train_ways"] else val_ways
     if learner.trains_at_test_shots and "train_shots" not in given:
         values["train_shots"] = values["shots"]
     if learner.trains_at_test_shots and "val_shots" not in given:
@@ -106,7 +116,7 @@ def _check(run: RunConfig, evaluation: EvalConfig) -> None:
     check_colors(run, evaluation)
     splits: tuple[tuple[_Split, int, str], ...] = (
         ("train", run.train_ways, f"--train-ways {run.train_ways}"),
-        ("val", run.train_ways, f"--train-ways {run.train_ways}"),
+        ("val", validation_ways(run), f"--val-ways {validation_ways(run)}"),
         ("test", evaluation.ways, f"--ways {evaluation.ways}"),
     )
     for split, ways, option in splits:
@@ -148,11 +158,39 @@ def _refusal(run: RunConfig) -> str | None:
 
 def _relative_images(run: RunConfig) -> float:
     assert isinstance(run, FewShotRun)
+    return float(run.steps * run.batch_episodes * _episode_images(run))
+
+
+def _episode_images(run: FewShotRun) -> int:
+    """Images through the network of an episode of upright images and ordinary ways."""
     passes = 1
     if LEARNERS[run.learner].adapts_network:
         passes += int(run.learner_options.get("inner_steps", 0))
-    episode = run.train_ways * (passes * run.train_shots + run.train_queries)
-    return float(run.steps * run.batch_episodes * episode)
+    return run.train_ways * (passes * run.train_shots + run.train_queries)
+
+
+def _trains_on_episodes(run: FewShotRun) -> bool:
+    return LEARNERS[run.learner].trains_on == "episodes"
+
+
+def _unit(run: RunConfig) -> Unit:
+    assert isinstance(run, FewShotRun)
+    if not _trains_on_episodes(run):
+        return image_unit(run)
+    more_ways = METHODS[run.method].way_factor and run.transform is not None
+    ways_factor = TRANSFORMS[run.transform].num_views if more_ways else 1  # type: ignore[index]
+    return Unit("one episode", _episode_images(run) * ways_factor * views_in_training(run))
+
+
+def _units(run: RunConfig) -> int:
+    """Episodes of a step; or, for the backbone of a classifier, as many images as these have."""
+    assert isinstance(run, FewShotRun)
+    return run.batch_episodes * (1 if _trains_on_episodes(run) else classifier_batch(run))
+
+
+def classifier_batch(run: FewShotRun) -> int:
+    """Images of an episode, which are a batch where a classifier is trained instead."""
+    return run.train_ways * (run.train_shots + run.train_queries)
 
 
 def _evaluation_like_training(run: RunConfig) -> dict[str, Any]:
@@ -183,6 +221,9 @@ FORM = Form(
     check=_check,
     refusal=_refusal,
     relative_images=_relative_images,
+    unit=_unit,
+    units=_units,
+    length="steps",
     trial=lambda run: {},
     evaluation_like_training=_evaluation_like_training,
     check_sizes=_check_sizes,

@@ -8,7 +8,7 @@ from typing import Any
 from sla_bench.config import ImbalancedEvaluation, ImbalancedRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.forms.base import LARGE_IMAGES, Form, check_colors
+from sla_bench.forms.base import LARGE_IMAGES, Form, check_colors, image_unit
 from sla_bench.registry import METHODS
 
 _QUICK: dict[str, Any] = {
@@ -22,6 +22,7 @@ _QUICK: dict[str, Any] = {
     "weight_decay": 2e-4,
     "schedule": "cosine",
     "milestones": {},
+    "warmup": 1 / 8,
     "epochs": 40,
     "batch_size": 64,
     "validations": 20,
@@ -34,11 +35,12 @@ _EVEN_CLASSES = (*_GLYPHS, "cifar100")
 _QUICK_CLASS_SIZES = dict.fromkeys(_LARGE_CLASSES, 1000) | dict.fromkeys(_GLYPHS, 400)
 
 # LDAM-DRW, cifar_train.py: 200 epochs of batches of 128, the rate rises over the first five epochs and falls
-# after 160 and 180.
+# after 160 and 180. It rises in one stair per epoch, not linearly: this warm-up is a part of the milestones.
 _PAPER: dict[str, Any] = {
     **_QUICK,
     "backbone": "resnet32-ldam",
     "schedule": "steps",
+    "warmup": 0.0,
     "milestones": {
         "0": 0.2,
         "1/200": 0.4,
@@ -62,7 +64,7 @@ def _budgets(name: str, dataset: str) -> dict[str, Any]:
     if name == "quick":
         return {**_QUICK, "max_class_size": _QUICK_CLASS_SIZES.get(dataset)}
     known = dataset in _LARGE_CLASSES + _EVEN_CLASSES
-    smoke = {"epochs": 2, "validations": 2, "images_per_class": 30}
+    smoke = {"epochs": 2, "warmup": 0.0, "validations": 2, "images_per_class": 30}
     return {**_QUICK, **smoke, "max_class_size": 100 if known else None}
 
 
@@ -99,9 +101,22 @@ def _usual_subset_seed(budget: str, seed: int, whole: bool) -> int:
     return 0 if whole or budget == "paper" else seed
 
 
+def _with_seed(run: RunConfig, seed: int) -> RunConfig:
+    assert isinstance(run, ImbalancedRun)
+    changed = run.model_copy(update={"seed": seed})
+    if run.subset_seed == usual_subset_seed(run):
+        changed = changed.model_copy(update={"subset_seed": usual_subset_seed(changed)})
+    return changed
+
+
 def _relative_images(run: RunConfig) -> float:
     assert isinstance(run, ImbalancedRun)
     return float(run.epochs)
+
+
+def _units(run: RunConfig) -> int:
+    assert isinstance(run, ImbalancedRun)
+    return run.batch_size
 
 
 FORM = Form(
@@ -113,7 +128,11 @@ FORM = Form(
     complete=_complete,
     check=check_colors,
     relative_images=_relative_images,
+    unit=image_unit,
+    units=_units,
+    length="epochs",
     trial=lambda run: {"selection": "validation"},
+    with_seed=_with_seed,
     seed_fields=("seed", "subset_seed"),
     same_cost=("imbalance", "ratio", "max_class_size", "batch_size"),
 )

@@ -8,7 +8,7 @@ from typing import Any
 from sla_bench.config import RunConfig, StandardEvaluation, StandardRun
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.forms.base import LARGE_IMAGES, Form, check_colors
+from sla_bench.forms.base import LARGE_IMAGES, Form, check_colors, image_unit
 from sla_bench.registry import METHODS, TRANSFORMS
 
 _QUICK: dict[str, Any] = {
@@ -22,6 +22,7 @@ _QUICK: dict[str, Any] = {
     "weight_decay": 1e-4,
     "schedule": "cosine",
     "milestones": {},
+    "warmup": 0.0,
     "steps": 1200,
     "batch_size": 64,
     "validations": 10,
@@ -98,6 +99,11 @@ def _trial(run: RunConfig) -> dict[str, Any]:
     return {}
 
 
+def _units(run: RunConfig) -> int:
+    assert isinstance(run, StandardRun)
+    return run.batch_size
+
+
 FORM = Form(
     run=StandardRun,
     evaluation=StandardEvaluation,
@@ -107,6 +113,9 @@ FORM = Form(
     complete=_complete,
     check=check_colors,
     relative_images=_relative_images,
+    unit=image_unit,
+    units=_units,
+    length="steps",
     same_cost=("mix",),
     trial=_trial,
 )

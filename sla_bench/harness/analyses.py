@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sla_bench.config import PROTOCOL_VERSION
 from sla_bench.harness.files import json_bytes, write_together
 from sla_bench.harness.store import EvaluationRecord, RunRecord
 
@@ -82,7 +81,7 @@ def write_analysis(
     np.savez_compressed(arrays, **samples)  # type: ignore[arg-type]
     about = {
         "version": ANALYSIS_VERSION,
-        "protocol": PROTOCOL_VERSION,
+        "protocol": evaluation.config.protocol,
         "data_hash": evaluation.data_hash,
         "views": views._asdict(),
         "heads": heads,

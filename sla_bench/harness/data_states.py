@@ -13,13 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sla_bench.config import PROTOCOL_VERSION
 from sla_bench.errors import UserError
 from sla_bench.harness.files import json_bytes, write_bytes
 from sla_bench.registry import SCENARIOS
 
 if TYPE_CHECKING:
-    from sla_bench.harness.store import RunRecord, Store
+    from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
 
 UNKNOWN = "unknown"
 """Stands for the state of records of earlier versions that do not tell it."""
@@ -82,16 +81,19 @@ def shown_states(store: Store) -> dict[str, str]:
     """Data set -> the state of its data that tables show.
 
     It is the one that the command saw (`Store.seen`), else the newest: of the newest record, or one that a
-    later command came back to (`note_seen`). A state without a record is never shown.
+    later command came back to (`note_seen`). Records of this version's protocol stand before all others. A
+    state without a record is never shown.
     """
-    times: dict[str, dict[str, float]] = {}
-    for record in of_this_protocol(store.records()):
+    times: dict[str, dict[str, tuple[bool, float]]] = {}
+    for record in store.records():
         own = times.setdefault(record.config.dataset, {})
         for evaluation in record.evaluations:
-            own[evaluation.state] = max(own.get(evaluation.state, 0.0), evaluation.written)
+            age = protocol_of(record, evaluation) == record.config.protocol, evaluation.written
+            own[evaluation.state] = max(own.get(evaluation.state, age), age)
     for dataset, (state, moment) in _noted(store).items():
         if state in times.get(dataset, {}):
-            times[dataset][state] = max(times[dataset][state], moment)
+            is_current, written = times[dataset][state]
+            times[dataset][state] = is_current, max(written, moment)
     newest = {d: max(own, key=lambda state: (own[state], state)) for d, own in times.items() if own}
     return newest | {d: s for d, s in store.seen.items() if s in times.get(d, {})}
 
@@ -108,17 +110,9 @@ def note_seen(store: Store) -> None:
             write_bytes(_file(store), json_bytes({**_noted(store), **again}))
 
 
-def of_this_protocol(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Records and evaluations of this version's protocol; all where none is."""
-    records = list(records)
-    found = []
-    for record in records:
-        own = tuple(e for e in record.evaluations if e.protocol == PROTOCOL_VERSION)
-        if len(own) == len(record.evaluations):
-            found.append(record)
-        elif own:
-            found.append(replace(record, evaluations=own))
-    return found if any(record.evaluations for record in found) else records
+def protocol_of(record: RunRecord, evaluation: EvaluationRecord) -> int:
+    """The protocol of a test: that of its training where that is older."""
+    return min(evaluation.protocol, int(record.done["protocol"]))
 
 
 def of_states(records: Iterable[RunRecord], states: Mapping[str, str]) -> list[RunRecord]:

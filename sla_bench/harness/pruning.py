@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sla_bench.config import PROTOCOL_VERSION
 from sla_bench.errors import UserError
+from sla_bench.grid import form_of
 from sla_bench.harness.data_states import short
 from sla_bench.harness.locks import RunClaimedError, claim
 from sla_bench.harness.store import Store
@@ -45,12 +45,12 @@ def leftovers(store: Store) -> list[Leftover]:
     folders = sorted(f for f in (store.folder / "runs").glob("*") if f.is_dir())
     files = {folder: _files(folder) for folder in folders}
     snapshot = store.snapshot()
-    unreadable = snapshot.unreadable()
+    unreadable, records = snapshot.unreadable(), snapshot.records()
     newer = {u.path for u in unreadable if u.newer}
     damaged = {u.path for u in unreadable if not u.newer}
-    protocols = {record.folder: record.done["protocol"] for record in snapshot.records()}
-    other = {folder: protocol for folder, protocol in protocols.items() if protocol != PROTOCOL_VERSION}
-    newer |= {folder for folder, protocol in other.items() if protocol > PROTOCOL_VERSION}
+    current = form_of(store.scenario).run.protocol
+    other = {r.folder: r.done["protocol"] for r in records if r.done["protocol"] != current}
+    newer |= {folder for folder, protocol in other.items() if protocol > current}
     found: list[tuple[Path, Path, str]] = []
     for folder in folders:
         if folder in newer:
@@ -58,7 +58,7 @@ def leftovers(store: Store) -> list[Leftover]:
         if folder in damaged:
             found.append((folder, folder, "damaged"))
         elif folder in other:
-            found.append((folder, folder, f"protocol {other[folder]}, this is {PROTOCOL_VERSION}"))
+            found.append((folder, folder, f"protocol {other[folder]}, this is {current}"))
         elif not (folder / "done.json").exists():
             step = " with a checkpoint" if any(folder.glob("checkpoints/*/*.pt")) else ""
             found.append((folder, folder, f"unfinished{step}"))

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
-# Rises with the layout of what is kept.
-_VERSION = 3
+# Rises with the layout of what is kept, and with what is checked before.
+_VERSION = 4
 _PATIENCE = 5.0
 _NOT_ITS_FAULT = frozenset(
     {

@@ -19,16 +19,16 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from sla_bench.config import PROTOCOL_VERSION, EvalConfig, Settings, as_user_error
+from sla_bench.config import OLDEST_PROTOCOL, EvalConfig, Settings, as_user_error
 from sla_bench.errors import UserError
 from sla_bench.grid import REGISTRIES, form_of, recipe_of
 from sla_bench.harness.archive import RecordArchive, RunFiles
 from sla_bench.harness.compact import checked_samples
 from sla_bench.harness.record_files import HISTORY_COLUMNS
 from sla_bench.harness.store import EvaluationRecord, RunRecord
-from sla_bench.harness.tuning_file import COLUMNS, STATELESS_COLUMNS
+from sla_bench.harness.tuning_file import COLUMNS
 from sla_bench.registry import SCENARIOS
-from sla_bench.tuning import FACTORS
+from sla_bench.tuning import RATES, SHARES, WHOLE
 
 if TYPE_CHECKING:
     from sla_bench.reporting.reading import Reading
@@ -37,6 +37,7 @@ _MOST_COLUMNS = 100
 _LARGEST_TUNING = 4 << 20
 _ID = re.compile("[0-9a-f]{12}")
 _STATE = re.compile("[0-9a-f]{16}")
+_BATCH = re.compile("[1-9][0-9]{0,8}")
 # A spreadsheet must not take it for a formula.
 _TRAINING = re.compile(r"[^=+\-@].{0,999}")
 _SUMMARY_KEYS = ("train_images", "train_seconds", "parameters")
@@ -62,9 +63,9 @@ def check_run(archive: RecordArchive, run: RunFiles) -> None:
         for key in _SUMMARY_KEYS:
             if not _is_number(done.get(key)):
                 raise UserError(f"{key} is no number")
-        _check_protocol(done)
+        protocol = _checked_protocol(done, config)
         if "data_hash" in done:
-            _check_id(config, done["data_hash"], run.run_id)
+            _check_id(config, done["data_hash"], run.run_id, protocol)
         _check_state(done.get("data_state", ""))
     with _content_of(archive, run.files["environment.json"]) as content:
         _mapping(content)
@@ -89,14 +90,12 @@ def check_tuning(archive: RecordArchive, info: zipfile.ZipInfo) -> list[dict[str
             heading, *lines = csv.reader(io.StringIO(content.decode(), newline=""))
         except csv.Error as error:
             raise UserError(str(error)) from None
-        if tuple(heading) == STATELESS_COLUMNS:
-            lines = [[*line, ""] if len(line) == len(STATELESS_COLUMNS) else line for line in lines]
-        elif tuple(heading) != COLUMNS:
+        if tuple(heading) != COLUMNS:
             raise UserError(f"other columns than {', '.join(COLUMNS)}")
         trials = [_trial(line) for line in lines]
         groups: dict[str, list[dict[str, Any]]] = {}
         for trial in trials:
-            groups.setdefault(f"{trial['group']} {trial['data_state']}".strip(), []).append(trial)
+            groups.setdefault(f"{trial['group']} {trial['data_state']}", []).append(trial)
         for name, own in groups.items():
             _check_group(name, own)
     return trials
@@ -105,27 +104,33 @@ def check_tuning(archive: RecordArchive, info: zipfile.ZipInfo) -> list[dict[str
 def _trial(cells: list[str]) -> dict[str, Any]:
     if len(cells) != len(COLUMNS):
         raise UserError(f"a line of {len(cells)} cells")
-    group, training, factor, rate, accuracy, run_id, chosen, state = cells
+    group, training, share, factor, rate, batch, accuracy, run_id, chosen, state = cells
     for name in (group, run_id):
         if not _ID.fullmatch(name):
             raise UserError(f"{name[:80]!r} is no id")
     if not _TRAINING.fullmatch(training) or not training.isprintable():
         raise UserError(f"{training[:80]!r} names no training")
-    if factor not in map(str, FACTORS):
-        raise UserError(f"factor {factor[:80]!r}; trials have {', '.join(map(str, FACTORS))}")
+    if share not in (shares := [str(known) for known in (*SHARES.values(), WHOLE)]):
+        raise UserError(f"share {share[:80]!r}; trials have {', '.join(shares)}")
+    if factor not in map(str, RATES):
+        raise UserError(f"factor {factor[:80]!r}; trials have {', '.join(map(str, RATES))}")
+    if not _BATCH.fullmatch(batch):
+        raise UserError(f"batch_images {batch[:80]!r} is not a number of images")
     value = float(accuracy) if accuracy else None
     if not 0 < float(rate) < math.inf or not (value is None or 0 <= value <= 1):
         raise UserError(f"learning rate {rate[:80]} or validation accuracy {accuracy[:80]} out of range")
     if chosen not in ("True", "False"):
         raise UserError(f"chosen is {chosen[:80]!r}, neither True nor False")
     _check_state(state)
-    values = (group, training, factor, float(rate), value, run_id, chosen == "True", state)
+    texts = (group, training, share, factor)
+    values = (*texts, float(rate), int(batch), value, run_id, chosen == "True", state)
     return dict(zip(COLUMNS, values, strict=True))
 
 
 def _check_group(name: str, trials: list[dict[str, Any]]) -> None:
-    if len({trial["factor"] for trial in trials}) < len(trials):
-        raise UserError(f"group {name}: a factor that is there twice")
+    tried = {(trial["share"], trial["factor"], trial["batch_images"]) for trial in trials}
+    if len(tried) < len(trials):
+        raise UserError(f"group {name}: a trial that is there twice")
     if [trial["validation_accuracy"] is None for trial in trials if trial["chosen"]] != [False]:
         raise UserError(f"group {name}: not one trial is chosen, of those that did not diverge")
 
@@ -142,8 +147,8 @@ def _check_evaluation(
         _check_pieces(config)
     with _content_of(archive, files["metrics.json"]) as content:
         metrics = _mapping(content)
-        _check_protocol(metrics)
-        _check_id(config, metrics.get("data_hash"), eval_id)
+        protocol = _checked_protocol(metrics, config)
+        _check_id(config, metrics.get("data_hash"), eval_id, protocol)
         _check_state(metrics.get("data_state", ""))
         if not _is_number(metrics.get("recorded_at", 0)):
             raise UserError("recorded_at is no number")
@@ -234,17 +239,18 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_protocol(content: dict[str, Any]) -> None:
-    if content.get("protocol") != PROTOCOL_VERSION:
-        raise UserError(
-            f"made under protocol {content.get('protocol')!r}, this version follows {PROTOCOL_VERSION}"
-        )
+def _checked_protocol(content: dict[str, Any], config: Settings) -> int:
+    """The protocol of a record, from the oldest that can be read to that of this version."""
+    protocol = content.get("protocol")
+    if type(protocol) is not int or not OLDEST_PROTOCOL <= protocol <= config.protocol:
+        raise UserError(f"made under protocol {protocol!r}, this version follows {config.protocol}")
+    return protocol
 
 
-def _check_id(config: Settings, data_hash: object, named: str) -> None:
+def _check_id(config: Settings, data_hash: object, named: str, protocol: int) -> None:
     if not isinstance(data_hash, str):
         raise UserError("data_hash is no text")
-    if (own := config.digest(data=data_hash)) != named:
+    if (own := config.digest(data=data_hash, protocol=protocol)) != named:
         raise UserError(f"its folder is named {named}, but its config and data give {own}")
 
 
@@ -263,5 +269,5 @@ def _check_history(content: bytes) -> None:
     if table.empty:
         raise UserError("no row below the heading")
     for name, column in table.items():
-        if column.dtype.kind not in "iuf":
+        if column.dtype.kind not in ("iu" if name in HISTORY_COLUMNS else "iuf"):
             raise UserError(f"{name!s:.40}: not all are numbers")

@@ -124,5 +124,9 @@ def _check_history(path: Path) -> None:
         heading, *rows = csv.reader(file)
     if not HISTORY_COLUMNS.issubset(heading) or not rows:
         raise ValueError(f"{path}: cut within its heading, or after it")
-    if any(len(row) > len(heading) for row in rows):
-        raise ValueError(f"{path}: a row of more cells than columns")
+    if any(len(row) != len(heading) for row in rows):
+        raise ValueError(f"{path}: a row of more or fewer cells than columns")
+    for name in HISTORY_COLUMNS:
+        column = heading.index(name)
+        for row in rows:
+            int(row[column])

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import time
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sla_bench.config import PROTOCOL_VERSION, EvalConfig, RunConfig
+from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.forms.base import Form
 from sla_bench.grid import form_of
 from sla_bench.harness.cycles import no_search_for_cycles
@@ -84,6 +85,16 @@ class RunRecord:
     def history(self) -> pd.DataFrame:
         """One row per validation."""
         return pd.read_csv(self.folder / "history.csv")
+
+    @cached_property
+    def updates(self) -> tuple[int, ...]:
+        """Updates of the optimiser, of each member."""
+        last: dict[str, int] = {}
+        # A data frame of a few rows costs more than the rest of a table's row.
+        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                last[row["member"]] = int(row["step"])
+        return tuple(last.values())
 
 
 @dataclass(frozen=True)
@@ -154,10 +165,10 @@ class Store:
             return False
         try:
             content = read_training(folder)
-            form_of(self.scenario).run.model_validate(content["config"])
+            config = form_of(self.scenario).run.model_validate(content["config"])
         except UNREADABLE:
             return False
-        return bool(content["done"]["protocol"] == PROTOCOL_VERSION)
+        return bool(content["done"]["protocol"] == config.protocol)
 
     def has_evaluation(self, run_id: str, eval_id: str) -> bool:
         """The evaluation is finished, and its record can be read."""
@@ -168,7 +179,7 @@ class Store:
             found = self._evaluation(folder, read_evaluation(folder))
         except UNREADABLE:
             return False
-        return found.protocol == PROTOCOL_VERSION
+        return found.protocol == found.config.protocol
 
     def write_run(
         self,
@@ -198,7 +209,7 @@ class Store:
             "history.csv": pd.DataFrame(history).to_csv(index=False).encode(),
             **weights,
             "environment.json": json_bytes(environment),
-            "done.json": json_bytes({**summary, "protocol": PROTOCOL_VERSION}),
+            "done.json": json_bytes({**summary, "protocol": config.protocol}),
         }
         write_together(self.run_folder(run_id), files)
 
@@ -233,7 +244,7 @@ class Store:
             "data_hash": data_hash,
             **({"data_state": state} if state else {}),
             "recorded_at": time.time(),
-            "protocol": PROTOCOL_VERSION,
+            "protocol": config.protocol,
         }
         files = {
             "config.json": json_bytes(config.model_dump(mode="json")),
@@ -348,9 +359,9 @@ class Snapshot(Store):
     def _done(self) -> dict[str, set[str]]:
         """Ids of the runs of this version's protocol -> ids of their evaluations."""
         return {
-            r.run_id: {e.folder.name for e in r.evaluations if e.protocol == PROTOCOL_VERSION}
+            r.run_id: {e.folder.name for e in r.evaluations if e.protocol == e.config.protocol}
             for r in self.records()
-            if r.done["protocol"] == PROTOCOL_VERSION
+            if r.done["protocol"] == r.config.protocol
         }
 
     def has_run(self, run_id: str) -> bool:

@@ -1,8 +1,8 @@
-"""Which learning rates were tried and chosen: results/<scenario>/tuning.csv.
+"""Which learning rates and batches were tried and chosen: results/<scenario>/tuning.csv.
 
-Columns: group (of `tuning.group_of`), training (in words), factor (of the recipe's rate), learning_rate,
-validation_accuracy (0 to 1; empty: it diverged), run_id (of the trial), chosen, data_state (of all data that
-the trial's scenario sees; empty: not told, as by earlier versions).
+Columns: group (of `tuning.group_of`), training (in words), share (of the images of a training), factor (of
+the recipe's rate), learning_rate, batch_images (through the network in a step), validation_accuracy (0 to 1;
+empty: it diverged), run_id (of the trial), chosen, data_state (of all data that the trial's scenario sees).
 """
 
 from __future__ import annotations
@@ -13,13 +13,23 @@ from typing import Any
 
 import pandas as pd
 
+from sla_bench.errors import UserError
 from sla_bench.harness.files import write_text
 from sla_bench.harness.locks import wait_for
+from sla_bench.tuning import Choice
 
-STATELESS_COLUMNS = (
-    "group", "training", "factor", "learning_rate", "validation_accuracy", "run_id", "chosen",
-)  # fmt: skip
-COLUMNS = (*STATELESS_COLUMNS, "data_state")
+COLUMNS = (
+    "group",
+    "training",
+    "share",
+    "factor",
+    "learning_rate",
+    "batch_images",
+    "validation_accuracy",
+    "run_id",
+    "chosen",
+    "data_state",
+)
 
 
 class TuningFile:
@@ -33,26 +43,31 @@ class TuningFile:
         self.path = folder / "tuning.csv"
 
     def read(self) -> pd.DataFrame:
-        """All trials, one row each; empty where there is no file."""
+        """All trials, one row each; empty where there is no file.
+
+        Raises:
+            UserError: the file has other columns.
+        """
         if not self.path.exists():
             return pd.DataFrame(columns=list(COLUMNS))
-        texts = {"group": str, "run_id": str, "factor": str}
+        texts = {"group": str, "run_id": str, "factor": str, "share": str, "data_state": str}
         # To the last bit: a rate is part of a run's id, and accuracies may be equal.
         exact = {"learning_rate": float, "validation_accuracy": lambda text: float(text or "nan")}
-        table = pd.read_csv(self.path, dtype={**texts, "data_state": str}, converters=exact)
-        return table.assign(data_state=table["data_state"].fillna("") if "data_state" in table else "")
+        trials = pd.read_csv(self.path, dtype=texts, converters=exact)
+        if tuple(trials.columns) != COLUMNS:
+            raise UserError(f"{self.path}: of a version that tuned no batches; move it away and tune again")
+        return trials
 
-    def rates(self, states: Collection[str]) -> dict[str, float]:
-        """Group -> the learning rate that was chosen.
+    def choices(self, states: Collection[str]) -> dict[str, Choice]:
+        """Group -> the learning rate and the batch that were chosen.
 
         Args:
-            states: of the data; rates that were chosen on others are left out.
+            states: of the data; choices on others are left out.
         """
         trials = self.read()
-        chosen = trials[trials["chosen"].astype(bool) & trials["data_state"].isin({"", *states})]
-        # A rate of a known state stands before one of an earlier version.
-        chosen = chosen.sort_values("data_state", kind="stable")
-        return dict(zip(chosen["group"], chosen["learning_rate"].astype(float), strict=True))
+        chosen = trials[trials["chosen"].astype(bool) & trials["data_state"].isin(states)]
+        found = zip(chosen["learning_rate"].astype(float), chosen["batch_images"].astype(int), strict=True)
+        return dict(zip(chosen["group"], (Choice(*pair) for pair in found), strict=True))
 
     def accuracies(self) -> dict[tuple[str, str], float | None]:
         """(group, run id of a trial) -> its validation accuracy, 0 to 1; None: it diverged."""
@@ -69,7 +84,7 @@ class TuningFile:
         """
         trials = self.read()
         known = set(zip(trials["group"], trials["data_state"], strict=True))
-        if new := [row for row in rows if (row["group"], row.get("data_state", "")) not in known]:
+        if new := [row for row in rows if (row["group"], row["data_state"]) not in known]:
             self.put(new)
 
     def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -78,12 +93,8 @@ class TuningFile:
         Raises:
             UserError: no permission, or the disk is full.
         """
-        added = pd.DataFrame([{"data_state": "", **row} for row in rows], columns=list(COLUMNS))
-        replaced = {
-            (group, state)
-            for group, own in zip(added["group"], added["data_state"], strict=True)
-            for state in (own, "")
-        }
+        added = pd.DataFrame(rows, columns=list(COLUMNS))
+        replaced = set(zip(added["group"], added["data_state"], strict=True))
         with wait_for(self.path.with_name(".tuning.lock")):
             known = self.read()
             keys = zip(known["group"], known["data_state"], strict=True)

@@ -73,7 +73,6 @@ class EpisodeObjective(ABC):
         members: models trained from disjoint seeds, whose logits are averaged at test.
         trains_on_views: training embeds all M views of each image, else the image as it is.
         rows: read-off -> its cost, in the order of the table; the first is the objective's own.
-        selection_row: the read-off by which validation chooses the checkpoint.
     """
 
     step_factor: int = 1
@@ -81,7 +80,6 @@ class EpisodeObjective(ABC):
     members: int = 1
     trains_on_views: bool = False
     rows: Mapping[str, Passes]
-    selection_row: str
 
     def __init__(self, transform: Transform) -> None:
         self.transform = transform
@@ -90,6 +88,11 @@ class EpisodeObjective(ABC):
     def num_views(self) -> int:
         """M."""
         return self.transform.num_views
+
+    @property
+    def selection_row(self) -> str:
+        """The read-off by which validation chooses the checkpoint: single inference, one pass per query."""
+        return next(row for row, passes in self.rows.items() if passes.query == self.members)
 
     def view_head(self, num_features: int) -> nn.Module | None:
         """A trained classifier of the view, (..., D) -> (..., M), for objectives with that second task."""
@@ -121,7 +124,6 @@ class SingleObjective(EpisodeObjective):
             self.row: Passes(self.members, self.members),
             f"{self.row}+TTA": Passes(self.members * self.num_views, self.members * self.num_views),
         }
-        self.selection_row = self.row
 
     def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
         """Logits of the upright images, and the mean over views of one head per view."""

@@ -40,7 +40,6 @@ class SLA(EpisodeObjective):
     """
 
     trains_on_views = True
-    selection_row = "SLA+AG"
 
     def __init__(self, transform: Transform, joint_scope: str = "all") -> None:
         super().__init__(transform)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from sla_bench.errors import UserError
 from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.registry import METHODS, SCENARIOS
 from sla_bench.reporting.reading import Figure, Reading
+from sla_bench.reporting.row_names import at_batch
 
 _ORDER = (
     "dataset",
@@ -37,6 +37,11 @@ def method_rank(method: str) -> int:
     return _RANKS.get(method, len(_RANKS))
 
 
+def told_batch(record: RunRecord) -> int | None:
+    """The batch that the names of a record's rows tell: one that was asked for, not one that was tuned."""
+    return None if record.tuned else record.config.batch_images
+
+
 def read_figures(
     reading: Reading, record: RunRecord, evaluation: EvaluationRecord
 ) -> dict[str, dict[str, Figure]]:
@@ -51,9 +56,11 @@ class Cell:
 
     Args:
         key: the columns that identify the cell.
+        row: the read-off, whatever the batch.
+        batch: that the name of the method tells; None where it tells none.
         reading: of its scenario.
-        place: where it stands in its setting: the method as registered, ensembles of it after it, rows and
-            metrics as recorded.
+        place: where it stands in its setting: the method as registered, ensembles of it and other batches
+            after it, rows and metrics as recorded.
         figures: by seed.
         records: by seed.
         metrics: of the row, by seed.
@@ -61,8 +68,10 @@ class Cell:
     """
 
     key: dict[str, Any]
+    row: str
+    batch: int | None
     reading: Reading
-    place: tuple[int, int, int, int]
+    place: tuple[int, int, int, int, int]
     figures: dict[int, Figure] = field(default_factory=dict)
     records: dict[int, RunRecord] = field(default_factory=dict)
     metrics: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -122,14 +131,12 @@ class Setting:
 def settings_of(records: Iterable[RunRecord]) -> list[Setting]:
     """Sort the evaluations of records into settings, in the order of the leaderboard.
 
+    Records of different protocols are never of one setting.
+
     Args:
         records: all of a store.
-
-    Raises:
-        UserError: records of different protocol versions.
     """
     records = list(records)
-    _check_protocols(records)
     readings: dict[str, Reading] = {
         name: SCENARIOS.load(name, "reading") for name in {r.config.scenario for r in records}
     }
@@ -183,37 +190,33 @@ class Cells:
         """Methods as registered, rows and metrics as recorded."""
         return iter(sorted(self._cells.values(), key=lambda cell: cell.place))
 
-    def beside(self, cell: Cell, method: str) -> Cell | None:
-        """The same metric of another method, if it is recorded: here, or else without options of a method."""
-        name = method, cell.key["metric"]
-        return self._cells.get(name) or self._plain.get(name)
+    def beside(self, cell: Cell, row: str) -> Cell | None:
+        """The same metric of another row, if it is recorded: here, or else without options of a method.
+
+        At the batch of the cell where there is one, else at the recipe's.
+        """
+        names = [(at_batch(row, batch), cell.key["metric"]) for batch in dict.fromkeys((cell.batch, None))]
+        found = (cells.get(name) for cells in (self._cells, self._plain) for name in names)
+        return next((one for one in found if one is not None and one is not cell), None)
 
 
 def _add(
     cells: _ByName, found: Found, shared: dict[str, Any], figures: Mapping[str, Mapping[str, Figure]]
 ) -> None:
     evaluation, config = found.evaluation, found.record.config
-    rank = method_rank(config.method)
-    for row, (method, metrics) in enumerate(figures.items()):
+    rank, batch = method_rank(config.method), told_batch(found.record)
+    for number, (row, metrics) in enumerate(figures.items()):
+        method = at_batch(row, batch)
         for column, (metric, figure) in enumerate(metrics.items()):
             cell = cells.get((method, metric))
             if cell is None:
                 key = {**shared, "method": method, "metric": metric}
-                place = (rank, found.reading.members(config), row, column)
-                cell = Cell(key, found.reading, place)
+                place = (rank, found.reading.members(config), batch or 0, number, column)
+                cell = Cell(key, row, batch, found.reading, place)
                 cells[method, metric] = cell
             cell.figures[config.seed], cell.records[config.seed] = figure, found.record
-            cell.metrics[config.seed] = evaluation.metrics[method]
+            cell.metrics[config.seed] = evaluation.metrics[row]
             cell.tests[config.seed] = found.size, evaluation.data_hash, found.training_data
-
-
-def _check_protocols(records: list[RunRecord]) -> None:
-    protocols = {e.protocol for r in records for e in r.evaluations}
-    if len(protocols) > 1:
-        raise UserError(
-            f"the records follow different protocols ({', '.join(map(str, sorted(protocols)))}); "
-            "they can't stand in one table: use another --out for one of them"
-        )
 
 
 def _most_common_tests(found: list[Found]) -> list[Found]:

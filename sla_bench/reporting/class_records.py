@@ -9,9 +9,9 @@ import numpy as np
 from sla_bench.classification_metrics import confusion_rates
 from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.long_tail import GROUP_NAMES
-from sla_bench.reporting.cells import Setting, method_rank, settings_of
+from sla_bench.reporting.cells import Setting, method_rank, settings_of, told_batch
 from sla_bench.reporting.class_results import ClassResult, TrainingClasses
-from sla_bench.reporting.row_names import BASELINE, augments_labels, averages_views
+from sla_bench.reporting.row_names import BASELINE, at_batch, augments_labels, averages_views
 
 MOST_CLASSES = 200
 """Of more classes no confusion matrix is drawn."""
@@ -26,9 +26,6 @@ def class_results(records: Iterable[RunRecord]) -> list[ClassResult]:
 
     Args:
         records: of one scenario with fixed classes.
-
-    Raises:
-        UserError: records of different protocol versions.
     """
     settings = settings_of(records)
     keys = [setting.shared for setting in settings]
@@ -71,10 +68,11 @@ def _methods(setting: Setting) -> dict[str, dict[int, _Seed]]:
     methods: dict[str, dict[int, _Seed]] = {}
     # Run ids are hashes: their order says nothing.
     for one in sorted(setting.found, key=lambda one: method_rank(one.record.config.method)):
-        for method in one.reading.rows(one.evaluation):
+        for row in one.reading.rows(one.evaluation):
+            method = at_batch(row, told_batch(one.record))
             if method == BASELINE or (augments_labels(method) and not averages_views(method)):
                 seeds = methods.setdefault(method, {})
-                seeds[one.record.config.seed] = _Seed(one.record, one.evaluation, method)
+                seeds[one.record.config.seed] = _Seed(one.record, one.evaluation, row)
     return methods
 
 

@@ -9,9 +9,11 @@ import numpy as np
 
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.datasets.named import dataset_named
+from sla_bench.forms.episode_sizes import validation_ways
 from sla_bench.harness.store import EvaluationRecord
 from sla_bench.registry import LEARNERS
 from sla_bench.reporting.reading import Figure, PrimaryContrast, Reading, Row, SettingAxis
+from sla_bench.reporting.row_names import draws_more_classes
 
 MANY_SPLITS = 10
 
@@ -102,15 +104,21 @@ class FewShotReading(Reading):
         if learner.trains_on == "classes" and run.train_shots != recipe["train_shots"]:
             # The size of a batch follows from it.
             found.append(f"train_shots={run.train_shots}")
+        if validation_ways(run) != test.ways:
+            found.append(f"val_ways={validation_ways(run)}")
         follows = learner.trains_at_test_shots
         if run.val_shots != (run.train_shots if follows else recipe["val_shots"]):
             found.append(f"val_shots={run.val_shots}")
         return found
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
-        """Few random splits of classes are no result."""
+        """Few random splits of classes are no result; which controls see more distinct images."""
         few = dict.fromkeys(row["dataset"] for row in rows if row["seeds"] < MANY_SPLITS)
-        return [
+        more = (
+            "baseline-NMway and rotpool-NMway draw M times as many distinct images as SLA, which sees each "
+            "image in M views (column images drawn)."
+        )
+        return [more] * any(map(draws_more_classes, rows)) + [
             f"{name} has no fixed classes for training and test: the seed splits them. Fewer than "
             f"{MANY_SPLITS} splits are a demonstration, not a result."
             for name in few

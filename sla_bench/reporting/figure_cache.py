@@ -27,11 +27,7 @@ _KIND = "figures"
 
 
 def leaderboard_of(store: Store) -> pd.DataFrame:
-    """The leaderboard of a store's records.
-
-    Raises:
-        UserError: records of different protocol versions.
-    """
+    """The leaderboard of a store's records."""
     figures, rows = FigureCache(store.cache_file), RowCache(store.cache_file)
     records = shown_records(store)
     table = leaderboard(records, figures.of, rows.of)

@@ -40,7 +40,7 @@ def write_leaderboard(store: Store) -> pd.DataFrame:
     """Write leaderboard.csv, leaderboard.md and leaderboard.tex from all records; return the table.
 
     Raises:
-        UserError: records of different protocols, or the files can't be written.
+        UserError: the files can't be written.
     """
     table = leaderboard_of(store)
     texts = [name for name in COLUMNS if not is_numeric_dtype(table[name])]

@@ -32,7 +32,7 @@ _PREAMBLE = r"""% Made by sla_bench from its records.
 """
 _BOLD = ("accuracy %", "gain %")
 _LEFT_OUT = ("open +-", "sign flips p (least)", "train s")  # for the width of a page
-_WORDS = ("method", "against", "published")
+_WORDS = ("method", "against", "compared at", "published")
 _SPECIAL: dict[str, str] = {
     "\\": r"\textbackslash{}",
     "{": r"\{",

@@ -10,6 +10,7 @@ import pandas as pd
 
 from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.cells import Cell, Cells, ReadFigures, Setting, read_figures, settings_of
+from sla_bench.reporting.comparisons import comparison, cost_of
 from sla_bench.reporting.published import PublishedFigures
 from sla_bench.reporting.reading import Figure
 from sla_bench.reporting.row_names import BASELINE
@@ -47,6 +48,7 @@ COLUMNS = [
     "ci95_open",
     "jackknife_se",
     "reference",
+    "comparison",
     "gain_points",
     "relative_gain_pct",
     "gain_ci95_low",
@@ -62,6 +64,10 @@ COLUMNS = [
     "interval_kind",
     "test_samples",
     "train_images",
+    "drawn_images",
+    "updates",
+    "batch",
+    "learning_rate",
     "train_seconds",
     "support_passes",
     "query_passes",
@@ -72,7 +78,7 @@ COLUMNS = [
     "run_ids",
 ]
 
-_FAMILY = ["scenario", "dataset", "budget", "metric", "reference"]
+_FAMILY = ["scenario", "dataset", "budget", "protocol", "metric", "reference"]
 
 
 Rows = list[dict[str, Any]]
@@ -95,9 +101,6 @@ def leaderboard(
         records: of a store.
         figures: reads those of an evaluation.
         recall: may spare working out rows that are known.
-
-    Raises:
-        UserError: records of different protocol versions.
     """
     published = PublishedFigures()
 
@@ -130,7 +133,7 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
     scale = 100 if figures[0].percent else 1
     method, metric = cell.key["method"], cell.key["metric"]
     about = [cell.reading.about(cell.metrics[s]) for s in seeds]
-    samples = figures[0].samples
+    samples, cost = figures[0].samples, cost_of(records[0])
     common = {
         **cell.key,
         "seeds": len(seeds),
@@ -139,7 +142,11 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
         "ci95_high": scale * interval.high,
         "interval_kind": interval.interval_kind,
         "test_samples": None if samples is None else len(samples),
-        "train_images": records[0].done["train_images"],
+        "train_images": cost.images,
+        "drawn_images": cost.drawn,
+        "updates": cost.updates,
+        "batch": cost.batch,
+        "learning_rate": records[0].config.learning_rate,
         "train_seconds": _mean([r.done["train_seconds"] for r in records]),
         "parameters": records[0].done["parameters"],
         **published.beside(cell.key, cell.reading.published_training),
@@ -148,12 +155,13 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
     }
     if method == BASELINE:
         return [{**common, "reference": None}]
-    references = {BASELINE: cells.beside(cell, BASELINE)}
+    baseline = cells.beside(cell, BASELINE)
+    references = {baseline.key["method"] if baseline else BASELINE: baseline}
     if metric == "accuracy":
-        for name in cell.reading.matched_references.get(method, ()):
+        for name in cell.reading.matched_references.get(cell.row, ()):
             other = cells.beside(cell, name)
             if other is not None and cell.seeds_shared_with(other):
-                references[name] = other
+                references[other.key["method"]] = other
     return [{**common, "reference": name, **_gain(cell, other)} for name, other in references.items()]
 
 
@@ -170,7 +178,12 @@ def _gain(cell: Cell, reference: Cell | None) -> dict[str, Any]:
     treated, base = [cell.figures[s] for s in seeds], [reference.figures[s] for s in seeds]
     scale = 100 if base[0].percent else 1
     points = _mean([f.value for f in treated]) - _mean([f.value for f in base])
-    found = {"gain_seeds": len(seeds), "gain_points": scale * points}
+    trained, compared = cell.records[seeds[0]], reference.records[seeds[0]]
+    found: dict[str, Any] = {
+        "comparison": comparison(cost_of(trained), cost_of(compared), trained.tuned),
+        "gain_seeds": len(seeds),
+        "gain_points": scale * points,
+    }
     gain = _relative_gain(base, treated)
     if gain is None:
         return found

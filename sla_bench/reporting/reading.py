@@ -17,7 +17,9 @@ from pydantic import BaseModel
 
 from sla_bench.config import Axis, EvalConfig, FromBudget, RunConfig
 from sla_bench.grid import budget_of, fields_with, form_of
+from sla_bench.harness.data_states import protocol_of
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
+from sla_bench.reporting.row_names import at_batch
 from sla_bench.tuning import at_recipe_rate
 
 Row = Mapping[Any, Any]
@@ -127,9 +129,9 @@ class Reading(ABC):
         return 1
 
     def method(self, run: RunConfig) -> str:
-        """The method; as in "baseline ens-8" where models of it are averaged."""
+        """The method; as in "baseline ens-8" where models of it are averaged, "sla (batch 64)" at a batch."""
         members = self.members(run)
-        return run.method if members == 1 else f"{run.method} ens-{members}"
+        return at_batch(run.method if members == 1 else f"{run.method} ens-{members}", run.batch_images)
 
     def train_shots(self, run: RunConfig) -> int | None:
         """Shots in training, where there are any."""
@@ -226,7 +228,7 @@ class Reading(ABC):
             "selection": self.selection(run),
             "precision": run.precision,
             "sampler": self.sampler(run),
-            "protocol": evaluation.protocol,
+            "protocol": protocol_of(record, evaluation),
         }
 
     def key_without_method_options(
@@ -249,10 +251,10 @@ class Reading(ABC):
         as_long = run.model_copy(update={self.length: recipe[self.length]})
         kind = form_of(run.scenario).evaluation
         test = kind(**{name: recipe[name] for name in kind.model_fields if name in recipe})
-        return {
-            "setting": self.setting(run, test),
-            "recipe": self._budget(replace(record, config=as_long), test),
-        }
+        recipe_words = self._budget(replace(record, config=as_long), test)
+        if record.done["protocol"] != run.protocol:
+            recipe_words += f", protocol {record.done['protocol']}"
+        return {"setting": self.setting(run, test), "recipe": recipe_words}
 
 
 # A label is wanted of each of thousands of records: what depends on their kind only is found once.

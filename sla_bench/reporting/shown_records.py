@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from sla_bench.harness.data_states import of_states, of_this_protocol, shown_states
+from sla_bench.harness.data_states import of_states, shown_states
 from sla_bench.harness.store import RunRecord, Store
 from sla_bench.harness.tuning_file import TuningFile
 from sla_bench.reporting.tuned_rows import with_tuned
 
 
 def shown_records(store: Store) -> list[RunRecord]:
-    """The records of a store as tables show them: of each data set one state, tuned ones marked.
-
-    Where records of this version's protocol are there, those of others are left out.
-    """
+    """The records of a store as tables show them: of each data set one state, tuned ones marked."""
     states = shown_states(store)
-    records = of_states(of_this_protocol(store.records()), states)
-    return with_tuned(records, TuningFile(store.folder).rates(states.values()))
+    records = of_states(store.records(), states)
+    return with_tuned(records, TuningFile(store.folder).choices(states.values()))

@@ -12,6 +12,7 @@ from sla_bench.grid import form_of
 from sla_bench.harness.data_states import short
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.reading import Reading, Row
+from sla_bench.reporting.row_names import draws_more_classes
 
 ONE_SEED, OTHER_RECIPE = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05
@@ -76,7 +77,7 @@ def definitions(rows: Iterable[Row]) -> list[str]:
     return [sentence for metric, sentence in _DEFINITIONS.items() if metric in metrics]
 
 
-TRAINING = ("dataset", "backbone", "budget", "transform", "precision", "selection", "sampler")
+TRAINING = ("dataset", "backbone", "budget", "transform", "precision", "selection", "sampler", "protocol")
 
 
 def blocks(rows: Iterable[Row], *further: str) -> list[list[Row]]:
@@ -101,8 +102,14 @@ def accuracies_of(rows: Iterable[Row]) -> list[Row]:
 
 def training_words(row: Row) -> str:
     """Backbone and budget of a row, and what of its training is not as usual."""
-    selection = form_of(row["scenario"]).run.model_fields["selection"].default
-    usual = {"transform": "rotation", "precision": "fp32", "selection": selection, "sampler": "uniform"}
+    kind = form_of(row["scenario"]).run
+    usual = {
+        "transform": "rotation",
+        "precision": "fp32",
+        "selection": kind.model_fields["selection"].default,
+        "sampler": "uniform",
+        "protocol": kind.protocol,
+    }
     unusual = [f"{name} {row[name]}" for name, value in usual.items() if row[name] != value]
     return ", ".join([row["backbone"], f"budget {row['budget']}", *unusual])
 
@@ -149,12 +156,17 @@ HEADINGS = (
     "accuracy %",
     "open +-",
     "against",
+    "compared at",
     "gain %",
     "95 % interval",
     "p (Holm, m)",
     "sign flips p (least)",
     "seeds",
     "train images",
+    "images drawn",
+    "updates",
+    "batch",
+    "rate",
     "train s",
     "passes",
     "published",
@@ -169,16 +181,27 @@ _HIDDEN = {
     "sign flips p (least)": "p_sign_flip",
     "published": "published",
     "against": "reference",
+    "compared at": "comparison",
+    "images drawn": "drawn_images",
+    "rate": "learning_rate",
 }
 
 
 def shown_headings(rows: Sequence[Row]) -> list[str]:
-    """HEADINGS without the columns that are empty in all rows, and without the seeds where all have one."""
+    """HEADINGS without the columns that are empty in all rows, and without those that say nothing.
+
+    Seeds say nothing where all have one, rates where all are the same, and the images that are drawn where
+    no control draws other images than SLA.
+    """
 
     def worth_showing(heading: str) -> bool:
         values = [row[_HIDDEN[heading]] for row in rows]
         if heading == "seeds":
             return max(values, default=0) > 1
+        if heading == "rate":
+            return len(set(values)) > 1
+        if heading == "images drawn":
+            return any(draws_more_classes(row) for row in rows)
         return not all(map(is_missing, values))
 
     return [heading for heading in HEADINGS if heading not in _HIDDEN or worth_showing(heading)]
@@ -217,12 +240,17 @@ def cells_of(row: Row) -> list[str]:
         f"{row['value']:.2f}" + ("" if is_missing(half) else f" +- {half:.2f}{mark(row['interval_kind'])}"),
         number(row["ci95_open"], ".1f"),
         row["reference"] if isinstance(row["reference"], str) else "",
+        row["comparison"] if isinstance(row["comparison"], str) else "",
         number(row["relative_gain_pct"], "+z.1f"),
         interval,
         beside(row["p_holm"], row["holm_contrasts"], ".0f"),
         beside(row["p_sign_flip"], row["smallest_p"], ".2g"),
         _seeds(row),
         number(row["train_images"], ",.0f"),
+        number(row["drawn_images"], ",.0f"),
+        number(row["updates"], ",.0f"),
+        number(row["batch"], ".0f"),
+        number(row["learning_rate"], ".3g"),
         number(row["train_seconds"], ".0f"),
         "/".join(f"{count:.0f}" for count in passes if not is_missing(count)),
         published,

@@ -36,7 +36,7 @@ from sla_bench.reporting.view_results import ViewSetting
 from sla_bench.reporting.view_tables import WORDS_OF_VIEWS, view_notes, view_tables
 
 _PLAIN_INTERVAL = 15.0
-_WORDS = {"setting", "learner", "method", "against", *WORDS_OF_VIEWS}
+_WORDS = {"setting", "learner", "method", "against", "compared at", *WORDS_OF_VIEWS}
 
 
 def label(run: RunConfig) -> str:

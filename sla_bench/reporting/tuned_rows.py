@@ -1,4 +1,4 @@
-"""Trainings at a learning rate that was chosen for them: rows of their own beside those of the recipe."""
+"""Trainings at a rate and a batch that were chosen for them: rows of their own beside those of the recipe."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from sla_bench.harness.store import RunRecord
-from sla_bench.tuning import at_recipe_rate, group_of
+from sla_bench.tuning import Choice, at_recipe_rate, choice_of, group_of
 
 
-def with_tuned(records: Iterable[RunRecord], rates: Mapping[str, float]) -> list[RunRecord]:
-    """Return the records, those at a chosen learning rate marked as tuned.
+def with_tuned(records: Iterable[RunRecord], choices: Mapping[str, Choice]) -> list[RunRecord]:
+    """Return the records, those at a chosen learning rate and batch marked as tuned.
 
-    Where the chosen rate is the recipe's, the training stands twice: as the recipe's and as the tuned one.
+    Where the chosen rate is the recipe's, the training stands twice: as the recipe's, perhaps at another
+    batch, and as the tuned one.
 
     Args:
         records: of a store.
-        rates: `tuning.group_of` -> learning rate.
+        choices: `tuning.group_of` -> rate and batch.
     """
-    if not rates:
+    if not choices:
         return list(records)
     found = []
     for record in records:
         run = record.config
-        is_chosen = rates.get(group_of(run)) == run.learning_rate
+        choice = choices.get(group_of(run))
+        is_chosen = choice is not None and choice == choice_of(run)
         if not is_chosen or run == at_recipe_rate(run):
             found.append(record)
         if is_chosen:

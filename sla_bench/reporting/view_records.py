@@ -11,8 +11,9 @@ import numpy as np
 from sla_bench.harness.analyses import AnalysisRecord, read_analyses
 from sla_bench.harness.store import RunRecord
 from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.cells import method_rank
+from sla_bench.reporting.cells import method_rank, told_batch
 from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.row_names import at_batch
 from sla_bench.reporting.table_texts import one_line, training_words
 from sla_bench.reporting.view_results import HeadViews, ViewSetting
 from sla_bench.view_metrics import recognised_views
@@ -54,7 +55,7 @@ def _setting(key: dict[str, Any], analyses: list[AnalysisRecord]) -> ViewSetting
         reading: Reading = SCENARIOS.load(config.scenario, "reading")
         members = reading.members(config)
         for head in analysis.heads:
-            name = head if members == 1 else f"{head} ens-{members}"
+            name = at_batch(head if members == 1 else f"{head} ens-{members}", told_batch(analysis.run))
             heads.setdefault(name, {})[config.seed] = analysis, head
     words = (one_line(key["dataset"]), key["setting"], key["learner"], training_words(key))
     first = analyses[0]

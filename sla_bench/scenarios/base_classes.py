@@ -17,6 +17,7 @@ from sla_bench.config import ClassifierRun, FewShotRun, Precision
 from sla_bench.datasets.base import Dataset, LabeledImages
 from sla_bench.datasets.subset import Subset
 from sla_bench.embedding import embed
+from sla_bench.forms.fewshot import FORM
 from sla_bench.losses.base import Criterion
 from sla_bench.losses.counts import Counts
 from sla_bench.objectives.base import smoothed_cross_entropy
@@ -95,7 +96,7 @@ def train_on_classes(
 ) -> Member:
     """Train the backbone of a model as a classifier of all training classes, with the config's method.
 
-    A batch has as many images as a step of training on episodes.
+    The recipe's batch has as many images as a step of training on episodes.
 
     Args:
         config: the run.
@@ -139,10 +140,6 @@ def train_on_classes(
 
 
 def as_classifier_run(config: FewShotRun) -> ClassifierRun:
-    """The same training with fixed classes: a batch has the images of the episodes of a step."""
+    """The same training with fixed classes: the recipe's batch has the images of the episodes of a step."""
     shared = ClassifierRun.model_fields.keys() & FewShotRun.model_fields.keys()
-    per_way = config.train_shots + config.train_queries
-    return ClassifierRun(
-        **{name: getattr(config, name) for name in shared},
-        batch_size=config.batch_episodes * config.train_ways * per_way,
-    )
+    return ClassifierRun(**{name: getattr(config, name) for name in shared}, batch_size=FORM.units(config))

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from sla_bench.augment import ImageBatches
 from sla_bench.backbones.base import Backbone
+from sla_bench.batches import Plan, plan_of
 from sla_bench.class_sampling import ClassSampler
-from sla_bench.config import ClassifierRun, Precision, RunConfig
+from sla_bench.config import ClassifierRun, Precision
 from sla_bench.datasets.base import Dataset
 from sla_bench.datasets.subset import Subset
 from sla_bench.embedding import embed
@@ -38,12 +39,12 @@ class ClassifierModel(nn.Module):
 
 
 def build_classifier(
-    config: RunConfig, dataset: Dataset, classes: Classes, transform: str, seed: int
+    config: ClassifierRun, dataset: Dataset, classes: Classes, transform: str, seed: int
 ) -> ClassifierModel:
     """Build a model; the weights of its backbone, and of its head over the classes, depend on `seed` alone.
 
     Args:
-        config: names backbone and method.
+        config: names backbone and method, and the batch, by which schedules of the backbone go.
         dataset: gives the size of the images.
         classes: the classes and their criterion.
         transform: the label augmentation.
@@ -59,9 +60,15 @@ def build_classifier(
         objective: ClassifierObjective = METHODS.load(config.method, "classifier")(
             backbone.num_features, classes, TRANSFORMS.load(transform), **config.method_options
         )
-    backbone.stretch(objective.step_factor)
+    backbone.stretch(_plan(config, objective).stretch)
     backbone.seed_dropout(derive_seed(seed, "dropout"))
     return ClassifierModel(backbone, objective)
+
+
+def _plan(config: ClassifierRun, objective: ClassifierObjective, steps: int | None = None) -> Plan:
+    """See `plan_of`; steps as of a baseline at the recipe's batch."""
+    unit = objective.images_per_image
+    return plan_of(config.batch_images, unit, config.batch_size, steps, objective.step_factor)
 
 
 def load_members(
@@ -106,7 +113,8 @@ def train_classifier(
         model: it is left in the last step's state.
         data: the images that are trained on.
         batches: of `data.images`.
-        steps: of a baseline; an objective may multiply them.
+        steps: of a baseline at the recipe's batch; an objective may multiply them, and another batch has as
+            many images in all.
         seed: of the order of the images and of their augmentation.
         sampler_kind: how images are drawn, as `ClassSampler`.
         mix: what is done to a batch on top of crop and flip, before its views are made.
@@ -117,11 +125,11 @@ def train_classifier(
 
     Raises:
         DivergedError: loss, gradient, weights or scores are not finite.
+        UserError: the training is too short for so large a batch.
     """
     objective, device = model.objective, batches.device
-    sampler = ClassSampler(
-        data.labels, sampler_kind, config.batch_size, seed=derive_seed(seed, "training images")
-    )
+    plan = _plan(config, objective, steps)
+    sampler = ClassSampler(data.labels, sampler_kind, plan.units, seed=derive_seed(seed, "training images"))
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
     positions, labels = torch.from_numpy(data.index), torch.from_numpy(data.labels)
     latest = positions[:0]
@@ -148,7 +156,7 @@ def train_classifier(
         batch_loss,
         None if validate is None else functools.partial(validate, model),
         config,
-        steps=steps * objective.step_factor,
+        steps=plan.updates,
         choose_best=choose_best,
         after_step=model.backbone.advance,
         progress=progress,
@@ -160,7 +168,7 @@ def train_classifier(
         },
         batch=lambda: batch_in_words(seed, latest),
     )
-    images = steps * objective.step_factor * config.batch_size * objective.images_per_image
+    images = plan.updates * plan.units * objective.images_per_image
     return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sla_bench.augment import ImageBatches
 from sla_bench.backbones.base import Backbone
+from sla_bench.batches import Plan, plan_of
 from sla_bench.config import FewShotEvaluation, FewShotRun
 from sla_bench.datasets.base import Dataset, LabeledImages, Split
 from sla_bench.datasets.named import dataset_named
@@ -24,7 +25,9 @@ from sla_bench.forms.episode_sizes import (
     test_demand,
     training_demand,
     validation_demand,
+    validation_ways,
 )
+from sla_bench.forms.fewshot import FORM
 from sla_bench.gradient_accumulation import mean_of_parts
 from sla_bench.metrics import class_jackknife, few_shot_metrics
 from sla_bench.objectives.base import EpisodeFeatures, EpisodeObjective
@@ -82,10 +85,16 @@ def build_model(
         # A classifier of the training classes has heads of its own, which the test has no use for.
         on_episodes = LEARNERS[config.learner].trains_on == "episodes"
         view_head = objective.view_head(backbone.num_features) if on_episodes else None
-    backbone.stretch(objective.step_factor)
+    backbone.stretch(_plan(config, objective).stretch)
     backbone.seed_dropout(derive_seed(seed, "dropout"))
     adapts_network = LEARNERS[config.learner].adapts_network
     return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
+
+
+def _plan(config: FewShotRun, objective: EpisodeObjective) -> Plan:
+    """See `plan_of`; the units are episodes, or for the backbone of a classifier images."""
+    unit, units = FORM.unit(config).images, FORM.units(config)
+    return plan_of(config.batch_images, unit, units, config.steps, objective.step_factor)
 
 
 def _is_centred(config: FewShotRun) -> bool:
@@ -140,10 +149,6 @@ def run(
         BaseClasses(images, batches) if _is_centred(config) else None,
     )
 
-    way_factor = objective.num_views if METHODS[config.method].way_factor else 1
-    ways = config.train_ways * way_factor * config.batch_episodes
-    views = objective.copies * (objective.num_views if objective.trains_on_views else 1)
-
     accuracy_of = _validation(config, demand.queries, objective, validation)
 
     def train_one(seed: int, own: Checkpoints | None) -> Member:
@@ -152,8 +157,8 @@ def run(
         if learner.trains_on == "classes":
             return train_on_classes(config, model, images, dataset, batches, validate, seed, progress, own)
         result = _train_member(config, objective, model, labels, batches, validate, seed, progress, own)
-        per_way = model.support_passes * config.train_shots + config.train_queries
-        passed = config.steps * objective.step_factor * ways * per_way * views
+        plan = _plan(config, objective)
+        passed = plan.updates * plan.units * FORM.unit(config).images
         return Member(result, passed, sum(p.numel() for p in model.parameters()), objective.members)
 
     training = train_members(config.seed, train_one, checkpoints)
@@ -185,7 +190,7 @@ def _train_member(
         views=views if method.pools_views else 1,
     )
     generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
-    device = batches.device
+    device, plan = batches.device, _plan(config, objective)
     latest = torch.empty(0, dtype=torch.int64)
 
     def features_of(index: Tensor, view_of_way: Tensor) -> Tensor:
@@ -205,7 +210,7 @@ def _train_member(
     def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
         nonlocal latest
         del done
-        episodes = sampler.sample(config.batch_episodes).flatten(generator)
+        episodes = sampler.sample(plan.units).flatten(generator)
         latest = torch.cat([episodes.support.flatten(), episodes.query.flatten()])
         features = EpisodeFeatures(
             features_of(episodes.support, episodes.support_views),
@@ -225,7 +230,7 @@ def _train_member(
         batch_loss,
         validate,
         config,
-        steps=config.steps * objective.step_factor,
+        steps=plan.updates,
         choose_best=config.selection == "validation",
         after_step=model.backbone.advance,
         progress=progress,
@@ -245,7 +250,7 @@ def _validation(
     """Return what reads a model on the validation episodes: accuracy in 0..1 of the selecting read-off."""
     episodes = test_episodes(
         reader.labels,
-        ways=config.train_ways,
+        ways=validation_ways(config),
         shots=config.val_shots,
         queries=queries,
         count=config.validation_episodes,

@@ -119,18 +119,37 @@ def test_a_rate_that_was_chosen_on_other_data_marks_no_run_as_tuned(tmp_path):
     store, _ = write_records(tmp_path, {"baseline": 0.5}, data="first")
     tune_rates(store, {"baseline": store.records()[0].config.learning_rate})
     assert [r.tuned for r in shown_records(store)] == [False, True]
-    file = TuningFile(store.folder)
-    first = state_of_parts(None, "first")
-    file.put([{**row, "data_state": first} for row in file.read().to_dict("records")])
-    assert [r.tuned for r in shown_records(store)] == [False, True]
     write_records(tmp_path, {"baseline": 0.5}, data="second")
     assert [r.tuned for r in shown_records(store)] == [False]
-    (rate,) = file.rates([first]).values()
+    file, first = TuningFile(store.folder), state_of_parts(None, "first")
+    (rate, batch) = next(iter(file.choices([first]).values()))
     file.put(
         [{**row, "learning_rate": rate * 3, "data_state": "2" * 16} for row in file.read().to_dict("records")]
     )
-    assert list(file.rates([first]).values()) == [rate]
-    assert list(file.rates(["2" * 16]).values()) == [pytest.approx(rate * 3)]
+    assert list(file.choices([first]).values()) == [(rate, batch)]
+    assert list(file.choices(["2" * 16]).values()) == [(pytest.approx(rate * 3), batch)]
+
+
+def as_of_protocol(store, run_id, protocol):
+    folder = store.run_folder(run_id)
+    for path in (folder / "done.json", *folder.glob("evaluations/*/metrics.json")):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": protocol}))
+
+
+def test_the_state_of_this_protocol_is_shown_and_of_older_ones_where_there_is_no_other(tmp_path):
+    write_records(tmp_path, {"baseline": 0.5}, data="first")
+    store, (run_id,) = write_records(tmp_path, {"baseline": 0.5}, data="second")
+    first, second = (state_of_parts(None, data) for data in ("first", "second"))
+    assert shown_states(store) == {"glyphs": second}
+    as_of_protocol(store, run_id, 2)
+    _, (other,) = write_records(tmp_path, {"baseline": 0.5}, data="third", dataset=["fc100"])
+    as_of_protocol(store, other, 2)
+    assert shown_states(store) == {"glyphs": first, "fc100": state_of_parts(None, "third")}
+    _, (same,) = write_records(tmp_path, {"baseline": 0.5}, data="first", seeds=(1,))
+    as_of_protocol(store, same, 2)
+    table = leaderboard_of(store)
+    rows = sorted(zip(table["dataset"], table["protocol"], table["seeds"], strict=True))
+    assert rows == [("fc100", 2, 1), ("glyphs", 2, 1), ("glyphs", 3, 1)]
 
 
 def test_the_time_of_a_record_is_in_it(tmp_path):

@@ -10,9 +10,10 @@ import pytest
 from made_up_records import write_evaluation, write_records
 
 from sla_bench.cli import run_command_line
-from sla_bench.config import PROTOCOL_VERSION
+from sla_bench.config import FEWSHOT_PROTOCOL, OLDEST_PROTOCOL
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of, options_model, span
+from sla_bench.harness.data_states import state_of_parts
 from sla_bench.harness.exchange import Exchanged, export_records, import_records
 from sla_bench.harness.files import write_bytes
 from sla_bench.harness.locks import claim
@@ -21,10 +22,11 @@ from sla_bench.harness.store import Store
 from sla_bench.harness.tuning_file import COLUMNS, TuningFile
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.shown_records import shown_records
-from sla_bench.tuning import group_of
+from sla_bench.tuning import choice_of, group_of
 
 ACCURACIES = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.55}
 HEADING = ",".join(COLUMNS) + "\n"
+STATE = state_of_parts(None, "made up")
 
 
 def exported(tmp_path, **given):
@@ -171,17 +173,22 @@ def trials_of(store):
         {
             "group": group,
             "training": "glyphs protonet 5-shot",
+            "share": "1/4",
             "factor": factor,
             "learning_rate": rate,
+            "batch_images": batch,
             "validation_accuracy": accuracy,
             "run_id": run_id,
-            "chosen": factor == "3",
+            "chosen": factor == "2",
+            "data_state": STATE,
         }
-        for group in sorted({group_of(record.config) for record in store.records()})
+        for group, batch in sorted(
+            {(group_of(r.config), choice_of(r.config).batch_images) for r in store.records()}
+        )
         for factor, rate, accuracy, run_id in (
-            ("1/3", 0.002 / 3, None, "0" * 12),
+            ("1/2", 0.002 / 2, None, "0" * 12),
             ("1", 0.002, 0.1 + 0.2, "1" * 12),
-            ("3", 0.002, 0.7, "2" * 12),
+            ("2", 0.002, 0.7, "2" * 12),
         )
     ]
 
@@ -208,17 +215,32 @@ def test_what_was_tuned_is_tuned_where_it_is_imported(tmp_path):
 def test_what_was_tuned_here_stays(tmp_path):
     store, path = tuned(tmp_path)
     target = TuningFile(tmp_path / "to" / "fewshot")
-    (mine, other) = sorted({trial["group"] for trial in trials_of(store)})
+    (mine, batch), (other, others) = sorted({(t["group"], t["batch_images"]) for t in trials_of(store)})
     target.put([{**trial, "learning_rate": 0.5} for trial in trials_of(store) if trial["group"] == mine])
     import_records(path, tmp_path / "to")
-    assert target.rates(()) == {mine: 0.5, other: 0.002}
+    assert target.choices([STATE]) == {mine: (0.5, batch), other: (0.002, others)}
+    assert {batch, others} == {75, 300}
     before = target.path.read_bytes()
     import_records(path, tmp_path / "to")
     assert target.path.read_bytes() == before
 
 
-def line(group="a" * 12, training="x", factor="1", rate="0.1", accuracy="0.5", run="b" * 12, chosen="True"):
-    return f"{group},{training},{factor},{rate},{accuracy},{run},{chosen},\n"
+CELLS = {
+    "group": "a" * 12,
+    "training": "x",
+    "share": "1/4",
+    "factor": "1",
+    "rate": "0.1",
+    "batch": "64",
+    "accuracy": "0.5",
+    "run": "b" * 12,
+    "chosen": "True",
+    "state": "0" * 16,
+}
+
+
+def line(**changes):
+    return ",".join({**CELLS, **changes}.values()) + "\n"
 
 
 BAD_TUNING = {
@@ -229,14 +251,16 @@ BAD_TUNING = {
     "run": (HEADING + line(run="B" * 12), "is no id"),
     "formula": (HEADING + line(training="=cmd()"), "'=cmd()' names no training"),
     "escape": (HEADING + line(training="a\x1b[2J"), "names no training"),
-    "factor": (HEADING + line(factor="9"), "trials have 1/3, 1, 3"),
+    "share": (HEADING + line(share="1/3"), "trials have 1/4, 1/8, 1"),
+    "factor": (HEADING + line(factor="9"), "trials have 1/2, 1, 2"),
+    "batch": (HEADING + line(batch="0"), "'0' is not a number of images"),
     "no rate": (HEADING + line(rate="fast"), "could not convert"),
     "negative rate": (HEADING + line(rate="-1"), "out of range"),
     "infinite rate": (HEADING + line(rate="inf"), "out of range"),
     "accuracy": (HEADING + line(accuracy="nan"), "out of range"),
     "chosen": (HEADING + line(chosen="1"), "neither True nor False"),
     "twice": (HEADING + line() + line(chosen="False"), "there twice"),
-    "two chosen": (HEADING + line() + line(factor="3"), "not one trial is chosen"),
+    "two chosen": (HEADING + line() + line(factor="2"), "not one trial is chosen"),
     "none chosen": (HEADING + line(chosen="False"), "not one trial is chosen"),
     "diverged and chosen": (HEADING + line(accuracy=""), "not one trial is chosen"),
     "long cell": (HEADING + line(training="x" * 200_000), "field larger than"),
@@ -371,7 +395,8 @@ BAD = {
     "deep json": ("environment.json", content_is("[" * 100_000), "environment.json"),
     "a list": ("environment.json", content_is("[]"), "no mapping"),
     "no seconds": ("done.json", edited(train_seconds="=1+1"), "train_seconds is no number"),
-    "protocol": ("done.json", edited(protocol=PROTOCOL_VERSION + 1), "made under protocol"),
+    "newer protocol": ("done.json", edited(protocol=FEWSHOT_PROTOCOL + 1), "made under protocol"),
+    "too old protocol": ("done.json", edited(protocol=OLDEST_PROTOCOL - 1), "made under protocol"),
     "wrong hash of the data": ("done.json", edited(data_hash="x"), "but its config and data give"),
     "wrong config": ("h/config.json", edited(shots=0), "greater than or equal to 1"),
     "no such field": ("config.json", edited(frobnicate=1), "--frobnicate: no such field"),
@@ -396,6 +421,7 @@ BAD = {
         "more than one figure",
     ),
     "history of texts": ("history.csv", content_is("member,step,x\n0,1,=cmd()\n"), "x: not all are numbers"),
+    "half a step": ("history.csv", content_is("member,step\n0,1.5\n"), "step: not all are numbers"),
     "history of many columns": ("history.csv", content_is("member,step" + ",x" * 1_000_000), "columns"),
     "objects": ("samples.npz", content_is(npz_of(np.array([{}], dtype=object))), "not of numbers"),
     "dates": ("samples.npz", content_is(npz_of(np.array(["2020"], "M8[Y]"))), "not of numbers"),

@@ -2,7 +2,7 @@ import json
 
 from made_up_records import write_records
 
-from sla_bench.config import PROTOCOL_VERSION
+from sla_bench.config import FEWSHOT_PROTOCOL
 from sla_bench.harness.locks import claim
 from sla_bench.harness.pruning import leftovers, prune
 
@@ -13,7 +13,7 @@ def test_what_serves_no_table_goes_and_what_is_finished_or_worked_on_stays(tmp_p
     whole, cut, old, begun, claimed, untidy = ids
     (folders[cut] / "config.json").write_text("{")
     done = json.loads((folders[old] / "done.json").read_text())
-    (folders[old] / "done.json").write_text(json.dumps({**done, "protocol": PROTOCOL_VERSION - 1}))
+    (folders[old] / "done.json").write_text(json.dumps({**done, "protocol": FEWSHOT_PROTOCOL - 1}))
     for unfinished in (begun, claimed):
         (folders[unfinished] / "done.json").unlink()
     (folders[begun] / "checkpoints" / "0").mkdir(parents=True)
@@ -24,7 +24,7 @@ def test_what_serves_no_table_goes_and_what_is_finished_or_worked_on_stays(tmp_p
         found = leftovers(store)
         assert {(leftover.path, leftover.why) for leftover in found} == {
             (folders[cut], "damaged"),
-            (folders[old], f"protocol {PROTOCOL_VERSION - 1}, this is {PROTOCOL_VERSION}"),
+            (folders[old], f"protocol {FEWSHOT_PROTOCOL - 1}, this is {FEWSHOT_PROTOCOL}"),
             (folders[begun], "unfinished with a checkpoint"),
             (folders[untidy] / "checkpoints", "checkpoints of a finished training"),
             (folders[untidy] / "evaluations" / "0123456789ab", "unfinished evaluation"),

@@ -53,6 +53,8 @@ def cut(path):
         ("history.csv", Path.unlink),
         ("history.csv", lambda path: path.write_text("member,st")),
         ("history.csv", lambda path: path.write_text("member,step,train_loss\n")),
+        ("history.csv", lambda path: path.write_text("member,step\n0")),
+        ("history.csv", lambda path: path.write_text("member,step\n0,x\n")),
         ("config.json", Path.unlink),
         ("evaluations/*/samples.npz", cut),
         ("evaluations/*/samples.npz", Path.unlink),

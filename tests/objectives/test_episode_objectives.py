@@ -204,7 +204,13 @@ def test_an_ordinary_head_reads_the_backbone_of_sla_too(features):
     plain = objective("baseline").read(features, head)
     torch.testing.assert_close(read["SLA+plain"], plain["baseline"])
     torch.testing.assert_close(read["SLA+plain+TTA"], plain["baseline+TTA"])
-    assert objective("sla").selection_row == "SLA+AG"
+
+
+def test_checkpoints_are_chosen_with_single_inference_whatever_the_method():
+    assert objective("sla").selection_row == "SLA+SI"
+    for name in FEW_SHOT:
+        piece = objective(name)
+        assert piece.rows[piece.selection_row].query == piece.members
 
 
 @pytest.mark.parametrize(

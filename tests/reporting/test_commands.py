@@ -25,6 +25,9 @@ def tasks_of(scenario, fixed=(), **options):
 
 CASES = {
     "defaults": ("fewshot", (), {}),
+    "other ways in validation": ("fewshot", (), {"train_ways": 20, "val_ways": 20}),
+    "ways of the test in validation": ("fewshot", (), {"train_ways": 20}),
+    "a batch": ("fewshot", (), {"batch_images": 600}),
     "other shots in training": ("fewshot", (), {"shots": [1], "train_shots": 3, "val_shots": 5}),
     "fewer ways": ("fewshot", (), {"dataset": ["fashion_mnist"], "ways": 3}),
     "more ways in training": ("fewshot", (), {"train_ways": 7, "method": ["sla"], "threads": 2}),

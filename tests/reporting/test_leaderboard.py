@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 from made_up_records import hits_of, write_records
 
-from sla_bench.errors import UserError
 from sla_bench.reporting.files import escape_formula, histories, write_leaderboard
 from sla_bench.reporting.leaderboard import COLUMNS, leaderboard
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.published import published_figures
-from sla_bench.reporting.table_texts import HEADINGS, ONE_SEED, cells_of, notes, rows_of
+from sla_bench.reporting.table_texts import HEADINGS, ONE_SEED, blocks, cells_of, notes, rows_of, title_of
 from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
 
@@ -106,12 +105,24 @@ def test_of_two_evaluations_the_one_with_more_episodes_counts(tmp_path):
     assert set(table["test_samples"]) == {90}
 
 
-def test_protocols_do_not_mix(tmp_path):
-    store, ids = write_records(tmp_path, BOTH)
-    path = next(store.run_folder(ids[0]).glob("evaluations/*/metrics.json"))
-    path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 0}))
-    with pytest.raises(UserError, match="different protocols"):
-        leaderboard(store.records())
+def test_rows_of_an_older_protocol_stand_in_a_table_of_their_own(tmp_path):
+    store, ids = write_records(tmp_path, BOTH, seeds=(0, 1))
+    for run_id in ids[:2]:
+        for path in (
+            store.run_folder(run_id) / "done.json",
+            *store.run_folder(run_id).glob("*/*/metrics.json"),
+        ):
+            path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 2}))
+    table = leaderboard(store.records())
+    current = store.records()[-1].config.protocol
+    assert set(table["protocol"]) == {2, current}
+    old = {record.run_id for record in store.records() if record.done["protocol"] == 2}
+    for protocol, rows in table.groupby("protocol"):
+        for run_ids in rows["run_ids"]:
+            assert set(run_ids.split()) <= old if protocol == 2 else not set(run_ids.split()) & old
+    parts = blocks(rows_of(table))
+    assert [len({row["protocol"] for row in part}) for part in parts] == [1, 1]
+    assert sum("protocol 2" in title_of(part) for part in parts) == 1
 
 
 def test_published_figures_stand_beside_the_same_setting_only(tmp_path):

@@ -29,7 +29,7 @@ def write_report(stores: Iterable[Store], path: Path) -> list[Section]:
         path: the HTML file, as `write_output` takes it.
 
     Raises:
-        UserError: records of different protocols, or the file can't be written.
+        UserError: the file can't be written.
     """
     details = Details()
     sections = [section_of(store, details) for store in stores]

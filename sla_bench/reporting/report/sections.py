@@ -128,11 +128,7 @@ class Section:
 
 @no_search_for_cycles()
 def section_of(store: Store, details: Details) -> Section:
-    """Build the section of one scenario, and add the details of its rows to those of the page.
-
-    Raises:
-        UserError: records of different protocols.
-    """
+    """Build the section of one scenario, and add the details of its rows to those of the page."""
     table = leaderboard_of(store)
     found, axis = rows_of(table), _axis(table)
     records = shown_records(store)

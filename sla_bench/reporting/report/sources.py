@@ -20,9 +20,6 @@ class Sources:
 
     Args:
         records: those that the leaderboard was built from, of one scenario.
-
-    Raises:
-        UserError: records of different protocol versions.
     """
 
     def __init__(self, records: Iterable[RunRecord]) -> None:

@@ -4,17 +4,13 @@ import re
 
 import pandas as pd
 import pytest
-from made_up_records import write_records
+from made_up_records import tune_rates, write_records
 
 from sla_bench.cli import run_command_line
-from sla_bench.config import PROTOCOL_VERSION
-from sla_bench.errors import UserError
-from sla_bench.harness.store import Store
-from sla_bench.harness.tuning_file import TuningFile
+from sla_bench.config import FEWSHOT_PROTOCOL
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.report.page import write_report
 from sla_bench.reporting.report.pool import Pool, script_json
-from sla_bench.tuning import group_of
 
 BOTH = {"baseline": 0.5, "baseline+TTA": 0.55, "SLA+AG": 0.6, "SLA+SI": 0.58}
 EVIL = "folder:/x/<script>alert(1)</script>&amp;\"'\u2028"
@@ -206,7 +202,7 @@ def test_notes_and_published_figures_are_shown_with_their_status(tmp_path):
 def test_damaged_records_are_named_and_the_rest_is_shown(tmp_path, capsys):
     store, ids = write_records(tmp_path, BOTH, seeds=(0, 1))
     (store.run_folder(ids[0]) / "config.json").write_text('{"scenario":')
-    (store.run_folder(ids[1]) / "history.csv").write_text("member,step\n0")
+    (store.run_folder(ids[1]) / "history.csv").write_text("member,step\n0,0\n")
     (store.run_folder(ids[2]) / "environment.json").unlink()
     assert run_command_line(["report", "fewshot", "--out", str(tmp_path)]) == 0
     captured = capsys.readouterr()
@@ -223,17 +219,17 @@ def test_no_records_and_other_protocols_are_said_in_a_line(tmp_path, capsys):
     assert run_command_line(["report", "--out", str(tmp_path)]) == 2
     assert "no finished runs" in capsys.readouterr().err
     store, ids = write_records(tmp_path, BOTH)
-    path = next(store.run_folder(ids[0]).glob("evaluations/*/metrics.json"))
-    path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 0}))
+    path = store.run_folder(ids[0]) / "done.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 2}))
     assert run_command_line(["report", "--out", str(tmp_path)]) == 0
-    said = capsys.readouterr().err
-    assert f"1 record of protocol 0 left out of tables, this version follows {PROTOCOL_VERSION}: " in said
-    assert said.strip().endswith(str(store.run_folder(ids[0])))
-    assert ids[0] not in (tmp_path / "report.html").read_text()
-    path = next(store.run_folder(ids[1]).glob("evaluations/*/metrics.json"))
-    path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 1}))
-    with pytest.raises(UserError, match="different protocols"):
-        write_report([Store(tmp_path, "fewshot")], tmp_path / "report.html")
+    folder = store.run_folder(ids[0])
+    assert capsys.readouterr().err.strip() == (
+        f"1 record of protocol 2 shown apart, this version follows {FEWSHOT_PROTOCOL}: {folder}"
+    )
+    (section,) = write_report([store], tmp_path / "report.html")
+    trainings = {row.method: row.texts["training"] for row in section.rows}
+    assert trainings == {m: "protocol 2" * m.startswith("baseline") for m in BOTH}
+    assert not any(row.texts["gain %"] for row in section.rows)
 
 
 def test_methods_without_a_baseline_have_a_table_without_gains(tmp_path):
@@ -246,11 +242,8 @@ def test_methods_without_a_baseline_have_a_table_without_gains(tmp_path):
 
 def test_a_tuned_row_knows_its_runs_too(tmp_path):
     store, ids = write_records(tmp_path, BOTH, seeds=(0, 1))
-    runs = [record.config for record in store.records()]
-    chosen = [
-        {"group": g, "learning_rate": runs[0].learning_rate, "chosen": True} for g in set(map(group_of, runs))
-    ]
-    TuningFile(store.folder).put(chosen)
+    rate = store.records()[0].config.learning_rate
+    tune_rates(store, {"baseline": rate, "sla": rate})
     (section,) = write_report([store], tmp_path / "report.html")
     details = details_of(read(tmp_path / "report.html"))
     assert section.shared == "conv4, budget quick"

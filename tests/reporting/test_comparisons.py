@@ -1,0 +1,59 @@
+"""Which respects two trainings are equal in, and how rows at another batch are named and compared."""
+
+import pytest
+from real_formats import write_cifar10
+
+from sla_bench.cli import run_command_line
+from sla_bench.harness.store import Store
+from sla_bench.reporting.comparisons import Cost, comparison, cost_of, is_matched_and_tuned
+from sla_bench.reporting.leaderboard import leaderboard
+
+BASELINE = Cost(images=64_000, drawn=64_000, updates=1000, batch=64)
+LONGER = Cost(images=256_000, drawn=256_000, updates=4000, batch=64)
+SLA = Cost(images=256_000, drawn=64_000, updates=1000, batch=256)
+SQUARE = Cost(images=256_000, drawn=64_000, updates=4000, batch=64)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "tuned", "words"),
+    [
+        (BASELINE, SLA, False, "4 x the images, equal updates"),
+        (LONGER, SLA, False, "equal images"),
+        (LONGER, SQUARE, False, "equal images, updates and batch"),
+        (BASELINE, SQUARE, False, "4 x the images, equal batch"),
+        (LONGER, SLA, True, "equal images, both tuned"),
+        (LONGER, SQUARE, True, "equal images, both tuned"),
+        (BASELINE, SLA, True, "4 x the images, both tuned"),
+    ],
+)
+def test_a_comparison_says_what_is_equal_and_a_verdict_rests_on_tuned_rows_of_equal_images(
+    theirs, ours, tuned, words
+):
+    assert comparison(ours, theirs, tuned) == words
+    assert is_matched_and_tuned(words) == (words == "equal images, both tuned")
+
+
+def test_images_are_equal_within_a_twentieth():
+    for images, words in ((244_000, "equal images"), (240_000, "0.94 x the images, equal updates and batch")):
+        assert comparison(Cost(images, images, 4000, 64), LONGER, tuned=False).startswith(words)
+
+
+def test_the_paper_s_convention_and_the_square_stand_side_by_side(tmp_path):
+    write_cifar10(tmp_path)
+    folders = ["--data-root", str(tmp_path), "--out", str(tmp_path), "--workers", "1"]
+    recipe = ["--set", "steps=4", "--set", "batch_size=8", "--set", "validations=1"]
+    given = ["run", "standard", "--dataset", "cifar10", *recipe, *folders]
+    methods = [word for name in ("baseline", "sla", "baseline-xM") for word in ("--method", name)]
+    assert run_command_line([*given, *methods]) == 0
+    assert run_command_line([*given, "--method", "sla", "--method", "baseline", "--batch-images", "8"]) == 0
+    records = Store(tmp_path, "standard").records()
+    assert len(records) == 4
+    costs = {(r.config.method, r.config.batch_images): cost_of(r) for r in records}
+    assert costs["sla", None] == Cost(images=128, drawn=32, updates=4, batch=32)
+    assert costs["sla", 8] == Cost(images=128, drawn=32, updates=16, batch=8)
+    assert costs["baseline-xM", None] == Cost(images=128, drawn=128, updates=16, batch=8)
+    table = leaderboard(records)
+    table = table[(table["metric"] == "accuracy") & (table["reference"] == "baseline-xM")]
+    found = dict(zip(table["method"], table["comparison"], strict=True))
+    assert found["SLA+SI"] == "equal images"
+    assert found["SLA+SI (batch 8)"] == "equal images, updates and batch"
