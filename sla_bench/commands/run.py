@@ -53,7 +53,6 @@ def evaluate(
     test_seed: int
         Chooses the test episodes.
     """
-    from sla_bench.config import PROTOCOL_VERSION
     from sla_bench.grid import evaluation_of
     from sla_bench.reporting.run_list import find_run
 
@@ -61,11 +60,7 @@ def evaluate(
         folder = path.resolve() if path.is_dir() else path.resolve().parent
         run_id, execution = folder.name, execution.model_copy(update={"out": folder.parent.parent.parent})
     record = find_run(records_of(SCENARIOS, execution.out), run_id)
-    if (protocol := record.done["protocol"]) != PROTOCOL_VERSION:
-        raise UserError(
-            f"run {record.run_id} was made under protocol {protocol}, this version has {PROTOCOL_VERSION}; "
-            "`run` trains it again"
-        )
+    _check_protocol(record)
     changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
     task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
     as_for_training = TrainingExecution(**dict(execution))
@@ -83,6 +78,16 @@ def announce(tasks: Sequence[Any], data_root: Path) -> None:
 
     print_lines(reading_lines(tasks, data_root), file=sys.stderr)
     print_lines(check_sizes(tasks, data_root), file=sys.stderr)
+
+
+def _check_protocol(record: Any) -> None:
+    from sla_bench.config import PROTOCOL_VERSION
+
+    if (protocol := record.done["protocol"]) != PROTOCOL_VERSION:
+        raise UserError(
+            f"run {record.run_id} was made under protocol {protocol}, this version follows "
+            f"{PROTOCOL_VERSION}; `run` trains it again"
+        )
 
 
 def prepare(
