@@ -15,6 +15,8 @@ from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
 
 _OURS = re.compile(r"folder-[0-9a-f]{16}|(?P<name>[a-z][a-z0-9_-]*)-[0-9a-f]{12}")
+_KINDS = frozenset({".npy", ".json", ".npz", ".hashes"})
+"""Endings of what is written there: pixels, descriptions, facts and hashes."""
 _PART = re.compile(r"\..+\.part(\.json)?(\.new)?")
 
 
@@ -99,12 +101,14 @@ def _prepared(folder: Path) -> Prepared | None:
     for file in files:
         if file.suffix == ".json" and file not in made and (content := _description(file)) is not None:
             descriptions[file] = content
-    names = {name for file, content in descriptions.items() for name in _described(file, content)}
+    parts = {part for file, content in descriptions.items() for part in _described(file, content)}
     match = _OURS.fullmatch(folder.name)
-    if match and match["name"] in (None, *DATASETS):
-        # A name with a hash in it is nobody else's, so a map whose description was lost is ours too.
-        names |= {file.name for file in files if file.suffix in (".npy", ".json")}
-    made |= {file for file in files if file.name in names} | set(descriptions)
+    # A name with a hash in it is nobody else's, so files whose description was lost are ours too.
+    is_ours = match is not None and match["name"] in (None, *DATASETS)
+    for file in files:
+        if file.suffix in _KINDS and (is_ours or file.name.partition(".")[0] in parts):
+            made.add(file)
+    made |= set(descriptions)
     if not made:
         return None
     first: dict[str, Any] = next(iter(descriptions.values()), {})
@@ -123,8 +127,8 @@ def _description(file: Path) -> dict[str, Any] | None:
 
 
 def _described(file: Path, content: dict[str, Any]) -> list[str]:
-    parts = content["sha256"]
-    return [f"{part}.npy" for part in parts] if isinstance(parts, dict) else [f"{file.stem}.npy"]
+    """The parts that a description is about; their files begin with the name of the part."""
+    return list(content["sha256"]) if isinstance(content["sha256"], dict) else [file.stem]
 
 
 def _belongs(one: Prepared, dataset: Any) -> bool:
