@@ -141,9 +141,13 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
     seen = {job.run.dataset: job.data_state for job in jobs}
     store = Store(execution.out, scenario, execution.tables, seen)
     if execution.dry_run:
+        from sla_bench.harness.jobs import pick_device
         from sla_bench.harness.launching import known_workers
         from sla_bench.reporting.dry_run import dry_run_lines
 
+        # torch, which takes seconds to load, knows whether other devices are there.
+        if execution.device not in ("auto", "cpu"):
+            pick_device(execution.device)
         for line in dry_run_lines(jobs, store, known_workers(jobs, execution)):
             print(line)
         say_left_out([store.snapshot()])
