@@ -96,7 +96,7 @@ def export(
     scenario: list[str]
         Only these; default: each that has records.
     only_tables: bool
-        Of the samples only what tables and pictures read: a fifth of the size.
+        Of the samples only what tables and pictures read: few-shot archives are then much smaller.
     """
     from sla_bench.harness.exchange import all_samples, export_records
     from sla_bench.harness.outputs import is_plain_file, words_beside
