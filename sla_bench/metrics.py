@@ -103,9 +103,28 @@ def class_jackknife(hits: np.ndarray, classes: np.ndarray, queries: int) -> floa
         UserError: shapes differ, a count outside 0..Q, or a class twice in one episode.
     """
     accuracy = episode_accuracy(hits, queries)
+    if np.shape(classes) != np.shape(hits):
+        raise UserError(f"classes {np.shape(classes)} and hits {np.shape(hits)} must have one shape")
+    variance = class_variance(accuracy, classes)
+    return None if variance is None else float(np.sqrt(variance))
+
+
+def class_variance(values: np.ndarray, classes: np.ndarray) -> float | None:
+    """SE^2 of `class_jackknife`, of the mean of any value per episode.
+
+    Args:
+        values: (T,) a value of each episode, such as the influence on a gain.
+        classes: (T, W) class of each way, distinct within an episode.
+
+    Returns:
+        The squared standard error; None where some class is in every episode (W = C).
+
+    Raises:
+        UserError: shapes differ, or a class twice in one episode.
+    """
     classes = np.asarray(classes)
-    if classes.shape != np.shape(hits):
-        raise UserError(f"classes {classes.shape} and hits {np.shape(hits)} must have one shape")
+    if classes.ndim != 2 or len(classes) != len(values):
+        raise UserError(f"classes {classes.shape} must be (T, W), one line for each of {len(values)} values")
     if np.any(np.diff(np.sort(classes, axis=1), axis=1) == 0):
         raise UserError("an episode holds a class twice; its ways must be distinct classes")
     names, member = np.unique(classes, return_inverse=True)
@@ -115,9 +134,9 @@ def class_jackknife(hits: np.ndarray, classes: np.ndarray, queries: int) -> floa
     if absent.min() == 0:
         return None
     # centred, so that the sum over absent episodes is minus the sum over present ones
-    deviation = accuracy - accuracy.mean()
+    deviation = values - values.mean()
     shift = -np.bincount(member.ravel(), np.repeat(deviation, ways), len(names)) / absent
-    return float(np.sqrt((len(names) - 1) * shift.var()))
+    return float((len(names) - 1) * shift.var())
 
 
 def few_shot_metrics(

@@ -53,10 +53,21 @@ _OBJECTIVES = tuple(
     for path in sorted((ROOT / "sla_bench" / "objectives").glob("*.py"))
     if path.stem != "__init__"
 )
+_STATISTICS = tuple(
+    f"sla_bench.{name}"
+    for name in (
+        "statistics", "crossed_error", "error_distribution", "equivalence", "sign_flips", "table_statistics",
+    )
+)  # fmt: skip
+_TESTS_OF_STATISTICS = tuple(
+    f"tests/test_{name}.py"
+    for name in (
+        "equivalence", "table_statistics", "crossed_error", "error_distribution", "sign_flips", "statistics",
+        "statistics_properties",
+    )
+)  # fmt: skip
 TARGETS = {
-    "statistics": Target(
-        ("sla_bench.statistics",), ("tests/test_statistics.py", "tests/test_statistics_properties.py")
-    ),
+    "statistics": Target(_STATISTICS, _TESTS_OF_STATISTICS),
     "label_augmentation": Target(("sla_bench.label_augmentation",), ("tests/test_label_augmentation.py",)),
     "objectives": Target(_OBJECTIVES, ("tests/objectives", "tests/losses/test_joint_counts.py")),
 }

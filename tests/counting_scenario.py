@@ -1,7 +1,6 @@
 """A few-shot scenario that trains nothing, counts, and says what a test wants of it; and its launcher."""
 
-import numpy as np
-from made_up_records import hits_of
+from made_up_records import classes_of, hits_of
 from torch import ones
 
 from sla_bench.harness.jobs import perform
@@ -35,7 +34,7 @@ class CountingScenario:
     def evaluate(self, config, evaluation, state, data_root, device, progress):
         row = ROWS[config.method]
         samples = {
-            "classes": np.zeros((evaluation.episodes, evaluation.ways), np.int16),
+            "classes": classes_of(evaluation.episodes, evaluation.ways),
             f"hits/{row}": hits_of(0.5, evaluation.episodes, evaluation.ways, seed=config.seed),
         }
         self.tested.append(config)

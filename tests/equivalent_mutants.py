@@ -3,26 +3,15 @@
 # ruff: noqa: E501 - names are what they are
 
 EQUIVALENT = {
-    "How many replicates of the bootstrap are drawn at a time is a matter of memory.": [
-        "statistics.module: 2 -> 3 in _BOOTSTRAP_CHUNK = 2 ** 22",
-        "statistics.module: 22 -> 23 in _BOOTSTRAP_CHUNK = 2 ** 22",
-        "statistics.module: 22 -> 21 in _BOOTSTRAP_CHUNK = 2 ** 22",
-        "statistics.crossed_bootstrap_gain: 1 -> 2 in chunk = max(1, _BOOTSTRAP_CHUNK // samples)",
-        "statistics.crossed_bootstrap_gain: _BOOTSTRAP_CHUNK // samples -> _BOOTSTRAP_CHUNK * samples in chunk = max(1, _BOOTSTRAP_CHUNK // samples)",
-    ],
     "A variance is that of values moved by any number: the mean added, not taken off.": [
-        "statistics.mean_interval: accuracies - mean -> accuracies + mean in return _interval(mean, accuracies - mean, strata)",
-        "statistics.mean_over_seeds: figures - figures.mean() -> figures + figures.mean() in return _seed_interval(float(figures.mean()), figures - figures.mean())",
+        "statistics.mean_interval: accuracies - mean -> accuracies + mean in error = crossed_error(accuracies - mean, mean, strata)",
+        "statistics.mean_over_seeds: figures - mean -> figures + mean in error = seed_error(figures - mean, mean)",
     ],
-    "Where nothing varies the error becomes 0, and the degrees of freedom NaN, from either.": [
-        "statistics._variance_of_mean: return (0.0, float('nan')) -> return (float('nan'), 0.0)",
-    ],
-    "Whether an error or a gain of exactly 1e-14 counts as rounding means nothing.": [
-        "statistics._without_rounding: error > _ROUNDING * max(1.0, abs(estimate)) -> error >= _ROUNDING * max(1.0, abs(estimate)) in return error if error > _ROUNDING * max(1.0, abs(estimate)) else 0.0",
-        "statistics._two_sided_p: abs(estimate) <= _ROUNDING -> abs(estimate) < _ROUNDING in return 1.0 if abs(estimate) <= _ROUNDING else 0.0",
+    "Whether an error of exactly 1e-14 counts as rounding means nothing.": [
+        "crossed_error.seed_error: own <= (_ROUNDING * max(1.0, abs(estimate))) ** 2 -> own < (_ROUNDING * max(1.0, abs(estimate))) ** 2 in if own <= (_ROUNDING * max(1.0, abs(estimate))) ** 2: own = 0.0",
     ],
     "Sums count as equal within 1e-12 of their terms, far above rounding; so they do within 2e-12.": [
-        "statistics._sign_flip_test: 1e-12 -> 2e-12 in observed = abs(float(differences.sum())) - 1e-12 * float(np.abs(differences).sum())",
+        "sign_flips.sign_flip_test: 1e-12 -> 2e-12 in observed = abs(float(differences.sum())) - 1e-12 * float(np.abs(differences).sum())",
     ],
     "The tensors of a batch all have its number of episodes.": [
         "objectives.base.EpisodeFeatures.split: True -> False in parts = zip(*(tensor.split(1) for tensor in tensors), strict=True)",

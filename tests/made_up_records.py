@@ -22,6 +22,12 @@ def hits_of(accuracy, episodes=60, ways=5, queries=15, seed=0):
     return np.random.default_rng(seed).binomial(queries, accuracy, (episodes, ways)).astype(np.uint8)
 
 
+def classes_of(episodes=60, ways=5, classes=8):
+    """Distinct classes of each episode, (T, W)."""
+    order = np.random.default_rng(0).random((episodes, classes)).argsort(axis=1)
+    return order[:, :ways].astype(np.int16)
+
+
 def write_records(
     out, accuracies, seeds=(0,), shots=5, settings=("episodes=60",), data="made up", state="", **options
 ):
@@ -54,10 +60,11 @@ def write_evaluation(
     store: Store, run_id: str, evaluation: EvalConfig, accuracies, seed, data_hash="made up", state=""
 ):
     """Add one evaluation; its episodes do not depend on anything but their number."""
-    samples = {"classes": np.zeros((evaluation.episodes, evaluation.ways), np.int16)}
+    samples = {"classes": classes_of(evaluation.episodes, evaluation.ways)}
     metrics = {}
     for row, accuracy in accuracies.items():
         samples[f"hits/{row}"] = hits_of(accuracy, evaluation.episodes, seed=seed)
+        samples[f"open_hits/{row}"] = hits_of(accuracy, 40, seed=seed)
         metrics[row] = {
             "accuracy": accuracy,
             "ci95_open": 0.02,

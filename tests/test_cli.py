@@ -174,6 +174,16 @@ def test_an_out_folder_that_can_not_be_written_is_found_before_training(tmp_path
     assert_one_line(code, err, "could not write", "out")
 
 
+def test_a_dry_run_refuses_a_device_that_a_run_would_refuse(tmp_path, capsys):
+    real_formats.write_category_pickles(tmp_path, "fc100", 20)
+    arguments = command(
+        "--dataset", "fc100", "--dry-run", "--device", "gpu", data_root=tmp_path, out=tmp_path
+    )
+    code, out, err = in_process(*arguments, capsys=capsys)
+    assert_one_line(code, err, "--device 'gpu'", "cuda:0")
+    assert "to run" not in out
+
+
 def test_dry_run_lists_and_runs_nothing(tmp_path, capsys):
     real_formats.write_category_pickles(tmp_path, "fc100", 20)
     arguments = command("--dataset", "fc100", "--dry-run", data_root=tmp_path, out=tmp_path / "out")

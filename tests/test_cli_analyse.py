@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_up_analyses import write_analyses
 from made_up_records import write_records
-from real_formats import write_cifar10
+from real_formats import write_cifar10, write_folder
 from trained_runs import train_runs
 
 from sla_bench.cli import run_command_line
@@ -201,3 +201,20 @@ def test_other_test_images_than_those_of_the_evaluation_are_refused(runs, capsys
     place = runs / "data"
     assert message == f"not analysed, tested on other images of cifar10 than {place} holds now: {sla.run_id}"
     assert not analyses(runs)
+
+
+def test_runs_whose_data_are_missing_keep_no_other_from_being_read(runs, tmp_path, capsys):
+    write_folder(tmp_path / "birds", 3, 10, size=16)
+    train_runs(
+        runs,
+        dataset=[f"folder:{tmp_path / 'birds'}:16"],
+        method=["baseline"],
+        max_class_size=4,
+        ratio=[2.0],
+        imbalance="exp",
+    )
+    shutil.rmtree(tmp_path / "birds")
+    assert analyse(runs) == 2
+    (message,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("not analysed")]
+    assert f"the folder {tmp_path / 'birds'} does not exist" in message
+    assert set(analyses(runs)) == set(METHODS)

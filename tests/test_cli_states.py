@@ -27,8 +27,8 @@ class _Launchers:
 
 @pytest.fixture
 def birds(tmp_path):
-    """Fifteen classes of twenty images; the seed splits the classes."""
-    real_formats.write_folder(tmp_path / "birds", 15, 20, size=16)
+    """Sixteen classes of twenty images; the seed splits the classes."""
+    real_formats.write_folder(tmp_path / "birds", 16, 20, size=16)
     return tmp_path / "birds"
 
 

@@ -152,18 +152,31 @@ def test_words_follow_the_sign():
         "relative_gain_pct": "-7.36",
         "gain_ci95_low": "-8.9",
         "gain_ci95_high": "-0.02",
-        "gain_interval_kind": "seeds",
+        "gain_seeds": "3",
     }
     assert wording.gain(row) == "loses 7.4 %"
     assert wording.signed_gain(row) == "-7.4"
-    assert wording.interval(row) == "(-8.9 to 0.0)"
+    assert wording.interval(row) == " (-8.9 to 0.0)"
     assert wording.shows_something(row)
-    opposite = row | {"relative_gain_pct": "7.36", "gain_interval_kind": "test-only"}
+    opposite = row | {"relative_gain_pct": "7.36"}
     assert wording.gain(opposite) == "gains 7.4 %"
     assert wording.signed_gain(opposite) == "+7.4"
-    assert wording.interval(opposite) == "(-8.9 to 0.0; test sampling only)"
+    assert wording.interval(opposite | {"gain_seeds": "1"}) == ""
+    assert wording.is_of_one_seed({"gain_seeds": "1.0"})
     assert wording.gain(row | {"relative_gain_pct": "-0.04"}) == "gains 0.0 %"
     assert not wording.shows_something(opposite | {"gain_ci95_high": "0.1"})
+
+
+def test_both_accuracies_of_a_gain_are_of_the_common_seeds():
+    row = {"value": "75", "relative_gain_pct": "20", "gain_points": "12"}
+    assert (wording.reference_accuracy(row), wording.own_accuracy(row)) == ("60.0", "72.0")
+    row |= {"reference_value": "61.04", "gain_value": "73"}
+    assert (wording.reference_accuracy(row), wording.own_accuracy(row)) == ("61.0", "73.0")
+
+
+def test_shares_have_as_many_digits_as_they_need():
+    assert wording.shares([{"share": "0.041234"}, {"share": "0.95567"}]) == "4.1 to 95.6"
+    assert wording.shares([{"share": "0.00008"}, {"share": "0.00008"}]) == "0.008"
 
 
 def test_seeds_and_passes_in_words():

@@ -14,9 +14,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.figures.result_files import ResultFiles, TableRow
+from benchmarks.figures.wording import is_of_one_seed
 from sla_bench.harness.files import write_text
 from sla_bench.reporting import style
 from sla_bench.reporting.panels import Panel, draw_zero, gain_text, padded, panel_figure
+from sla_bench.reporting.table_texts import ALONE
 
 EQUAL_STEPS, CONTROLS = "the baseline of equal steps", "controls that get as much"
 DRAWN, PHOTOGRAPHS = "Drawn glyphs", "Photographs (Fashion-MNIST)"
@@ -25,6 +27,7 @@ _LEARNERS = {"protonet": "ProtoNet", "metaoptnet-rr": "ridge", "metaoptnet-svm":
 _SIBLINGS = {"glyphs-rot": "random turns", "glyphs-pairs": "pairs of turns", "glyphs-sym": "symmetric"}
 _SHORT = {"balanced-softmax": "BS", "logit-adjust": "LA"}
 _VALUES = ["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]
+_NEW_CLASSES = ["gain_classes_low", "gain_classes_high"]
 
 
 @dataclass(frozen=True)
@@ -160,10 +163,13 @@ def drawn(files: ResultFiles) -> pd.DataFrame:
     rows = []
     for cell in cells():
         row = files.row(cell.table, **{"metric": "accuracy", **cell.where})
-        figures = {column: row[column] for column in (*_VALUES, "gain_interval_kind", "gain_seeds")}
-        rows.append({"data": cell.data, "against": cell.against, "label": cell.label, **figures})
-    table = pd.DataFrame(rows)
-    return table.astype(dict.fromkeys(_VALUES, float))
+        # Tables of earlier releases have intervals of one seed, and none on other classes.
+        shown = _VALUES[:1] if is_of_one_seed(row) else [*_VALUES, *_NEW_CLASSES]
+        figures = {column: row.get(column) or "nan" for column in shown}
+        found = {"data": cell.data, "against": cell.against, "label": cell.label, **figures}
+        rows.append({**found, "gain_seeds": row["gain_seeds"]})
+    columns = ["data", "against", "label", *_VALUES, *_NEW_CLASSES, "gain_seeds"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys([*_VALUES, *_NEW_CLASSES], float))
 
 
 def picture(table: pd.DataFrame) -> Figure:
@@ -174,7 +180,8 @@ def picture(table: pd.DataFrame) -> Figure:
             title=str(data),
             labels=list(rows["label"]),
             values=rows[_VALUES].to_numpy(dtype=np.float64),
-            hollow=(rows["gain_interval_kind"] == "test-only").to_numpy(),
+            alone=(rows["gain_seeds"] == "1").to_numpy(),
+            wider=rows[_NEW_CLASSES].to_numpy(dtype=np.float64),
         )
         for (data, against), rows in table.groupby(["data", "against"], sort=False)
     ]
@@ -182,11 +189,12 @@ def picture(table: pd.DataFrame) -> Figure:
     # The widest interval would make all others invisible.
     limits = padded(table[_VALUES[0]].to_numpy())
     cut = (table[_VALUES[1]] < limits[0]).any() or (table[_VALUES[2]] > limits[1]).any()
-    seeds = table.loc[table["gain_interval_kind"] != "test-only", "gain_seeds"].astype(float).astype(int)
+    seeds = table.loc[table["gain_seeds"] != "1", "gain_seeds"].astype(float).astype(int)
     sentences = [
         "Dot: relative gain in accuracy,",
         f"line: 95 % interval over {seeds.min()} to {seeds.max()} seeds.",
-        "Hollow: one seed, test sampling only.",
+        ALONE,
+        *(["Thin line: on other test classes."] if table[_NEW_CLASSES].notna().any(axis=None) else []),
         *(["Arrow head: the interval goes on."] if cut else []),
         "Budget quick. Tail: ratio 100, BS and LA are balanced-softmax and logit-adjust.",
         "xM, NMway: the baseline trained on M times the images, on N x M ways.",

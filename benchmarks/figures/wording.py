@@ -7,8 +7,6 @@ from decimal import Decimal
 
 from benchmarks.figures.result_files import TableRow, number
 
-TEST_ONLY = "test sampling only"
-
 
 def decimals(value: float, digits: int = 1) -> str:
     """A number with thousands separated; never a negative zero.
@@ -39,9 +37,35 @@ def signed_gain(row: TableRow) -> str:
 
 
 def interval(row: TableRow) -> str:
-    """`(9.6 to 29.5)`: 95 %, of the relative gain in percent; says where it covers test sampling only."""
+    """` (9.6 to 29.5)`: 95 %, of the relative gain in percent; empty of one seed."""
+    if is_of_one_seed(row):
+        return ""
     low, high = (decimals(number(row, column)) for column in ("gain_ci95_low", "gain_ci95_high"))
-    return f"({low} to {high}{f'; {TEST_ONLY}' if row['gain_interval_kind'] == 'test-only' else ''})"
+    return f" ({low} to {high})"
+
+
+def is_of_one_seed(row: TableRow) -> bool:
+    """Say whether a gain is an estimate alone."""
+    return number(row, "gain_seeds") == 1
+
+
+def own_accuracy(row: TableRow) -> str:
+    """Accuracy of the row on the seeds that it shares with its reference, in percent."""
+    return decimals(_on_common_seeds(row)[1])
+
+
+def reference_accuracy(row: TableRow) -> str:
+    """Accuracy of the row's reference on the same seeds: the gain is that of these two."""
+    return decimals(_on_common_seeds(row)[0])
+
+
+def _on_common_seeds(row: TableRow) -> tuple[float, float]:
+    """Of the reference, of the row; earlier tables have the gain only, in points and percent."""
+    if row.get("reference_value"):
+        return number(row, "reference_value"), number(row, "gain_value")
+    points = number(row, "gain_points")
+    reference = 100 * points / number(row, "relative_gain_pct")
+    return reference, reference + points
 
 
 def passes(row: TableRow) -> str:
@@ -51,7 +75,7 @@ def passes(row: TableRow) -> str:
 
 
 def shows_something(row: TableRow) -> bool:
-    """Say whether the interval of the gain excludes 0."""
+    """Say whether the interval of the gain over several seeds excludes 0."""
     low, high = (number(row, column) for column in ("gain_ci95_low", "gain_ci95_high"))
     return not low <= 0 <= high
 
@@ -67,6 +91,13 @@ def between(values: Iterable[float], digits: int = 1) -> str:
     values = list(values)
     ends = dict.fromkeys(decimals(value, digits) for value in (min(values), max(values)))
     return " to ".join(ends)
+
+
+def shares(rows: Iterable[TableRow]) -> str:
+    """`2.3 to 4.1`: the smallest and the largest column `share`, in %."""
+    values = [100 * number(row, "share") for row in rows]
+    ends = (decimals(v) if v >= 10 else f"{v:.2g}" for v in (min(values), max(values)))
+    return " to ".join(dict.fromkeys(ends))
 
 
 def times(ratio: float, figures: int = 2) -> str:

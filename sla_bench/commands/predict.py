@@ -60,20 +60,17 @@ def predict(
     from sla_bench.harness.outputs import check_output, words_beside, write_output
     from sla_bench.saved_classifier import load_classifier
 
-    if run is None:
-        raise _which_run(results)
+    folder = _folder_of(run, results)
     asked, further = _modes_and_images(mode or [])
     paths = [*images, *further]
     files = find_images(paths)
-    for folder in (path for path in paths if path.is_dir()):
-        print_lines((f"{folder}: {line}" for line in left_out_of(folder).lines()), file=sys.stderr)
-    classifier = load_classifier(_folder_of(run, results), pick_device(device))
+    for place in (path for path in paths if path.is_dir()):
+        print_lines((f"{place}: {line}" for line in left_out_of(place).lines()), file=sys.stderr)
+    classifier = load_classifier(folder, pick_device(device))
     modes = list(dict.fromkeys(asked or classifier.modes[:1]))
     check_output(out, "--out")
     with terminal_progress(f"predicting {len(files):,} images") as progress:
         rows, bad = _predicted(classifier, files, modes, skip_bad, progress)
-    if not rows:
-        raise UserError(f"none of the {len(files):,} images can be read; {bad[0]}")
     table = _csv(rows).encode()
     write_output(out, lambda file: file.write(table))
     words = words_beside(out)
@@ -91,7 +88,7 @@ def _predicted(
     """The rows of the table, and a sentence for each image that cannot be read.
 
     Raises:
-        UserError: an image cannot be read, and none may be left out.
+        UserError: an image cannot be read and none may be left out, or no image can be read.
     """
     rows: list[tuple[str, str, str, float]] = []
     bad: list[str] = []
@@ -110,6 +107,8 @@ def _predicted(
                 rows.append((_text(file), name, classifier.class_names[found], probabilities[place, found]))
         done = positions.stop
         progress(done, len(files))
+    if not rows:
+        raise UserError(f"none of the {len(files):,} images can be read; {bad[0]}")
     return rows, bad
 
 
@@ -145,9 +144,11 @@ def _which_run(results: Path) -> UserError:
     return UserError(f"predict needs --run RUN_ID; the latest in {results}: {shown}{more}")
 
 
-def _folder_of(run: str, results: Path) -> Path:
+def _folder_of(run: str | None, results: Path) -> Path:
     from sla_bench.reporting.run_list import find_run
 
+    if run is None:
+        raise _which_run(results)
     if (path := Path(run)).exists():
         return path
     if len(path.parts) != 1:

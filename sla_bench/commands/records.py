@@ -96,16 +96,13 @@ def export(
     scenario: list[str]
         Only these; default: each that has records.
     only_tables: bool
-        Of the samples only what tables and pictures read: a fifth of the size.
+        Of the samples only what tables and pictures read: few-shot archives are then much smaller.
     """
     from sla_bench.harness.exchange import all_samples, export_records
     from sla_bench.harness.outputs import is_plain_file, words_beside
 
     scenarios = written_out(str, scenario or [])
-    if file is None and scenarios and scenarios[-1] not in SCENARIOS:
-        file = Path(scenarios.pop())
-    if file is None:
-        raise UserError("export needs the name of the archive, NAME.zip")
+    file = file or _archive_among(scenarios)
     names: list[str | None] = list(dict.fromkeys(scenarios)) or [None]
     stores = [store for name in names for store in stores_of(name, results)]
     written = export_records(stores, file, _read_by_tables if only_tables else all_samples)
@@ -113,6 +110,13 @@ def export(
     summary = f"{file}: {written.runs} runs, {written.evaluations} evaluations{size}"
     print(summary, file=words_beside(file))
     return 0
+
+
+def _archive_among(scenarios: list[str]) -> Path:
+    """Take the archive from the end of what follows --scenario."""
+    if not scenarios or scenarios[-1] in SCENARIOS:
+        raise UserError("export needs the name of the archive, NAME.zip")
+    return Path(scenarios.pop())
 
 
 def _read_by_tables(scenario: str, evaluation: Any) -> Any:

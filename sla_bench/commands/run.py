@@ -60,11 +60,7 @@ def evaluate(
         folder = path.resolve() if path.is_dir() else path.resolve().parent
         run_id, execution = folder.name, execution.model_copy(update={"out": folder.parent.parent.parent})
     record = find_run(records_of(SCENARIOS, execution.out), run_id)
-    if (protocol := record.done["protocol"]) != (own := record.config.protocol):
-        raise UserError(
-            f"run {record.run_id} was made under protocol {protocol}, this version has {own}; "
-            "`run` trains it again"
-        )
+    _check_protocol(record)
     changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
     task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
     as_for_training = TrainingExecution(**dict(execution))
@@ -82,6 +78,14 @@ def announce(tasks: Sequence[Any], data_root: Path) -> None:
 
     print_lines(reading_lines(tasks, data_root), file=sys.stderr)
     print_lines(check_sizes(tasks, data_root), file=sys.stderr)
+
+
+def _check_protocol(record: Any) -> None:
+    if (protocol := record.done["protocol"]) != (own := record.config.protocol):
+        raise UserError(
+            f"run {record.run_id} was made under protocol {protocol}, this version has {own}; "
+            "`run` trains it again"
+        )
 
 
 def prepare(
@@ -135,9 +139,13 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
     seen = {job.run.dataset: job.data_state for job in jobs}
     store = Store(execution.out, scenario, execution.tables, seen)
     if execution.dry_run:
+        from sla_bench.harness.jobs import pick_device
         from sla_bench.harness.launching import known_workers
         from sla_bench.reporting.dry_run import dry_run_lines
 
+        # torch, which takes seconds to load, knows whether other devices are there.
+        if execution.device not in ("auto", "cpu"):
+            pick_device(execution.device)
         for line in dry_run_lines(jobs, store, known_workers(jobs, execution)):
             print(line)
         say_set_apart([store.snapshot()])

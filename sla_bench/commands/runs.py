@@ -32,11 +32,15 @@ def list_recorded(
     from sla_bench.harness.data_states import shown_states
     from sla_bench.reporting.run_list import list_runs
 
-    if scenario is not None and scenario not in SCENARIOS:
-        raise unknown("scenario or command", scenario, [*SCENARIOS, "show", "compare", "prune"])
+    _check_scenario(scenario)
     for store in stores_of(scenario, results):
         print_lines(list_runs(store.records(), shown_states(store)))
     return 0
+
+
+def _check_scenario(name: str | None) -> None:
+    if name is not None and name not in SCENARIOS:
+        raise unknown("scenario or command", name, [*SCENARIOS, "show", "compare", "prune"])
 
 
 @runs_app.command

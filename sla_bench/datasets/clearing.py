@@ -106,7 +106,7 @@ def _prepared(folder: Path) -> Prepared | None:
     names = {name for file, content in descriptions.items() for name in _described(file, content)}
     match = _OURS.fullmatch(folder.name)
     if match and match["name"] in (None, *DATASETS):
-        # A name with a hash in it is nobody else's, so a map whose description was lost is ours too.
+        # A name with a hash in it is nobody else's, so files whose description was lost are ours too.
         names |= {file.name for file in files if file.name.endswith((".json", *_ENDINGS))}
     made |= {file for file in files if file.name in names} | set(descriptions)
     if not made:

@@ -34,7 +34,7 @@ from sla_bench.datasets.source_files import SourceFiles, stamps_of
 from sla_bench.datasets.sources import SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
 
-_DECODING = 2  # counts up when the same file would become other pixels
+_DECODING = 3  # counts up when the same file would become other pixels
 _ALL = "all"
 _FACTS = f"{_ALL}{FACTS}"
 

@@ -52,7 +52,7 @@ class SourceFiles:
 
         Args:
             paths: the files.
-            before: their stamps before the map was made; a file that changed meanwhile gets no hash.
+            before: their stamps before the map was made, uint64 (N, 2); one that differs now gets no hash.
         """
         still = (stamps_of(paths) == before).all(axis=1)
         digests = np.zeros((len(paths), _DIGEST), np.uint8)

@@ -134,7 +134,9 @@ def as_user_error(error: OSError, path: Path) -> UserError:
         what = "the disk is full" if error.errno == errno.ENOSPC else "the disk quota is used up"
         return UserError(f"{what}: could not write {path}; finished runs are kept")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return UserError(f"no permission to write {path}; choose another folder with --out or --data-root")
+        return UserError(
+            f"no permission to write {path}; choose another folder with --out, --tables or --data-root"
+        )
     return UserError(f"could not write {path}: {error.strerror or error}")
 
 

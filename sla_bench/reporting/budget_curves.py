@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from sla_bench.reporting import style
 from sla_bench.reporting.line_panels import LinePanel, line_figure, panels_of, titled_groups
-from sla_bench.reporting.table_texts import TEST_ONLY, TRAINING
+from sla_bench.reporting.table_texts import ALONE, TRAINING
 
 _ACCURACY = ("value", "ci95_low", "ci95_high")
 
@@ -56,11 +56,11 @@ def budget_panels(leaderboard: pd.DataFrame, length: str) -> list[LinePanel]:
 
 def budget_curves_figure(panels: list[LinePanel]) -> Figure:
     """Draw the panels of `budget_panels`."""
-    hollow = any(line.hollow.any() for panel in panels for line in panel.lines)
+    alone = any(line.alone.any() for panel in panels for line in panel.lines)
     sentences = [
         "Each point: a training of its own length with its whole schedule. Band or whisker: 95 % interval.",
         "At one place of the axis all methods have sent as many images through the backbone.",
         "Blue: self-supervised label augmentation.",
-        *([TEST_ONLY] if hollow else []),
+        *([ALONE] if alone else []),
     ]
     return line_figure(panels, "Training images through the backbone", "Accuracy in %", " ".join(sentences))

@@ -68,19 +68,6 @@ def class_accuracy_figure(results: Sequence[ClassResult], reference: str = "base
     return figure
 
 
-def mean_and_reach(values: np.ndarray) -> tuple[float, float | None]:
-    """Mean over seeds and half-width of its 95 % t interval; no half-width of one seed.
-
-    Args:
-        values: (S,).
-
-    Raises:
-        UserError: as `sla_bench.statistics.mean_over_seeds`.
-    """
-    found = mean_over_seeds(values)
-    return found.estimate, found.high - found.estimate if found.seeds > 1 else None
-
-
 def spread_ties(sizes: np.ndarray) -> np.ndarray:
     """Places on a logarithmic axis: equal sizes side by side, never past halfway to the next size.
 
@@ -144,12 +131,12 @@ def _draw_groups(axes: Axes, base: ClassResult, other: ClassResult, left: float)
     columns = []
     for span, ends in zip(spans, itertools.pairwise(borders), strict=True):
         before, after = (
-            100 * result.recalls_by_rank[:, span.start : span.stop].mean(axis=1) for result in (base, other)
+            result.recalls_by_rank[:, span.start : span.stop].mean(axis=1) for result in (base, other)
         )
         for values, result in ((before, base), (after, other)):
             _draw_mean(axes, ends, values, style.method_colour(result.method))
-        gain = _figure_text(after - before, sign="+")
-        columns.append((span.name, _figure_text(before), _figure_text(after), gain))
+        means = [f"{100 * values.mean():.1f}" for values in (before, after)]
+        columns.append((span.name, *means, _difference_text(after - before)))
     inches = style.COLUMN_INCHES - left - _RIGHT
     across = np.log(high / np.array(borders)) / np.log(high / low)
     longest = [max(column, key=len) for column in columns]
@@ -167,16 +154,17 @@ def _draw_groups(axes: Axes, base: ClassResult, other: ClassResult, left: float)
 
 
 def _draw_mean(axes: Axes, ends: tuple[float, float], values: np.ndarray, colour: str) -> None:
-    mean, reach = mean_and_reach(values)
-    axes.hlines(mean, *ends, color=colour, linewidth=1.3, zorder=2.5)
-    if reach is not None:
-        axes.fill_between(ends, mean - reach, mean + reach, color=colour, alpha=0.15, linewidth=0, zorder=1)
+    found = mean_over_seeds(values)
+    axes.hlines(100 * found.estimate, *ends, color=colour, linewidth=1.3, zorder=2.5)
+    if not np.isnan(found.low):
+        low, high = 100 * found.low, 100 * found.high
+        axes.fill_between(ends, low, high, color=colour, alpha=0.15, linewidth=0, zorder=1)
 
 
-def _figure_text(values: np.ndarray, sign: str = "-") -> str:
-    mean, reach = mean_and_reach(values)
-    text = f"{mean:{sign}.1f}".replace("-", "\N{MINUS SIGN}")
-    return text if reach is None else f"{text} ± {reach:.1f}"
+def _difference_text(differences: np.ndarray) -> str:
+    found = mean_over_seeds(differences, share=False)
+    text = f"{100 * found.estimate:+.1f}".replace("-", "\N{MINUS SIGN}")
+    return text if np.isnan(found.low) else f"{text} ± {100 * (found.high - found.estimate):.1f}"
 
 
 def _note(pairs: Sequence[tuple[ClassResult, ClassResult]], reference: str) -> str:

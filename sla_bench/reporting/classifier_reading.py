@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from sla_bench.config import ClassifierEvaluation, EvalConfig
+from sla_bench.crossed_error import strata_of
 from sla_bench.harness.store import EvaluationRecord
-from sla_bench.reporting.reading import Figure, Reading
-from sla_bench.statistics import strata_of
+from sla_bench.reporting.reading import Contrast, Figure, Reading, Row
+from sla_bench.reporting.row_names import reads_untrained_views
 
 
 class ClassifierReading(Reading):
@@ -24,6 +25,12 @@ class ClassifierReading(Reading):
         "SLA+AG": ("baseline-xM", "baseline-xM+TTA", "ens-M"),
     }
 
+    def contrast(self, row: Row) -> Contrast | None:
+        """Of rows and references that are read on untrained views: exploration."""
+        if any(map(reads_untrained_views, (row["method"], row["reference"]))):
+            return None
+        return super().contrast(row)
+
     def figures(self, evaluation: EvaluationRecord, method: str) -> dict[str, Figure]:
         """Accuracy over images; the others as one number."""
         metrics, samples = evaluation.metrics[method], evaluation.samples
@@ -35,13 +42,23 @@ class ClassifierReading(Reading):
                 figures[f"accuracy of {group}"] = Figure(accuracy)
         figures["macro F1"] = Figure(metrics["macro_f1"])
         figures["G-mean"] = Figure(metrics["g_mean"])
-        figures["ECE"] = Figure(metrics["ece"], higher_is_better=False)
-        figures["NLL"] = Figure(metrics["nll"], percent=False, higher_is_better=False)
+        # A reader can compute these again from the samples, or they are not shown.
+        if f"confidence/{method}" in samples:
+            figures["ECE"] = Figure(metrics["ece"], higher_is_better=False)
+        if f"nll/{method}" in samples:
+            figures["NLL"] = Figure(metrics["nll"], percent=False, higher_is_better=False)
         return figures
 
+    def notes(self, rows: Sequence[Row]) -> list[str]:
+        """Calibration that cannot be computed from the records."""
+        calibrated = {_row_key(row) for row in rows if row["metric"] == "ECE"}
+        if all(_row_key(row) in calibrated for row in rows):
+            return []
+        return ["ECE and NLL are empty where the records hold no confidences (exports of predictions only)."]
+
     def read_samples(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
-        """Labels and predictions; confidences are in the metrics as calibration."""
-        read = ("labels", "predictions/")
+        """Labels, predictions, and what calibration is computed from."""
+        read = ("labels", "predictions/", "confidence/", "nll/")
         return {name: array for name, array in evaluation.samples.items() if name.startswith(read)}
 
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
@@ -56,3 +73,7 @@ class ClassifierReading(Reading):
     def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
         """The views of +TTA."""
         return (test.transform,)
+
+
+def _row_key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("dataset", "setting", "learner", "budget", "method"))

@@ -18,7 +18,7 @@ from sla_bench.reporting.line_panels import mark, name_places, titled_groups
 from sla_bench.reporting.panel_grid import panel_grid, width_of
 from sla_bench.reporting.panels import interval_limits
 from sla_bench.reporting.row_names import SAME_BUT_LONGER, augments_labels
-from sla_bench.reporting.table_texts import TEST_ONLY, TRAINING
+from sla_bench.reporting.table_texts import ALONE, ONE_SEED, TRAINING
 
 MATCHED_COLOUR = style.COLOURS[1]
 _MARKERS = "osD^vP<>Xph*d8"
@@ -136,12 +136,12 @@ def _draw(axes: Axes, panel: CostPanel, markers: dict[str, str], matched: Collec
         if short in at and long in at:
             ends = np.array([at[short], at[long]]).T
             axes.plot(*ends, color=MATCHED_COLOUR, linewidth=0.9, linestyle=(0, (4, 1.5)), zorder=2)
-    hollow = rows["interval_kind"] == "test-only"
-    for method, place, height, one in zip(rows["method"], places, heights, hollow, strict=True):
+    alone = rows["interval_kind"] == ONE_SEED
+    for method, place, height, one in zip(rows["method"], places, heights, alone, strict=True):
         (value, lower, upper), colour = height, colour_of(method, matched)
         if not np.isnan(lower):
             axes.vlines(place, lower, upper, color=colour, linewidth=0.8, zorder=2.2)
-        mark(axes, place, value, markers[method], colour, hollow=one)
+        mark(axes, place, value, markers[method], colour, alone=one)
 
 
 def side_by_side(images: np.ndarray) -> np.ndarray:
@@ -177,8 +177,8 @@ def _list(
     axes.text(start, 1 - 0.4 * line, _LIST_HEAD, transform=axes.transAxes, va="center", color=style.GREY)
     for place, row in enumerate(_records(panel), start=1):
         colour, height = colour_of(row["method"], matched), 1 - (place + 0.4) * line
-        hollow = row["interval_kind"] == "test-only"
-        mark(axes, 1 + 0.12 * per_inch, height, markers[row["method"]], colour, hollow, within=False)
+        alone = row["interval_kind"] == ONE_SEED
+        mark(axes, 1 + 0.12 * per_inch, height, markers[row["method"]], colour, alone, within=False)
         axes.text(start, height, _entry(row), transform=axes.transAxes, va="center", color=colour)
 
 
@@ -191,6 +191,6 @@ def _note(panels: list[CostPanel]) -> str:
     ]
     if any(short in methods and long in methods for short, long in SAME_BUT_LONGER.items()):
         sentences.append("Dashed: the same baseline with more steps.")
-    if any((panel.rows["interval_kind"] == "test-only").any() for panel in panels):
-        sentences.append(TEST_ONLY)
+    if any((panel.rows["interval_kind"] == ONE_SEED).any() for panel in panels):
+        sentences.append(ALONE)
     return " ".join(sentences)

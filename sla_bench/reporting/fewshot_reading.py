@@ -34,6 +34,7 @@ class FewShotReading(Reading):
         "SLA+SI": ("baseline-xM", "baseline-NMway"),
         "SLA+AG": ("baseline-xM+TTA", "ens-M", "baseline-NMway+TTA"),
     }
+    tests_new_classes = True
     validates = True
     elsewhere = frozenset({"train_ways", "train_shots", "val_shots", "episodes", "jackknife_episodes"})
 
@@ -68,13 +69,16 @@ class FewShotReading(Reading):
         hits = evaluation.samples[f"hits/{method}"][: test.episodes].astype(np.float64)
         # A product with ones is several times as fast as a sum over so short an axis.
         accuracy = hits @ np.ones(hits.shape[1]) / (hits.shape[1] * test.queries)
-        return {"accuracy": Figure(float(accuracy.sum()) / len(accuracy), accuracy)}
+        classes = evaluation.samples.get("classes")
+        classes = None if classes is None else classes[: test.episodes]
+        return {"accuracy": Figure(float(accuracy.sum()) / len(accuracy), accuracy, classes=classes)}
 
     def read_samples(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
-        """Hits of the episodes that the accuracy is a mean over."""
+        """Classes and hits of the episodes that the accuracy is a mean over."""
         test, samples = evaluation.config, evaluation.samples
         assert isinstance(test, FewShotEvaluation)
-        return {name: hits[: test.episodes] for name, hits in samples.items() if name.startswith("hits/")}
+        read = ("classes", "hits/")
+        return {name: array[: test.episodes] for name, array in samples.items() if name.startswith(read)}
 
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Intervals that speak of other images and classes, and passes per image."""

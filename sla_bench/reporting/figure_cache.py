@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +23,7 @@ from sla_bench.reporting.row_cache import RowCache
 from sla_bench.reporting.shown_records import shown_records
 
 # Rises when a reading makes other figures of the same samples.
-_VERSION = 1
+_VERSION = 2
 _KIND = "figures"
 
 
@@ -95,13 +96,13 @@ def _pack(figures: dict[str, dict[str, Figure]]) -> bytes:
         values, codes = np.unique(array, return_inverse=True)
         codes = codes.astype(np.min_scalar_type(max(len(values) - 1, 0)))
         content = codes.tobytes()
-        key = content + values.tobytes()
+        key = content + values.tobytes() + repr(array.shape).encode()
         if key not in placed:
             start = sum(map(len, arrays))
             arrays.append(content)
             placed[key] = {
                 "start": start,
-                "size": len(codes),
+                "shape": array.shape,
                 "codes": codes.dtype.str,
                 "values": values.tolist(),
                 "type": values.dtype.str,
@@ -116,6 +117,7 @@ def _pack(figures: dict[str, dict[str, Figure]]) -> bytes:
                 "higher_is_better": figure.higher_is_better,
                 "samples": place(figure.samples),
                 "strata": place(figure.strata),
+                "classes": place(figure.classes),
             }
             for metric, figure in metrics.items()
         }
@@ -130,8 +132,9 @@ def _unpack(content: bytes) -> dict[str, dict[str, Figure]]:
     def array(place: dict[str, Any] | None) -> np.ndarray | None:
         if place is None:
             return None
-        codes = np.frombuffer(arrays, place["codes"], place["size"], place["start"])
-        return np.array(place["values"], place["type"])[codes]
+        size = math.prod(place["shape"])
+        codes = np.frombuffer(arrays, place["codes"], size, place["start"])
+        return np.array(place["values"], place["type"])[codes].reshape(place["shape"])
 
     return {
         method: {
@@ -139,6 +142,7 @@ def _unpack(content: bytes) -> dict[str, dict[str, Figure]]:
                 figure["value"],
                 array(figure["samples"]),
                 array(figure["strata"]),
+                array(figure["classes"]),
                 figure["percent"],
                 figure["higher_is_better"],
             )

@@ -11,7 +11,7 @@ from sla_bench.reporting import style
 from sla_bench.reporting.line_panels import LinePanel, line_figure, panels_of, titled_groups
 from sla_bench.reporting.reading import SettingAxis
 from sla_bench.reporting.row_names import BASELINE
-from sla_bench.reporting.table_texts import TEST_ONLY, TRAINING
+from sla_bench.reporting.table_texts import ALONE, TRAINING
 
 _GAIN = ("relative_gain_pct", "gain_ci95_low", "gain_ci95_high")
 
@@ -62,10 +62,10 @@ def gain_panels(leaderboard: pd.DataFrame, axis: SettingAxis) -> list[LinePanel]
 
 def gain_curves_figure(panels: list[LinePanel], axis: SettingAxis) -> Figure:
     """Draw the panels of `gain_panels`."""
-    hollow = any(line.hollow.any() for panel in panels for line in panel.lines)
+    alone = any(line.alone.any() for panel in panels for line in panel.lines)
     sentences = [
         "Gain in mean accuracy over the baseline of equal steps, band or whisker: its 95 % interval.",
         "Blue: self-supervised label augmentation.",
-        *([TEST_ONLY] if hollow else []),
+        *([ALONE] if alone else []),
     ]
     return line_figure(panels, axis.name, "Relative gain in %", " ".join(sentences), zero=True)

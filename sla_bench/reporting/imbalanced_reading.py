@@ -77,13 +77,14 @@ class ImbalancedReading(ClassifierReading):
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
         """Selection on the test images flatters."""
+        found = super().notes(rows)
         if all(row["selection"] != "best-test" for row in rows):
-            return []
+            return found
         sentence = (
             "Selection best-test: the weights were chosen on the test images, as some published code does; "
             "these accuracies are too high."
         )
-        return [sentence]
+        return [*found, sentence]
 
     def pictures(self, store: Store, table: pd.DataFrame) -> list[Path]:
         """Class sizes, accuracy against class size, confusions."""

@@ -32,7 +32,7 @@ _PREAMBLE = r"""% Made by sla_bench from its records.
 """
 _BOLD = ("accuracy %", "gain %")
 _LEFT_OUT = ("open +-", "sign flips p (least)", "train s")  # for the width of a page
-_WORDS = ("method", "against", "compared at", "published")
+_WORDS = ("method", "against", "compared at", "verdict", "published")
 _SPECIAL: dict[str, str] = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -47,7 +47,6 @@ _SPECIAL: dict[str, str] = {
     "[": "{[}",
     "]": "{]}",
     "*": "{*}",
-    "\N{DAGGER}": r"\textdagger{}",
     "\N{DOUBLE DAGGER}": r"\textdaggerdbl{}",
     **{c: f"\\{c}" for c in "&%$#_"},
 }
@@ -58,8 +57,8 @@ _SIGN = re.compile(r"(?<![^ (])([+-])(?=\d)")
 def latex(table: pd.DataFrame) -> str:
     r"""The leaderboard as LaTeX, one `table*` per data set and training; further metrics in one of their own.
 
-    In bold: the best method of a setting and learner where it gains (Holm-adjusted p < 0.05) over the row's
-    reference, and more than one model was trained. Labels are `tab:<scenario>-<number>`.
+    In bold: the best method of a setting and learner where it gains (p < 0.05, Holm-adjusted but for the
+    primary contrast) over the row's reference. Labels are `tab:<scenario>-<number>`.
     """
     number = itertools.count(1)
     parts = [_PREAMBLE]
@@ -99,7 +98,7 @@ def _table_of_accuracies(block: Sequence[Row], label: str) -> str:
     if bold:
         caption.append(
             "Bold: the best method of its setting and learner, where it gains over the reference of its row "
-            f"(Holm-adjusted p < {SIGNIFICANT})."
+            f"(p < {SIGNIFICANT}, Holm-adjusted but for the primary contrast)."
         )
     return _table(headings, rows, caption, label)
 

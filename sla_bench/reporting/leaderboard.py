@@ -8,21 +8,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sla_bench.equivalence import Verdict, verdict
 from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.cells import Cell, Cells, ReadFigures, Setting, read_figures, settings_of
 from sla_bench.reporting.comparisons import comparison, cost_of
 from sla_bench.reporting.published import PublishedFigures
-from sla_bench.reporting.reading import Figure
+from sla_bench.reporting.reading import Contrast, Figure, Reading
 from sla_bench.reporting.row_names import BASELINE
+from sla_bench.reporting.table_texts import TRAINING
 from sla_bench.statistics import (
     Gain,
     MeanInterval,
-    holm,
     mean_interval,
     mean_over_seeds,
     paired_gain_over_seeds,
     paired_relative_gain,
 )
+from sla_bench.table_statistics import holm
 
 COLUMNS = [
     "scenario",
@@ -49,13 +51,20 @@ COLUMNS = [
     "jackknife_se",
     "reference",
     "comparison",
+    "gain_value",
+    "reference_value",
     "gain_points",
     "relative_gain_pct",
     "gain_ci95_low",
     "gain_ci95_high",
+    "gain_classes_low",
+    "gain_classes_high",
+    "gain_classes_se",
     "gain_interval_kind",
     "gain_seeds",
     "error_reduction_pct",
+    "contrast",
+    "verdict",
     "p_value",
     "p_holm",
     "holm_contrasts",
@@ -78,8 +87,10 @@ COLUMNS = [
     "run_ids",
 ]
 
-_FAMILY = ["scenario", "dataset", "budget", "protocol", "metric", "reference"]
-
+_FAMILY = ["scenario", *TRAINING]
+"""One confirmatory family per table: rows of one training, over its settings and learners."""
+_SAME_GAIN = [*_FAMILY, "setting", "learner", "train_shots", "reference", "gain_value", "relative_gain_pct"]
+_OF_CONTRASTS = ["contrast", "verdict", "p_value", "p_sign_flip", "smallest_p"]
 
 Rows = list[dict[str, Any]]
 WorkOut = Callable[[Setting], Rows]
@@ -110,19 +121,20 @@ def leaderboard(
 
     rows = [row for setting in settings_of(records) for row in recall(setting, work_out)]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    if not table.empty:
-        table["p_holm"], table["holm_contrasts"] = _adjusted(table)
-    return table
+    return table if table.empty else _with_families(table)
 
 
-def _adjusted(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """p-values adjusted in each family of contrasts, and how many contrasts the family has."""
+def _with_families(table: pd.DataFrame) -> pd.DataFrame:
+    """Adjust the p-values of each confirmatory family; contrasts that repeat another one leave it."""
+    confirmatory = table["contrast"] == "confirmatory"
+    repeated = confirmatory & table.where(confirmatory).duplicated([*_SAME_GAIN, "gain_ci95_low"])
+    table.loc[repeated, _OF_CONTRASTS] = None
     p = table["p_value"].to_numpy(dtype=float)
     adjusted, contrasts = np.full(len(p), np.nan), np.full(len(p), np.nan)
-    for rows in table.groupby(_FAMILY, dropna=True).indices.values():
-        adjusted[rows] = holm(p[rows])
-        contrasts[rows] = np.where(np.isnan(p[rows]), np.nan, np.count_nonzero(~np.isnan(p[rows])))
-    return adjusted, contrasts
+    tested = table[confirmatory & ~repeated & table["p_value"].notna()]
+    for rows in tested.groupby(_FAMILY).groups.values():
+        adjusted[rows], contrasts[rows] = holm(p[rows]), len(rows)
+    return table.assign(p_holm=adjusted, holm_contrasts=contrasts)
 
 
 def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
@@ -155,48 +167,63 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
     }
     if method == BASELINE:
         return [{**common, "reference": None}]
-    baseline = cells.beside(cell, BASELINE)
-    references = {baseline.key["method"] if baseline else BASELINE: baseline}
+    references = {BASELINE: cells.beside(cell, BASELINE)}
     if metric == "accuracy":
         for name in cell.reading.matched_references.get(cell.row, ()):
             other = cells.beside(cell, name)
             if other is not None and cell.seeds_shared_with(other):
-                references[other.key["method"]] = other
-    return [{**common, "reference": name, **_gain(cell, other)} for name, other in references.items()]
+                references[name] = other
+    rows = []
+    for name, other in references.items():
+        row = {**common, "method": cell.row, "reference": name}
+        contrast = cell.reading.contrast(row)
+        shown = other.key["method"] if other else name
+        rows.append({**common, "reference": shown, **_gain(cell, other, contrast)})
+    return rows
 
 
 def _interval(figures: Sequence[Figure]) -> MeanInterval:
     if figures[0].samples is None:
-        return mean_over_seeds([f.value for f in figures])
+        return mean_over_seeds([f.value for f in figures], share=figures[0].percent)
     return mean_interval(_stacked(figures), strata=figures[0].strata)
 
 
-def _gain(cell: Cell, reference: Cell | None) -> dict[str, Any]:
+def _gain(cell: Cell, reference: Cell | None, contrast: Contrast | None) -> dict[str, Any]:
     seeds = cell.seeds_shared_with(reference) if reference else []
     if reference is None or not seeds:
         return {}
     treated, base = [cell.figures[s] for s in seeds], [reference.figures[s] for s in seeds]
     scale = 100 if base[0].percent else 1
-    points = _mean([f.value for f in treated]) - _mean([f.value for f in base])
+    own, other = _mean([f.value for f in treated]), _mean([f.value for f in base])
     trained, compared = cell.records[seeds[0]], reference.records[seeds[0]]
     found: dict[str, Any] = {
         "comparison": comparison(cost_of(trained), cost_of(compared), trained.tuned),
         "gain_seeds": len(seeds),
-        "gain_points": scale * points,
+        "gain_value": scale * own,
+        "reference_value": scale * other,
+        "gain_points": scale * (own - other),
     }
     gain = _relative_gain(base, treated)
     if gain is None:
         return found
-    return {
-        **found,
+    found |= {
         "relative_gain_pct": 100 * gain.estimate,
         "gain_ci95_low": 100 * gain.low,
         "gain_ci95_high": 100 * gain.high,
+        "gain_classes_low": 100 * gain.classes_low,
+        "gain_classes_high": 100 * gain.classes_high,
+        "gain_classes_se": 100 * gain.classes_error,
         "error_reduction_pct": gain.error_reduction_pct,
+        "gain_interval_kind": gain.interval_kind,
+    }
+    if contrast is None:
+        return found
+    return found | {
+        "contrast": contrast,
+        "verdict": _verdict(cell.reading, base, treated),
         "p_value": gain.p_value,
         "p_sign_flip": gain.p_sign_flip,
         "smallest_p": gain.smallest_p,
-        "gain_interval_kind": gain.interval_kind,
     }
 
 
@@ -206,7 +233,24 @@ def _relative_gain(base: Sequence[Figure], treated: Sequence[Figure]) -> Gain | 
         return None
     if base[0].samples is None:
         return paired_gain_over_seeds([f.value for f in base], [f.value for f in treated])
-    return paired_relative_gain(_stacked(base), _stacked(treated), strata=base[0].strata)
+    return paired_relative_gain(
+        _stacked(base), _stacked(treated), strata=base[0].strata, classes=_classes([*base, *treated])
+    )
+
+
+def _verdict(reading: Reading, base: Sequence[Figure], treated: Sequence[Figure]) -> Verdict | None:
+    """None where it would have to be about new classes, and the records do not name those of episodes."""
+    figures = [*base, *treated]
+    if reading.tests_new_classes and any(f.classes is None for f in figures):
+        return None
+    return verdict(_stacked(base), _stacked(treated), strata=base[0].strata, classes=_classes(figures))
+
+
+def _classes(figures: Sequence[Figure]) -> np.ndarray | None:
+    """Classes of the episodes that all seeds share; None where each seed has its own, or none are named."""
+    named = [f.classes for f in figures if f.classes is not None]
+    same = len(named) == len(figures) and all(np.array_equal(named[0], classes) for classes in named)
+    return named[0] if same else None
 
 
 def _stacked(figures: Sequence[Figure]) -> np.ndarray:

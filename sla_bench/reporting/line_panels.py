@@ -18,6 +18,7 @@ from sla_bench.reporting import style
 from sla_bench.reporting.panel_grid import panel_grid, width_of
 from sla_bench.reporting.panels import interval_limits, text_of
 from sla_bench.reporting.row_names import augments_labels
+from sla_bench.reporting.table_texts import ONE_SEED
 
 MOST_LINES = 6
 """Of more methods, those with one view of a test image and those with several get panels of their own."""
@@ -35,13 +36,13 @@ class Line:
         name: stands at its end.
         x: (n,) ascending, n >= 2.
         values: (n, 3) value, low, high; NaN where there is no interval.
-        hollow: (n,) True for intervals of one trained model.
+        alone: (n,) True for estimates of one seed.
     """
 
     name: str
     x: np.ndarray
     values: np.ndarray
-    hollow: np.ndarray
+    alone: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ def panels_of(title: str, rows: pd.DataFrame, x: str, values: Sequence[str]) -> 
         for method, points in part.groupby("method", sort=False):
             if points[x].nunique() > 1:
                 ordered = points.sort_values(x)
-                hollow = (ordered["interval_kind"] == "test-only").to_numpy()
+                alone = (ordered["interval_kind"] == ONE_SEED).to_numpy()
                 places, heights = (ordered[c].to_numpy(dtype=np.float64) for c in (x, list(values)))
-                lines.append(Line(str(method), places, heights, hollow))
+                lines.append(Line(str(method), places, heights, alone))
         panels += [LinePanel(name, lines)] if lines else []
     return panels
 
@@ -164,20 +165,23 @@ def _draw(axes: Axes, panel: LinePanel, looks: dict[str, dict[str, Any]], zero: 
             linewidth=1.5 if own else 0.9,
             zorder=3 if own else 2.5,
         )
-        for x, y, hollow in zip(line.x, value, line.hollow, strict=True):
-            mark(axes, x, y, look["marker"], look["color"], hollow=hollow)
+        for x, y, alone in zip(line.x, value, line.alone, strict=True):
+            mark(axes, x, y, look["marker"], look["color"], alone)
 
 
 def mark(
-    axes: Axes, x: float, y: float, marker: str, colour: str, hollow: bool = False, within: bool = True
+    axes: Axes, x: float, y: float, marker: str, colour: str, alone: bool = False, within: bool = True
 ) -> None:
-    """Draw one marker, hollow for one trained model; `within` says data units, else fractions of the axes."""
+    """Draw one marker, in light grey where it stands alone: of one seed.
+
+    `within` says that x and y are in data units; otherwise they are fractions of the axes.
+    """
+    colour = style.FAINT if alone else colour
     axes.plot(
         x,
         y,
         marker,
         color=colour,
-        markerfacecolor="white" if hollow else colour,
         markersize=3.4,
         markeredgewidth=0.8,
         zorder=3.2,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from sla_bench.reporting.reading import Row
 from sla_bench.reporting.summaries import below, over_datasets
 from sla_bench.reporting.table_texts import (
     HEADINGS,
@@ -19,6 +20,7 @@ from sla_bench.reporting.table_texts import (
     notes,
     one_line,
     rows_of,
+    shown_headings,
     title_of,
 )
 
@@ -30,8 +32,8 @@ _SPECIAL = re.compile(r"[\\`*|\[\]$~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 def markdown(table: pd.DataFrame) -> str:
     """The leaderboard as Markdown: notes, then one table per data set and training, summaries below it.
 
-    In bold: the best method of a setting and learner where it gains (Holm-adjusted p < 0.05) over the row's
-    reference, and more than one model was trained.
+    In bold: the best method of a setting and learner where it gains (p < 0.05, Holm-adjusted but for the
+    primary contrast) over the row's reference.
     """
     lines = ["# Leaderboard", ""]
     if table.empty:
@@ -43,8 +45,9 @@ def markdown(table: pd.DataFrame) -> str:
         lines += [f"## {escape_markdown(title_of(part))}", ""]
         accuracies = accuracies_of(part)
         bold = set(best_rows(accuracies))
-        texts = [_marked(cells_of(row), place in bold) for place, row in enumerate(accuracies)]
-        lines += [*table_lines(HEADINGS, texts), ""]
+        headings = shown_headings(accuracies)
+        texts = [_marked(row, headings, place in bold) for place, row in enumerate(accuracies)]
+        lines += [*table_lines(headings, texts), ""]
         for sentence in below(part):
             lines += [escape_markdown(sentence), ""]
         further = further_metrics(part)
@@ -69,12 +72,9 @@ def escape_markdown(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", one_line(text)).translate(_ENTITIES)
 
 
-def _marked(cells: Sequence[str], bold: bool) -> list[str]:
-    texts = [escape_markdown(cell) for cell in cells]
-    for place, heading in enumerate(HEADINGS):
-        if bold and heading in _BOLD:
-            texts[place] = f"**{texts[place]}**"
-    return texts
+def _marked(row: Row, headings: Sequence[str], bold: bool) -> list[str]:
+    texts = {n: escape_markdown(cell) for n, cell in zip(HEADINGS, cells_of(row), strict=True)}
+    return [f"**{texts[n]}**" if bold and n in _BOLD else texts[n] for n in headings]
 
 
 def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sla_bench.reporting import style
 from sla_bench.reporting.row_names import averages_views
+from sla_bench.reporting.table_texts import ONE_SEED
 
 # a panel is split by these only where one of its methods would otherwise have several rows
 _SPLITS = (
@@ -42,14 +43,16 @@ class Panel:
         title: the key in words.
         labels: one per row.
         values: (rows, 3) value, low, high; NaN where there is no interval.
-        hollow: (rows,) True for intervals of one trained model.
+        alone: (rows,) True for estimates of one seed.
+        wider: (rows, 2) low, high of the interval on other test classes; NaN where there is none.
     """
 
     key: dict[str, str]
     title: str
     labels: list[str]
     values: np.ndarray
-    hollow: np.ndarray
+    alone: np.ndarray
+    wider: np.ndarray
 
     @property
     def heading(self) -> str:
@@ -59,7 +62,11 @@ class Panel:
 
 
 def group_panels(
-    rows: pd.DataFrame, keys: Sequence[str], columns: Sequence[str], methods: Sequence[str]
+    rows: pd.DataFrame,
+    keys: Sequence[str],
+    columns: Sequence[str],
+    methods: Sequence[str],
+    wider: Sequence[str] = (),
 ) -> list[Panel]:
     """Split leaderboard rows into panels, in the order of the rows.
 
@@ -68,6 +75,7 @@ def group_panels(
         keys: columns that make a panel; the title names all but the reference.
         columns: value, low, high.
         methods: in the order in which every panel shows them.
+        wider: low, high of a second interval, where there is one.
     """
     rows = rows.reset_index(drop=True)
     identity = [*keys, "method"]
@@ -97,7 +105,8 @@ def group_panels(
                 for words in group[["method", *within]].itertuples(index=False)
             ],
             values=group[list(columns)].to_numpy(dtype=np.float64),
-            hollow=(group["interval_kind"] == "test-only").to_numpy(),
+            alone=(group["interval_kind"] == ONE_SEED).to_numpy(),
+            wider=group[list(wider)].to_numpy(np.float64) if wider else np.full((len(group), 2), np.nan),
         )
     return [panels[first] for first in sorted(panels)]
 
@@ -192,8 +201,9 @@ def _draw_rows(axes: Axes, panel: Panel, labels: Sequence[str], texts: Sequence[
     axes.set_axisbelow(True)
     left, right = axes.get_xlim()
     for row, (label, (value, low, high)) in enumerate(zip(panel.labels, panel.values, strict=True)):
-        colour = style.method_colour(label)
-        face = "white" if panel.hollow[row] else colour
+        colour = style.FAINT if panel.alone[row] else style.method_colour(label)
+        if np.isfinite(panel.wider[row]).all():
+            axes.hlines(row, *np.clip(panel.wider[row], left, right), color=colour, linewidth=0.5)
         first, last = (value, value) if np.isnan(low) else (low, high)
         if first < last:
             axes.hlines(row, *np.clip((first, last), left, right), color=colour, linewidth=1.1)
@@ -201,7 +211,7 @@ def _draw_rows(axes: Axes, panel: Panel, labels: Sequence[str], texts: Sequence[
             if cut:
                 axes.plot(end, row, arrow, color=colour, markersize=3, clip_on=False)
         if left <= value <= right:
-            axes.plot(value, row, "o", color=colour, markerfacecolor=face, markersize=3.4, clip_on=False)
+            axes.plot(value, row, "o", color=colour, markersize=3.4, clip_on=False)
         axes.annotate(
             texts[row],
             (1, row),

@@ -27,12 +27,13 @@ from sla_bench.reporting.panels import (
     panel_figure,
 )
 from sla_bench.reporting.row_names import BASELINE
-from sla_bench.reporting.table_texts import TEST_ONLY
+from sla_bench.reporting.table_texts import ALONE, ONE_SEED
 
 CONTROLS = "the controls"
 _KEYS = ["dataset", "setting", "learner"]
 _SHARING = {"setting", "learner", "reference", "transform"}
 _GAIN = ["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]
+_NEW_CLASSES = ["gain_classes_low", "gain_classes_high"]
 _ACCURACY = ["value", "ci95_low", "ci95_high"]
 
 
@@ -49,7 +50,8 @@ def plot_gains(leaderboard: pd.DataFrame, path_stem: Path | str) -> list[Path]:
     Raises:
         UserError: a column is missing, or the files cannot be written; earlier ones are then as they were.
     """
-    _require(leaderboard, [*_KEYS, "method", "reference", "gain_interval_kind", "gain_seeds", *_GAIN])
+    gain = ["gain_interval_kind", "gain_seeds", *_GAIN, *_NEW_CLASSES]
+    _require(leaderboard, [*_KEYS, "method", "reference", *gain])
     if leaderboard[_GAIN[0]].notna().any():
         return style.save(gains_figure(leaderboard), path_stem)
     return []
@@ -102,8 +104,8 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
 
     Panels that differ in nothing but setting, learner, reference and transformation share one axis. An
     interval that would flatten the others is cut, with an arrow head. So is a row with +TTA, where views that
-    were never trained cost most of the accuracy. The figures stand beside it. Rows of one trained model
-    (`test-only`) have a hollow marker.
+    were never trained cost most of the accuracy. The figures stand beside it. Rows of one seed
+    are light grey. Where there are intervals on other test classes, a thin line shows them.
 
     Args:
         leaderboard: at least one row with a gain.
@@ -111,13 +113,16 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure:
     rows = leaderboard[leaderboard[_GAIN[0]].notna()]
     rows = rows.assign(interval_kind=rows["gain_interval_kind"], seeds=rows["gain_seeds"])
     rows = _one_panel_of_controls(rows)
-    panels = group_panels(rows, [*_KEYS, "reference"], _GAIN, list(rows["method"].unique()))
+    methods = list(rows["method"].unique())
+    panels = group_panels(rows, [*_KEYS, "reference"], _GAIN, methods, _NEW_CLASSES)
     limits = _gain_limits(panels)
     cut = any(
         np.nanmin(panel.values) < low or np.nanmax(panel.values) > high
         for panel, (low, high) in zip(panels, limits, strict=True)
     )
     notes = ["Arrow head: it goes on beyond the axis."] if cut else []
+    if any(np.isfinite(panel.wider).any() for panel in panels):
+        notes.insert(0, "Thin line: the 95 % interval on other test classes.")
     with style.styled():
         return panel_figure(
             panels,
@@ -136,7 +141,9 @@ def _gain_limits(panels: Sequence[Panel]) -> list[tuple[float, float]]:
     for key in dict.fromkeys(keys):
         alike = [panel for panel, own in zip(panels, keys, strict=True) if own == key]
         labels = [label for panel in alike for label in panel.labels]
-        limits[key] = gain_limits(np.concatenate([panel.values for panel in alike]), labels)
+        values = [panel.values for panel in alike]
+        values += [np.column_stack([panel.values[:, 0], panel.wider]) for panel in alike]
+        limits[key] = gain_limits(np.concatenate(values), labels + labels)
     return [limits[key] for key in keys]
 
 
@@ -180,7 +187,7 @@ def accuracies_figure(leaderboard: pd.DataFrame) -> Figure:
         )
 
     def numbers(value: float, low: float, high: float) -> str:
-        return f"{value:.1f}" + ("" if np.isnan(low) else f" ± {(high - low) / 2:.1f}")
+        return f"{value:.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
 
     with style.styled():
         return panel_figure(
@@ -206,15 +213,15 @@ def _metric_name(rows: pd.DataFrame) -> str:
 
 
 def _caption(rows: pd.DataFrame, marks: str, notes: Sequence[str]) -> str:
-    hollow = rows["interval_kind"] == "test-only"
+    alone = rows["interval_kind"] == ONE_SEED
     sentences = [f"{marks}.", "Blue: self-supervised label augmentation.", *notes]
-    if "seeds" in rows and not hollow.all():
-        least, most = int(rows["seeds"][~hollow].min()), int(rows["seeds"][~hollow].max())
+    if "seeds" in rows and not alone.all():
+        least, most = int(rows["seeds"][~alone].min()), int(rows["seeds"][~alone].max())
         sentences.append(f"{least} seeds." if least == most else f"{least} to {most} seeds.")
     if "budget" in rows and rows["budget"].nunique() == 1:
         sentences.append(f"Budget: {rows['budget'].dropna().iloc[0]}.")
-    if hollow.any():
-        sentences.append(TEST_ONLY)
+    if alone.any():
+        sentences.append(ALONE)
     return " ".join(sentences)
 
 

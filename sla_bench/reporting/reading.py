@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,10 @@ Row = Mapping[Any, Any]
 """A row of the leaderboard: column -> value; None or NaN where there is none."""
 
 
+Contrast = Literal["primary", "confirmatory"]
+"""A row that carries a p and a verdict: the primary contrast, or one of the table's confirmatory family."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One metric of one row of one seed.
@@ -35,6 +39,7 @@ class Figure:
         samples: (T,) values whose mean it is, the same samples for every method and seed; None where it is
             not such a mean.
         strata: (T,) class of each sample where samples are drawn within class.
+        classes: (T, W) classes of each sample where samples are episodes; None in records without them.
         percent: it is a share, shown in %.
         higher_is_better: a gain is an increase.
     """
@@ -42,6 +47,7 @@ class Figure:
     value: float
     samples: np.ndarray | None = None
     strata: np.ndarray | None = None
+    classes: np.ndarray | None = None
     percent: bool = True
     higher_is_better: bool = True
 
@@ -95,7 +101,8 @@ class Reading(ABC):
         length: the field of a training that says how long it is.
         published_training: column -> what it says of the trainings behind published figures.
         matched_references: method -> further references, fixed beforehand; they enter where they are
-            recorded. Every method is compared with `baseline`.
+            recorded, and are the table's confirmatory family. Every method is compared with `baseline`.
+        tests_new_classes: verdicts are about classes that were not tested.
         validates: histories hold accuracies on validation data.
         elsewhere: fields with a default of the budget that are told by another column, or follow the test.
         of_method: fields of a training that some methods read and the baseline does not -> their defaults.
@@ -106,6 +113,7 @@ class Reading(ABC):
     length: ClassVar[str]
     published_training: ClassVar[Mapping[str, str]]
     matched_references: ClassVar[Mapping[str, tuple[str, ...]]]
+    tests_new_classes: ClassVar[bool] = False
     validates: ClassVar[bool]
     elsewhere: ClassVar[frozenset[str]]
     of_method: ClassVar[Mapping[str, Any]] = MappingProxyType({"method_options": {}})
@@ -114,6 +122,21 @@ class Reading(ABC):
     def matched_controls(self) -> frozenset[str]:
         """All further references: the controls of equal cost."""
         return frozenset(name for names in self.matched_references.values() for name in names)
+
+    def contrast(self, row: Row) -> Contrast | None:
+        """Say what a row of the leaderboard is for; None: exploration, which carries no p."""
+        if row["metric"] != "accuracy":
+            return None
+        primary = self.primary
+        if (
+            row["setting"].endswith(primary.setting_end)
+            and row["learner"] == primary.learner
+            and row["method"] == primary.method
+            and row["reference"] == primary.reference
+        ):
+            return "primary"
+        matched = self.matched_references.get(row["method"], ())
+        return "confirmatory" if row["reference"] in matched else None
 
     @abstractmethod
     def setting(self, run: RunConfig, test: EvalConfig) -> str:

@@ -23,6 +23,8 @@ from sla_bench.reporting.row_names import augments_labels
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 BLUE = COLOURS[0]
 GREY = "#555555"
+FAINT = "#A6A6A6"
+"""Of one seed: an estimate alone."""
 COLUMN_INCHES = 3.5
 FONT_POINTS = 7.0
 LINE_INCHES = 0.125

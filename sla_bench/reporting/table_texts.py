@@ -14,12 +14,11 @@ from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.reading import Reading, Row
 from sla_bench.reporting.row_names import draws_more_classes
 
-ONE_SEED, OTHER_RECIPE = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
+OTHER_RECIPE = "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05
-TEST_ONLY = (
-    "Hollow: one trained model per method; the interval covers test sampling only, "
-    "seed variation is not in it."
-)
+ONE_SEED = "one seed"
+"""The kind of an interval that is none."""
+ALONE = "Light grey: one seed, the estimate alone."
 
 
 def rows_of(table: pd.DataFrame) -> list[Row]:
@@ -34,7 +33,7 @@ def is_missing(value: object) -> bool:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """What a reader of the rows has to know: other states of the data, and what intervals cover."""
+    """Sentences for a reader of the rows: other states of the data, and what intervals cover."""
     found = [
         f"{name}: these rows are of the newest state of the data ({short(state)}); also recorded, of other "
         f"states: {others}; `runs` lists them."
@@ -44,10 +43,15 @@ def notes(rows: Sequence[Row]) -> list[str]:
             if not is_missing(row.get("other_states"))
         )
     ]
-    if any("test-only" in (row["interval_kind"], row["gain_interval_kind"]) for row in rows):
+    if any(ONE_SEED in (row["interval_kind"], row["gain_interval_kind"]) for row in rows):
         found.append(
-            f"{ONE_SEED} One seed: one trained model per method; the interval covers test sampling only, "
-            "seed variation is not in it."
+            "One seed: the estimate alone. Another seed may differ by any amount, so there is no interval "
+            "and no p, and summaries leave such rows out."
+        )
+    if not all(is_missing(row["verdict"]) for row in rows):
+        found.append(
+            "Verdict: two one-sided tests at 5 % at each border of the region of one point of accuracy"
+            + ("; about other test classes." if _about_new_classes(rows) else ".")
         )
     differs = [row["published_differs"] for row in rows if not is_missing(row["published_differs"])]
     if differs:
@@ -75,6 +79,11 @@ def definitions(rows: Iterable[Row]) -> list[str]:
     """A sentence for each metric of the rows that a reader may take for another."""
     metrics = {row["metric"] for row in rows}
     return [sentence for metric, sentence in _DEFINITIONS.items() if metric in metrics]
+
+
+def _about_new_classes(rows: Sequence[Row]) -> bool:
+    scenarios = {row["scenario"] for row in rows}
+    return any(SCENARIOS.load(name, "reading").tests_new_classes for name in scenarios)
 
 
 TRAINING = ("dataset", "backbone", "budget", "transform", "precision", "selection", "sampler", "protocol")
@@ -145,8 +154,11 @@ def further_metrics(block: Iterable[Row]) -> FurtherMetrics:
 
 def _with_reach(row: Row) -> str:
     form = ".2f" if row["metric"] == "NLL" else ".1f"
-    reach = (row["ci95_high"] - row["ci95_low"]) / 2
-    return f"{row['value']:{form}}" + ("" if is_missing(reach) else f" +- {reach:{form}}")
+    return f"{row['value']:{form}}" + _in_brackets(row["ci95_low"], row["ci95_high"], form)
+
+
+def _in_brackets(low: float | None, high: float | None, form: str) -> str:
+    return "" if is_missing(low) else f" ({low:{form}} to {high:{form}})"
 
 
 HEADINGS = (
@@ -157,8 +169,11 @@ HEADINGS = (
     "open +-",
     "against",
     "compared at",
+    "common seeds %",
     "gain %",
     "95 % interval",
+    "new classes",
+    "verdict",
     "p (Holm, m)",
     "sign flips p (least)",
     "seeds",
@@ -177,7 +192,10 @@ HEADINGS = (
 _HIDDEN = {
     "open +-": "ci95_open",
     "seeds": "seeds",
-    "p (Holm, m)": "p_holm",
+    "common seeds %": "reference_value",
+    "new classes": "gain_classes_low",
+    "verdict": "verdict",
+    "p (Holm, m)": "p_value",
     "sign flips p (least)": "p_sign_flip",
     "published": "published",
     "against": "reference",
@@ -216,15 +234,12 @@ def cells_of(row: Row) -> list[str]:
     def beside(value: float | None, further: float | None, form: str) -> str:
         return "" if is_missing(value) else f"{value:.2g} ({further:{form}})"
 
-    def mark(kind: str | None) -> str:
-        return f" {ONE_SEED}" if kind == "test-only" else ""
+    def ends(low: float | None, high: float | None, form: str) -> str:
+        return "" if is_missing(low) else f"{low:{form}} to {high:{form}}"
 
-    half = (row["ci95_high"] - row["ci95_low"]) / 2
-    interval = ""
-    if not is_missing(row["gain_ci95_low"]):
-        interval = (
-            f"{row['gain_ci95_low']:+z.1f} to {row['gain_ci95_high']:+z.1f}{mark(row['gain_interval_kind'])}"
-        )
+    p = beside(row["p_holm"], row["holm_contrasts"], ".0f")
+    if row["contrast"] == "primary":
+        p = "" if is_missing(row["p_value"]) else f"{row['p_value']:.2g} (primary)"
     published = ""
     if not is_missing(row["published"]):
         other = "" if is_missing(row["published_differs"]) else f" {OTHER_RECIPE}"
@@ -237,13 +252,16 @@ def cells_of(row: Row) -> list[str]:
         f"{row['setting']}{shots}",
         row["learner"],
         row["method"],
-        f"{row['value']:.2f}" + ("" if is_missing(half) else f" +- {half:.2f}{mark(row['interval_kind'])}"),
+        f"{row['value']:.2f}" + _in_brackets(row["ci95_low"], row["ci95_high"], ".2f"),
         number(row["ci95_open"], ".1f"),
         row["reference"] if isinstance(row["reference"], str) else "",
         row["comparison"] if isinstance(row["comparison"], str) else "",
+        ends(row["reference_value"], row["gain_value"], ".2f"),
         number(row["relative_gain_pct"], "+z.1f"),
-        interval,
-        beside(row["p_holm"], row["holm_contrasts"], ".0f"),
+        ends(row["gain_ci95_low"], row["gain_ci95_high"], "+z.1f"),
+        ends(row["gain_classes_low"], row["gain_classes_high"], "+z.1f"),
+        "" if is_missing(row["verdict"]) else row["verdict"],
+        p,
         beside(row["p_sign_flip"], row["smallest_p"], ".2g"),
         _seeds(row),
         number(row["train_images"], ",.0f"),
@@ -269,7 +287,7 @@ def best_rows(rows: Sequence[Row]) -> list[int]:
     """Places of the best method of each setting and learner that gain significantly: they are set in bold.
 
     A row is one method against one reference, so the best method is bold against some of them at most, and
-    never where one model was trained.
+    only in rows that carry a p.
 
     Args:
         rows: of one metric of one of `blocks`.
@@ -283,9 +301,8 @@ def best_rows(rows: Sequence[Row]) -> list[int]:
         place
         for place, (cell, row) in enumerate(zip(cells, rows, strict=True))
         if row["value"] == best[cell]
-        and row["p_holm"] < SIGNIFICANT
+        and row["p_value" if row["contrast"] == "primary" else "p_holm"] < SIGNIFICANT
         and row["relative_gain_pct"] > 0
-        and row["gain_interval_kind"] != "test-only"
     ]
 
 

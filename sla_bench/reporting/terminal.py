@@ -33,10 +33,10 @@ from sla_bench.reporting.table_texts import (
     training_words,
 )
 from sla_bench.reporting.view_results import ViewSetting
-from sla_bench.reporting.view_tables import WORDS_OF_VIEWS, view_notes, view_tables
+from sla_bench.reporting.view_tables import GUIDE, WORDS_OF_VIEWS, view_tables
 
 _PLAIN_INTERVAL = 15.0
-_WORDS = {"setting", "learner", "method", "against", "compared at", *WORDS_OF_VIEWS}
+_WORDS = {"setting", "learner", "method", "against", "compared at", "verdict", *WORDS_OF_VIEWS}
 
 
 def label(run: RunConfig) -> str:
@@ -153,8 +153,7 @@ def print_views(settings: Sequence[ViewSetting], console: Console | None = None)
     for setting in settings:
         for table in view_tables(setting):
             _print_block(console, table.title, table.headings, table.lines)
-    for note in view_notes(settings):
-        _print_text(console, note)
+    _print_text(console, GUIDE)
 
 
 def _print_text(console: Console, text: str) -> None:

@@ -14,6 +14,7 @@ from sla_bench.reporting import style
 from sla_bench.reporting.line_panels import MOST_LINES, looks_of, mark, name_ends
 from sla_bench.reporting.panel_grid import panel_grid
 from sla_bench.reporting.panels import interval_limits
+from sla_bench.reporting.table_texts import ALONE
 from sla_bench.reporting.view_confusions import NUMBERED_VIEWS, SMALL_FONT
 from sla_bench.reporting.view_results import ANY, OWN, ViewSetting
 from sla_bench.reporting.view_tables import view_label
@@ -97,8 +98,7 @@ def _draw(
     axes.plot(x[:views], value[:views], color=look["color"], linestyle=look["linestyle"], linewidth=0.9)
     axes.vlines(x, low, high, color=look["color"], linewidth=0.9, alpha=0.7)
     for place, height, interval in zip(x, value, intervals, strict=True):
-        hollow = interval.interval_kind == "test-only"
-        mark(axes, float(place), height, look["marker"], look["color"], hollow=hollow)
+        mark(axes, float(place), height, look["marker"], look["color"], interval.seeds == 1)
 
 
 def _caption(settings: Sequence[ViewSetting], shown: Collection[str]) -> str:
@@ -113,5 +113,5 @@ def _caption(settings: Sequence[ViewSetting], shown: Collection[str]) -> str:
     if any(view_label(head, ANY) in shown for head in joint):
         sentences.append("Any: the largest logit of all its columns.")
     if any(setting.one_seed for setting in settings):
-        sentences.append("Hollow: one trained model; the interval covers test sampling only.")
+        sentences.append(ALONE)
     return " ".join(sentences)

@@ -14,6 +14,7 @@ from sla_bench.reporting import style
 from sla_bench.reporting.line_panels import looks_of, mark, name_ends
 from sla_bench.reporting.panel_grid import panel_grid
 from sla_bench.reporting.panels import interval_limits
+from sla_bench.reporting.table_texts import ALONE
 from sla_bench.reporting.view_results import HeadViews, ViewSetting
 from sla_bench.statistics import MeanInterval
 
@@ -62,7 +63,7 @@ def _draw(axes: Axes, head: HeadViews, look: dict[str, Any]) -> None:
     x, y = 100 * agreement.estimate, 100 * gain.estimate
     axes.hlines(y, 100 * agreement.low, 100 * agreement.high, color=colour, linewidth=1.1, zorder=3)
     axes.vlines(x, 100 * gain.low, 100 * gain.high, color=colour, linewidth=1.1, zorder=3)
-    mark(axes, x, y, look["marker"], colour, hollow=gain.interval_kind == "test-only")
+    mark(axes, x, y, look["marker"], colour, gain.seeds == 1)
 
 
 def _caption(settings: Sequence[ViewSetting]) -> str:
@@ -73,5 +74,5 @@ def _caption(settings: Sequence[ViewSetting]) -> str:
         "A joint head (SLA) is read in the columns of the view's own transformation.",
     ]
     if any(setting.one_seed for setting in settings):
-        sentences.append("Hollow: one trained model; the intervals cover test sampling only.")
+        sentences.append(ALONE)
     return " ".join(sentences)

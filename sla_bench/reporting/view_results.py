@@ -8,7 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from sla_bench.statistics import MeanInterval, mean_interval, paired_relative_gain, strata_of
+from sla_bench.crossed_error import strata_of
+from sla_bench.statistics import MeanInterval, mean_interval, paired_relative_gain
 from sla_bench.view_metrics import all_agree, pair_agreement
 
 OWN, ANY = "own transformation", "any transformation"
@@ -75,7 +76,8 @@ class HeadViews:
     @cached_property
     def gain(self) -> MeanInterval:
         """Accuracy of the mean over the views minus that of the upright view, of fractions."""
-        return self._interval(self._aggregated_hits.astype(np.float64) - self._upright_hits)
+        differences = self._aggregated_hits.astype(np.float64) - self._upright_hits
+        return mean_interval(differences, strata=self._strata, share=False)
 
     @cached_property
     def relative_gain(self) -> MeanInterval | None:

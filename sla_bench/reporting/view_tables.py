@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sla_bench.reporting.table_texts import ONE_SEED
 from sla_bench.reporting.view_results import ANY, OWN, HeadViews, ViewSetting
 from sla_bench.statistics import MeanInterval
 from sla_bench.view_metrics import confused_pairs, mistaken_views
@@ -25,7 +23,7 @@ GUIDE = (
     "Views: a head is read on every view of each test image. Taught 'one label for all views' asks for "
     "invariance, 'a label for each view' (SLA) does not: such a head is read in the columns of the view's "
     "own transformation, as SLA+SI and SLA+AG are, or over all its columns ('any'). Averaged: scores "
-    "averaged over the views (+TTA, SLA+AG). Intervals are 95 %."
+    "averaged over the views (+TTA, SLA+AG). Intervals are 95 %, of two seeds and more."
 )
 
 
@@ -44,16 +42,6 @@ def view_tables(setting: ViewSetting) -> list[ViewTable]:
     if any(head.recognised is not None for head in setting.heads):
         tables.append(_transformations(setting))
     return tables + [_pairs(setting, head) for head in setting.heads if head.is_joint]
-
-
-def view_notes(settings: Iterable[ViewSetting]) -> Iterator[str]:
-    """What a reader of the tables has to know."""
-    yield GUIDE
-    if any(setting.one_seed for setting in settings):
-        yield (
-            f"{ONE_SEED} One seed: one trained model; the interval covers test sampling only, seed variation "
-            "is not in it."
-        )
 
 
 def view_label(head: HeadViews, read: str) -> str:
@@ -137,17 +125,16 @@ def _pairs(setting: ViewSetting, head: HeadViews) -> ViewTable:
 
 
 def _percent(interval: MeanInterval) -> str:
-    reach = 50 * (interval.high - interval.low)
-    return f"{100 * interval.estimate:.1f} +- {reach:.1f}{_mark(interval)}"
+    return f"{100 * interval.estimate:.1f}" + _ends(interval, ".1f")
 
 
 def _signed(interval: MeanInterval) -> str:
-    estimate, low, high = (100 * v for v in (interval.estimate, interval.low, interval.high))
-    return f"{estimate:+.1f} ({low:+.1f} to {high:+.1f}){_mark(interval)}"
+    return f"{100 * interval.estimate:+.1f}" + _ends(interval, "+.1f")
 
 
-def _mark(interval: MeanInterval) -> str:
-    return f" {ONE_SEED}" if interval.interval_kind == "test-only" else ""
+def _ends(interval: MeanInterval, form: str) -> str:
+    low, high = 100 * interval.low, 100 * interval.high
+    return "" if math.isnan(low) else f" ({low:{form}} to {high:{form}})"
 
 
 def _share(value: float) -> str:

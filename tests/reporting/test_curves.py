@@ -19,6 +19,7 @@ from sla_bench.reporting.fewshot_reading import READING as FEWSHOT
 from sla_bench.reporting.gain_curves import gain_curves_figure, gain_panels, plot_gain_curves
 from sla_bench.reporting.imbalanced_reading import READING as IMBALANCED
 from sla_bench.reporting.line_panels import MOST_LINES, looks_of
+from sla_bench.reporting.table_texts import ONE_SEED
 
 METHODS = {  # times the training images of the baseline, views at test
     "baseline": (1, 1),
@@ -60,6 +61,8 @@ def table(settings=("5-way 1-shot", "5-way 5-shot"), budgets=("quick",), methods
                         "relative_gain_pct": gain,
                         "gain_ci95_low": gain - 2,
                         "gain_ci95_high": gain + 2,
+                        "gain_classes_low": np.nan,
+                        "gain_classes_high": np.nan,
                         "interval_kind": "crossed",
                         "gain_interval_kind": "crossed",
                         "gain_seeds": 3,
@@ -236,12 +239,12 @@ def test_figures_are_whole_deterministic_and_readable(plot, methods, tmp_path, m
     assert [(shown[a].get_text(), shown[b].get_text()) for a, b in clash] == []
 
 
-def test_one_trained_model_is_hollow_and_the_caption_says_why():
-    rows = table(gain_interval_kind="test-only")
+def test_one_seed_is_light_grey_and_the_caption_says_why():
+    rows = table(gain_interval_kind=ONE_SEED)
     figure = gain_curves_figure(gain_panels(rows, FEWSHOT.axis), FEWSHOT.axis)
     marks = [line for line in figure.axes[0].lines if line.get_transform() == figure.axes[0].transData]
-    assert {line.get_markerfacecolor() for line in marks if len(line.get_xdata()) == 1} == {"white"}
-    assert any("Hollow" in text.get_text() for text in figure.findobj(Text))
+    assert {line.get_markerfacecolor() for line in marks if len(line.get_xdata()) == 1} == {style.FAINT}
+    assert any("one seed" in text.get_text() for text in figure.findobj(Text))
 
 
 def test_nothing_to_show_writes_nothing(tmp_path):

@@ -3,8 +3,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_records import hits_of, write_records
+from made_up_records import classes_of, hits_of, write_records
 
+from sla_bench.equivalence import verdict
+from sla_bench.reporting.fewshot_reading import FewShotReading
 from sla_bench.reporting.files import escape_formula, histories, write_leaderboard
 from sla_bench.reporting.leaderboard import COLUMNS, leaderboard
 from sla_bench.reporting.markdown import markdown
@@ -12,6 +14,7 @@ from sla_bench.reporting.published import published_figures
 from sla_bench.reporting.table_texts import HEADINGS, ONE_SEED, blocks, cells_of, notes, rows_of, title_of
 from sla_bench.reporting.terminal import print_table
 from sla_bench.statistics import paired_relative_gain
+from sla_bench.table_statistics import holm
 
 BOTH = {"baseline": 0.5, "baseline+TTA": 0.55, "SLA+AG": 0.6, "SLA+SI": 0.58}
 
@@ -34,7 +37,7 @@ def test_gain_is_the_paired_gain_over_the_baseline(tmp_path):
     assert row["value"] == pytest.approx(100 * treated.mean())
     assert row["relative_gain_pct"] == pytest.approx(100 * (treated.mean() / base.mean() - 1))
     assert row["gain_ci95_low"] == pytest.approx(100 * expected.low)
-    assert row["p_value"] == pytest.approx(expected.p_value)
+    assert pd.isna(row["p_value"])  # against the baseline of equal steps: exploration
     assert row["gain_points"] == pytest.approx(100 * (treated.mean() - base.mean()))
     assert row["error_reduction_pct"] == pytest.approx(
         100 * (treated.mean() - base.mean()) / (1 - base.mean())
@@ -52,12 +55,110 @@ def test_the_baseline_comes_first_and_settings_stay_together(tmp_path):
     assert list(table["method"][:4]) == ["baseline", "baseline+TTA", "SLA+AG", "SLA+SI"]
 
 
-def test_holm_counts_the_contrasts_against_one_reference(tmp_path):
-    store, _ = write_records(tmp_path, BOTH, seeds=(0, 1, 2))
+CONTROLS = {"baseline-xM": 0.57, "baseline-xM+TTA": 0.62, "baseline-NMway": 0.56, "baseline-NMway+TTA": 0.63}
+
+
+def test_the_family_of_a_table_are_its_matched_contrasts_and_the_primary_one_stands_outside(tmp_path):
+    write_records(tmp_path, {**BOTH, **CONTROLS, "ens-M": 0.61}, seeds=(0, 1, 2), shots=1)
+    store, _ = write_records(tmp_path, {**BOTH, **CONTROLS, "ens-M": 0.61}, seeds=(0, 1, 2), shots=5)
     table = leaderboard(store.records())
-    against = table[table["reference"] == "baseline"]
-    smallest = against["p_value"].min()
-    assert against["p_holm"].min() == pytest.approx(min(1, smallest * len(against)))
+    assert list(table[table["contrast"] == "primary"]["setting"]) == ["5-way 5-shot"]
+    family = table[table["contrast"] == "confirmatory"]
+    pairs = {("SLA+SI", "baseline-xM"), ("SLA+SI", "baseline-NMway"), ("SLA+AG", "baseline-xM+TTA")}
+    pairs |= {("SLA+AG", "ens-M"), ("SLA+AG", "baseline-NMway+TTA")}
+    assert set(zip(family["method"], family["reference"], strict=True)) == pairs
+    assert set(family["holm_contrasts"]) == {len(family)} == {9}
+    assert family["p_holm"].to_numpy() == pytest.approx(holm(family["p_value"]))
+    others = table[table["contrast"] != "confirmatory"]
+    assert others[["p_holm", "holm_contrasts"]].isna().all(axis=None)
+    explored = table[table["contrast"].isna()]
+    assert explored[["p_value", "p_sign_flip", "verdict"]].isna().all(axis=None)
+
+
+def test_a_family_of_one_is_adjusted_by_nothing(tmp_path):
+    store, _ = write_records(tmp_path, {**BOTH, "ens-M": 0.57}, seeds=(0, 1, 2))
+    row = row_of(leaderboard(store.records()), "SLA+AG", "ens-M")
+    assert (row["p_holm"], row["holm_contrasts"]) == (row["p_value"], 1)
+
+
+def test_a_contrast_that_repeats_another_one_is_not_counted_again(tmp_path, monkeypatch):
+    """For ProtoNet SLA+plain is SLA+SI: here its hits are those of the same generator."""
+    matched = {"SLA+SI": ("baseline-xM",), "SLA+plain": ("baseline-xM",)}
+    monkeypatch.setattr(FewShotReading, "matched_references", matched)
+    accuracies = {"baseline": 0.5, "SLA+SI": 0.6, "SLA+plain": 0.6, "baseline-xM": 0.55}
+    store, _ = write_records(tmp_path, accuracies, seeds=(0, 1, 2))
+    table = leaderboard(store.records())
+    kept, repeated = (row_of(table, name, "baseline-xM") for name in ("SLA+SI", "SLA+plain"))
+    assert kept["relative_gain_pct"] == repeated["relative_gain_pct"]
+    assert kept["holm_contrasts"] == 1
+    assert repeated[["contrast", "verdict", "p_value", "p_holm", "p_sign_flip"]].isna().all()
+
+
+def test_a_row_prints_both_accuracies_of_its_gain_on_the_common_seeds(tmp_path):
+    write_records(tmp_path, {"baseline": 0.5}, seeds=range(5))
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, seeds=(3, 4, 5))
+    row = row_of(leaderboard(store.records()), "SLA+AG")
+    base, own = (100 * np.mean([hits_of(a, seed=s).mean() / 15 for s in (3, 4)]) for a in (0.5, 0.6))
+    assert (row["reference_value"], row["gain_value"]) == pytest.approx((base, own))
+    assert row["relative_gain_pct"] == pytest.approx(100 * (own / base - 1))
+    assert row["gain_points"] == pytest.approx(own - base)
+    assert row["value"] != pytest.approx(own, abs=1e-3)
+    texts = dict(zip(HEADINGS, cells_of(row), strict=True))
+    assert texts["common seeds %"] == f"{base:.2f} to {own:.2f}"
+
+
+def test_a_reference_without_a_common_seed_gives_neither_gain_nor_contrast(tmp_path):
+    write_records(tmp_path, {"baseline": 0.5, "ens-M": 0.55}, seeds=(0, 1))
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, seeds=(2, 3))
+    table = leaderboard(store.records())
+    row = row_of(table, "SLA+AG")
+    columns = ["gain_seeds", "reference_value", "gain_value", "relative_gain_pct", "contrast", "p_value"]
+    assert row[columns].isna().all()
+    assert "ens-M" not in set(table["reference"])
+    assert "SLA+AG" in markdown(table)
+
+
+def test_a_reference_that_is_never_right_has_no_relative_gain(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.0, "SLA+AG": 0.6}, seeds=(0, 1, 2))
+    row = row_of(leaderboard(store.records()), "SLA+AG")
+    assert row["reference_value"] == 0
+    assert row["gain_points"] == pytest.approx(row["value"])
+    assert row[["relative_gain_pct", "gain_ci95_low", "p_value"]].isna().all()
+
+
+def test_the_gain_on_other_classes_and_the_verdict_come_from_the_classes_of_the_episodes(tmp_path):
+    accuracies = {"baseline": 0.5, "SLA+AG": 0.6, "ens-M": 0.45}
+    store, _ = write_records(tmp_path, accuracies, seeds=(0, 1, 2))
+    row = row_of(leaderboard(store.records()), "SLA+AG", "ens-M")
+    base, treated = (np.stack([hits_of(a, seed=s).mean(1) / 15 for s in range(3)]) for a in (0.45, 0.6))
+    expected = paired_relative_gain(base, treated, classes=classes_of())
+    found = row[["gain_classes_low", "gain_classes_high", "gain_classes_se"]]
+    wanted = [100 * expected.classes_low, 100 * expected.classes_high, 100 * expected.classes_error]
+    assert list(found) == pytest.approx(wanted)
+    assert row["verdict"] == verdict(base, treated, classes=classes_of()) == "gains"
+
+
+def test_records_without_classes_have_neither_an_interval_on_other_classes_nor_a_verdict(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6, "ens-M": 0.45}, seeds=(0, 1, 2))
+    for record in store.records():
+        for evaluation in record.evaluations:
+            kept = {name: hits for name, hits in evaluation.samples.items() if name != "classes"}
+            np.savez(evaluation.folder / "samples.npz", **kept)
+    row = row_of(leaderboard(store.records()), "SLA+AG", "ens-M")
+    assert row[["gain_classes_low", "gain_classes_se", "verdict"]].isna().all()
+    assert row["p_value"] < 0.05
+
+
+def test_seeds_that_split_the_classes_themselves_have_no_jackknife_and_a_verdict(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6, "ens-M": 0.45}, seeds=(0, 1, 2))
+    for record in store.records():
+        for evaluation in record.evaluations:
+            samples = dict(evaluation.samples)
+            samples["classes"] = samples["classes"] + 10 * record.config.seed
+            np.savez(evaluation.folder / "samples.npz", **samples)
+    row = row_of(leaderboard(store.records()), "SLA+AG", "ens-M")
+    assert pd.isna(row["gain_classes_low"])
+    assert row["verdict"] == "gains"
 
 
 def test_matched_references_enter_when_they_are_recorded(tmp_path):
@@ -76,13 +177,13 @@ def test_only_common_seeds_are_compared(tmp_path):
     store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, seeds=(1, 2))
     row = row_of(leaderboard(store.records()), "SLA+AG")
     assert row["gain_seeds"] == 1
-    assert row["gain_interval_kind"] == "test-only"
-    assert pd.isna(row["p_value"])
+    assert row["gain_interval_kind"] == ONE_SEED
+    assert row[["p_value", "gain_ci95_low"]].isna().all()
     assert (row["seeds"], row["interval_kind"]) == (2, "crossed")
     texts = dict(zip(HEADINGS, cells_of(row), strict=True))
     assert texts["seeds"] == "2 (gain: 1)"
-    assert ONE_SEED in texts["95 % interval"]
-    assert ONE_SEED not in texts["accuracy %"]
+    assert texts["95 % interval"] == ""
+    assert " to " in texts["accuracy %"]
 
 
 def test_a_method_without_its_baseline_has_a_row_without_gain(tmp_path):
@@ -151,7 +252,7 @@ def test_csv_and_markdown_are_written_and_say_what_one_seed_means(tmp_path):
     assert list(read.columns) == COLUMNS
     assert len(read) == len(table)
     text = (store.folder / "leaderboard.md").read_text()
-    assert "seed variation is not in it" in text
+    assert "One seed: the estimate alone." in text
     assert "SLA+AG" in text
 
 
@@ -182,7 +283,7 @@ def test_the_terminal_table_shows_every_method(tmp_path, capsys):
     shown = capsys.readouterr().out
     for method in BOTH:
         assert method in shown
-    assert "seed variation is not in it" in shown
+    assert "One seed: the estimate alone." in shown
 
 
 def test_the_curve_of_an_ensemble_is_its_first_member(tmp_path):

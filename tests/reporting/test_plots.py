@@ -27,6 +27,7 @@ from sla_bench.reporting.plots import (
     plot_gains,
     plot_learning_curves,
 )
+from sla_bench.reporting.table_texts import ONE_SEED
 
 METHODS = ("baseline", "baseline+TTA", "baseline-xM", "SLA+SI", "SLA+AG")
 
@@ -57,6 +58,8 @@ def leaderboard(datasets=("glyphs",), learners=("protonet",), shots=(5, 1), refe
                                 "relative_gain_pct": gain,
                                 "gain_ci95_low": gain - 2,
                                 "gain_ci95_high": gain + 2,
+                                "gain_classes_low": np.nan,
+                                "gain_classes_high": np.nan,
                                 "interval_kind": "crossed",
                                 "gain_interval_kind": "crossed",
                                 "gain_seeds": 3,
@@ -131,17 +134,31 @@ def test_the_controls_have_a_panel_of_their_own_and_methods_keep_their_order():
     assert {"against baseline", "against the controls"} <= set(words(figure))
 
 
-def test_one_trained_model_is_hollow_and_the_caption_says_why():
+def test_one_seed_is_light_grey_and_the_caption_says_why():
     table = leaderboard(shots=(5,))
-    assert not any("Hollow" in text for text in words(gains_figure(table)))
-    table.loc[table["method"] == "SLA+AG", ["interval_kind", "gain_interval_kind"]] = "test-only"
+    assert not any("one seed" in text for text in words(gains_figure(table)))
+    table.loc[table["method"] == "SLA+AG", ["interval_kind", "gain_interval_kind"]] = ONE_SEED
     for figure in (gains_figure(table), accuracies_figure(table)):
         faces = {row_labels(figure.axes[0])[row]: face for _, row, face in dots(figure.axes[0])}
-        assert faces.pop("SLA+AG") == "#ffffff"
+        assert faces.pop("SLA+AG") == style.FAINT.lower()
         assert faces.pop("SLA+SI") == style.BLUE.lower()
         assert set(faces.values()) == {style.GREY}
-        caption = next(text for text in words(figure) if "Hollow" in text)
-        assert "test sampling only, seed variation is not in it" in caption.replace("\n", " ")
+        assert any("one seed, the estimate alone" in text.replace("\n", " ") for text in words(figure))
+
+
+def test_the_interval_on_other_classes_is_a_thin_line_and_the_axis_holds_it():
+    table = leaderboard(shots=(5,))
+    assert not any("other test classes" in text for text in words(gains_figure(table)))
+    chosen = (table["method"] == "SLA+AG") & (table["reference"] == "baseline")
+    table.loc[chosen, ["gain_classes_low", "gain_classes_high"]] = [-9.0, 21.0]
+    figure = gains_figure(table)
+    axes = figure.axes[0]
+    thin = [c for c in axes.collections if c.get_linewidths()[0] == 0.5 and len(c.get_segments())]
+    ends = [c.get_segments()[0][:, 0].tolist() for c in thin if np.isfinite(c.get_segments()[0]).all()]
+    assert ends == [[-9.0, 21.0]]
+    assert axes.get_xlim()[0] < -9
+    assert axes.get_xlim()[1] > 21
+    assert any("other test classes" in text.replace("\n", " ") for text in words(figure))
 
 
 def test_a_huge_interval_is_cut_with_arrow_heads_and_its_figures_stay():
@@ -221,7 +238,7 @@ def test_accuracies_are_drawn_once_however_many_references():
     for axes in figure.axes:
         assert [value for value, _, _ in dots(axes)] == [60, 61, 62, 63, 64]
         assert whiskers(axes)[0] == (59, 61)
-    assert "64.0 ± 1.0" in words(figure)
+    assert "64.0 [63.0, 65.0]" in words(figure)
 
 
 def test_accuracies_show_the_chance_level_of_the_setting():

@@ -146,7 +146,7 @@ def test_pictures_of_classes_are_of_the_test_that_the_table_shows(tmp_path):
 
 def test_the_primary_contrast_is_named(tmp_path):
     text = markdown(leaderboard(write(tmp_path).records()))
-    assert "Primary contrast, fixed before any run: full, ce, SLA+AG against ens-M" in text
+    assert "Primary contrast: full, ce, SLA+AG against ens-M" in text
     mixed = markdown(leaderboard(write(tmp_path / "b", mix=["cutout"]).records()))
     assert "full, cutout" in mixed
     assert "Primary contrast" not in mixed

@@ -40,6 +40,16 @@ def test_gains_over_cells_are_summarised_as_numbers_say():
     assert gains_over_cells(gains([1.0, 2.0], method="baseline-xM")) == []
 
 
+def test_gains_of_one_seed_enter_no_summary():
+    rows = gains([-9.0, 1.0, 2.0, 6.0, 100.0])
+    for row in rows[:2]:
+        row["gain_seeds"] = 1
+    (sentence,) = gains_over_cells(rows)
+    assert "median +6.0 %" in sentence
+    assert "loses in 0 of 3 cells" in sentence
+    assert gains_over_cells([row | {"gain_seeds": 1} for row in rows]) == []
+
+
 @given(st.lists(st.floats(-50, 50).map(lambda v: round(v, 1)), min_size=2, max_size=30))
 def test_a_summary_counts_every_loss_once(values):
     (sentence,) = gains_over_cells(gains(values))
@@ -71,24 +81,28 @@ def test_data_sets_that_were_trained_alike_are_summarised_together(tmp_path):
     assert "glyphs-sym" not in title
 
 
-def test_every_contrast_shows_how_many_holm_counted_and_the_least_p(tmp_path):
-    store, _ = write_records(tmp_path, {**BOTH, "ens-M": 0.55}, seeds=(0, 1, 2))
+def test_only_confirmatory_contrasts_show_p_verdict_and_how_many_holm_counted(tmp_path):
+    store, _ = write_records(tmp_path, {**BOTH, "ens-M": 0.55, "baseline-xM": 0.6}, seeds=(0, 1, 2))
     table = leaderboard(store.records())
+    confirmatory = {("SLA+AG", "ens-M"), ("SLA+SI", "baseline-xM")}
     for row in rows_of(table[table["reference"].notna()]):
         texts = dict(zip(HEADINGS, cells_of(row), strict=True))
-        m = {"baseline": 3, "ens-M": 1}[row["reference"]]
-        assert row["holm_contrasts"] == m
-        assert texts["p (Holm, m)"].endswith(f" ({m})")
-        assert texts["sign flips p (least)"].endswith(" (0.25)")
+        if (row["method"], row["reference"]) in confirmatory:
+            assert (row["contrast"], row["holm_contrasts"]) == ("confirmatory", 2)
+            assert texts["p (Holm, m)"].endswith(" (2)")
+            assert texts["sign flips p (least)"].endswith(" (0.25)")
+            assert texts["verdict"] == row["verdict"] != ""
+        else:
+            assert texts["p (Holm, m)"] == texts["sign flips p (least)"] == texts["verdict"] == ""
     assert table[table["reference"].isna()]["holm_contrasts"].isna().all()
 
 
 def test_the_best_is_bold_only_where_it_gains_significantly(tmp_path):
-    accuracies = {**BOTH, "baseline-xM+TTA": 0.7, "baseline-xM": 0.69}
+    accuracies = {**BOTH, "SLA+AG": 0.8, "baseline-xM+TTA": 0.7, "baseline-xM": 0.69}
     store, _ = write_records(tmp_path, accuracies, seeds=range(4))
     table = leaderboard(store.records())
     bold = table.loc[best_rows(rows_of(table))]
-    assert set(bold["method"]) == {"baseline-xM+TTA"}
+    assert bold[["method", "reference"]].to_numpy().tolist() == [["SLA+AG", "baseline-xM+TTA"]]
     table.loc[bold.index, "p_holm"] = 0.05
     assert len(best_rows(rows_of(table))) == 0
     table.loc[bold.index, "p_holm"] = 0.01
@@ -102,7 +116,9 @@ def test_the_best_is_bold_against_the_references_that_it_beats():
             "setting": "5-way 5-shot",
             "learner": "protonet",
             "value": [50.0, 60.0, 60.0, 55.0],
-            "p_holm": [np.nan, 0.001, 0.4, 0.001],
+            "contrast": ["confirmatory", "confirmatory", "primary", "confirmatory"],
+            "p_holm": [np.nan, 0.001, np.nan, 0.001],
+            "p_value": [np.nan, 0.0004, 0.2, 0.0004],
             "relative_gain_pct": [np.nan, 20.0, 1.0, 10.0],
             "interval_kind": "crossed",
             "gain_interval_kind": "crossed",
@@ -112,21 +128,28 @@ def test_the_best_is_bold_against_the_references_that_it_beats():
     )
     assert list(best_rows(rows_of(rows))) == [1]
     assert list(best_rows(rows_of(rows.assign(train_shots=[1, 1, 1, 5])))) == [1, 3]
-    assert list(best_rows(rows_of(rows.assign(gain_interval_kind="test-only")))) == []
+    assert list(best_rows(rows_of(rows.assign(p_value=0.01)))) == [1, 2]
 
 
-def test_rows_of_one_seed_are_marked_and_never_bold(tmp_path):
-    store, _ = write_records(tmp_path, BOTH)
+def test_rows_of_one_seed_are_estimates_alone_and_never_bold(tmp_path):
+    accuracies = {**BOTH, "SLA+AG": 0.8, "ens-M": 0.6}
+    store, _ = write_records(tmp_path, accuracies)
     table = leaderboard(store.records())
     text = markdown(table)
-    rows = [line for line in text.splitlines() if line.startswith("| 5-way")]
-    assert all("\N{DAGGER}" in line for line in rows)
+    assert not any(" to " in cell for row in rows_of(table) for cell in no_common(cells_of(row)))
     assert "**" not in text
-    assert text.count("\N{DAGGER} One seed") == 1
-    several, _ = write_records(tmp_path / "b", BOTH, seeds=range(5))
-    text = markdown(leaderboard(several.records()))
-    assert "\N{DAGGER}" not in text
+    assert text.count("One seed: the estimate alone.") == 1
+    several, _ = write_records(tmp_path / "b", accuracies, seeds=range(5))
+    table = leaderboard(several.records())
+    text = markdown(table)
+    assert "One seed" not in text
     assert "**" in text
+    assert any(" to " in cell for row in rows_of(table) for cell in no_common(cells_of(row)))
+
+
+def no_common(cells):
+    """All texts but that of the accuracies on the common seeds."""
+    return [cell for heading, cell in zip(HEADINGS, cells, strict=True) if heading != "common seeds %"]
 
 
 @pytest.mark.parametrize(

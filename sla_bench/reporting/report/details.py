@@ -13,6 +13,7 @@ from sla_bench.reporting.report.curves import QUANTITIES, curve_of
 from sla_bench.reporting.report.numbers import interval, number
 from sla_bench.reporting.report.pool import Pool
 from sla_bench.reporting.report.sources import Cell, Source, Sources
+from sla_bench.reporting.table_texts import ONE_SEED, is_missing
 
 TableRow = Mapping[Any, Any]
 Facts = list[list[str]]
@@ -20,7 +21,7 @@ Facts = list[list[str]]
 
 _INTERVALS = {
     "crossed": "over seeds and test samples",
-    "test-only": "over test samples only (one trained model)",
+    ONE_SEED: "nowhere: one seed has none",
     "seeds": "over seeds",
 }
 
@@ -160,6 +161,11 @@ def _gain_facts(row: TableRow) -> Facts:
         ("seeds of both", number(row["gain_seeds"], ".0f")),
         ("gain in points", number(row["gain_points"], "+.2f")),
         ("errors reduced by %", number(row["error_reduction_pct"], ".1f")),
+        ("on other test classes", interval(row["gain_classes_low"], row["gain_classes_high"], "+.2f")),
+        ("standard error over test classes", number(row["gain_classes_se"], ".2f")),
+        ("accuracy of the reference on the common seeds", number(row["reference_value"], ".2f")),
+        ("accuracy of the method on the common seeds", number(row["gain_value"], ".2f")),
+        ("verdict", "" if is_missing(row["verdict"]) else row["verdict"]),
         ("p", number(row["p_value"], ".2g")),
         ("p, Holm", number(row["p_holm"], ".2g")),
         ("p, sign flips over seeds", number(row["p_sign_flip"], ".2g")),

@@ -60,9 +60,12 @@ COLUMNS = (
     Column("training", kind="minor long"),
     Column("accuracy %", "value", kind=""),
     Column("against"),
+    Column("common seeds %", kind="extra"),
     Column("gain %", "relative_gain_pct", kind=""),
     Column("95 % interval", "gain_ci95_low"),
-    Column("p (Holm, m)", "p_holm", kind="extra"),
+    Column("new classes", "gain_classes_low", kind="extra"),
+    Column("verdict"),
+    Column("p (Holm, m)", "p_value", kind="extra"),
     Column("seeds", "seeds"),
     Column("train images", "train_images", kind="extra"),
     Column("passes", "query_passes", kind="extra"),
@@ -200,7 +203,7 @@ def _further(block: Iterable[Mapping[Any, Any]]) -> dict[tuple[Any, ...], Facts]
 
 def _texts(row: Mapping[Any, Any]) -> dict[str, str]:
     cells = dict(zip(HEADINGS, cells_of(row), strict=True))
-    cells |= {n: typeset(cells[n]) for n in ("accuracy %", "gain %", "95 % interval")}
+    cells |= {n: typeset(cells[n]) for n in ("accuracy %", "gain %", "95 % interval", "new classes")}
     return cells | {"data set": row["dataset"], "training": training_words(row)}
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.report.numbers import typeset
 from sla_bench.reporting.view_records import view_settings
-from sla_bench.reporting.view_tables import WORDS_OF_VIEWS, ViewTable, view_notes, view_tables
+from sla_bench.reporting.view_tables import GUIDE, WORDS_OF_VIEWS, ViewTable, view_tables
 
 _TITLES = {
     "view_accuracies": "Accuracy on each view of the test images",
@@ -61,7 +61,7 @@ def views_of(records: Iterable[RunRecord]) -> Views | None:
         source = "data:image/png;base64," + base64.b64encode(png_of(figure)).decode()
         pictures.append(Picture(_TITLES[stem], source, round(96 * figure.get_figwidth() * _SCALE)))
     tables = [_typeset(table) for setting in settings for table in view_tables(setting)]
-    return Views(pictures, tables, list(view_notes(settings)))
+    return Views(pictures, tables, [GUIDE])
 
 
 _SCALE = 1.25

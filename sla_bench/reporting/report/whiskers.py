@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sla_bench.reporting.report.numbers import number
+from sla_bench.reporting.table_texts import ONE_SEED
 
 _TICKS = 4
 
@@ -24,7 +25,7 @@ class Whisker:
         high: right end.
         cut_low: dot or interval goes on beyond the left end of the axis.
         cut_high: the same on the right.
-        hollow: it says nothing about other seeds.
+        alone: of one seed, without an interval.
     """
 
     place: float | None
@@ -32,7 +33,7 @@ class Whisker:
     high: float | None
     cut_low: bool
     cut_high: bool
-    hollow: bool
+    alone: bool
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Axis:
             high=self.place(high) if known else None,
             cut_low=bool(first < self.low),
             cut_high=bool(last > self.high),
-            hollow=row["gain_interval_kind"] == "test-only",
+            alone=row["gain_interval_kind"] == ONE_SEED,
         )
 
 

@@ -194,7 +194,7 @@ def test_notes_and_published_figures_are_shown_with_their_status(tmp_path):
     )
     write_report([store], tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "seed variation is not in it" in text
+    assert "One seed: the estimate alone." in text
     assert "59.20 (stated gain)" in text
     assert re.search(r"55\.30 \((verified|second-hand|recalled)\)", text)
 

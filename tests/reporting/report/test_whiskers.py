@@ -31,12 +31,12 @@ def test_ticks_are_few_round_and_on_the_axis(low, length):
 def test_an_interval_that_goes_on_is_cut_and_says_so():
     whisker = Axis(-10, 30).whisker(row(10, -20, 20))
     assert (whisker.place, whisker.low, whisker.high) == (50, 0, 75)
-    assert (whisker.cut_low, whisker.cut_high, whisker.hollow) == (True, False, False)
+    assert (whisker.cut_low, whisker.cut_high, whisker.alone) == (True, False, False)
 
 
-def test_one_model_is_hollow_and_no_gain_is_nothing():
+def test_one_seed_stands_alone_and_no_gain_is_nothing():
     axis = Axis(-10, 10)
-    assert axis.whisker(row(0, math.nan, math.nan, "test-only")).hollow
+    assert axis.whisker(row(0, math.nan, math.nan, "one seed")).alone
     assert axis.whisker(row(0, math.nan, math.nan)).low is None
     assert axis.whisker(row(math.nan, math.nan, math.nan)) is None
 
