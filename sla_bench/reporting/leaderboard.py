@@ -154,8 +154,10 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
     baseline = cells.beside(cell, BASELINE)
     references = {baseline.key["method"] if baseline else BASELINE: baseline}
     if metric == "accuracy":
-        for name in cell.reading.matched_references.get(cell.row, ()):
+        for name in cell.reading.references(cell.row, records[0].config):
             other = cells.beside(cell, name)
+            if other is None and name in cell.reading.stand_ins:
+                other = cells.beside(cell, cell.reading.stand_ins[name])
             if other is not None and cell.seeds_shared_with(other):
                 references[other.key["method"]] = other
     return [{**common, "reference": name, **_gain(cell, other)} for name, other in references.items()]

@@ -95,6 +95,7 @@ class Reading(ABC):
         published_training: column -> what it says of the trainings behind published figures.
         matched_references: method -> further references, fixed beforehand; they enter where they are
             recorded. Every method is compared with `baseline`.
+        stand_ins: reference -> another that takes its place where it is not recorded.
         validates: histories hold accuracies on validation data.
         elsewhere: fields with a default of the budget that are told by another column, or follow the test.
         of_method: fields of a training that some methods read and the baseline does not -> their defaults.
@@ -105,6 +106,7 @@ class Reading(ABC):
     length: ClassVar[str]
     published_training: ClassVar[Mapping[str, str]]
     matched_references: ClassVar[Mapping[str, tuple[str, ...]]]
+    stand_ins: ClassVar[Mapping[str, str]] = MappingProxyType({})
     validates: ClassVar[bool]
     elsewhere: ClassVar[frozenset[str]]
     of_method: ClassVar[Mapping[str, Any]] = MappingProxyType({"method_options": {}})
@@ -113,6 +115,11 @@ class Reading(ABC):
     def matched_controls(self) -> frozenset[str]:
         """All further references: the controls of equal cost."""
         return frozenset(name for names in self.matched_references.values() for name in names)
+
+    def references(self, row: str, run: RunConfig) -> tuple[str, ...]:
+        """The further references of a row of a training."""
+        del run
+        return self.matched_references.get(row, ())
 
     @abstractmethod
     def setting(self, run: RunConfig, test: EvalConfig) -> str:

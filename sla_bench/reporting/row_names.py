@@ -16,8 +16,13 @@ def at_batch(name: str, images: int | None) -> str:
 
 
 def averages_views(row: str) -> bool:
-    """Say whether a row, or the reference that is named with it, is an average over views (+TTA)."""
-    return "+TTA" in row
+    """Say whether a row, or the reference named with it, is an average over views (+TTA) or crops."""
+    return "+TTA" in row or "+crops" in row
+
+
+def reads_unknown_views(row: str) -> bool:
+    """Say whether a row of a classifier is an average over views that its head was never trained on."""
+    return "+TTA" in row and row.partition("+TTA")[0] not in ("DA", "MT")
 
 
 def draws_more_classes(row: Mapping[Any, Any]) -> bool:
