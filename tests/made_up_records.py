@@ -7,7 +7,7 @@ from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
 from sla_bench.harness.store import Store
 from sla_bench.harness.tuning_file import TuningFile
-from sla_bench.tuning import group_of
+from sla_bench.tuning import choice_of, group_of
 
 ROWS = {
     "baseline": ("baseline", "baseline+TTA"),
@@ -64,7 +64,16 @@ def write_evaluation(
 
 
 def tune_rates(store, rates):
-    """Write the tuning file of a store whose records are the trainings; `rates`: method -> chosen rate."""
-    groups = {group_of(record.config): rates[record.config.method] for record in store.records()}
-    rows = [{"group": group, "learning_rate": rate, "chosen": True} for group, rate in groups.items()]
+    """Write the tuning file of a store whose records are the trainings; `rates`: method -> chosen rate.
+
+    Batches are those of the recipe.
+    """
+    groups = {
+        group_of(r.config): (rates[r.config.method], choice_of(r.config).batch_images)
+        for r in store.records()
+    }
+    rows = [
+        {"group": group, "learning_rate": rate, "batch_images": batch, "chosen": True}
+        for group, (rate, batch) in groups.items()
+    ]
     TuningFile(store.folder).put(rows)

@@ -4,16 +4,13 @@ import re
 
 import pandas as pd
 import pytest
-from made_up_records import write_records
+from made_up_records import tune_rates, write_records
 
 from sla_bench.cli import run_command_line
-from sla_bench.errors import UserError
 from sla_bench.harness.store import Store
-from sla_bench.harness.tuning_file import TuningFile
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.report.page import write_report
 from sla_bench.reporting.report.pool import Pool, script_json
-from sla_bench.tuning import group_of
 
 BOTH = {"baseline": 0.5, "baseline+TTA": 0.55, "SLA+AG": 0.6, "SLA+SI": 0.58}
 EVIL = "folder:/x/<script>alert(1)</script>&amp;\"'\u2028"
@@ -218,14 +215,14 @@ def test_damaged_records_are_named_and_the_rest_is_shown(tmp_path, capsys):
     assert [["environment", "can't be read"]] in details["environments"]
 
 
-def test_no_records_and_other_protocols_are_said_in_a_line(tmp_path, capsys):
+def test_no_records_are_said_in_a_line_and_another_protocol_is_told_beside_its_rows(tmp_path, capsys):
     assert run_command_line(["report", "--out", str(tmp_path)]) == 2
     assert "no finished runs" in capsys.readouterr().err
     store, ids = write_records(tmp_path, BOTH)
     path = next(store.run_folder(ids[0]).glob("evaluations/*/metrics.json"))
     path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 0}))
-    with pytest.raises(UserError, match="different protocols"):
-        write_report([Store(tmp_path, "fewshot")], tmp_path / "report.html")
+    (section,) = write_report([Store(tmp_path, "fewshot")], tmp_path / "report.html")
+    assert {row.texts["training"] for row in section.rows} == {"", "protocol 0"}
 
 
 def test_methods_without_a_baseline_have_a_table_without_gains(tmp_path):
@@ -238,11 +235,8 @@ def test_methods_without_a_baseline_have_a_table_without_gains(tmp_path):
 
 def test_a_tuned_row_knows_its_runs_too(tmp_path):
     store, ids = write_records(tmp_path, BOTH, seeds=(0, 1))
-    runs = [record.config for record in store.records()]
-    chosen = [
-        {"group": g, "learning_rate": runs[0].learning_rate, "chosen": True} for g in set(map(group_of, runs))
-    ]
-    TuningFile(store.folder).put(chosen)
+    runs = store.records()
+    tune_rates(store, {record.config.method: record.config.learning_rate for record in runs})
     (section,) = write_report([store], tmp_path / "report.html")
     details = details_of(read(tmp_path / "report.html"))
     assert section.shared == "conv4, budget quick"
