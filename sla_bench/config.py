@@ -196,6 +196,7 @@ class ClassifierEvaluation(EvalConfig):
     """The test images of all classes."""
 
     images_per_class: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=2)
+    test_seed: Annotated[int, Added()] = Field(0, ge=0, lt=2**31, description="draws the crops of +crops")
 
 
 FEWSHOT_PROTOCOL = 3
@@ -263,9 +264,9 @@ class ImbalancedRun(ClassifierRun):
         0, ge=0, lt=2**32, description="chooses the images; quick: the seed, paper: 0"
     )
     class_order: Annotated[Literal["identity", "permuted"], FromDataset()] = Field(
-        "permuted", description="which classes are large; permuted: each seed shifts one random order"
+        "permuted", description="which classes are large; permuted: at each seed in a random order of its own"
     )
-    order_seed: int = Field(0, ge=0, lt=2**31, description="chooses that random order")
+    order_seed: int = Field(0, ge=0, lt=2**31, description="chooses these random orders")
     sampler: Literal["uniform", "class-balanced", "sqrt"] = Field(
         "uniform", description="how training images are drawn"
     )
@@ -275,7 +276,7 @@ class ImbalancedRun(ClassifierRun):
         "aside (the largest class loses a tenth); best-test sees the test images and flatters",
     )
     epochs: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
-    order_shifts: Annotated[int, SetOnly()] = Field(5, ge=1)
+    order_shifts: Annotated[int, FromBudget(), SetOnly()] = Field(5, ge=0)
     loss_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
 
 

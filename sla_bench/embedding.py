@@ -32,6 +32,23 @@ class Views(Protocol):
         """(B, C, H, W) -> (B, M, C, H, W)."""
 
 
+class AugmentedBatches(PlainBatches, Protocol):
+    """Gives images as they are, and as training sees them."""
+
+    def augmented(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Cropped and flipped normalised images (B, 3, H, W) at the positions `index` (B,)."""
+
+
+class _Crops:
+    """Augmented images in place of plain ones."""
+
+    def __init__(self, batches: AugmentedBatches, generator: torch.Generator) -> None:
+        self.batches, self.generator = batches, generator
+
+    def plain(self, index: Tensor) -> Tensor:
+        return self.batches.augmented(index, self.generator)
+
+
 class EpisodeChunk(NamedTuple):
     """Embeddings of consecutive episodes.
 
@@ -91,6 +108,35 @@ def embed(
             if progress is not None:
                 progress(done, len(index))
     return embeddings
+
+
+def embed_crops(
+    backbone: Backbone,
+    batches: AugmentedBatches,
+    index: Tensor,
+    copies: int,
+    seed: int,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Embed each image as it is and in crops and flips as training draws them, see `embed`.
+
+    Args:
+        backbone: D = `backbone.num_features`.
+        batches: where the images come from.
+        index: int64 (N,), positions of the images.
+        copies: M, the image as it is among them; it is the first.
+        seed: of the crops, which are the same for every backbone.
+        precision: of the backbone's arithmetic.
+        device: as `embed`.
+
+    Returns:
+        float32 (N, M, D).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sources: list[PlainBatches] = [batches, *[_Crops(batches, generator)] * (copies - 1)]
+    parts = [embed(backbone, source, index, precision=precision, device=device) for source in sources]
+    return torch.cat(parts, dim=1)
 
 
 def episode_chunks(

@@ -19,8 +19,6 @@ Imbalance = Literal["exp", "step", "none"]
 """exp: class sizes fall exponentially; step: half of the classes are small; none: the data as they are."""
 _HELD_OUT_STREAM = 1
 GROUP_NAMES = ("many", "medium", "few")
-ORDER_POSITIONS = 5
-"""Cyclic shifts of a permuted class order: as many as a reference grid has seeds."""
 
 
 def long_tailed_counts(
@@ -240,35 +238,36 @@ def class_order(
     *,
     order_seed: int = 0,
     run_seed: int = 0,
-    positions: int = ORDER_POSITIONS,
+    positions: int = 0,
 ) -> np.ndarray:
     """Which class is the largest, the second largest, and so on.
 
-    "permuted" shifts one random order of the classes cyclically by round(s C / S), where s is the run's seed
-    modulo the number of positions S. Over S consecutive seeds each class visits head and tail, so a gain at
-    the tail is not the gain on one class.
+    "permuted" is a random order, each seed's own; or, with S positions, shifts of one random order,
+    cyclically by round(s C / S), where s is the run's seed modulo S, so that over S consecutive seeds each
+    class visits head and tail. A gain at the tail is then not the gain on one class.
 
     Args:
         kind: "identity" (class 0 is the largest, as in LDAM-DRW) or "permuted".
         num_classes: C.
-        order_seed: draws the random order, not negative.
+        order_seed: draws the random orders, not negative.
         run_seed: s; the same for all methods that are compared.
-        positions: S, at least 1.
+        positions: S; 0: each seed has an order of its own.
 
     Returns:
         int64 (C,): the class at position i gets the i-th largest count.
 
     Raises:
-        UserError: unknown kind, a negative order seed, or no position.
+        UserError: unknown kind, a negative order seed, or a negative number of positions.
     """
     if kind not in get_args(ClassOrder):
         raise unknown("class order", kind, get_args(ClassOrder))
-    if order_seed < 0 or positions < 1:
-        raise UserError(
-            f"order_seed must not be negative and positions at least 1, got {order_seed} and {positions}"
-        )
+    if order_seed < 0 or positions < 0:
+        raise UserError(f"order_seed and positions must not be negative, got {order_seed} and {positions}")
     if kind == "identity":
         return np.arange(num_classes, dtype=np.int64)
+    if positions == 0:
+        own: np.ndarray = np.random.default_rng([order_seed, run_seed]).permutation(num_classes)
+        return own.astype(np.int64)
     order = np.random.default_rng(order_seed).permutation(num_classes).astype(np.int64)
     return np.roll(order, round((run_seed % positions) * num_classes / positions))
 

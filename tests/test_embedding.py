@@ -7,7 +7,7 @@ from torch import nn
 from sla_bench.backbones.base import Backbone
 from sla_bench.backbones.conv4 import conv4_32
 from sla_bench.backbones.resnet12 import resnet12
-from sla_bench.embedding import embed, episode_chunks
+from sla_bench.embedding import embed, embed_crops, episode_chunks
 
 
 class Images:
@@ -168,3 +168,16 @@ def test_chunks_are_plain_indexing_within_the_limit(episodes, support, query, vi
         assert torch.equal(chunk.query, embeddings[query_index[chunk.episodes]])
     if limit >= episodes * per_episode:
         assert len(chunks) == 1
+
+
+def test_crops_are_the_image_as_it_is_and_what_the_seed_draws(backbone, images):
+    class Shifted(Images):
+        def augmented(self, index, generator):
+            return self.images[index] + torch.rand(len(index), 1, 1, 1, generator=generator)
+
+    batches, index = Shifted(images.images), torch.arange(6)
+    found = embed_crops(backbone, batches, index, 3, seed=7)
+    generator = torch.Generator().manual_seed(7)
+    crops = [batches.plain(index), *(batches.augmented(index, generator) for _ in range(2))]
+    for j, crop in enumerate(crops):
+        assert_same(found[:, j], embed(backbone, Images(crop), index)[:, 0], 1e-6)

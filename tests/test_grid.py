@@ -182,6 +182,7 @@ OTHER_VALUES = {
         "sampler": "sqrt",
         "loss_reduction": "sum",
         "selection": "best-test",
+        "test_seed": 8,
     },
     "standard": {
         "dataset": ["glyphs"],
@@ -200,6 +201,7 @@ OTHER_VALUES = {
         "val_indices": "positions.txt#0123456789abcdef",
         "val_fraction": 0.2,
         "val_seed": 4,
+        "test_seed": 8,
     },
 }
 
@@ -267,6 +269,12 @@ def test_the_quick_long_tail_warms_up_whatever_the_method_and_other_recipes_do_n
     tasks = imbalanced(method=["all", "controls"], loss=[loss])
     assert {t.run.warmup for t in tasks} == {1 / 8}
     assert {t.run.warmup for budget in ("smoke", "paper") for t in imbalanced(budget=budget)} == {0}
+
+
+def test_in_quick_runs_each_seed_has_an_order_of_its_own_and_identity_stays_a_setting():
+    assert {t.run.order_shifts for t in imbalanced(seed=[0, 1])} == {0}
+    (published,) = imbalanced(method=["sla"], seed=[3], class_order="identity", subset_seed=0)
+    assert (published.run.class_order, published.run.subset_seed) == ("identity", 0)
 
 
 def test_the_subset_follows_the_seed_in_quick_runs_and_is_fixed_in_the_papers():

@@ -228,21 +228,35 @@ def test_permuted_orders_are_shifts_of_one_random_order(num_classes, order_seed,
 
 
 def test_over_the_seeds_each_class_visits_head_and_tail():
-    orders = np.stack([class_order("permuted", 20, order_seed=1, run_seed=seed) for seed in range(5)])
+    orders = np.stack(
+        [class_order("permuted", 20, order_seed=1, run_seed=seed, positions=5) for seed in range(5)]
+    )
     for label in range(20):
         places = np.nonzero(orders == label)[1]
         assert np.diff(np.sort(places)).tolist() == [4] * 4
-    different = class_order("permuted", 20, order_seed=2)
+    different = class_order("permuted", 20, order_seed=2, positions=5)
     assert different.tolist() != orders[0].tolist()
+
+
+def test_each_seed_has_an_order_of_its_own_which_is_no_shift_of_another():
+    orders = [class_order("permuted", 20, run_seed=seed).tolist() for seed in range(40)]
+    assert all(sorted(order) == list(range(20)) for order in orders)
+    shifts = {tuple(order[k:] + order[:k]) for order in orders for k in range(20)}
+    assert len(shifts) == 40 * 20
+    assert orders[7] == class_order("permuted", 20, run_seed=7).tolist()
+    assert orders[7] != class_order("permuted", 20, run_seed=7, order_seed=1).tolist()
+    # Over many seeds every class is at the head about as often as any other.
+    heads = np.bincount([class_order("permuted", 5, run_seed=seed)[0] for seed in range(1000)], minlength=5)
+    assert heads == pytest.approx(np.full(5, 200), abs=5 * np.sqrt(1000 * 0.2 * 0.8))
 
 
 def test_class_orders_that_do_not_exist():
     with pytest.raises(UserError, match="did you mean 'permuted'"):
         class_order("permutd", 3)
-    with pytest.raises(UserError, match="order_seed must not be negative"):
+    with pytest.raises(UserError, match="must not be negative, got -1 and 0"):
         class_order("permuted", 3, order_seed=-1)
-    with pytest.raises(UserError, match="positions at least 1"):
-        class_order("permuted", 3, positions=0)
+    with pytest.raises(UserError, match="must not be negative, got 0 and -1"):
+        class_order("permuted", 3, positions=-1)
 
 
 def test_groups_by_thresholds():

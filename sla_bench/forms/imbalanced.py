@@ -15,6 +15,7 @@ _QUICK: dict[str, Any] = {
     "backbone": "resnet8",
     "ratio": 100.0,
     "max_class_size": None,
+    "order_shifts": 0,
     "optimizer": "sgd",
     "learning_rate": 0.1,
     "momentum": 0.9,
@@ -39,6 +40,7 @@ _QUICK_CLASS_SIZES = dict.fromkeys(_LARGE_CLASSES, 1000) | dict.fromkeys(_GLYPHS
 _PAPER: dict[str, Any] = {
     **_QUICK,
     "backbone": "resnet32-ldam",
+    "order_shifts": 5,
     "schedule": "steps",
     "warmup": 0.0,
     "milestones": {
@@ -64,7 +66,7 @@ def _budgets(name: str, dataset: str) -> dict[str, Any]:
     if name == "quick":
         return {**_QUICK, "max_class_size": _QUICK_CLASS_SIZES.get(dataset)}
     known = dataset in _LARGE_CLASSES + _EVEN_CLASSES
-    smoke = {"epochs": 2, "warmup": 0.0, "validations": 2, "images_per_class": 30}
+    smoke = {"epochs": 2, "warmup": 0.0, "order_shifts": 5, "validations": 2, "images_per_class": 30}
     return {**_QUICK, **smoke, "max_class_size": 100 if known else None}
 
 

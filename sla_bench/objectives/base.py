@@ -131,6 +131,23 @@ class SingleObjective(EpisodeObjective):
         return {self.row: logits[:, :, 0], f"{self.row}+TTA": logits.mean(2)}
 
 
+class CropReader:
+    """Reads single inference on M crops of each image in place of its views: one head per crop, averaged.
+
+    Args:
+        objective: whose single read-off it is.
+    """
+
+    def __init__(self, objective: EpisodeObjective) -> None:
+        self.row = f"{objective.selection_row}+crops"
+        passes = objective.members * objective.num_views
+        self.passes = Passes(passes, passes)
+
+    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
+        """Mean logits over the crops."""
+        return {self.row: per_view_logits(features, head).mean(2)}
+
+
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     """Cross entropy with `smoothing` spread over the other classes, as MetaOptNet's train.py has it.
 

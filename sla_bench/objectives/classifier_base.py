@@ -55,12 +55,15 @@ class ClassifierObjective(nn.Module, ABC):
             views.
         members: models trained from disjoint seeds, whose scores are averaged at test.
         trains_on_views: training embeds all M views of each image, else the image as it is.
+        knows_views: the head of single inference was trained on all views; of another, the views say nothing
+            at test, and several passes are of crops (+crops).
     """
 
     step_factor: int = 1
     copies: int = 1
     members: int = 1
     trains_on_views: bool = False
+    knows_views: bool = False
 
     def __init__(self, transform: Transform) -> None:
         super().__init__()
@@ -80,6 +83,11 @@ class ClassifierObjective(nn.Module, ABC):
     def single_row(self) -> str:
         """The read-off of single inference, one pass per member: validation reads it, whatever is first."""
         return next(row for row, passes in self.rows.items() if passes == self.members)
+
+    @property
+    def crops_row(self) -> str | None:
+        """Single inference averaged over M crops and flips; None where the head knows the views instead."""
+        return None if self.knows_views else f"{self.single_row}+crops"
 
     @property
     @abstractmethod
@@ -148,6 +156,8 @@ class ClassifierObjective(nn.Module, ABC):
 class SingleClassifier(ClassifierObjective):
     """One head over the N classes, read on the image as it is; +TTA averages its scores over the views.
 
+    A head that was not trained on the views has +TTA among the further rows.
+
     Subclasses set `row`, the name in the tables.
 
     Args:
@@ -165,8 +175,17 @@ class SingleClassifier(ClassifierObjective):
 
     @property
     def rows(self) -> Mapping[str, int]:
-        """The head on upright images, and on all views."""
-        return {self.row: self.members, f"{self.row}+TTA": self.members * self.num_views}
+        """The head on upright images, and on all views where it knows them."""
+        return {self.row: self.members, **(self._tta if self.knows_views else {})}
+
+    @property
+    def further_rows(self) -> Mapping[str, int]:
+        """The head on views that it does not know."""
+        return {} if self.knows_views else self._tta
+
+    @property
+    def _tta(self) -> Mapping[str, int]:
+        return {f"{self.row}+TTA": self.members * self.num_views}
 
     @property
     def modes(self) -> Mapping[str, str]:

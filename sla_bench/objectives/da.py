@@ -37,6 +37,7 @@ class DataAugmentationClassifier(classifier_base.SingleClassifier):
 
     row = "DA"
     trains_on_views = True
+    knows_views = True
 
     @property
     def invariant_heads(self) -> frozenset[str]:

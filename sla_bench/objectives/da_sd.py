@@ -43,13 +43,13 @@ class DistilledDataAugmentation(classifier_base.ClassifierObjective):
 
     @property
     def rows(self) -> Mapping[str, int]:
-        """The second head on upright images, and on all views."""
-        return {"DA+SD": 1, "DA+SD+TTA": self.num_views}
+        """The second head on upright images."""
+        return {"DA+SD": 1}
 
     @property
     def further_rows(self) -> Mapping[str, int]:
-        """The teacher."""
-        return {"DA+SD teacher": self.num_views}
+        """The second head on views that it does not know, and the teacher."""
+        return {"DA+SD+TTA": self.num_views, "DA+SD teacher": self.num_views}
 
     @property
     def modes(self) -> Mapping[str, str]:

@@ -94,6 +94,7 @@ class SLAClassifier(classifier_base.ClassifierObjective):
     """
 
     trains_on_views = True
+    knows_views = True
 
     def __init__(
         self,

@@ -29,6 +29,7 @@ class DistilledSLA(SLAClassifier):
     """
 
     row = "SLA+SD"
+    knows_views = False
 
     def __init__(
         self,
@@ -47,13 +48,13 @@ class DistilledSLA(SLAClassifier):
 
     @property
     def rows(self) -> Mapping[str, int]:
-        """The second head on upright images, and on all views."""
-        return {self.row: 1, f"{self.row}+TTA": self.num_views}
+        """The second head on upright images."""
+        return {self.row: 1}
 
     @property
     def further_rows(self) -> Mapping[str, int]:
-        """The joint head, aggregated: the teacher."""
-        return {f"{self.row} teacher": self.num_views}
+        """The second head on views that it does not know, and the joint head, aggregated: the teacher."""
+        return {f"{self.row}+TTA": self.num_views, f"{self.row} teacher": self.num_views}
 
     @property
     def modes(self) -> Mapping[str, str]:

@@ -10,8 +10,8 @@ import numpy as np
 from sla_bench.config import ClassifierEvaluation, EvalConfig
 from sla_bench.crossed_error import strata_of
 from sla_bench.harness.store import EvaluationRecord
-from sla_bench.reporting.reading import Contrast, Figure, Reading, Row
-from sla_bench.reporting.row_names import reads_untrained_views
+from sla_bench.reporting.reading import Figure, Reading
+from sla_bench.reporting.row_names import reads_unknown_views
 
 
 class ClassifierReading(Reading):
@@ -20,16 +20,15 @@ class ClassifierReading(Reading):
     of_method: ClassVar = {**Reading.of_method, "loss_reduction": "mean"}
     matched_references: ClassVar = {
         "SLA+SI": ("baseline-xM",),
-        "SLA+SD": ("baseline-xM",),
-        # +TTA is the easier match where the other views were never trained
-        "SLA+AG": ("baseline-xM", "baseline-xM+TTA", "ens-M"),
+        "SLA+SD": ("baseline-xM", "DA+SD"),
+        "SLA+AG": ("baseline-xM+crops", "ens-M", "DA+TTA"),
     }
+    # records of older versions have no crops
+    stand_ins: ClassVar = {"baseline-xM+crops": "baseline-xM"}
 
-    def contrast(self, row: Row) -> Contrast | None:
-        """Of rows and references that are read on untrained views: exploration."""
-        if any(map(reads_untrained_views, (row["method"], row["reference"]))):
-            return None
-        return super().contrast(row)
+    def rows(self, evaluation: EvaluationRecord) -> list[str]:
+        """The read-offs that a table shows, without averages over views that the head does not know."""
+        return [row for row in super().rows(evaluation) if not reads_unknown_views(row)]
 
     def figures(self, evaluation: EvaluationRecord, method: str) -> dict[str, Figure]:
         """Accuracy over images; the others as one number."""
@@ -65,10 +64,11 @@ class ClassifierReading(Reading):
         """Passes per test image."""
         return {"query_passes": metrics["query_passes"]}
 
-    def test_size(self, evaluation: EvaluationRecord) -> tuple[int, str]:
-        """More test images first; tests on other images are of another size, since seeds share the images."""
+    def test_size(self, evaluation: EvaluationRecord) -> tuple[int, int, str]:
+        """More test images first, then the smaller test seed; other images count as another size."""
         assert isinstance(evaluation.config, ClassifierEvaluation)
-        return evaluation.config.images_per_class or 2**62, evaluation.data_hash
+        size = evaluation.config.images_per_class or 2**62
+        return size, -evaluation.config.test_seed, evaluation.data_hash
 
     def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
         """The views of +TTA."""

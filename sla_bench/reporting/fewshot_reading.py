@@ -32,11 +32,24 @@ class FewShotReading(Reading):
     }
     matched_references: ClassVar = {
         "SLA+SI": ("baseline-xM", "baseline-NMway"),
-        "SLA+AG": ("baseline-xM+TTA", "ens-M", "baseline-NMway+TTA"),
+        "SLA+AG": (
+            "baseline-xM+TTA",
+            "baseline-xM+crops",
+            "ens-M",
+            "baseline-NMway+TTA",
+            "views+TTA",
+            "DA+TTA",
+        ),
     }
     tests_new_classes = True
     validates = True
     elsewhere = frozenset({"train_ways", "train_shots", "val_shots", "episodes", "jackknife_episodes"})
+
+    def references(self, row: str, run: RunConfig) -> tuple[str, ...]:
+        """Of DA only for the backbone of a classifier: on episodes, `views` asks about the joint label."""
+        assert isinstance(run, FewShotRun)
+        on_episodes = LEARNERS[run.learner].trains_on == "episodes"
+        return tuple(n for n in super().references(row, run) if n != "DA+TTA" or not on_episodes)
 
     def setting(self, run: RunConfig, test: EvalConfig) -> str:
         """As in "5-way 1-shot", with the queries where they are not the usual 15."""

@@ -33,7 +33,7 @@ class ImbalancedReading(ClassifierReading):
         "sampler": "uniform",
     }
     validates = False
-    elsewhere = frozenset({"subset_seed"})
+    elsewhere = frozenset({"subset_seed", "order_shifts"})
 
     def setting(self, run: RunConfig, test: EvalConfig) -> str:
         """As in "exp ratio 100"; "as it is" for data that are used so."""
@@ -60,7 +60,7 @@ class ImbalancedReading(ClassifierReading):
 
     def departures(self, run: RunConfig, test: EvalConfig, recipe: Mapping[str, Any]) -> list[str]:
         """What the data set would have otherwise, and the reduction of the joint loss."""
-        del test, recipe
+        del test
         assert isinstance(run, ImbalancedRun)
         dataset = dataset_named(run.dataset)
         found = []
@@ -70,7 +70,9 @@ class ImbalancedReading(ClassifierReading):
                 found += [f"{name}={getattr(run, name)}"] if getattr(run, name) != usual else []
         if run.subset_seed != usual_subset_seed(run):
             found.append(f"subset_seed={run.subset_seed}")
-        for name in ("order_seed", "order_shifts", "loss_reduction"):
+        if run.class_order == "permuted" and run.order_shifts != recipe["order_shifts"]:
+            found.append(f"order_shifts={run.order_shifts}")
+        for name in ("order_seed", "loss_reduction"):
             value = getattr(run, name)
             found += [f"{name}={value}"] if value != ImbalancedRun.model_fields[name].default else []
         return found

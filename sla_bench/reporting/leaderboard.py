@@ -169,14 +169,16 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
         return [{**common, "reference": None}]
     references = {BASELINE: cells.beside(cell, BASELINE)}
     if metric == "accuracy":
-        for name in cell.reading.matched_references.get(cell.row, ()):
+        for name in cell.reading.references(cell.row, records[0].config):
             other = cells.beside(cell, name)
+            if other is None and name in cell.reading.stand_ins:
+                other = cells.beside(cell, cell.reading.stand_ins[name])
             if other is not None and cell.seeds_shared_with(other):
                 references[name] = other
     rows = []
     for name, other in references.items():
         row = {**common, "method": cell.row, "reference": name}
-        contrast = cell.reading.contrast(row)
+        contrast = cell.reading.contrast(row, matched=name != BASELINE)
         shown = other.key["method"] if other else name
         rows.append({**common, "reference": shown, **_gain(cell, other, contrast)})
     return rows

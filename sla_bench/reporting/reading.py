@@ -102,6 +102,7 @@ class Reading(ABC):
         published_training: column -> what it says of the trainings behind published figures.
         matched_references: method -> further references, fixed beforehand; they enter where they are
             recorded, and are the table's confirmatory family. Every method is compared with `baseline`.
+        stand_ins: reference -> another that takes its place where it is not recorded.
         tests_new_classes: verdicts are about classes that were not tested.
         validates: histories hold accuracies on validation data.
         elsewhere: fields with a default of the budget that are told by another column, or follow the test.
@@ -113,6 +114,7 @@ class Reading(ABC):
     length: ClassVar[str]
     published_training: ClassVar[Mapping[str, str]]
     matched_references: ClassVar[Mapping[str, tuple[str, ...]]]
+    stand_ins: ClassVar[Mapping[str, str]] = MappingProxyType({})
     tests_new_classes: ClassVar[bool] = False
     validates: ClassVar[bool]
     elsewhere: ClassVar[frozenset[str]]
@@ -123,8 +125,13 @@ class Reading(ABC):
         """All further references: the controls of equal cost."""
         return frozenset(name for names in self.matched_references.values() for name in names)
 
-    def contrast(self, row: Row) -> Contrast | None:
-        """Say what a row of the leaderboard is for; None: exploration, which carries no p."""
+    def contrast(self, row: Row, matched: bool) -> Contrast | None:
+        """Say what a row of the leaderboard is for; None: exploration, which carries no p.
+
+        Args:
+            row: its method and reference by their names without a batch.
+            matched: the reference is one of `references`.
+        """
         if row["metric"] != "accuracy":
             return None
         primary = self.primary
@@ -135,8 +142,12 @@ class Reading(ABC):
             and row["reference"] == primary.reference
         ):
             return "primary"
-        matched = self.matched_references.get(row["method"], ())
-        return "confirmatory" if row["reference"] in matched else None
+        return "confirmatory" if matched else None
+
+    def references(self, row: str, run: RunConfig) -> tuple[str, ...]:
+        """The further references of a row of a training."""
+        del run
+        return self.matched_references.get(row, ())
 
     @abstractmethod
     def setting(self, run: RunConfig, test: EvalConfig) -> str:

@@ -15,18 +15,14 @@ def at_batch(name: str, images: int | None) -> str:
     return name if images is None else f"{name} (batch {images})"
 
 
-_TRAINED_ON_VIEWS = frozenset({"DA", "MT"})
-"""Rows of fixed classes whose head for classes was trained on all views."""
-
-
-def reads_untrained_views(row: str) -> bool:
-    """Say whether a row of fixed classes is read on views that its head for classes never saw."""
-    return row.endswith("+TTA") and row.removesuffix("+TTA") not in _TRAINED_ON_VIEWS
-
-
 def averages_views(row: str) -> bool:
-    """Say whether a row, or the reference that is named with it, is an average over views (+TTA)."""
-    return "+TTA" in row
+    """Say whether a row, or the reference named with it, is an average over views (+TTA) or crops."""
+    return "+TTA" in row or "+crops" in row
+
+
+def reads_unknown_views(row: str) -> bool:
+    """Say whether a row of a classifier is an average over views that its head was never trained on."""
+    return "+TTA" in row and row.partition("+TTA")[0] not in ("DA", "MT")
 
 
 def draws_more_classes(row: Mapping[Any, Any]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,10 +12,10 @@ from torch import Tensor
 from sla_bench.augment import ImageBatches
 from sla_bench.config import Precision
 from sla_bench.datasets.base import Dataset, LabeledImages
-from sla_bench.embedding import EpisodeChunk, embed, episode_chunks
+from sla_bench.embedding import EpisodeChunk, embed, embed_crops, episode_chunks
 from sla_bench.episode_images import image_chunks
 from sla_bench.episodes import FlatEpisodes
-from sla_bench.objectives.base import EpisodeFeatures, EpisodeObjective
+from sla_bench.objectives.base import EpisodeFeatures, Head
 from sla_bench.scenarios.base import first_images
 from sla_bench.scenarios.base_classes import BaseClasses
 from sla_bench.scenarios.episodic_model import EpisodicModel
@@ -23,6 +24,13 @@ from sla_bench.transforms import Transform
 
 Chunks = Callable[[Tensor, Tensor], Iterator[EpisodeChunk]]
 """`(support index (T, S), query index (T, Q)) -> features of these episodes`, in parts."""
+
+
+class Reads(Protocol):
+    """Reads predictions off the features of episodes, as an objective does."""
+
+    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
+        """Return read-off -> logits (E, Q, W)."""
 
 
 class EpisodeReader:
@@ -85,11 +93,27 @@ class EpisodeReader:
             return partial(image_chunks, self.batches, self.index, transform)
         return partial(episode_chunks, self.embeddings(model, transform, precision, progress))
 
+    def crop_chunks(self, model: EpisodicModel, copies: int, seed: int, precision: Precision) -> Chunks:
+        """Return the source of the episodes' features of each image as it is and of crops in place of views.
+
+        Args:
+            model: its head does not adapt the network.
+            copies: M, the image as it is among them.
+            seed: of the crops.
+            precision: of the backbone.
+        """
+        embeddings = embed_crops(
+            model.backbone, self.batches, self.index, copies, seed, precision, self.device
+        )
+        if self.base is not None:
+            embeddings -= self.base.mean_embeddings(model.backbone, None, precision)
+        return partial(episode_chunks, embeddings)
+
     def hits(
         self,
         models: list[EpisodicModel],
         sources: list[Chunks],
-        objective: EpisodeObjective,
+        objective: Reads,
         episodes: FlatEpisodes,
         rows: list[str],
         progress: Progress = silent,

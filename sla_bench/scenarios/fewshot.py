@@ -30,7 +30,7 @@ from sla_bench.forms.episode_sizes import (
 from sla_bench.forms.fewshot import FORM
 from sla_bench.gradient_accumulation import mean_of_parts
 from sla_bench.metrics import class_jackknife, few_shot_metrics
-from sla_bench.objectives.base import EpisodeFeatures, EpisodeObjective
+from sla_bench.objectives.base import CropReader, EpisodeFeatures, EpisodeObjective
 from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
@@ -101,6 +101,13 @@ def _is_centred(config: FewShotRun) -> bool:
     """Whether the head wants the mean embedding of the training classes subtracted."""
     head = LEARNERS.load(config.learner)(**config.learner_options)
     return bool(getattr(head, "centred", False))
+
+
+def _reads_crops(config: FewShotRun) -> bool:
+    """Whether crops are read: the backbone is that of a classifier whose head never saw turned images."""
+    if LEARNERS[config.learner].trains_on == "episodes":
+        return False
+    return not METHODS.load(config.method, "classifier").knows_views
 
 
 def load_images(config: FewShotRun, split: Split, data_root: Path) -> LabeledImages:
@@ -317,15 +324,22 @@ def evaluate(
         put_weights(model, member)
         models.append(model)
         sources.append(reader.chunks(model, objective.transform, config.precision, progress))
-    rows = list(objective.rows)
+    passes = dict(objective.rows)
+    rows = list(passes)
     started = time.perf_counter()
     hits = reader.hits(models, sources, objective, closed, rows, progress)
     open_hits = reader.hits(models, sources, objective, open_tasks, rows)
+    if _reads_crops(config):
+        crops, seed = CropReader(objective), derive_seed("test crops", evaluation.test_seed)
+        of_crops = [reader.crop_chunks(m, objective.num_views, seed, config.precision) for m in models]
+        hits |= reader.hits(models, of_crops, crops, closed, [crops.row], progress)
+        open_hits |= reader.hits(models, of_crops, crops, open_tasks, [crops.row])
+        passes[crops.row] = crops.passes
     seconds = time.perf_counter() - started
     samples = {"classes": closed.classes.numpy().astype(np.int16)}
     samples["open_classes"] = open_tasks.classes.numpy().astype(np.int16)
     metrics = {}
-    for row in rows:
+    for row, needed in passes.items():
         samples[f"hits/{row}"] = hits[row].numpy().astype(np.uint8)
         samples[f"open_hits/{row}"] = open_hits[row].numpy().astype(np.uint8)
         metrics[row] = {
@@ -336,8 +350,8 @@ def evaluate(
                 open_hits=samples[f"open_hits/{row}"],
             ),
             "jackknife_se": class_jackknife(samples[f"hits/{row}"], samples["classes"], evaluation.queries),
-            "support_passes": objective.rows[row].support * models[0].support_passes,
-            "query_passes": objective.rows[row].query,
+            "support_passes": needed.support * models[0].support_passes,
+            "query_passes": needed.query,
             "head_seconds": seconds,
         }
     return Evaluation(metrics, samples)

@@ -205,7 +205,9 @@ def evaluate(
         UserError: training and test classes differ, or the model's scores are not finite.
     """
     dataset, data = dataset_named(config.dataset), long_tail(config, data_root)
-    test = TestImages(config, data.images.class_names, evaluation.images_per_class, data_root, device)
+    test = TestImages(
+        config, data.images.class_names, evaluation.images_per_class, data_root, device, evaluation.test_seed
+    )
     build = functools.partial(build_model, config, dataset, data.counts, evaluation.transform, config.seed)
     models = load_members(state, build, device)
     return test.evaluate(models, data.groups, list(GROUP_NAMES), progress)

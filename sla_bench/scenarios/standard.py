@@ -204,7 +204,9 @@ def evaluate(
         UserError: training and test classes differ, or the model's scores are not finite.
     """
     images, dataset = load_images(config, data_root), dataset_named(config.dataset)
-    test = TestImages(config, images.class_names, evaluation.images_per_class, data_root, device)
+    test = TestImages(
+        config, images.class_names, evaluation.images_per_class, data_root, device, evaluation.test_seed
+    )
     build = functools.partial(
         build_model, config, dataset, images.class_counts, evaluation.transform, config.seed
     )

@@ -14,10 +14,11 @@ from sla_bench.augment import ImageBatches
 from sla_bench.classification_metrics import classification_metrics, predictions_of
 from sla_bench.config import RunConfig
 from sla_bench.datasets.named import dataset_named
-from sla_bench.embedding import embed
+from sla_bench.embedding import embed, embed_crops
 from sla_bench.errors import UserError
 from sla_bench.scenarios.base import Evaluation, first_images
 from sla_bench.scenarios.classifier import ClassifierModel
+from sla_bench.seeds import derive_seed
 from sla_bench.training import Progress, silent
 
 _CHUNK = 2048
@@ -55,6 +56,7 @@ class TestImages:
         per_class: only the first so many images of each class; None means all.
         data_root: where the data lie.
         device: where to compute.
+        seed: draws the crops of +crops.
 
     Raises:
         UserError: files are missing or damaged, or test and training classes differ.
@@ -67,7 +69,9 @@ class TestImages:
         per_class: int | None,
         data_root: Path,
         device: torch.device,
+        seed: int = 0,
     ) -> None:
+        self.seed = seed
         dataset = dataset_named(config.dataset)
         images = dataset.load("test", "images", data_root)
         check_same_classes(config.dataset, class_names, images.class_names)
@@ -82,12 +86,24 @@ class TestImages:
         chunks: tuple[Tensor, ...] = self.index.split(_CHUNK)
         return chunks
 
-    def read(self, models: Sequence[ClassifierModel], progress: Progress = silent) -> dict[str, Predictions]:
-        """Read-off -> what it says of each image; scores are averaged over the models."""
+    def read(
+        self, models: Sequence[ClassifierModel], progress: Progress = silent, crops: bool = False
+    ) -> dict[str, Predictions]:
+        """Read-off -> what it says of each image; scores are averaged over the models.
+
+        Args:
+            models: of one objective, in eval mode.
+            progress: told each batch.
+            crops: read single inference on crops too, where the objective has a row for it.
+        """
         parts: dict[str, list[tuple[np.ndarray, ...]]] = {}
         done = 0
         for index in self.chunks():
             read = [self._scores(model, index) for model in models]
+            row = models[0].objective.crops_row
+            if crops and row is not None:
+                for by_row, model in zip(read, models, strict=True):
+                    by_row[row] = self._crop_scores(model, index, done)
             labels = self.labels[done : done + len(index)]
             done += len(index)
             for row in read[0]:
@@ -122,8 +138,11 @@ class TestImages:
         objective = models[0].objective
         samples = {"labels": self.labels.astype(np.int32)}
         metrics = {}
-        read = self.read(models, progress)
-        for row, passes in {**objective.rows, **objective.further_rows}.items():
+        read = self.read(models, progress, crops=True)
+        shown = dict(objective.rows)
+        if (crops_row := objective.crops_row) is not None:
+            shown[crops_row] = objective.members * objective.num_views
+        for row, passes in {**shown, **objective.further_rows}.items():
             predictions, confidence, nll = read[row]
             samples[f"predictions/{row}"] = predictions.astype(np.int32)
             samples[f"confidence/{row}"] = confidence.astype(np.float32)
@@ -131,7 +150,7 @@ class TestImages:
             metrics[row] = {
                 **classification_metrics(predictions, confidence, nll, self.labels, groups, group_names),
                 "query_passes": passes,
-                "shown": row in objective.rows,
+                "shown": row in shown,
             }
         return Evaluation(metrics, samples)
 
@@ -149,3 +168,19 @@ class TestImages:
     def _scores(self, model: ClassifierModel, index: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             return model.objective.read(self.features(model, index))
+
+    def _crop_scores(self, model: ClassifierModel, index: Tensor, start: int) -> Tensor:
+        """Mean scores (B, N) of single inference over the image as it is and M - 1 crops of it."""
+        objective = model.objective
+        features = embed_crops(
+            model.backbone,
+            self.batches,
+            index,
+            objective.num_views,
+            derive_seed("test crops", self.seed, start),
+            precision=self.precision,
+            device=self.device,
+        )
+        with torch.no_grad():
+            scores = objective.read(features.flatten(0, 1).unsqueeze(1))[objective.single_row]
+        return scores.view(*features.shape[:2], -1).mean(1)

@@ -283,7 +283,8 @@ def test_controls_say_what_they_multiply():
     assert build("baseline-repM").copies == M
     assert build("baseline-repM").images_per_image == M
     assert build("ens-M").members == M
-    assert dict(build("ens-M").rows) == {"ens-M": M, "ens-M+TTA": M * M}
+    ensemble = build("ens-M")
+    assert (dict(ensemble.rows), dict(ensemble.further_rows)) == ({"ens-M": M}, {"ens-M+TTA": M * M})
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,13 @@ import pytest
 from real_formats import write_cifar10
 
 from sla_bench.cli import run_command_line
+from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.store import Store
+from sla_bench.reporting.classifier_reading import ClassifierReading
 from sla_bench.reporting.comparisons import Cost, comparison, cost_of, is_matched_and_tuned
+from sla_bench.reporting.fewshot_reading import READING as FEWSHOT
 from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.row_names import reads_unknown_views
 
 BASELINE = Cost(images=64_000, drawn=64_000, updates=1000, batch=64)
 LONGER = Cost(images=256_000, drawn=256_000, updates=4000, batch=64)
@@ -57,3 +61,25 @@ def test_the_paper_s_convention_and_the_square_stand_side_by_side(tmp_path):
     found = dict(zip(table["method"], table["comparison"], strict=True))
     assert found["SLA+SI"] == "equal images"
     assert found["SLA+SI (batch 8)"] == "equal images, updates and batch"
+
+
+@pytest.mark.parametrize(
+    ("learner", "asks", "does_not"), [("protonet", "views+TTA", "DA+TTA"), ("simpleshot", "DA+TTA", "")]
+)
+def test_the_joint_label_is_asked_about_by_rows_that_saw_the_same_turns(learner, asks, does_not):
+    form = form_of("fewshot")
+    given = options_model(form)(learner=[learner], method=["sla"]).model_dump()
+    references = FEWSHOT.references("SLA+AG", span(form, given)[0].run)
+    assert {asks, "baseline-xM+TTA", "baseline-xM+crops", "ens-M"} <= set(references)
+    assert does_not not in references
+
+
+def test_classifiers_are_matched_with_crops_and_ask_about_the_joint_label():
+    assert ClassifierReading.matched_references["SLA+AG"] == ("baseline-xM+crops", "ens-M", "DA+TTA")
+    assert ClassifierReading.matched_references["SLA+SD"] == ("baseline-xM", "DA+SD")
+
+
+def test_turned_views_of_heads_that_never_saw_them_stay_out_of_tables():
+    out = ["baseline+TTA", "baseline-xM+TTA", "ens-M+TTA", "rot-aux+TTA", "SLA+SD+TTA", "DA+SD+TTA"]
+    assert all(map(reads_unknown_views, [*out, "baseline+TTA ens-3"]))
+    assert not any(map(reads_unknown_views, ["DA+TTA", "MT+TTA", "SLA+AG", "baseline+crops", "DA+TTA ens-3"]))

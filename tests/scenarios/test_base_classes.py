@@ -144,6 +144,27 @@ def test_simpleshot_reads_joint_heads_as_one_head_per_view(root):
     assert np.array_equal(samples["hits/SLA+AG"], samples["hits/SLA+plain+TTA"])
 
 
+@pytest.mark.parametrize("method", ["baseline", "da", "sla"])
+def test_only_a_backbone_that_never_saw_turns_is_read_on_crops_too(root, method, monkeypatch):
+    one = task(method=[method])
+    training = train(one, root)
+    result = evaluate(one, training, root)
+    crops = [row for row in result.metrics if row.endswith("+crops")]
+    assert crops == (["baseline+crops"] if method == "baseline" else [])
+    if crops:
+        metrics = result.metrics["baseline+crops"]
+        assert (metrics["support_passes"], metrics["query_passes"]) == (4, 4)
+        assert result.samples["hits/baseline+crops"].shape == result.samples["hits/baseline"].shape
+        monkeypatch.setattr(ImageBatches, "augmented", lambda self, index, generator: self.plain(index))
+        same = evaluate(one, training, root).samples
+        assert np.array_equal(same["hits/baseline+crops"], same["hits/baseline"])
+
+
+def test_an_episodic_training_is_not_read_on_crops(root):
+    one = task(method=["baseline"], learner=["protonet"])
+    assert set(evaluate(one, train(one, root), root).metrics) == {"baseline", "baseline+TTA"}
+
+
 def test_methods_about_episodes_are_refused_by_name_and_left_out_of_groups():
     with pytest.raises(UserError, match=r"method 'views' is about episodes.*of learner 'cosine'"):
         task(method=["views"], learner=["cosine"])

@@ -59,7 +59,7 @@ def test_every_loss_serves_distilled_sla(loss, data_root):
     run, evaluation, training = trained(data_root, loss=[loss])
     assert all(np.isfinite(row["train_loss"]) for row in training.history)
     result = imbalanced.evaluate(run, evaluation, training.state, data_root, CPU)
-    assert set(result.metrics) == {"SLA+SD", "SLA+SD+TTA", "SLA+SD teacher"}
+    assert set(result.metrics) == {"SLA+SD", "SLA+SD+crops", "SLA+SD+TTA", "SLA+SD teacher"}
 
 
 def test_images_through_the_backbone_are_what_the_controls_match(data_root):

@@ -142,10 +142,54 @@ def test_an_ensemble_begins_with_the_run_itself_and_votes(data_root):
     result = standard.evaluate(ensemble, evaluation, three.state, data_root, CPU)
     assert {row: m["query_passes"] for row, m in result.metrics.items()} == {
         "baseline ens-3": 3,
+        "baseline+crops ens-3": 12,
         "baseline+TTA ens-3": 12,
     }
     single = standard.evaluate(run, evaluation, one.state, data_root, CPU)
-    assert {row: m["query_passes"] for row, m in single.metrics.items()} == {"baseline": 1, "baseline+TTA": 4}
+    assert {row: m["query_passes"] for row, m in single.metrics.items()} == {
+        "baseline": 1,
+        "baseline+crops": 4,
+        "baseline+TTA": 4,
+    }
+
+
+ONE_STEP = ("steps=1", "batch_size=8", "validations=1")
+
+
+@pytest.mark.parametrize(
+    ("method", "knows"), [("sla+sd", False), ("rot-aux", False), ("da", True), ("sla", True)]
+)
+def test_turned_views_are_shown_only_of_heads_that_saw_them_and_crops_of_the_others(method, knows, data_root):
+    run, evaluation, training = trained(data_root, ONE_STEP, method=[method])
+    result = standard.evaluate(run, evaluation, training.state, data_root, CPU)
+    shown = [row for row, metrics in result.metrics.items() if metrics["shown"]]
+    assert any(row.endswith("+crops") for row in shown) != knows
+    assert any(row.endswith(("+TTA", "+AG")) for row in shown) == knows
+
+
+def test_crops_are_as_many_passes_as_views_drawn_from_the_test_seed(data_root, monkeypatch):
+    run, evaluation, training = trained(data_root, ONE_STEP, method=["baseline"])
+    drawn = []
+    original = ImageBatches.augmented
+
+    def augmented(self, index, generator):
+        drawn.append(len(index))
+        return original(self, index, generator)
+
+    def read(**changes):
+        test = evaluation.model_copy(update=changes)
+        return standard.evaluate(run, test, training.state, data_root, CPU).samples
+
+    monkeypatch.setattr(ImageBatches, "augmented", augmented)
+    first = read()
+    assert sum(drawn) == 3 * len(first["labels"])
+    other = read(test_seed=1)
+    assert not np.array_equal(first["nll/baseline+crops"], other["nll/baseline+crops"])
+    assert np.array_equal(first["nll/baseline"], other["nll/baseline"])
+    # Crops that change nothing.
+    monkeypatch.setattr(ImageBatches, "augmented", lambda self, index, generator: self.plain(index))
+    same = read()
+    np.testing.assert_allclose(same["nll/baseline+crops"], same["nll/baseline"], rtol=1e-5, atol=1e-5)
 
 
 def test_as_many_baselines_as_views_are_the_control(data_root):

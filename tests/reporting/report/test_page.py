@@ -215,7 +215,7 @@ def test_damaged_records_are_named_and_the_rest_is_shown(tmp_path, capsys):
     assert [["environment", "can't be read"]] in details["environments"]
 
 
-def test_no_records_and_other_protocols_are_said_in_a_line(tmp_path, capsys):
+def test_no_records_are_said_in_a_line_and_another_protocol_is_told_beside_its_rows(tmp_path, capsys):
     assert run_command_line(["report", "--out", str(tmp_path)]) == 2
     assert "no finished runs" in capsys.readouterr().err
     store, ids = write_records(tmp_path, BOTH)
