@@ -204,10 +204,11 @@ def _check_sizes(
     assert isinstance(run, FewShotRun)
     if (demand := training_demand(run)) is not None:
         demand.check(run.dataset, sizes_of("train"))
-    validation_demand(run, sizes_of("val")).check(run.dataset, sizes_of("val"))
+    # Before validation, whose ways are those of the test.
     for evaluation in evaluations:
         assert isinstance(evaluation, FewShotEvaluation)
         test_demand(evaluation).check(run.dataset, sizes_of("test"))
+    validation_demand(run, sizes_of("val")).check(run.dataset, sizes_of("val"))
     return list(validation_note(run, sizes_of("val")))
 
 

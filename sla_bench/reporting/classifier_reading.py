@@ -10,7 +10,7 @@ import numpy as np
 from sla_bench.config import ClassifierEvaluation, EvalConfig
 from sla_bench.crossed_error import strata_of
 from sla_bench.harness.store import EvaluationRecord
-from sla_bench.reporting.reading import Figure, Reading
+from sla_bench.reporting.reading import Figure, Reading, Row
 from sla_bench.reporting.row_names import reads_unknown_views
 
 
