@@ -161,9 +161,9 @@ def test_rates_are_chosen_for_one_state(go, birds, tmp_path):
     go()
     table = pd.read_csv(tmp_path / "out" / "fewshot" / "leaderboard.csv")
     assert set(table["budget"]) == {"quick"}
-    assert len(go(name="tune").trained) == 3
+    assert len(go(name="tune").trained) == 8
     trials = pd.read_csv(tmp_path / "out" / "fewshot" / "tuning.csv")
-    assert list(trials.groupby("data_state").size()) == [3, 3]
+    assert list(trials.groupby("data_state").size()) == [8, 8]
     table = pd.read_csv(tmp_path / "out" / "fewshot" / "leaderboard.csv")
     assert set(table["budget"]) == {"quick", "quick, tuned"}
 

@@ -83,7 +83,7 @@ def announce(tasks: Sequence[Any], data_root: Path) -> None:
 def _check_protocol(record: Any) -> None:
     if (protocol := record.done["protocol"]) != (own := record.config.protocol):
         raise UserError(
-            f"run {record.run_id} was made under protocol {protocol}, this version has {own}; "
+            f"run {record.run_id} was made under protocol {protocol}, this version follows {own}; "
             "`run` trains it again"
         )
 

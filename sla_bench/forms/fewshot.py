@@ -116,8 +116,8 @@ def _check(run: RunConfig, evaluation: EvalConfig) -> None:
     check_colors(run, evaluation)
     splits: tuple[tuple[_Split, int, str], ...] = (
         ("train", run.train_ways, f"--train-ways {run.train_ways}"),
-        ("val", validation_ways(run), f"--val-ways {validation_ways(run)}"),
         ("test", evaluation.ways, f"--ways {evaluation.ways}"),
+        ("val", validation_ways(run), f"--val-ways {validation_ways(run)}"),
     )
     for split, ways, option in splits:
         if sentence := _too_few_classes(run.dataset, split, ways, option):
