@@ -102,7 +102,7 @@ def test_help_loads_nothing_that_takes_its_time():
         (["--lerner", "protonet"], ["--learner"]),
         (["--precision", "fp3"], ["'fp32'"]),
         (["--shots", "five"], ["--shots", "five", "integer"]),
-        (["--ways", "21"], ["20 test classes", "--train-ways 21"]),
+        (["--ways", "21"], ["20 test classes", "--ways 21"]),
         (["--train-ways", "5", "--ways", "21"], ["20 test classes", "--ways 21"]),
         (["--method", "sla+sd"], ["no fixed set of classes"]),
         (["--set", "lr=1"], ["no such field"]),
