@@ -17,10 +17,10 @@ from sla_bench.reporting.table_texts import (
     definitions,
     further_metrics,
     notes,
-    one_line,
     rows_of,
     title_of,
 )
+from sla_bench.streams import one_line
 
 _BOLD = ("accuracy %", "gain %")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})

@@ -15,10 +15,10 @@ from sla_bench.reporting.table_texts import (
     accuracies_of,
     alike,
     is_missing,
-    one_line,
     training_words,
 )
 from sla_bench.statistics import interquartile_mean, share_of_losses
+from sla_bench.streams import one_line
 
 _CELL = ["dataset", "setting", "learner", "train_shots"]
 

@@ -12,6 +12,7 @@ from sla_bench.grid import form_of
 from sla_bench.harness.data_states import short
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.reading import Reading, Row
+from sla_bench.streams import one_line
 
 ONE_SEED, OTHER_RECIPE = "\N{DAGGER}", "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05
@@ -264,8 +265,3 @@ def best_rows(rows: Sequence[Row]) -> list[int]:
 def title_of(block: Sequence[Row]) -> str:
     """Data set and training of one of `blocks`."""
     return f"{one_line(block[0]['dataset'])}, {training_words(block[0])}"
-
-
-def one_line(text: str) -> str:
-    """Text without line breaks and control characters, which a name from outside may have."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
