@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sla_bench.config import ClassifierEvaluation, EvalConfig
-from sla_bench.harness.store import EvaluationRecord
+from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.reporting.reading import Figure, Reading
 from sla_bench.statistics import strata_of
 
@@ -47,6 +47,11 @@ class ClassifierReading(Reading):
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Passes per test image."""
         return {"query_passes": metrics["query_passes"]}
+
+    def untested(self, record: RunRecord, metrics: Mapping[str, Any]) -> list[str]:
+        """Names of classes that have no recall."""
+        recalls = zip(record.done["class_names"], metrics["recalls"], strict=True)
+        return [name for name, recall in recalls if recall is None]
 
     def test_size(self, evaluation: EvaluationRecord) -> tuple[int, str]:
         """More test images first; tests on other images are of another size, since seeds share the images."""

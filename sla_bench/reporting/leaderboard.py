@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sla_bench.errors import first_names
 from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.cells import Cell, Cells, ReadFigures, Setting, read_figures, settings_of
 from sla_bench.reporting.published import PublishedFigures
@@ -61,6 +62,7 @@ COLUMNS = [
     "smallest_p",
     "interval_kind",
     "test_samples",
+    "untested_classes",
     "train_images",
     "train_seconds",
     "support_passes",
@@ -139,6 +141,7 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
         "ci95_high": scale * interval.high,
         "interval_kind": interval.interval_kind,
         "test_samples": None if samples is None else len(samples),
+        "untested_classes": _untested(cell),
         "train_images": records[0].done["train_images"],
         "train_seconds": _mean([r.done["train_seconds"] for r in records]),
         "parameters": records[0].done["parameters"],
@@ -155,6 +158,13 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
             if other is not None and cell.seeds_shared_with(other):
                 references[name] = other
     return [{**common, "reference": name, **_gain(cell, other)} for name, other in references.items()]
+
+
+def _untested(cell: Cell) -> str | None:
+    """The first names of classes without a test image in any seed."""
+    found = (cell.reading.untested(cell.records[s], cell.metrics[s]) for s in cell.seeds)
+    names = list(dict.fromkeys(name for of_seed in found for name in of_seed))
+    return first_names(names) if names else None
 
 
 def _interval(figures: Sequence[Figure]) -> MeanInterval:

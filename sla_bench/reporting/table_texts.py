@@ -44,6 +44,11 @@ def notes(rows: Sequence[Row]) -> list[str]:
             if not is_missing(row.get("other_states"))
         )
     ]
+    found += [
+        f"{name}: no test image of {classes}: left out of recalls, macro F1 and G-mean."
+        for name, classes in dict.fromkeys((row["dataset"], row.get("untested_classes")) for row in rows)
+        if not is_missing(classes)
+    ]
     if any("test-only" in (row["interval_kind"], row["gain_interval_kind"]) for row in rows):
         found.append(
             f"{ONE_SEED} One seed: one trained model per method; the interval covers test sampling only, "
