@@ -9,7 +9,7 @@ from typing import Any
 from cyclopts import App
 
 from sla_bench.commands.options import TrainingExecution
-from sla_bench.commands.run import announce, execute, prepare
+from sla_bench.commands.run import execute, prepare
 from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
@@ -44,7 +44,6 @@ def prepare_tuning(
 
     del hint
     trials = trials_of(tasks)
-    announce(tasks, execution.data_root)
     jobs = make_jobs(
         [Task(trial.run, ()) for trial in trials],
         execution.data_root,
