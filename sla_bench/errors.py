@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _LONGEST = 4000
 """Characters of a message."""
+_MOST_NAMES = 5
 
 
 class UserError(Exception):
@@ -57,6 +58,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
         original = next(k for k in known if k.lower() == matches[0])
         return f"did you mean {original!r}?"
     return f"known: {', '.join(known)}"
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first five names in quotes, and how many follow.
+
+    >>> first_names(["a", "b", "c", "d", "e", "f"])
+    "'a', 'b', 'c', 'd', 'e' and 1 more"
+    """
+    more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+    return f"{', '.join(map(repr, names[:_MOST_NAMES]))}{more}"
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -1,4 +1,4 @@
-"""Standard streams that print what they can."""
+"""Text for terminals: streams and lines without characters that cannot be printed."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ def forgive_characters() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="replace")
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters, which a name from outside may have."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TextIO
 
+from sla_bench.streams import one_line
+
 
 def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
     """Print lines with names from outside: only what can be printed, so that none drives the terminal.
@@ -13,7 +15,5 @@ def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
         lines: without line breaks.
         file: where to; None means the standard output.
     """
-    from sla_bench.reporting.table_texts import one_line
-
     for line in lines:
         print(one_line(line), file=file)

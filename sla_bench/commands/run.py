@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from sla_bench.commands.options import NO_EXECUTION, Execution, Settings, TrainingExecution
-from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
+from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids, announce
 from sla_bench.commands.stores import records_of, say_set_apart
 from sla_bench.errors import UserError
 from sla_bench.registry import LAUNCHERS, SCENARIOS
@@ -63,21 +63,9 @@ def evaluate(
     _check_protocol(record)
     changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
     task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
+    announce([task], execution.data_root)
     as_for_training = TrainingExecution(**dict(execution))
     return prepare([task], record.config.scenario, as_for_training, retrain=record.run_id)()
-
-
-def announce(tasks: Sequence[Any], data_root: Path) -> None:
-    """Say on standard error how the data are understood, and refuse data that cannot serve the tasks.
-
-    Raises:
-        UserError: data are missing, damaged or not understood, or a split is too small for a task.
-    """
-    from sla_bench.commands.printing import print_lines
-    from sla_bench.harness.data_checks import check_sizes, reading_lines
-
-    print_lines(reading_lines(tasks, data_root), file=sys.stderr)
-    print_lines(check_sizes(tasks, data_root), file=sys.stderr)
 
 
 def _check_protocol(record: Any) -> None:
@@ -114,7 +102,6 @@ def prepare(
     from sla_bench.datasets.named import dataset_named
     from sla_bench.harness.jobs import make_jobs
 
-    announce(tasks, execution.data_root)
     jobs = make_jobs(
         tasks,
         execution.data_root,

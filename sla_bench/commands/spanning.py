@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from sla_bench.commands.options import Settings, TrainingExecution
+from sla_bench.commands.printing import print_lines
 from sla_bench.errors import UserError
 from sla_bench.grid import DATA, Task, form_of, options_model, span
 from sla_bench.registry import SCENARIOS
@@ -56,9 +57,8 @@ def _add_scenario(app: App, name: str, prepare: Prepare, execution_type: type[Tr
             values["method"] = [*values["method"], "controls"]
         settings = [*(set_ or []), *([] if min_images is None else [f"{DATA}.min_images={min_images}"])]
         tasks = span(form, values, settings)
-        do = prepare(tasks, name, execution, not controls)
-        _remark(tasks, execution.data_root)
-        return do()
+        announce(tasks, execution.data_root)
+        return prepare(tasks, name, execution, not controls)()
 
     of_scenario.__doc__ = f"""{SCENARIOS[name].summary}
 
@@ -91,9 +91,9 @@ def _add_file(app: App, prepare: Prepare, execution_type: type[TrainingExecution
             app.help_print()
             return 0
         tasks = tasks_of_file(file, yes, elsewhere=(*execution_type.model_fields, "yes"))
-        # What the last scenario lacks is said before the first has trained for hours.
+        announce([task for of_one in tasks.values() for task in of_one], execution.data_root)
+        # Errors of the last scenario come before the first has trained for hours.
         prepared = {name: prepare(of_one, name, execution, False) for name, of_one in tasks.items()}
-        _remark([task for of_one in tasks.values() for task in of_one], execution.data_root)
         return max(_exit_code(scenario, do) for scenario, do in prepared.items())
 
     of_file.__doc__ = f"""{app.help}
@@ -114,15 +114,15 @@ def _add_file(app: App, prepare: Prepare, execution_type: type[TrainingExecution
     app.default(of_file)
 
 
-def _remark(tasks: Iterable[Task], data_root: Path) -> None:
-    """Say what is unusual with the images of some tasks."""
-    from sla_bench.datasets.named import dataset_named
-    from sla_bench.datasets.progress import note
+def announce(tasks: Sequence[Task], data_root: Path) -> None:
+    """Say on standard error how the data are understood, and refuse data that cannot serve the tasks.
 
-    kinds = dict.fromkeys((task.run.dataset, SCENARIOS[task.run.scenario].by) for task in tasks)
-    said = (s for name, by in kinds for s in dataset_named(name).remarks(data_root, by))
-    for sentence in dict.fromkeys(said):
-        note(sentence)
+    Raises:
+        UserError: as `harness.data_checks.check_data`.
+    """
+    from sla_bench.harness.data_checks import check_data
+
+    print_lines(check_data(tasks, data_root), file=sys.stderr)
 
 
 def _exit_code(scenario: str, do: Callable[[], int]) -> int:

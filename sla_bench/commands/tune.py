@@ -10,7 +10,7 @@ from cyclopts import App
 from pydantic import Field
 
 from sla_bench.commands.options import TrainingExecution
-from sla_bench.commands.run import announce, execute, prepare
+from sla_bench.commands.run import execute, prepare
 from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
@@ -58,7 +58,6 @@ def prepare_tuning(
     """
     del hint
     trials = trials_of(tasks, SHARES[execution.trial_images])
-    announce(tasks, execution.data_root)
     jobs = _jobs_of(trials, execution)
     return functools.partial(_tune, tasks, trials, jobs, scenario, execution)
 

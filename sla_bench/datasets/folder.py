@@ -80,17 +80,27 @@ class Folder(Dataset):
         """It is the user's own."""
         return True
 
+    @property
+    def listing(self) -> FolderListing:
+        """All images: as they were when the data set was pinned, else as they are.
+
+        Raises:
+            UserError: the folder does not exist, or its layout is not clear.
+        """
+        pinned: FolderListing | None = self.__dict__.get("_pinned")
+        return list_folder(self.path, self.min_images) if pinned is None else pinned
+
     def pinned(self) -> Folder:
         """See `Dataset.pinned`."""
         found = copy.copy(self)
-        object.__setattr__(found, "_listing", self._listed())
+        object.__setattr__(found, "_pinned", self.listing)
         return found
 
     @cached_property
     def split_depends_on_seed(self) -> bool:
         """True where neither `splits.csv` nor parts with classes of their own decide."""
         with suppress(UserError):
-            return seed_decides(self._listed())
+            return _seed_decides(self.listing)
         return True
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
@@ -159,28 +169,22 @@ class Folder(Dataset):
 
     def not_used(self) -> dict[str, Any]:
         """Kind -> number and names of files that are left out; see `Dataset.not_used`."""
-        return self._listed().left_out.record()
+        return self.listing.left_out.record()
 
     def where(self, data_root: Path) -> Path:
         """The folder itself."""
         del data_root
         return self.path
 
-    def pictures(self, data_root: Path, listing: FolderListing | None = None) -> FolderPictures:
+    def pictures(self, data_root: Path) -> FolderPictures:
         """All images that can be read, with facts on each; they are decoded unless they were before.
-
-        Args:
-            data_root: as `load`.
-            listing: of the folder; None lists it.
 
         Raises:
             UserError: as `load`.
         """
-        prepared = self._map(data_root, listing)
-        facts = prepared.facts()
-        return FolderPictures(
-            self.name, self.properties.fit, facts, prepared.readable, self.split_depends_on_seed
-        )
+        prepared = self._map(data_root)
+        seeded = _seed_decides(prepared.listing)
+        return FolderPictures(self.name, self.properties.fit, prepared.facts(), prepared.readable, seeded)
 
     def remarks(self, data_root: Path, by: By | None = None) -> list[str]:
         """Depth, shape and repetition of the images; see `Dataset.remarks`."""
@@ -195,16 +199,19 @@ class Folder(Dataset):
         del data_root
         if not self.path.is_dir():
             return []
-        images = (self.path / image for image in self._listed().images)
+        images = (self.path / image for image in self.listing.images)
         return list(dict.fromkeys(image.parent for image in images))
 
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare the memory maps with the checksums taken when they were made; images have none."""
         return self._map(data_root).verify()
 
-    def _listed(self) -> FolderListing:
-        pinned: FolderListing | None = self.__dict__.get("_listing")
-        return list_folder(self.path, self.min_images) if pinned is None else pinned
+    def _map(self, data_root: Path) -> FolderMap:
+        return FolderMap(self.listing, self.properties.size, self.properties.fit, data_root)
 
-    def _map(self, data_root: Path, listing: FolderListing | None = None) -> FolderMap:
-        return FolderMap(listing or self._listed(), self.properties.size, self.properties.fit, data_root)
+
+def _seed_decides(listing: FolderListing) -> bool:
+    """As `seed_decides`; True where `splits.csv` cannot be read."""
+    with suppress(UserError):
+        return seed_decides(listing)
+    return True

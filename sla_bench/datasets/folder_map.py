@@ -30,7 +30,7 @@ from sla_bench.datasets.picture_facts import (
 )
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.progress import terminal_progress
-from sla_bench.datasets.source_files import SourceFiles, stamps_of
+from sla_bench.datasets.source_files import SourceFiles
 from sla_bench.datasets.sources import SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
 
@@ -87,10 +87,12 @@ class FolderMap:
         Raises:
             UserError: an image can't be decoded, or the map can't be written.
         """
-        if open_map(self.folder, _ALL) is not None and not self._files.unchanged(self._paths):
+        prepared = open_map(self.folder, _ALL)
+        if prepared is not None and self._files.unchanged(self._path, self.listing.stamps):
+            return prepared
+        if prepared is not None:
             remove_map(self.folder, _ALL)
-        if open_map(self.folder, _ALL) is None:
-            self.convert(how)
+        self.convert(how)
         prepared = open_map(self.folder, _ALL)
         if prepared is None:
             raise UserError(f"{self.folder} was deleted while it was read; try again")
@@ -102,12 +104,12 @@ class FolderMap:
         Raises:
             UserError: as `images`.
         """
-        paths, seen, before = self._paths, self._seen(), stamps_of(self._paths)
+        paths, seen = self._paths, self._seen()
         images = EncodedImages(
             paths, self.size, self.fit, lambda i: str(paths[i]), self.listing.path, depth=seen.depth
         )
         self._write(_ALL, decoded_source(images, self.listing.labels, self.listing.class_names), how)
-        self._files.keep(paths, before)
+        self._files.keep(paths, self.listing.stamps)
         made, absent = open_map(self.folder, _ALL), frozenset(self.undecodable)
         if made is not None:
             seen = seen.without([i for i, image in enumerate(self.listing.images) if image in absent])
@@ -186,7 +188,10 @@ class FolderMap:
 
     @cached_property
     def _paths(self) -> list[Path]:
-        return [self.listing.path / image for image in self.listing.images]
+        return [self._path(position) for position in range(len(self.listing.images))]
+
+    def _path(self, position: int) -> Path:
+        return self.listing.path / self.listing.images[position]
 
     @property
     def _files(self) -> SourceFiles:

@@ -13,7 +13,6 @@ from rich.cells import cell_len
 from sla_bench.datasets.base import By
 from sla_bench.datasets.class_lists import SPLITS
 from sla_bench.datasets.folder import Folder
-from sla_bench.datasets.folder_listing import list_folder
 from sla_bench.datasets.folder_pictures import FolderPictures
 from sla_bench.errors import UserError
 
@@ -34,13 +33,13 @@ def picture_lines(folder: Folder, data_root: Path) -> Iterator[str]:
     Raises:
         UserError: the folder does not exist, or its layout is not clear.
     """
-    listing, size = list_folder(folder.path, folder.min_images), folder.properties.size
+    listing, size = folder.listing, folder.properties.size
     yield (
         f"images:        {len(listing.images):,} in {len(listing.class_names):,} classes; "
         f"kept at {size} x {size} px, {_FITS[folder.properties.fit]}"
     )
     try:
-        pictures = folder.pictures(data_root, listing)
+        pictures = folder.pictures(data_root)
     except UserError as error:
         yield f"not readable:  {error}"
     else:

@@ -19,9 +19,8 @@ from sla_bench.datasets.folder_splits import (
     split_listing,
     splits_file,
 )
-from sla_bench.errors import one_printable_line
+from sla_bench.errors import first_names, one_printable_line
 
-_SHOWN = 5
 _PURPOSE = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -61,7 +60,7 @@ def _class_lines(listing: FolderListing, seed: int) -> Iterator[str]:
     yield (f"{_seen(listing)}; {how}: {counts} classes with {'/'.join(images)} images for train/val/test")
     if named is not None and len(named) < len(listing.class_names):
         unnamed = [n for label, n in enumerate(listing.class_names) if label not in named]
-        yield f"{splits_file(listing.path)} leaves out {_listed(unnamed)}, which are not used"
+        yield f"{splits_file(listing.path)} leaves out {first_names(unnamed)}, which are not used"
 
 
 def _image_lines(listing: FolderListing, seed: int) -> Iterator[str]:
@@ -82,13 +81,13 @@ def _image_lines(listing: FolderListing, seed: int) -> Iterator[str]:
     untested = np.flatnonzero(np.bincount(found["test"], minlength=len(listing.class_names)) == 0)
     if len(untested):
         why = f"fewer than {SMALLEST_DIVIDED} images" if 2 not in present else "no image in the test part"
-        names = _listed([listing.class_names[label] for label in untested])
+        names = first_names([listing.class_names[label] for label in untested])
         yield f"no test image of {names} ({why}): trained on, and left out of metrics over classes"
     file = splits_file(listing.path)
     if file is not None:
         with_class = class_splits(listing) or {}
         unnamed = [n for label, n in enumerate(listing.class_names) if label not in with_class]
-        used = f"; {_listed(unnamed)}, which it leaves out, are used" if unnamed else ""
+        used = f"; {first_names(unnamed)}, which it leaves out, are used" if unnamed else ""
         yield f"{file} is not read here: it splits classes, for few-shot learning{used}"
 
 
@@ -99,8 +98,3 @@ def _seen(listing: FolderListing) -> str:
         if listing.seen == CLASS_FOLDERS
         else f"{listing.seen} with {count} classes"
     )
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(map(repr, names[:_SHOWN]))}{more}"

@@ -293,7 +293,8 @@ class LayoutDataset(Dataset):
         """The map was made of the files as they are now."""
         if description.fingerprint != layout.fingerprint(base, split):
             return False
-        return SourceFiles(self._folder(data_root), split).unchanged(layout.single_files(base, split))
+        files = layout.single_files(base, split)
+        return SourceFiles(self._folder(data_root), split).unchanged(files.__getitem__, stamps_of(files))
 
     def _convert(
         self,

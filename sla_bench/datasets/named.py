@@ -57,9 +57,13 @@ def load_dataset(
     dataset = dataset_named(name)
     try:
         dataset.check_split(split, by)
-        for line in dataset.reading_lines(by, root, split_seed):
+        pinned = dataset.pinned()
+        for line in pinned.reading_lines(by, root, split_seed):
             _note_once(line)
-        return dataset.load(split, by, root, split_seed)
+        images = pinned.load(split, by, root, split_seed)
+        for sentence in pinned.remarks(root, by):
+            _note_once(sentence)
+        return images
     except UserError as error:
         able = dataset.ways_to_split(split, root, split_seed)
         if not able or by in able:

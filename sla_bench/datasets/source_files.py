@@ -7,7 +7,7 @@ import hashlib
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +28,24 @@ def stamps_of(paths: Sequence[Path]) -> np.ndarray:
     Raises:
         UserError: a file is gone.
     """
+    return stamps_in(states_of(paths))
+
+
+def states_of(paths: Sequence[Path]) -> list[os.stat_result]:
+    """State of each file.
+
+    Raises:
+        UserError: a file is gone.
+    """
     try:
-        found = [os.stat(path) for path in paths]  # noqa: PTH116 - 60,000 times
+        return [os.stat(path) for path in paths]  # noqa: PTH116 - 60,000 times
     except OSError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
-    stamps = [(status.st_ctime_ns & _MASK, status.st_ino & _MASK) for status in found]
+
+
+def stamps_in(states: Sequence[os.stat_result]) -> np.ndarray:
+    """As `stamps_of`, of files whose states were read before."""
+    stamps = [(status.st_ctime_ns & _MASK, status.st_ino & _MASK) for status in states]
     return np.array(stamps, np.uint64).reshape(-1, 2)
 
 
@@ -59,12 +72,15 @@ class SourceFiles:
         digests[still] = _digests([path for path, same in zip(paths, still, strict=True) if same])
         self._write(before, digests)
 
-    def unchanged(self, paths: Sequence[Path]) -> bool:
-        """Whether the files are those of the map: by their stamps, where these differ by their bytes.
+    def unchanged(self, path_of: Callable[[int], Path], now: np.ndarray) -> bool:
+        """Compare the files with those of the map: by their stamps, where these differ by their bytes.
 
         Maps of earlier versions are taken as they are, and the stamps of now are kept for later.
+
+        Args:
+            path_of: position -> file.
+            now: stamps of all files, uint64 (N, 2).
         """
-        now = stamps_of(paths)
         kept = self._read()
         if kept is None or len(kept[0]) != len(now):
             self._write(now, np.zeros((len(now), _DIGEST), np.uint8))
@@ -75,7 +91,7 @@ class SourceFiles:
             return True
         if not digests[places].any(axis=1).all():
             return False
-        if not np.array_equal(_digests([paths[place] for place in places.tolist()]), digests[places]):
+        if not np.array_equal(_digests([path_of(place) for place in places.tolist()]), digests[places]):
             return False
         self._write(now, digests)
         return True

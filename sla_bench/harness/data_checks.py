@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sla_bench.datasets.base import By, Dataset, Split
@@ -12,21 +12,29 @@ from sla_bench.grid import Task, form_of
 from sla_bench.registry import SCENARIOS
 
 
-def reading_lines(tasks: Iterable[Task], data_root: Path) -> Iterator[str]:
-    """Yield lines that say how the files of each data set are understood and which are left out.
+def check_data(tasks: Sequence[Task], data_root: Path) -> Iterator[str]:
+    """Yield lines for the user: how the data are understood, what is unusual, and which tasks will fail.
+
+    Args:
+        tasks: of any scenarios.
+        data_root: folder of the data files.
 
     Raises:
-        UserError: the files cannot be understood.
+        UserError: data are missing, damaged or not understood, or cannot serve any task of a scenario.
     """
-    seen = set()
+    seeds: dict[tuple[str, By], int] = {}
     for task in tasks:
-        key = task.run.dataset, SCENARIOS[task.run.scenario].by
-        if key not in seen:
-            seen.add(key)
-            yield from dataset_named(key[0]).reading_lines(key[1], data_root, task.run.seed)
+        seeds.setdefault((task.run.dataset, SCENARIOS[task.run.scenario].by), task.run.seed)
+    pinned = {name: dataset_named(name).pinned() for name, _ in seeds}
+    said = [s for (name, by), seed in seeds.items() for s in pinned[name].reading_lines(by, data_root, seed)]
+    yield from dict.fromkeys(said)
+    for scenario in dict.fromkeys(task.run.scenario for task in tasks):
+        yield from _check_sizes([task for task in tasks if task.run.scenario == scenario], pinned, data_root)
+    said = [sentence for name, by in seeds for sentence in pinned[name].remarks(data_root, by)]
+    yield from dict.fromkeys(said)
 
 
-def check_sizes(tasks: Sequence[Task], data_root: Path) -> list[str]:
+def _check_sizes(tasks: Sequence[Task], datasets: Mapping[str, Dataset], data_root: Path) -> list[str]:
     """Say which tasks will fail because the classes are too few or too small.
 
     Returns:
@@ -36,7 +44,6 @@ def check_sizes(tasks: Sequence[Task], data_root: Path) -> list[str]:
         UserError: data are missing or damaged, or cannot serve any of the tasks.
     """
     known: dict[tuple[str, Split, By, int], dict[str, int]] = {}
-    datasets: dict[str, Dataset] = {}
     lines: dict[str, None] = {}
     refused: list[UserError] = []
     for task in tasks:
@@ -44,9 +51,7 @@ def check_sizes(tasks: Sequence[Task], data_root: Path) -> list[str]:
         if form.check_sizes is None:
             continue
         by = SCENARIOS[run.scenario].by
-        dataset = datasets.get(run.dataset) or dataset_named(run.dataset).pinned()
-        datasets[run.dataset] = dataset
-        seed = run.seed if by == "classes" and dataset.split_depends_on_seed else 0
+        seed = run.seed if by == "classes" and datasets[run.dataset].split_depends_on_seed else 0
 
         def sizes_of(split: Split, name: str = run.dataset, by: By = by, seed: int = seed) -> dict[str, int]:
             key = name, split, by, seed

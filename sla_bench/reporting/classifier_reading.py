@@ -9,7 +9,7 @@ import numpy as np
 
 from sla_bench.config import ClassifierEvaluation, EvalConfig
 from sla_bench.crossed_error import strata_of
-from sla_bench.harness.store import EvaluationRecord
+from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.reporting.reading import Figure, Reading, Row
 from sla_bench.reporting.row_names import reads_unknown_views
 
@@ -63,6 +63,11 @@ class ClassifierReading(Reading):
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Passes per test image."""
         return {"query_passes": metrics["query_passes"]}
+
+    def untested(self, record: RunRecord, metrics: Mapping[str, Any]) -> list[str]:
+        """Names of classes that have no recall."""
+        recalls = zip(record.done["class_names"], metrics["recalls"], strict=True)
+        return [name for name, recall in recalls if recall is None]
 
     def test_size(self, evaluation: EvaluationRecord) -> tuple[int, int, str]:
         """More test images first, then the smaller test seed; other images count as another size."""

@@ -21,11 +21,11 @@ from sla_bench.reporting.table_texts import (
     further_metrics,
     is_missing,
     notes,
-    one_line,
     rows_of,
     shown_headings,
     title_of,
 )
+from sla_bench.streams import one_line
 
 _PREAMBLE = r"""% Made by sla_bench from its records.
 % Needs \usepackage{booktabs} and, with pdfLaTeX, \usepackage[T1]{fontenc}.

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sla_bench.equivalence import Verdict, verdict
+from sla_bench.errors import first_names
 from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.cells import Cell, Cells, ReadFigures, Setting, read_figures, settings_of
 from sla_bench.reporting.comparisons import comparison, cost_of
@@ -72,6 +73,7 @@ COLUMNS = [
     "smallest_p",
     "interval_kind",
     "test_samples",
+    "untested_classes",
     "train_images",
     "drawn_images",
     "updates",
@@ -154,6 +156,7 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
         "ci95_high": scale * interval.high,
         "interval_kind": interval.interval_kind,
         "test_samples": None if samples is None else len(samples),
+        "untested_classes": _untested(cell),
         "train_images": cost.images,
         "drawn_images": cost.drawn,
         "updates": cost.updates,
@@ -182,6 +185,13 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
         shown = other.key["method"] if other else name
         rows.append({**common, "reference": shown, **_gain(cell, other, contrast)})
     return rows
+
+
+def _untested(cell: Cell) -> str | None:
+    """The first names of classes without a test image in any seed."""
+    found = (cell.reading.untested(cell.records[s], cell.metrics[s]) for s in cell.seeds)
+    names = list(dict.fromkeys(name for of_seed in found for name in of_seed))
+    return first_names(names) if names else None
 
 
 def _interval(figures: Sequence[Figure]) -> MeanInterval:

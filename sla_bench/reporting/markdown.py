@@ -18,11 +18,11 @@ from sla_bench.reporting.table_texts import (
     definitions,
     further_metrics,
     notes,
-    one_line,
     rows_of,
     shown_headings,
     title_of,
 )
+from sla_bench.streams import one_line
 
 _BOLD = ("accuracy %", "gain %")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})

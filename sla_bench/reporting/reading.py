@@ -193,6 +193,11 @@ class Reading(ABC):
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Columns of the leaderboard that come straight from the metrics of a row."""
 
+    def untested(self, record: RunRecord, metrics: Mapping[str, Any]) -> list[str]:
+        """Names of classes without a test image, from the record and the metrics of a row."""
+        del record, metrics
+        return []
+
     @abstractmethod
     def test_size(self, evaluation: EvaluationRecord) -> tuple[Any, ...]:
         """Sorts evaluations of one setting: the largest is shown."""

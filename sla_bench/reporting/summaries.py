@@ -13,9 +13,9 @@ from sla_bench.reporting.table_texts import (
     accuracies_of,
     alike,
     is_missing,
-    one_line,
     training_words,
 )
+from sla_bench.streams import one_line
 from sla_bench.table_statistics import interquartile_mean, share_of_losses
 
 _CELL = ["dataset", "setting", "learner", "train_shots"]

@@ -13,6 +13,7 @@ from sla_bench.harness.data_states import short
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.reading import Reading, Row
 from sla_bench.reporting.row_names import draws_more_classes
+from sla_bench.streams import one_line
 
 OTHER_RECIPE = "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05
@@ -42,6 +43,11 @@ def notes(rows: Sequence[Row]) -> list[str]:
             for row in rows
             if not is_missing(row.get("other_states"))
         )
+    ]
+    found += [
+        f"{name}: no test image of {classes}: left out of recalls, macro F1 and G-mean."
+        for name, classes in dict.fromkeys((row["dataset"], row.get("untested_classes")) for row in rows)
+        if not is_missing(classes)
     ]
     if any(ONE_SEED in (row["interval_kind"], row["gain_interval_kind"]) for row in rows):
         found.append(
@@ -309,8 +315,3 @@ def best_rows(rows: Sequence[Row]) -> list[int]:
 def title_of(block: Sequence[Row]) -> str:
     """Data set and training of one of `blocks`."""
     return f"{one_line(block[0]['dataset'])}, {training_words(block[0])}"
-
-
-def one_line(text: str) -> str:
-    """Text without line breaks and control characters, which a name from outside may have."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)

@@ -26,7 +26,6 @@ from sla_bench.reporting.table_texts import (
     definitions,
     further_metrics,
     notes,
-    one_line,
     rows_of,
     shown_headings,
     title_of,
@@ -34,6 +33,7 @@ from sla_bench.reporting.table_texts import (
 )
 from sla_bench.reporting.view_results import ViewSetting
 from sla_bench.reporting.view_tables import GUIDE, WORDS_OF_VIEWS, view_tables
+from sla_bench.streams import one_line
 
 _PLAIN_INTERVAL = 15.0
 _WORDS = {"setting", "learner", "method", "against", "compared at", "verdict", *WORDS_OF_VIEWS}

@@ -14,8 +14,9 @@ from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.cells import method_rank, told_batch
 from sla_bench.reporting.reading import Reading
 from sla_bench.reporting.row_names import at_batch
-from sla_bench.reporting.table_texts import one_line, training_words
+from sla_bench.reporting.table_texts import training_words
 from sla_bench.reporting.view_results import HeadViews, ViewSetting
+from sla_bench.streams import one_line
 from sla_bench.view_metrics import recognised_views
 
 

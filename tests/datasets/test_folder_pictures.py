@@ -10,6 +10,7 @@ from real_formats import png, random_images, write_folder
 from sla_bench.cli import run_command_line
 from sla_bench.datasets import picture_facts
 from sla_bench.datasets.folder import Folder
+from sla_bench.datasets.named import load_dataset
 
 SPLITS = ("train", "val", "test")
 
@@ -52,6 +53,23 @@ def test_leaks_are_said_whenever_they_are_read(leaky, tmp_path, capsys, monkeypa
             run_command_line(["datasets", command, f"folder:{leaky}:16", "--data-root", str(tmp_path)]) == 0
         )
         assert LEAKS in capsys.readouterr().out
+
+
+def test_load_dataset_says_them_too(leaky, tmp_path, capsys):
+    for _ in range(2):
+        load_dataset(f"folder:{leaky}:16", "train", "images", tmp_path)
+    assert capsys.readouterr().err.count(LEAKS) == 1
+
+
+def test_a_grid_of_two_scenarios_says_them_once(leaky, tmp_path, capsys):
+    (tmp_path / "grid.yaml").write_text(
+        f"defaults: {{dataset: 'folder:{leaky}:16', budget: smoke, method: baseline}}\n"
+        "grids: [{scenario: imbalanced}, {scenario: standard}]\n"
+    )
+    command = ["run", str(tmp_path / "grid.yaml"), "--dry-run", "--out", str(tmp_path / "results")]
+    assert run_command_line([*command, "--data-root", str(tmp_path)]) == 0
+    said = capsys.readouterr().err
+    assert (said.count(LEAKS), said.count("train/, val/ and test/")) == (1, 1)
 
 
 def test_nothing_is_decoded_for_them_again(leaky, tmp_path, monkeypatch):
@@ -195,6 +213,11 @@ def test_depth_and_leaks_are_recorded_and_new_pictures_are_scaled_alike(tmp_path
     }
     assert json.loads((run / "done.json").read_text())["pixel_range"] == [0, 1023]
     assert json.loads((run / "config.json").read_text())["dataset"] == "folder:xray:16,flip=no,jitter=0"
+    capsys.readouterr()
+    assert run_command_line(["evaluate", run.name, "--data-root", "d", "--dry-run"]) == 0
+    said = capsys.readouterr().err
+    assert "their values 0 to 1,023 become 0 to 255" in said
+    assert "repeated images: " in said
     # A dim picture stays dim: it is the picture of 8 bits that it was made of.
     dim = random_images(1, 16, 7)[0] // 8
     (tmp_path / "new").mkdir()

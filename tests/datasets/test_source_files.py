@@ -110,7 +110,7 @@ def test_a_file_that_changes_while_the_map_is_made_is_not_trusted(tmp_path):
     before = stamps_of([path])
     path.write_bytes(b"two")
     SourceFiles(tmp_path, "all").keep([path], before)
-    assert not SourceFiles(tmp_path, "all").unchanged([path])
+    assert not SourceFiles(tmp_path, "all").unchanged([path].__getitem__, stamps_of([path]))
 
 
 def test_notes_that_are_damaged_or_of_other_files_harm_nothing(tmp_path):
@@ -119,9 +119,9 @@ def test_notes_that_are_damaged_or_of_other_files_harm_nothing(tmp_path):
     files = SourceFiles(tmp_path, "all")
     for content in (b"", b"PK\x03\x04 broken"):
         (tmp_path / "all.files.npz").write_bytes(content)
-        assert files.unchanged([path])
+        assert files.unchanged([path].__getitem__, stamps_of([path]))
     np.savez(tmp_path / "all.files.npz", stamps=np.zeros(3), digests=np.zeros((3, 16)))
-    assert files.unchanged([path])
+    assert files.unchanged([path].__getitem__, stamps_of([path]))
 
 
 def test_the_files_of_a_prepared_data_set_are_watched_too(tmp_path):

@@ -1,3 +1,4 @@
+import html
 from dataclasses import replace
 
 import numpy as np
@@ -218,3 +219,18 @@ def test_the_tuned_pair_has_an_accuracy_of_each_class(tmp_path, monkeypatch):
     words = [text.get_text() for text in figures["class_accuracies"].findobj(Text)]
     titles = [word.replace("\n", " ") for word in words if word.startswith("glyphs20")]
     assert titles == [f"glyphs20, exp ratio 100, {way}, ce" for way in ("quick", "quick, tuned")]
+
+
+def test_every_table_names_classes_without_a_test_image(tmp_path, monkeypatch, capsys):
+    assert leaderboard(write(tmp_path / "all").records())["untested_classes"].isna().all()
+    monkeypatch.setitem(globals(), "LABELS", LABELS[LABELS < 2])
+    store = write(tmp_path / "some")
+    table = write_leaderboard(store)
+    assert set(table["untested_classes"]) == {"'c', 'd'"}
+    print_table(table)
+    write_report([store], tmp_path / "report.html")
+    sentence = "no test image of 'c', 'd': left out of recalls, macro F1 and G-mean"
+    texts = [(store.folder / f"leaderboard.{kind}").read_text() for kind in ("md", "tex")]
+    page = html.unescape((tmp_path / "report.html").read_text())
+    for text in (capsys.readouterr().out, page, *texts):
+        assert sentence in " ".join(text.split())
