@@ -1,5 +1,7 @@
 """Records as a run would leave them, with accuracies that a test chooses."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from sla_bench.config import EvalConfig
@@ -74,6 +76,11 @@ def write_evaluation(
         }
     eval_id = evaluation.digest(data=data_hash)
     store.write_evaluation(run_id, eval_id, evaluation, metrics, samples, data_hash, state)
+
+
+def as_tuned(store):
+    """The records of a store as if rate and batch of all had been chosen on validation data."""
+    return [replace(record, tuned=True) for record in store.records()]
 
 
 def tune_rates(store, rates):

@@ -12,7 +12,7 @@ from sla_bench.equivalence import Verdict, verdict
 from sla_bench.errors import first_names
 from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.cells import Cell, Cells, ReadFigures, Setting, read_figures, settings_of
-from sla_bench.reporting.comparisons import comparison, cost_of
+from sla_bench.reporting.comparisons import comparison, cost_of, is_matched_and_tuned
 from sla_bench.reporting.published import PublishedFigures
 from sla_bench.reporting.reading import Contrast, Figure, Reading
 from sla_bench.reporting.row_names import BASELINE
@@ -230,9 +230,10 @@ def _gain(cell: Cell, reference: Cell | None, contrast: Contrast | None) -> dict
     }
     if contrast is None:
         return found
+    decides = is_matched_and_tuned(found["comparison"])
     return found | {
         "contrast": contrast,
-        "verdict": _verdict(cell.reading, base, treated),
+        "verdict": _verdict(cell.reading, base, treated) if decides else None,
         "p_value": gain.p_value,
         "p_sign_flip": gain.p_sign_flip,
         "smallest_p": gain.smallest_p,

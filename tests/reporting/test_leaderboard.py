@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_records import classes_of, hits_of, write_records
+from made_up_records import as_tuned, classes_of, hits_of, write_records
 
 from sla_bench.equivalence import verdict
 from sla_bench.reporting.fewshot_reading import FewShotReading
@@ -129,12 +129,15 @@ def test_a_reference_that_is_never_right_has_no_relative_gain(tmp_path):
 def test_the_gain_on_other_classes_and_the_verdict_come_from_the_classes_of_the_episodes(tmp_path):
     accuracies = {"baseline": 0.5, "SLA+AG": 0.6, "ens-M": 0.45}
     store, _ = write_records(tmp_path, accuracies, seeds=(0, 1, 2))
-    row = row_of(leaderboard(store.records()), "SLA+AG", "ens-M")
+    row = row_of(leaderboard(as_tuned(store)), "SLA+AG", "ens-M")
     base, treated = (np.stack([hits_of(a, seed=s).mean(1) / 15 for s in range(3)]) for a in (0.45, 0.6))
     expected = paired_relative_gain(base, treated, classes=classes_of())
     found = row[["gain_classes_low", "gain_classes_high", "gain_classes_se"]]
     wanted = [100 * expected.classes_low, 100 * expected.classes_high, 100 * expected.classes_error]
     assert list(found) == pytest.approx(wanted)
+    untuned = row_of(leaderboard(store.records()), "SLA+AG", "ens-M")
+    assert untuned["contrast"] == "confirmatory"
+    assert pd.isna(untuned["verdict"])
     assert row["verdict"] == verdict(base, treated, classes=classes_of()) == "gains"
 
 
@@ -144,7 +147,7 @@ def test_records_without_classes_have_neither_an_interval_on_other_classes_nor_a
         for evaluation in record.evaluations:
             kept = {name: hits for name, hits in evaluation.samples.items() if name != "classes"}
             np.savez(evaluation.folder / "samples.npz", **kept)
-    row = row_of(leaderboard(store.records()), "SLA+AG", "ens-M")
+    row = row_of(leaderboard(as_tuned(store)), "SLA+AG", "ens-M")
     assert row[["gain_classes_low", "gain_classes_se", "verdict"]].isna().all()
     assert row["p_value"] < 0.05
 
@@ -156,7 +159,7 @@ def test_seeds_that_split_the_classes_themselves_have_no_jackknife_and_a_verdict
             samples = dict(evaluation.samples)
             samples["classes"] = samples["classes"] + 10 * record.config.seed
             np.savez(evaluation.folder / "samples.npz", **samples)
-    row = row_of(leaderboard(store.records()), "SLA+AG", "ens-M")
+    row = row_of(leaderboard(as_tuned(store)), "SLA+AG", "ens-M")
     assert pd.isna(row["gain_classes_low"])
     assert row["verdict"] == "gains"
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_records import write_records
+from made_up_records import as_tuned, write_records
 
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.markdown import markdown
@@ -83,7 +83,7 @@ def test_data_sets_that_were_trained_alike_are_summarised_together(tmp_path):
 
 def test_only_confirmatory_contrasts_show_p_verdict_and_how_many_holm_counted(tmp_path):
     store, _ = write_records(tmp_path, {**BOTH, "ens-M": 0.55, "baseline-xM": 0.6}, seeds=(0, 1, 2))
-    table = leaderboard(store.records())
+    table = leaderboard(as_tuned(store))
     confirmatory = {("SLA+AG", "ens-M"), ("SLA+SI", "baseline-xM")}
     for row in rows_of(table[table["reference"].notna()]):
         texts = dict(zip(HEADINGS, cells_of(row), strict=True))
