@@ -358,6 +358,9 @@ BACKBONES = Registry(
     {
         "conv4": Entry("sla_bench.backbones.conv4:conv4", "four convolutions of 64 channels"),
         "conv4-32": Entry("sla_bench.backbones.conv4:conv4_32", "four convolutions of 32 channels"),
+        "airbench": Entry(
+            "sla_bench.backbones.airbench:airbench", "wide, shallow and fast; from 28 px", ("width",)
+        ),
         "resnet12": Entry(
             "sla_bench.backbones.resnet12:resnet12",
             "MetaOptNet's ResNet-12, no average pooling",

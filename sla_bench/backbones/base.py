@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Literal
 
@@ -41,6 +42,14 @@ class Backbone(nn.Module, ABC):
         Returns:
             Features (B, D), in the order channel, row, column whatever the memory format.
         """
+
+    def start_from(self, batches: Iterable[Tensor]) -> None:
+        """Set what a backbone takes from the training images before the first step; most take nothing.
+
+        Args:
+            batches: normalised training images as they are, float (n, 3, H, W) each; read only if needed.
+        """
+        del batches
 
     def advance(self, steps: int = 1) -> None:
         """Count `steps` optimiser steps; schedules inside the backbone follow this count alone."""

@@ -7,13 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from sla_bench.augment import ImageBatches
+from sla_bench.backbones.base import Backbone
 from sla_bench.seeds import derive_seed
 from sla_bench.training import Checkpoints, TrainingResult
 
 ANY_TRANSFORM = "rotation"
 """Stands in where a training has no views (config.transform is None) and so does not depend on it."""
+
+_START_IMAGES = 5000
+_START_CHUNK = 256
 
 
 @dataclass
@@ -99,6 +105,21 @@ def train_members(
         "best_step": [m.result.best_step for m in trained],
     }
     return Training(state, history, summary)
+
+
+def start_backbone(backbone: Backbone, batches: ImageBatches, index: np.ndarray) -> None:
+    """Set what the backbone takes from the training images, evenly spaced ones and the same for all methods.
+
+    Args:
+        backbone: whose `start_from` is called.
+        batches: of all images.
+        index: int64 (n,), positions of the training images.
+    """
+    places = np.unique(
+        np.linspace(0, len(index) - 1, min(len(index), _START_IMAGES)).round().astype(np.int64)
+    )
+    chosen = torch.from_numpy(index[places])
+    backbone.start_from(batches.plain(part) for part in chosen.split(_START_CHUNK))
 
 
 def batch_in_words(seed: int, images: Tensor) -> str:

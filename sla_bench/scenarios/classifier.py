@@ -21,7 +21,7 @@ from sla_bench.embedding import embed
 from sla_bench.mixing.base import Mix, unmixed
 from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
-from sla_bench.scenarios.base import Member, batch_in_words, member_states
+from sla_bench.scenarios.base import Member, batch_in_words, member_states, start_backbone
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import Checkpoints, GeneratorSource, Progress, autocast, silent, train
 from sla_bench.weights import put_weights
@@ -150,6 +150,7 @@ def train_classifier(
         features = features.float().view(len(chosen), objective.images_per_image, -1)
         return mixed.loss(lambda of: objective.loss(features, of))
 
+    start_backbone(model.backbone, batches, data.index)
     model.to(memory_format=torch.channels_last)
     result = train(
         model,

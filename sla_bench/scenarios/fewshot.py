@@ -40,6 +40,7 @@ from sla_bench.scenarios.base import (
     Training,
     batch_in_words,
     member_states,
+    start_backbone,
     train_members,
 )
 from sla_bench.scenarios.base_classes import BaseClasses, train_on_classes
@@ -231,6 +232,7 @@ def _train_member(
         # The graph of one adaptation is as large as that of several ordinary episodes.
         return mean_of_parts([partial(loss_of, one) for one in features.split()], list(model.parameters()))
 
+    start_backbone(model.backbone, batches, np.arange(len(labels)))
     model.to(memory_format=torch.channels_last)
     return train(
         model,
