@@ -2,7 +2,7 @@
 
     python benchmarks/simulated_errors.py --csv results/reference/statistics/simulated_errors.csv
 
-writes the CSV and the picture beside it: a quarter of an hour of one core; `--repetitions 0.4` made those in
+writes the CSV and the picture beside it: 20 minutes of one core; `--repetitions 0.4` made those in
 results/reference.
 A limit that is not kept is marked in the CSV, and the exit code is then 1.
 """
@@ -197,7 +197,7 @@ def new_classes(scale: float) -> Iterator[Result]:
 
 def verdicts(scale: float) -> Iterator[Result]:
     """Verdicts where the true difference is one point: relevant, or irrelevant, by mistake."""
-    repetitions = max(1, round(2_000 * scale))
+    repetitions = max(1, round(12_500 * scale))
     for seeds, ratio, error in itertools.product(SEEDS, RATIOS, (0.001, 0.003)):
         rng = np.random.default_rng([9, seeds, round(10 * ratio), round(1000 * error)])
         words = []
