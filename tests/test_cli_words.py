@@ -114,7 +114,8 @@ def test_ranges_that_fall_or_are_endless_are_refused(text):
         (["--precision", "fp32", "bf16"], ["'bf16' is one value too many: --precision takes one"]),
         (["--dataset", "./photos"], ["did you mean 'folder:./photos'?"]),
         (["--dataset", "photos:32"], ["did you mean 'folder:photos:32'?"]),
-        (["--dataset", "./photoss"], ["there is no photoss; did you mean photos?"]),
+        (["--dataset", "./photoss:32"], ["did you mean 'folder:photos:32'?"]),
+        (["--dataset", "./elsewhere"], ["folder:PATH is a folder, there is no ./elsewhere"]),
         (["--dataset", "glyhps"], ["did you mean 'glyphs'?"]),
     ],
 )
@@ -122,6 +123,12 @@ def test_mistyped_options_get_a_hint(words, fragments, photos, capsys):
     line = refused(capsys, *RUN, *words)
     for fragment in fragments:
         assert fragment in line
+
+
+def test_a_mistyped_folder_gets_a_hint(photos, capsys):
+    line = refused(capsys, "run", "imbalanced", "--dataset", "folder:photoss:32", "--dry-run")
+    assert "the folder photoss does not exist" in line
+    assert "did you mean photos?" in line
 
 
 def test_every_field_that_only_set_changes_is_named_so():

@@ -14,6 +14,7 @@ from sla_bench.datasets.class_lists import SPLITS
 from sla_bench.datasets.folder_layouts import FolderLayout, recognise
 from sla_bench.datasets.left_out import LeftOut
 from sla_bench.errors import UserError
+from sla_bench.paths import nearest_path
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,8 @@ def list_folder(path: Path, min_images: int = 1) -> FolderListing:
         UserError: the folder does not exist, its layout is not clear, or a class has no images.
     """
     if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise UserError(f"the folder {path} {what}; folder:PATH needs PATH/CLASS/image.jpg")
+        what, near = ("is a file", "") if path.exists() else ("does not exist", nearest_path(path))
+        raise UserError(f"the folder {path} {what}; folder:PATH needs PATH/CLASS/image.jpg{near}")
     layout = recognise(path)
     pictures = layout.pictures
     names = sorted({picture.label for picture in pictures})
