@@ -43,7 +43,7 @@ def nearest_path(path: Path) -> str:
 
 
 def existing_near(path: Path) -> Path | None:
-    """The existing path that differs from a missing one in the spelling of one name; None if there is none."""
+    """The existing path that differs from a missing one in the spelling of a name, or None."""
     missing = path
     while not missing.parent.exists() and missing.parent != missing:
         missing = missing.parent
