@@ -44,19 +44,21 @@ def _word_from_home(word: str) -> str:
 
 def nearest_path(path: Path) -> str:
     """Say which file or folder is meant by a path that does not exist: `; did you mean photos?`, or ""."""
-    for existing in [path, *path.parents]:
-        if existing.exists():
-            break
-        missing = existing
-    else:
-        return ""
+    meant = existing_near(path)
+    return "" if meant is None else f"; did you mean {meant}?"
+
+
+def existing_near(path: Path) -> Path | None:
+    """The existing path that differs from a missing one in the spelling of a name, or None."""
+    missing = path
+    while not missing.parent.exists() and missing.parent != missing:
+        missing = missing.parent
     try:
-        names = os.listdir(existing)  # noqa: PTH208 - names, not paths
+        names = {name.lower(): name for name in os.listdir(missing.parent)}  # noqa: PTH208 - names, not paths
     except OSError:
-        return ""
-    close = difflib.get_close_matches(missing.name.lower(), {name.lower(): name for name in names}, n=1)
+        return None
+    close = difflib.get_close_matches(missing.name.lower(), names, n=1)
     if not close:
-        return ""
-    found = next(name for name in names if name.lower() == close[0])
-    meant = missing.with_name(found) / path.relative_to(missing)
-    return f"; did you mean {meant}?" if meant.exists() else ""
+        return None
+    meant = missing.with_name(names[close[0]]) / path.relative_to(missing)
+    return meant if meant.exists() else None

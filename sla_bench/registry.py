@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from sla_bench.errors import UserError, nearest, unknown
-from sla_bench.paths import from_home, nearest_path
+from sla_bench.paths import existing_near, from_home
 
 
 @dataclass(frozen=True)
@@ -180,10 +180,13 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
     def _unknown(self, name: str) -> UserError:
         """The error for an unknown name; a path may lack the word before its colon."""
         for base, argument in self.arguments.items():
-            path = from_home(name.partition(":")[0])
-            if argument.placeholder == "PATH" and (path.exists() or os.sep in name):
-                missing = "" if path.exists() else f"; there is no {path}{nearest_path(path)}"
-                return UserError(f"unknown {self.kind} {name!r}; did you mean '{base}:{name}'?{missing}")
+            path, colon, further = name.partition(":")
+            meant = path if from_home(path).exists() else existing_near(from_home(path))
+            if argument.placeholder == "PATH" and meant is not None and (meant == path or os.sep in path):
+                likely = f"{base}:{meant}{colon}{further}"
+                return UserError(f"unknown {self.kind} {name!r}; did you mean {likely!r}?")
+            if argument.placeholder == "PATH" and os.sep in path:
+                return UserError(f"unknown {self.kind} {name!r}; {base}:PATH is a folder, there is no {path}")
         return unknown(self.kind, name, self._entries)
 
     def names(self) -> list[str]:

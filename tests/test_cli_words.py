@@ -101,6 +101,7 @@ def test_ranges_that_fall_or_are_endless_are_refused(text):
         (["--steps", "8"], ["--set epochs=VALUE"]),
         (["--lr", "0.1"], ["--set learning_rate=0.1"]),
         (["--learning-rat", "0.1"], ["--set learning_rate=0.1"]),
+        (["--shots", "1,5"], ["--shots is an option of fewshot, not of imbalanced"]),
         (["--seeds", "1"], ["--seed?"]),
         (["--losses", "ce"], ["--loss?"]),
         (["--set", "epochs=0"], ["--set epochs=0: ", "greater than or equal to 1"]),
@@ -114,7 +115,8 @@ def test_ranges_that_fall_or_are_endless_are_refused(text):
         (["--precision", "fp32", "bf16"], ["'bf16' is one value too many: --precision takes one"]),
         (["--dataset", "./photos"], ["did you mean 'folder:./photos'?"]),
         (["--dataset", "photos:32"], ["did you mean 'folder:photos:32'?"]),
-        (["--dataset", "./photoss"], ["there is no photoss; did you mean photos?"]),
+        (["--dataset", "./photoss:32"], ["did you mean 'folder:photos:32'?"]),
+        (["--dataset", "./elsewhere"], ["folder:PATH is a folder, there is no ./elsewhere"]),
         (["--dataset", "glyhps"], ["did you mean 'glyphs'?"]),
     ],
 )
@@ -122,6 +124,12 @@ def test_mistyped_options_get_a_hint(words, fragments, photos, capsys):
     line = refused(capsys, *RUN, *words)
     for fragment in fragments:
         assert fragment in line
+
+
+def test_a_mistyped_folder_gets_a_hint(photos, capsys):
+    line = refused(capsys, "run", "imbalanced", "--dataset", "folder:photoss:32", "--dry-run")
+    assert "the folder photoss does not exist" in line
+    assert "did you mean photos?" in line
 
 
 def test_every_field_that_only_set_changes_is_named_so():

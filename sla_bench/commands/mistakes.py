@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sla_bench.config import SetOnly, as_user_error
 from sla_bench.errors import nearest
 from sla_bench.forms.base import LENGTHS, field_called
-from sla_bench.grid import fields_with, form_of
+from sla_bench.grid import fields_with, form_of, options_model
 from sla_bench.registry import SCENARIOS
 
 _SUBCOMMANDS = {
@@ -40,6 +40,9 @@ def _unknown_option(error: UnknownOptionError, chain: Sequence[str]) -> str | No
     option, _, value = written.partition("=")
     name = option.lstrip("-").replace("-", "_").lower()
     if chain and chain[-1] in SCENARIOS:
+        others = [n for n in SCENARIOS if name in options_model(form_of(n)).model_fields]
+        if others:
+            return f"{option} is an option of {' and '.join(others)}, not of {chain[-1]}"
         return _set_only(chain[-1], option, name, value or _following(error, option))
     if chain and chain[0] in ("run", "tune"):
         options = {name for scenario in SCENARIOS for name in form_of(scenario).run.model_fields}

@@ -15,7 +15,7 @@ from sla_bench.datasets.folder_layouts import recognise
 from sla_bench.datasets.left_out import LeftOut
 from sla_bench.datasets.source_files import stamps_in, states_of
 from sla_bench.errors import UserError
-from sla_bench.paths import names_below
+from sla_bench.paths import names_below, nearest_path
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def list_folder(path: Path, min_images: int = 1) -> FolderListing:
         UserError: the folder does not exist, its layout is not clear, or a class has no images.
     """
     if not path.is_dir():
-        what = "is a file" if path.exists() else "does not exist"
-        raise UserError(f"the folder {path} {what}; folder:PATH needs PATH/CLASS/image.jpg")
+        what, near = ("is a file", "") if path.exists() else ("does not exist", nearest_path(path))
+        raise UserError(f"the folder {path} {what}; folder:PATH needs PATH/CLASS/image.jpg{near}")
     layout = recognise(path)
     pictures = layout.pictures
     names = sorted({picture.label for picture in pictures})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sla_bench.datasets.image_files import EXTENSIONS
 from sla_bench.errors import UserError
+from sla_bench.paths import nearest_path
 
 DANGLING, ANNEX, LFS = "dangling links", "git-annex files without content", "git-lfs pointers"
 HIDDEN = "hidden pictures"
@@ -153,7 +154,7 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         elif path.exists():
             found[path] = None
         else:
-            raise UserError(f"there is no file or folder {path}")
+            raise UserError(f"there is no file or folder {path}{nearest_path(path)}")
     if not found:
         raise UserError(
             f"no images in {', '.join(map(str, paths))} (known are {', '.join(sorted(EXTENSIONS))})"
