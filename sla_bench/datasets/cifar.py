@@ -11,6 +11,7 @@ from sla_bench.datasets import cifar10, cifar100
 from sla_bench.datasets.base import By, Dataset, ImageProperties, LabeledImages, Split
 from sla_bench.datasets.cifar_files import PARTS, CifarVersion
 from sla_bench.datasets.download import RemoteArchive, download_archive
+from sla_bench.datasets.kept_hashes import HASHES, checksum_of_files
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.stratified import split_images
 from sla_bench.errors import UserError
@@ -50,6 +51,16 @@ class Cifar(Dataset):
             index = train if split == "train" else val
             images, labels = images[index], labels[index]
         return LabeledImages(np.ascontiguousarray(images), labels, version.class_names)
+
+    def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
+        """As `load(...).checksum`; the files are read for it once."""
+        kept = data_root / "prepared" / f"{self.name}{HASHES}"
+        of = split, split_seed
+
+        def work_out() -> str:
+            return self.load(split, by, data_root, split_seed).checksum
+
+        return checksum_of_files(kept, self.files(data_root), of, work_out)
 
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS

@@ -96,7 +96,7 @@ def _delete(one: Prepared) -> str:
 
 
 def _prepared(folder: Path) -> Prepared | None:
-    """What was made here of a folder; None where nothing was."""
+    """The files of a folder that were made here; None where all are of others."""
     files = [file for file in folder.iterdir() if file.is_file() and not file.is_symlink()]
     made = {file for file in files if _PART.fullmatch(file.name)}
     descriptions = {}

@@ -167,9 +167,7 @@ class FolderMap:
             absent = frozenset(self.undecodable)
             bad = [i for i, image in enumerate(self.listing.images) if image in absent]
             facts = with_hashes(self._seen().without(bad), prepared.images)
-            # Where only the map could be written, they are worked out each time.
-            with suppress(UserError):
-                write_facts(self.folder / _FACTS, facts)
+            write_facts(self.folder / _FACTS, facts)
         return facts
 
     def verify(self) -> list[tuple[Path, str]]:

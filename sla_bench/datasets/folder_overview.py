@@ -1,4 +1,4 @@
-"""What `datasets info` says of a folder of images."""
+"""Lines of `datasets info` on a folder of images."""
 
 from __future__ import annotations
 

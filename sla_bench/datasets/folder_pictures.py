@@ -1,4 +1,4 @@
-"""What a user has to know of the pictures in a folder: depth, shape, repetition."""
+"""Remarks on the pictures in a folder: depth, shape, repetition."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
 from sla_bench.datasets.glyph_backgrounds import IMAGE_SIDE
 from sla_bench.datasets.glyph_classes import ClassList
 from sla_bench.datasets.glyph_rendering import DEFAULT, Difficulty
+from sla_bench.datasets.kept_hashes import HASHES, checksum_of_files
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.rendered_cache import RenderedCache
 from sla_bench.errors import UserError
@@ -79,6 +80,16 @@ class GlyphDataset(Dataset):
             names = tuple(name for part in self.characters for name in self._class_names(part))
         labels = np.repeat(np.arange(len(names), dtype=np.int64), len(images) // len(names))
         return LabeledImages(images, labels, names)
+
+    def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
+        """As `load(...).checksum`; the pixels are read for it once."""
+
+        def work_out() -> str:
+            return self.load(split, by, data_root, split_seed).checksum
+
+        # The name of the folder has all that determines the pixels.
+        kept = self._cache(data_root).folder / f"images{HASHES}"
+        return checksum_of_files(kept, (), (split, by), work_out)
 
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS

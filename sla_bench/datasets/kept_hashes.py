@@ -1,21 +1,24 @@
-"""Checksums of prepared images and their parts, kept beside the map."""
+"""Checksums of images, kept so that pixels are read for them once."""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from sla_bench.datasets.base import LabeledImages, checksum_of
+from sla_bench.datasets.checksums import fingerprint_of
+from sla_bench.datasets.kept_files import keep
 from sla_bench.datasets.memory_map import open_map, read_description
+from sla_bench.datasets.source_files import stamps_in, states_of
 from sla_bench.datasets.sources import selected_blocks
 
 HASHES = ".hashes"
 """Ending of the file of hashes beside a map."""
+_READING = 1  # counts up when the same files would become other images
 
 
 def kept_checksum(
@@ -47,16 +50,16 @@ def kept_checksum(
     for numbers in (labels, index):
         key.update(b"-" if numbers is None else np.ascontiguousarray(numbers).tobytes())
     path, digits = folder / f"{name}{HASHES}", key.hexdigest()[:32]
-    known = _read(path)
-    if digits not in known:
+    known = _read(path).get(digits)
+    if known is None:
         prepared = open_map(folder, name)
         if prepared is None:
             return None
         positions = np.arange(shape[0]) if index is None else index
         blocks = selected_blocks(prepared.images, positions)()
-        known = {**_read(path), digits: checksum_of(class_names, shape, labels, blocks)}
-        _write(path, known)
-    return known[digits]
+        known = checksum_of(class_names, shape, labels, blocks)
+        _add(path, digits, known)
+    return known
 
 
 def checksum_of_map(images: LabeledImages) -> str:
@@ -68,6 +71,31 @@ def checksum_of_map(images: LabeledImages) -> str:
     return kept or images.checksum
 
 
+def checksum_of_files(path: Path, files: Sequence[Path], of: object, work_out: Callable[[], str]) -> str:
+    """Return the checksum of images that are read from files; they are read once for each state of the files.
+
+    Args:
+        path: of the file that keeps it.
+        files: all that determine the images, besides the folder of `path`.
+        of: what is read of them; `repr` tells other parts apart.
+        work_out: returns the checksum.
+    """
+    key = _key_of_files(files, of)
+    known = _read(path).get(key)
+    if known is None:
+        known = work_out()
+        if _key_of_files(files, of) == key:
+            _add(path, key, known)
+    return known
+
+
+def _key_of_files(files: Sequence[Path], of: object) -> str:
+    states = states_of(files)
+    key = hashlib.sha256(repr((_READING, of, fingerprint_of(map(str, files), states))).encode())
+    key.update(stamps_in(states).tobytes())
+    return key.hexdigest()[:32]
+
+
 def _read(path: Path) -> dict[str, str]:
     try:
         content = json.loads(path.read_bytes())
@@ -76,8 +104,6 @@ def _read(path: Path) -> dict[str, str]:
         return {}
 
 
-def _write(path: Path, known: dict[str, str]) -> None:
-    with contextlib.suppress(OSError), tempfile.TemporaryDirectory(dir=path.parent, prefix=".hashes") as own:
-        temporary = Path(own) / path.name
-        temporary.write_text(json.dumps(known), encoding="utf-8")
-        temporary.replace(path)
+def _add(path: Path, key: str, checksum: str) -> None:
+    content = json.dumps({**_read(path), key: checksum}).encode()
+    keep(path, lambda file: file.write(content))

@@ -11,7 +11,7 @@ import numpy as np
 from sla_bench.datasets.base import By, Dataset, LabeledImages, Split
 from sla_bench.datasets.checksums import fingerprint
 from sla_bench.datasets.class_lists import SPLITS
-from sla_bench.datasets.kept_hashes import checksum_of_map
+from sla_bench.datasets.kept_hashes import HASHES, checksum_of_files, checksum_of_map
 from sla_bench.datasets.map_writing import Origin, write_map
 from sla_bench.datasets.memory_map import MapDescription, open_map, read_description, verify_map
 from sla_bench.datasets.memory_map import map_path as _map_path
@@ -112,7 +112,17 @@ class LayoutDataset(Dataset):
 
     def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
         """As `load(...).checksum`; a map is read for it once."""
-        return checksum_of_map(self.load(split, by, data_root, split_seed))
+
+        def work_out() -> str:
+            return checksum_of_map(self.load(split, by, data_root, split_seed))
+
+        self.check_split(split, by)
+        found = None if self._open_prepared(split, data_root) is not None else self._locate(data_root)
+        if found is None or found[0].decoded:
+            return work_out()
+        layout, base = found
+        kept = self._folder(data_root).with_name(f"{self._folder(data_root).name}{HASHES}")
+        return checksum_of_files(kept, layout.single_files(base, split), (layout.name, split), work_out)
 
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS

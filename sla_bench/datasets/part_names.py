@@ -38,7 +38,7 @@ def part_of(name: str) -> Split | None:
 
 
 def roles(names: Iterable[str]) -> dict[str, Split]:
-    """Of several names beside each other those that mean a part, with the part.
+    """The names that mean a part, of several beside each other, with the part.
 
     "eval" is the validation part or, where there is a validation part, the test part.
     """

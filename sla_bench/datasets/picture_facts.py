@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from sla_bench.datasets.depth import Depth, depth_of
 from sla_bench.datasets.encoded_images import available_cores
 from sla_bench.datasets.image_files import look_at
+from sla_bench.datasets.kept_files import keep_arrays, kept_arrays
 from sla_bench.datasets.progress import Progress
 from sla_bench.errors import UserError
 
@@ -28,10 +27,10 @@ _NOT_DEEP = (0, -1)
 
 @dataclass(frozen=True)
 class PictureFacts:
-    """What is known of N pictures besides their pixels.
+    """Facts on N pictures besides their pixels.
 
     Args:
-        sizes: width and height of the files as they are shown, int64 (N, 2); 0 where a file is no picture.
+        sizes: width and height of the files as they are shown, int64 (N, 2); 0 where a file is not a picture.
         ranges: lowest and highest value of pictures of more than 8 bits per channel, int64 (N, 2); 0 and -1
             for others.
         hashes: of the pixels that are kept, uint64 (N,); equal by chance once in a million sets of a million.
@@ -66,7 +65,7 @@ def seen_of(paths: Sequence[Path], progress: Progress) -> PictureFacts:
     """Look at each picture; nothing but pictures of more than 8 bits is decoded, and there are no hashes yet.
 
     Args:
-        paths: of the files. One that is no picture gets the size 0: decoding says what is wrong with it.
+        paths: of the files. One that is not a picture gets the size 0: decoding says what is wrong with it.
         progress: called at the start and after each block.
     """
     sizes, ranges = np.zeros((len(paths), 2), np.int64), np.full((len(paths), 2), _NOT_DEEP, np.int64)
@@ -87,27 +86,16 @@ def with_hashes(seen: PictureFacts, images: np.ndarray) -> PictureFacts:
 
 
 def write_facts(path: Path, facts: PictureFacts) -> None:
-    """Write the facts beside a map, whole or not at all.
-
-    Raises:
-        UserError: the folder is not writable, or the disk is full.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, sizes=facts.sizes, ranges=facts.ranges, hashes=facts.hashes)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    """Keep the facts beside a map."""
+    keep_arrays(path, sizes=facts.sizes, ranges=facts.ranges, hashes=facts.hashes)
 
 
 def read_facts(path: Path, count: int) -> PictureFacts | None:
     """Read the facts of so many pictures; None where there are none that fit."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            facts = PictureFacts(stored["sizes"], stored["ranges"], stored["hashes"])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    arrays = kept_arrays(path, "sizes", "ranges", "hashes")
+    if arrays is None:
         return None
+    facts = PictureFacts(*arrays)
     wanted = (
         (facts.sizes, (count, 2), "i8"),
         (facts.ranges, (count, 2), "i8"),

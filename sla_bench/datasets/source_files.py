@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import tempfile
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from sla_bench.datasets.kept_files import keep_arrays, kept_arrays
 from sla_bench.errors import UserError
 
 FILES = ".files.npz"
@@ -50,7 +48,7 @@ def stamps_in(states: Sequence[os.stat_result]) -> np.ndarray:
 
 
 class SourceFiles:
-    """What is kept of the files of one map, in `NAME.files.npz` beside it: stamps, and hashes of their bytes.
+    """Stamps and hashes of the files of one map, kept in `NAME.files.npz` beside it.
 
     Args:
         folder: of the map.
@@ -97,20 +95,15 @@ class SourceFiles:
         return True
 
     def _read(self) -> tuple[np.ndarray, np.ndarray] | None:
-        try:
-            with np.load(self._path, allow_pickle=False) as file:
-                stamps, digests = file["stamps"], file["digests"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = kept_arrays(self._path, "stamps", "digests")
+        if arrays is None:
             return None
+        stamps, digests = arrays
         fits = stamps.shape == (len(stamps), 2) and digests.shape == (len(stamps), _DIGEST)
         return (stamps, digests) if fits else None
 
     def _write(self, stamps: np.ndarray, digests: np.ndarray) -> None:
-        own = tempfile.TemporaryDirectory
-        with contextlib.suppress(OSError), own(dir=self._path.parent, prefix=".files") as folder:
-            temporary = Path(folder) / self._path.name
-            np.savez(temporary, stamps=stamps, digests=digests)
-            temporary.replace(self._path)
+        keep_arrays(self._path, stamps=stamps, digests=digests)
 
 
 def _digests(paths: Sequence[Path]) -> np.ndarray:

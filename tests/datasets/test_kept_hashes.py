@@ -1,9 +1,14 @@
+import os
+
 import pytest
 import real_formats
 
 from sla_bench.datasets import kept_hashes
 from sla_bench.datasets.base import Dataset
+from sla_bench.datasets.cifar import CIFAR100
+from sla_bench.datasets.cifar100_few_shot import FC100
 from sla_bench.datasets.folder import Folder
+from sla_bench.datasets.glyphs import GLYPHS
 from sla_bench.datasets.listed_photographs import MIT67
 from sla_bench.datasets.preparation import Preparation
 
@@ -91,3 +96,45 @@ def test_pixels_of_50_gb_are_not_read(tmp_path):
     assert path.stat().st_blocks * 512 < 1e6
     assert checksums(folder, tmp_path) == expected
     assert expected["test", "images", 0] != folder.load("test", "images", tmp_path).checksum
+
+
+@pytest.mark.parametrize(
+    ("dataset", "write", "split", "by"),
+    [
+        (CIFAR100, real_formats.write_cifar100, "val", "images"),
+        (FC100, lambda root: real_formats.write_category_pickles(root, "fc100"), "val", "classes"),
+        (GLYPHS.reduced(4, 2), lambda root: None, "val", "images"),
+    ],
+    ids=["cifar100", "fc100", "glyphs"],
+)
+def test_files_that_stay_are_read_for_it_once(dataset, write, split, by, tmp_path, monkeypatch):
+    write(tmp_path)
+    expected = dataset.load(split, by, tmp_path).checksum
+    assert dataset.checksum(split, by, tmp_path) == expected
+    with monkeypatch.context() as context:
+        context.setattr(type(dataset), "load", None)
+        assert dataset.checksum(split, by, tmp_path) == expected
+        with pytest.raises(TypeError):
+            dataset.checksum("train", by, tmp_path)
+    assert dataset.checksum("train", by, tmp_path) == dataset.load("train", by, tmp_path).checksum != expected
+
+
+def test_a_file_that_is_replaced_is_read_again(tmp_path):
+    """The binary version says nothing of other pixels; size and time of change are put back."""
+    real_formats.write_cifar100_binary(tmp_path)
+    before = CIFAR100.checksum("test", "images", tmp_path)
+    path = tmp_path / "cifar-100-binary" / "test.bin"
+    times = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    after = CIFAR100.checksum("test", "images", tmp_path)
+    assert before != after == CIFAR100.load("test", "images", tmp_path).checksum
+
+
+def test_where_nothing_can_be_kept_files_are_read_each_time(tmp_path):
+    real_formats.write_cifar100(tmp_path)
+    (tmp_path / "prepared").write_text("a file where a folder belongs")
+    expected = CIFAR100.load("test", "images", tmp_path).checksum
+    assert [CIFAR100.checksum("test", "images", tmp_path) for _ in range(2)] == [expected] * 2
