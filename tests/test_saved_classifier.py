@@ -52,6 +52,8 @@ def test_predictions_are_those_of_the_recorded_evaluation(method, runs, test_ima
     )
     samples = evaluation.samples
     read = [name.partition("/")[2] for name in samples if name.startswith("predictions/")]
+    # Crops are drawn from the seed of the test; nobody else has them.
+    read = [row for row in read if not row.endswith("+crops")]
     modes = classifier._objective.modes
     assert sorted(modes.values()) == sorted(read)
     for mode, row in modes.items():

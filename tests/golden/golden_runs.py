@@ -52,8 +52,8 @@ def _run(folder):
     return _name(config, RUN_NAME), {
         "run_id": folder.name,
         "config": config,
-        "done": _without_seconds(json.loads((folder / "done.json").read_text())),
-        "history": _named((_name(row, ("member", "step")), _without_seconds(row)) for row in history),
+        "done": _without_times(json.loads((folder / "done.json").read_text())),
+        "history": _named((_name(row, ("member", "step")), _without_times(row)) for row in history),
         "evaluations": evaluations,
     }
 
@@ -65,7 +65,7 @@ def _evaluation(folder):
     return _name(config, ("ways", "shots", "transform")), {
         "evaluation_id": folder.name,
         "config": config,
-        "metrics": _without_seconds(json.loads((folder / "metrics.json").read_text())),
+        "metrics": _without_times(json.loads((folder / "metrics.json").read_text())),
         "samples": samples,
     }
 
@@ -90,16 +90,20 @@ def _named(pairs):
     return named
 
 
-def _without_seconds(content):
+def _without_times(content):
     if isinstance(content, dict):
-        kept = {key: value for key, value in content.items() if not key.endswith("seconds")}
-        return {key: _without_seconds(value) for key, value in kept.items()}
+        kept = {
+            key: value
+            for key, value in content.items()
+            if not (key.endswith("seconds") or key == "recorded_at")
+        }
+        return {key: _without_times(value) for key, value in kept.items()}
     return content
 
 
 def _read_csv(text):
     rows = csv.DictReader(io.StringIO(text))
-    return _named((" | ".join(row[column] for column in ROW_NAME), _without_seconds(row)) for row in rows)
+    return _named((" | ".join(row[column] for column in ROW_NAME), _without_times(row)) for row in rows)
 
 
 def machine():

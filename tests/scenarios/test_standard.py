@@ -54,7 +54,7 @@ def test_every_method_trains_and_is_read(method, data_root):
 @pytest.mark.parametrize("method", ["baseline", "sla+sd"])
 def test_without_validation_it_is_the_imbalanced_training_of_the_data_as_they_are(method, data_root):
     steps = EPOCHS * math.ceil(100 / BATCH)
-    recipe = (f"batch_size={BATCH}", "validations=2", "weight_decay=3e-4")
+    recipe = (f"batch_size={BATCH}", "validations=2", "weight_decay=3e-4", "warmup=0.1")
     run, _, ours = trained(data_root, (*recipe, f"steps={steps}"), method=[method], val_fraction=0)
     whole = (*recipe, f"epochs={EPOCHS}", "max_class_size=null")
     other, _ = task(whole, "imbalanced", method=[method], imbalance="none")
