@@ -102,6 +102,7 @@ def test_ranges_that_fall_or_are_endless_are_refused(text):
         (["--lr", "0.1"], ["--set learning_rate=0.1"]),
         (["--learning-rat", "0.1"], ["--set learning_rate=0.1"]),
         (["--shots", "1,5"], ["--shots is an option of fewshot, not of imbalanced"]),
+        (["--Seed", "1"], ["Did you mean --seed?"]),
         (["--seeds", "1"], ["--seed?"]),
         (["--losses", "ce"], ["--loss?"]),
         (["--set", "epochs=0"], ["--set epochs=0: ", "greater than or equal to 1"]),

@@ -41,7 +41,7 @@ def _unknown_option(error: UnknownOptionError, chain: Sequence[str]) -> str | No
     name = option.lstrip("-").replace("-", "_").lower()
     if chain and chain[-1] in SCENARIOS:
         others = [n for n in SCENARIOS if name in options_model(form_of(n)).model_fields]
-        if others:
+        if others and chain[-1] not in others:
             return f"{option} is an option of {' and '.join(others)}, not of {chain[-1]}"
         return _set_only(chain[-1], option, name, value or _following(error, option))
     if chain and chain[0] in ("run", "tune"):
