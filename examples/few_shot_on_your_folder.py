@@ -34,6 +34,8 @@ with (args.out / "fewshot" / "leaderboard.csv").open(newline="") as file:
     rows = [row for row in csv.DictReader(file) if row["dataset"] == dataset]
 for row in rows:
     if row["method"] in ("SLA+AG", "SLA+SI") and row["relative_gain_pct"]:
-        gain, low, high = (float(row[k]) for k in ("relative_gain_pct", "gain_ci95_low", "gain_ci95_high"))
         against = f"{row['setting']}, {row['method']} against {row['reference']}"
-        print(f"{against}: {gain:+.1f} % ({low:+.1f} to {high:+.1f}; seeds: {row['seeds']})")
+        interval = "no interval of one seed"
+        if row["gain_ci95_low"]:
+            interval = f"{float(row['gain_ci95_low']):+.1f} to {float(row['gain_ci95_high']):+.1f}"
+        print(f"{against}: {float(row['relative_gain_pct']):+.1f} % ({interval}; seeds: {row['gain_seeds']})")

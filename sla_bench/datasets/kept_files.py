@@ -38,7 +38,7 @@ def keep_arrays(path: Path, **arrays: Any) -> None:
 
 
 def kept_arrays(path: Path, *names: str) -> list[np.ndarray] | None:
-    """Read arrays by name; None where the file is missing, damaged, or lacks one."""
+    """Read arrays by name, of any shape; None where the file is missing, damaged, or lacks one."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return [stored[name] for name in names]
