@@ -21,12 +21,15 @@ class Cost:
         drawn: of them, each counted once for all its views and copies.
         updates: of the optimiser, of each member.
         batch: images through the network in an update.
+        epochs: how often each member drew each of its training images, on average; None where the record
+            does not say how many there are.
     """
 
     images: int
     drawn: int
     updates: int
     batch: int
+    epochs: float | None = None
 
 
 def cost_of(record: RunRecord) -> Cost:
@@ -34,7 +37,9 @@ def cost_of(record: RunRecord) -> Cost:
     images, updates = int(record.done["train_images"]), record.updates
     drawn = images // views_in_training(record.config)
     # A history that was written elsewhere may count its steps from 0.
-    return Cost(images, drawn, max(updates), round(images / max(1, sum(updates))))
+    pool = record.done.get("training_images") or sum(record.done.get("class_counts", ()))
+    epochs = drawn / len(updates) / pool if pool else None
+    return Cost(images, drawn, max(updates), round(images / max(1, sum(updates))), epochs)
 
 
 def comparison(ours: Cost, theirs: Cost, tuned: bool) -> str:

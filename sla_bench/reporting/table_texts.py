@@ -12,7 +12,7 @@ from sla_bench.grid import form_of
 from sla_bench.harness.data_states import short
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.reading import Reading, Row
-from sla_bench.reporting.row_names import draws_more_classes
+from sla_bench.reporting.row_names import BASELINE, draws_more_classes
 from sla_bench.streams import one_line
 
 OTHER_RECIPE = "\N{DOUBLE DAGGER}"
@@ -185,6 +185,7 @@ HEADINGS = (
     "seeds",
     "train images",
     "images drawn",
+    "epochs",
     "updates",
     "batch",
     "rate",
@@ -207,6 +208,7 @@ _HIDDEN = {
     "against": "reference",
     "compared at": "comparison",
     "images drawn": "drawn_images",
+    "epochs": "epochs",
     "rate": "learning_rate",
 }
 
@@ -272,6 +274,7 @@ def cells_of(row: Row) -> list[str]:
         _seeds(row),
         number(row["train_images"], ",.0f"),
         number(row["drawn_images"], ",.0f"),
+        number(row["epochs"], ".3g"),
         number(row["updates"], ",.0f"),
         number(row["batch"], ".0f"),
         number(row["learning_rate"], ".3g"),
@@ -313,5 +316,10 @@ def best_rows(rows: Sequence[Row]) -> list[int]:
 
 
 def title_of(block: Sequence[Row]) -> str:
-    """Data set and training of one of `blocks`."""
-    return f"{one_line(block[0]['dataset'])}, {training_words(block[0])}"
+    """Data set and training of one of `blocks`, and how long its baselines were trained."""
+    lengths = sorted(
+        {row["epochs"] for row in block if row["method"] == BASELINE and not is_missing(row["epochs"])}
+    )
+    texts = dict.fromkeys(f"{length:.3g}" for length in (*lengths[:1], *lengths[-1:]))
+    epochs = [f"baseline of {' to '.join(texts)} epochs"] if texts else []
+    return ", ".join([one_line(block[0]["dataset"]), training_words(block[0]), *epochs])

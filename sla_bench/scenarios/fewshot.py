@@ -172,6 +172,7 @@ def run(
     training = train_members(config.seed, train_one, checkpoints)
     best = pd.DataFrame(training.history).groupby("member")["val_accuracy"].max()
     training.summary["val_accuracy"] = best.tolist()
+    training.summary["training_images"] = len(labels)
     if demand.queries != MOST_VALIDATION_QUERIES:
         training.summary["val_queries"] = demand.queries
     return training

@@ -11,6 +11,7 @@ from sla_bench.reporting.comparisons import Cost, comparison, cost_of, is_matche
 from sla_bench.reporting.fewshot_reading import READING as FEWSHOT
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.row_names import reads_unknown_views
+from sla_bench.reporting.table_texts import blocks, rows_of, title_of
 
 BASELINE = Cost(images=64_000, drawn=64_000, updates=1000, batch=64)
 LONGER = Cost(images=256_000, drawn=256_000, updates=4000, batch=64)
@@ -53,10 +54,11 @@ def test_the_paper_s_convention_and_the_square_stand_side_by_side(tmp_path):
     records = Store(tmp_path, "standard").records()
     assert len(records) == 4
     costs = {(r.config.method, r.config.batch_images): cost_of(r) for r in records}
-    assert costs["sla", None] == Cost(images=128, drawn=32, updates=4, batch=32)
-    assert costs["sla", 8] == Cost(images=128, drawn=32, updates=16, batch=8)
-    assert costs["baseline-xM", None] == Cost(images=128, drawn=128, updates=16, batch=8)
+    assert costs["sla", None] == Cost(images=128, drawn=32, updates=4, batch=32, epochs=32 / 90)
+    assert costs["sla", 8] == Cost(images=128, drawn=32, updates=16, batch=8, epochs=32 / 90)
+    assert costs["baseline-xM", None] == Cost(images=128, drawn=128, updates=16, batch=8, epochs=128 / 90)
     table = leaderboard(records)
+    assert all(title_of(part).endswith(", baseline of 0.356 epochs") for part in blocks(rows_of(table)))
     table = table[(table["metric"] == "accuracy") & (table["reference"] == "baseline-xM")]
     found = dict(zip(table["method"], table["comparison"], strict=True))
     assert found["SLA+SI"] == "equal images"
