@@ -20,14 +20,19 @@ _PACKAGES = ("sla-bench", "torch", "torchvision", "numpy", "scipy", "pandas", "p
 
 def describe(threads: int, device: str) -> dict[str, Any]:
     """Return versions, hardware, threads and the code's revision, for the record."""
+    import torch
+
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "bf16_instructions": has_bf16_instructions(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": threads,
         "device": device,
+        **gpu,
         "versions": dict(_versions()),
         "code": code_revision(),
     }
