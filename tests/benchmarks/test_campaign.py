@@ -176,7 +176,7 @@ def test_a_campaign_that_is_stopped_killed_and_moved_goes_on_and_loses_nothing(t
 
     def wait_for_runs(folder, number):
         until = time.monotonic() + 1800
-        while len(list((tmp_path / folder / "results").glob("*/runs/*/done.json"))) < number:
+        while len(list((tmp_path / folder / "results").glob("*/runs/*/evaluations/*/metrics.json"))) < number:
             assert time.monotonic() < until
             time.sleep(0.05)
 
