@@ -70,11 +70,17 @@ def _leave(message: str) -> NoReturn:
 
 
 def environment(code: Path, folder: Path) -> Path:
-    """Install a clone with its packages into an environment, unless it is there; return its interpreter."""
+    """Install a clone with its packages into an environment, unless it is there; return its interpreter.
+
+    Raises:
+        SystemExit: it can't be installed; pip has said why.
+    """
     python, whole = folder / "bin" / "python", folder / "whole"
     if not whole.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--editable", code], check=True)
+        install = [python, "-m", "pip", "install", "--quiet", "--editable", code]
+        for command in ([sys.executable, "-m", "venv", folder], install):
+            if subprocess.run(command, check=False).returncode:
+                _leave(f"{' '.join(map(str, command))} failed")
         whole.touch()
     return python
 

@@ -20,6 +20,20 @@ PATIENT = [
 ]
 
 
+# Builds a package of one empty module, without a download.
+BACKEND = """
+import zipfile
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    name, info = "made_up-1-py3-none-any.whl", "made_up-1.dist-info"
+    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
+        wheel.writestr("made_up.py", "")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: made-up\\nVersion: 1\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return name
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -122,6 +136,27 @@ def test_a_clone_is_of_the_tag_without_local_changes_and_made_once(repository, t
         with pytest.raises(SystemExit):
             campaign.clone(at, folder)
         assert fragment in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_environment_is_made_until_it_is_whole_and_then_used(tmp_path, capsys):
+    """The clone is a package without dependencies, first one that can't be built."""
+    code, folder = tmp_path / "code", tmp_path / "venv"
+    code.mkdir()
+    with pytest.raises(SystemExit) as left:
+        campaign.environment(code, folder)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.endswith(f"-m pip install --quiet --editable {code} failed\n")
+    (code / "backend.py").write_text(BACKEND)
+    (code / "pyproject.toml").write_text(
+        "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+        "[project]\nname = 'made-up'\nversion = '1'\n"
+    )
+    for _ in range(2):
+        python = campaign.environment(code, folder)
+        subprocess.run([python, "-c", "import made_up"], check=True)
+        # Nothing is built the second time.
+        (code / "backend.py").unlink(missing_ok=True)
 
 
 GIVEN = ["run", "grid.yaml", "--at", "HEAD", "--archive", "records.zip", "--until"]
