@@ -14,7 +14,7 @@ from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.confirmation import confirm
 from sla_bench.errors import UserError, nearest
 from sla_bench.grid import Point, Task, expand_methods, join, place_settings, points
-from sla_bench.grid_schema import Exclude, Grid, Part, grids_of
+from sla_bench.grid_schema import Exclude, Grid, Part, checked
 from sla_bench.grid_values import Vocabulary
 from sla_bench.located_yaml import LocatedError, read_yaml
 from sla_bench.registry import SCENARIOS
@@ -30,10 +30,12 @@ class GridFile:
     Args:
         path: the file.
         grids: its grids, in order.
+        committed_code: its records have to come from a commit without local changes.
     """
 
     path: Path
     grids: tuple[Grid, ...]
+    committed_code: bool
 
     @property
     def size(self) -> int:
@@ -85,11 +87,11 @@ def read_grid_file(path: Path, elsewhere: Collection[str] = ()) -> GridFile:
         UserError: the file can't be read, or something in it is wrong; the sentence begins with file and
             line.
     """
-    return GridFile(path, tuple(grids_of(path, read_yaml(path), elsewhere)))
+    return GridFile(path, *checked(path, read_yaml(path), elsewhere))
 
 
-def tasks_of_file(path: Path, yes: bool, elsewhere: Collection[str] = ()) -> dict[str, list[Task]]:
-    """Read a file and return scenario -> trainings; ask first where they are more than UNASKED.
+def open_grid_file(path: Path, yes: bool, elsewhere: Collection[str] = ()) -> GridFile:
+    """Read a file as `read_grid_file`, and ask whether to go on where it spans more than UNASKED runs.
 
     Args:
         path: the file.
@@ -104,7 +106,7 @@ def tasks_of_file(path: Path, yes: bool, elsewhere: Collection[str] = ()) -> dic
     grids = read_grid_file(path, elsewhere)
     if grids.size > UNASKED:
         confirm(f"{path} spans up to {grids.size:,} runs", "Go on?", yes)
-    return grids.tasks()
+    return grids
 
 
 @dataclass

@@ -15,6 +15,8 @@ from sla_bench.located_yaml import Located, LocatedError
 from sla_bench.registry import SCENARIOS
 
 _STRUCTURE = ("scenario", "set", "controls", "include", "exclude")
+_OF_FILE = "committed_code"
+"""The key that is about the file, not about a grid in it."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class Grid:
     excludes: tuple[Exclude, ...]
 
 
-def grids_of(path: Path, root: Located, elsewhere: Collection[str]) -> Iterator[Grid]:
-    """Yield the grids of a file.
+def checked(path: Path, root: Located, elsewhere: Collection[str]) -> tuple[tuple[Grid, ...], bool]:
+    """Return the grids of a file, and whether their records have to come from committed code.
 
     Args:
         path: the file, for errors.
@@ -78,18 +80,21 @@ def grids_of(path: Path, root: Located, elsewhere: Collection[str]) -> Iterator[
     """
     schema = _Schema(path, elsewhere)
     content = schema.mapping(root, "a grid file")
+    committed = schema.flag(_OF_FILE, content.pop(_OF_FILE, Located(False, root.line)))
+    return tuple(_grids_of(schema, content, root.line)), committed
+
+
+def _grids_of(schema: _Schema, content: dict[str, Located], line: int) -> Iterator[Grid]:
     if "grids" not in content:
-        yield schema.grid(root, {})
+        yield schema.grid(Located(content, line), {})
         return
-    for key in content:
+    for key, value in content.items():
         if key not in ("defaults", "grids"):
-            raise LocatedError(
-                path, content[key].line, f"{key}: beside grids: what all grids share stands below defaults:"
-            )
+            raise schema.fail(value, f"{key}: beside grids: what all grids share stands below defaults:")
     defaults = schema.mapping(content["defaults"], "defaults") if "defaults" in content else {}
     for key in ("include", "exclude"):
         if key in defaults:
-            raise LocatedError(path, defaults[key].line, f"{key}: belongs to one of the grids")
+            raise schema.fail(defaults[key], f"{key}: belongs to one of the grids")
     for grid in schema.list_of_mappings("grids", content["grids"]):
         yield schema.grid(grid, defaults)
 
@@ -115,6 +120,11 @@ class _Schema:
                 raise self.fail(entry, f"{name} is given twice, first on line {found[name].line}")
             found[name] = entry
         return found
+
+    def flag(self, key: str, value: Located) -> bool:
+        if not isinstance(value.content, bool):
+            raise self.fail(value, f"{key}: true or false is wanted, not {value.words}")
+        return value.content
 
     def list_of_mappings(self, key: str, value: Located) -> list[Located]:
         entries = value.content
@@ -160,9 +170,7 @@ class _Schema:
     def _part(self, located: Located, keys: Mapping[str, Located], words: Vocabulary) -> Part:
         options: dict[str, list[Located]] = {}
         settings: dict[str, list[Located]] = {}
-        controls = keys.get("controls", Located(False, located.line))
-        if not isinstance(controls.content, bool):
-            raise self.fail(controls, f"controls: true or false is wanted, not {controls.words}")
+        controls = self.flag("controls", keys.get("controls", Located(False, located.line)))
         for key, value in keys.items():
             if key == "set":
                 entries = self.mapping(value, "set")
@@ -174,7 +182,7 @@ class _Schema:
         for key in settings:
             if key in options:
                 raise self.fail(settings[key][0], f"set: {key} is given beside set: too")
-        return Part(located.line, options, settings, controls.content)
+        return Part(located.line, options, settings, controls)
 
     def _settings(self, name: str, value: Located, words: Vocabulary) -> list[Located]:
         with _At(self.path, value, "set"):
@@ -199,14 +207,14 @@ class _Schema:
         return values
 
     def _unknown(self, key: str, value: Located, words: Vocabulary) -> LocatedError:
-        if key in ("include", "exclude", "scenario", "defaults", "grids"):
+        if key in ("include", "exclude", "scenario", "defaults", "grids", _OF_FILE):
             return self.fail(value, f"{key}: can't stand here")
         if words.is_setting(key):
             return self.fail(value, f"{key}: stands below set:")
         if key in self.elsewhere:
             option = "--" + key.replace("_", "-")
             return self.fail(value, f"{key}: changes no result; give {option} on the command line")
-        known = nearest(key, [*words.options, *_STRUCTURE])
+        known = nearest(key, [*words.options, *_STRUCTURE, _OF_FILE])
         return self.fail(value, f"{key}: no such key; {known}")
 
     def _exclude(self, entry: Located, words: Vocabulary) -> Exclude:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sla_bench.cli import app
 from sla_bench.commands.options import TrainingExecution
 from sla_bench.grid import form_of, options_model, span
-from sla_bench.grid_files import tasks_of_file
+from sla_bench.grid_files import open_grid_file
 from sla_bench.registry import DATASETS, SCENARIOS
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +56,8 @@ def check_command(words):
                 values["method"] = [*values["method"], "controls"]
             assert span(form, values, given.get("set_") or []), words
         else:
-            assert tasks_of_file(ROOT / given["file"], True, (*TrainingExecution.model_fields, "yes")), words
+            elsewhere = (*TrainingExecution.model_fields, "yes")
+            assert open_grid_file(ROOT / given["file"], True, elsewhere).tasks(), words
     if words[:1] == ["datasets"] and given.get("name", "NAME") != "NAME":
         DATASETS.check(given["name"])
     assert command

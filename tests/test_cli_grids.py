@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from sla_bench.commands.run import show_so_far
 from sla_bench.commands.spanning import add_grids
 from sla_bench.errors import UserError
 from sla_bench.grid_files import read_grid_file
+from sla_bench.harness import environment
 from sla_bench.harness.jobs import make_jobs
 from sla_bench.harness.store import Store
 
@@ -58,6 +60,10 @@ def test_a_dry_run_lists_runs_states_and_time_and_writes_nothing(grid, capsys):
     assert run(grid, "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 8 + 2
+    # Seed by seed, as they will be run; within a seed as the product has them.
+    order = [re.search(r"(protonet \d-shot \w+) seed (\d)", line).groups() for line in lines[:8]]
+    assert [seed for _, seed in order] == ["0"] * 4 + ["1"] * 4
+    assert order[:4] == [(words, "0") for words, _ in order[4:]]
     assert all("  to run  " in line for line in lines[:8])
     assert lines[8] == "8 runs: 8 to run"
     assert "can't be estimated" in lines[9]
@@ -81,6 +87,41 @@ def test_a_recorded_grid_is_not_run_again_but_shown(grid, capsys):
     assert "SLA+AG" in out
     table = pd.read_csv(grid.parent / "out" / "fewshot" / "leaderboard.csv")
     assert set(table["setting"]) == {"5-way 1-shot", "5-way 5-shot"}
+
+
+@pytest.mark.parametrize("command", ["run", "tune"])
+@pytest.mark.parametrize(
+    ("code", "fragment"),
+    [
+        (
+            "1a2b3c4-dirty",
+            "this code has local changes (1a2b3c4-dirty); commit or stash them, or give --allow",
+        ),
+        (
+            "unknown",
+            "the commit of this code is unknown; run it in a clone of the repository, or give --allow",
+        ),
+    ],
+)
+def test_records_of_committed_code_are_not_made_by_other_code(
+    command, code, fragment, grid, capsys, monkeypatch
+):
+    monkeypatch.setattr(environment, "code_revision", lambda: code)
+    record(grid)
+    grid.write_text(GRID + "committed_code: true\n")
+    folders = ["--data-root", str(grid.parent), "--out", str(grid.parent / "out")]
+    assert run_command_line([command, str(grid), *folders]) == 2
+    said = capsys.readouterr()
+    assert said.err.splitlines() == [
+        f"sla-bench: {grid}: its records have to come from committed code, and {fragment}-dirty"
+    ]
+    assert said.out == ""
+    # A dry run records nothing.
+    assert run_command_line([command, str(grid), *folders, "--dry-run"]) == 0
+    if command == "run":
+        assert run(grid, "--allow-dirty") == 0
+        monkeypatch.setattr(environment, "code_revision", lambda: "1a2b3c4")
+        assert run(grid) == 0
 
 
 def test_an_imported_grid_goes_on_elsewhere(grid, capsys, tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of, options_model, span
-from sla_bench.grid_files import read_grid_file, tasks_of_file
+from sla_bench.grid_files import open_grid_file, read_grid_file
 from sla_bench.registry import TRANSFORMS
 
 ROOT = Path(__file__).parent.parent
@@ -214,6 +214,14 @@ def test_several_grids_share_defaults_and_do_a_training_once(tmp_path):
         ("scenario: fewshot\ndataset: 5", 2, "valid string"),
         ("scenario: fewshot\nmethod: sla+sd", 2, "no fixed set of classes to distil into"),
         ("scenario: fewshot\ncontrols: [true]", 2, "controls: true or false is wanted"),
+        ("scenario: fewshot\ncommitted_code: 1", 2, "committed_code: true or false is wanted, not"),
+        ("scenario: fewshot\ncommited_code: true", 2, "did you mean 'committed_code'?"),
+        ("grids:\n- {scenario: fewshot, committed_code: true}", 2, "committed_code: can't stand here"),
+        (
+            "grids:\n- {scenario: fewshot}\ndefaults:\n  committed_code: true",
+            4,
+            "committed_code: can't stand here",
+        ),
         ("scenario: fewshot\nsteps: 5", 2, "steps: stands below set:"),
         ("scenario: fewshot\nlearner.C: 5", 2, "learner.C: stands below set:"),
         ("scenario: fewshot\nworkers: 2", 2, "give --workers on the command line"),
@@ -257,28 +265,39 @@ def test_mistakes_are_one_line_with_their_line(tmp_path, text, line, fragment):
     assert fragment in str(error.value)
 
 
+@pytest.mark.parametrize("key", ["committed_code", "committed-code"])
+def test_a_file_says_whether_its_records_come_from_committed_code(tmp_path, key):
+    alone, among = "scenario: fewshot", "grids:\n- {scenario: fewshot}"
+    for text in (alone, among):
+        assert not read_grid_file(write(tmp_path, text)).committed_code
+        assert not read_grid_file(write(tmp_path, f"{text}\n{key}: false")).committed_code
+        grids = read_grid_file(write(tmp_path, f"{text}\n{key}: true"))
+        assert grids.committed_code
+        assert grids.tasks() == {"fewshot": spanned("fewshot")}
+
+
 def test_a_million_runs_are_counted_before_they_are_built(tmp_path, monkeypatch):
     seeds = ", ".join(map(str, range(1000)))
     text = f"scenario: fewshot\nseed: [{seeds}]\nset: {{steps: [{seeds.replace('0', '1', 1)}]}}\n"
     path = write(tmp_path, text)
     assert read_grid_file(path).size == 2_000_000
     with pytest.raises(UserError, match=r"spans up to 2,000,000 runs; if that is meant, add --yes"):
-        tasks_of_file(path, yes=False)
+        open_grid_file(path, yes=False)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     asked = []
     monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
     with pytest.raises(UserError, match="nothing was done"):
-        tasks_of_file(path, yes=False)
+        open_grid_file(path, yes=False)
     assert "2,000,000" in asked[0]
 
 
 def test_agreed_to_on_a_terminal_or_beforehand(tmp_path, monkeypatch):
     monkeypatch.setattr("sla_bench.grid_files.UNASKED", 1)
     path = write(tmp_path, "scenario: fewshot")
-    assert len(tasks_of_file(path, yes=True)["fewshot"]) == 2
+    assert len(open_grid_file(path, yes=True).tasks()["fewshot"]) == 2
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: "y")
-    assert len(tasks_of_file(path, yes=False)["fewshot"]) == 2
+    assert len(open_grid_file(path, yes=False).tasks()["fewshot"]) == 2
 
 
 def documented():

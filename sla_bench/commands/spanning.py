@@ -84,13 +84,23 @@ def _add_scenario(app: App, name: str, prepare: Prepare, execution_type: type[Tr
 def _add_file(app: App, prepare: Prepare, execution_type: type[TrainingExecution]) -> None:
     no_execution = execution_type()
 
-    def of_file(file: Path | None = None, *, execution: Any = no_execution, yes: bool = False) -> int:
-        from sla_bench.grid_files import tasks_of_file
+    def of_file(
+        file: Path | None = None,
+        *,
+        execution: Any = no_execution,
+        yes: bool = False,
+        allow_dirty: bool = False,
+    ) -> int:
+        from sla_bench.grid_files import open_grid_file
+        from sla_bench.harness.environment import check_committed
 
         if file is None:
             app.help_print()
             return 0
-        tasks = tasks_of_file(file, yes, elsewhere=(*execution_type.model_fields, "yes"))
+        grids = open_grid_file(file, yes, elsewhere=(*execution_type.model_fields, "yes", "allow_dirty"))
+        tasks = grids.tasks()
+        if grids.committed_code and not (allow_dirty or execution.dry_run):
+            check_committed(file)
         announce([task for of_one in tasks.values() for task in of_one], execution.data_root)
         # Errors of the last scenario come before the first has trained for hours.
         prepared = {name: prepare(of_one, name, execution, False) for name, of_one in tasks.items()}
@@ -104,11 +114,14 @@ def _add_file(app: App, prepare: Prepare, execution_type: type[TrainingExecution
         A grid file, see docs/grids.md; or one of the scenarios below with its options.
     yes: bool
         Don't ask before a grid of more than 10,000 runs.
+    allow_dirty: bool
+        Run a grid of `committed_code: true` although this code has local changes, or is of an unknown commit.
     """
     of_file.__annotations__ = {
         "file": Path | None,
         "execution": Annotated[execution_type, Parameter(name="*")],
         "yes": bool,
+        "allow_dirty": bool,
         "return": int,
     }
     app.default(of_file)

@@ -10,21 +10,31 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from sla_bench.errors import UserError
+
+_PACKAGE = Path(__file__).parent.parent
+_GIT_SECONDS = 30
+_UNKNOWN = "unknown"
 _PACKAGES = ("sla-bench", "torch", "torchvision", "numpy", "scipy", "pandas", "pillow", "matplotlib")
 
 
 def describe(threads: int, device: str) -> dict[str, Any]:
     """Return versions, hardware, threads and the code's revision, for the record."""
+    import torch
+
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if device.startswith("cuda") else {}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "bf16_instructions": has_bf16_instructions(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": threads,
         "device": device,
+        **gpu,
         "versions": dict(_versions()),
-        "code": _revision(),
+        "code": code_revision(),
     }
 
 
@@ -64,16 +74,43 @@ def _cpuinfo(key: str) -> str | None:
 
 
 @cache
-def _revision() -> str:
-    package = Path(__file__).parent.parent
-    try:
+def code_revision(package: Path = _PACKAGE) -> str:
+    """Commit of the code, as `git describe` has it: "-dirty" where a file was changed; else "unknown".
+
+    Args:
+        package: folder of the code.
+    """
+
+    def git(*words: str) -> str:
+        command = ["git", *words]
         return subprocess.run(
-            ["git", "describe", "--always", "--dirty"],  # noqa: S607 - where git is differs
-            cwd=package,
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
+            command, cwd=package, capture_output=True, text=True, timeout=_GIT_SECONDS, check=True
         ).stdout.strip()
+
+    try:
+        # The repository around an installed package is of something else.
+        git("ls-files", "--error-unmatch", "__init__.py")
+        return git("describe", "--always", "--dirty")
     except (OSError, subprocess.SubprocessError):
-        return "unknown"
+        return _UNKNOWN
+
+
+def check_committed(file: Path) -> None:
+    """Refuse to run a grid of `committed_code: true` with code that no commit has.
+
+    Args:
+        file: the grid.
+
+    Raises:
+        UserError: the code has local changes, or its commit is not known.
+    """
+    code = code_revision()
+    if code == _UNKNOWN:
+        state, remedy = "the commit of this code is unknown", "run it in a clone of the repository"
+    elif code.endswith("-dirty"):
+        state, remedy = f"this code has local changes ({code})", "commit or stash them"
+    else:
+        return
+    raise UserError(
+        f"{file}: its records have to come from committed code, and {state}; {remedy}, or give --allow-dirty"
+    )

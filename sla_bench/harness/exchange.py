@@ -48,7 +48,7 @@ def all_samples(scenario: str, evaluation: EvaluationRecord) -> Samples:
 
 
 def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_samples) -> Exchanged:
-    """Write all records of the stores, and what was tuned, to an archive, samples in small types, no weights.
+    """Write all tested records of the stores, and what was tuned, to an archive, samples small, no weights.
 
     The same records give the same bytes.
 
@@ -70,7 +70,8 @@ def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_
             for store in stores:
                 if (tuning := TuningFile(store.folder).path).exists():
                     _add(archive, f"{store.scenario}/{TUNING}", _bytes_of(tuning))
-                for record in store.records():
+                # One that was not tested could not be any more: its weights stay here.
+                for record in (one for one in store.records() if one.evaluations):
                     _write_record(archive, store, record, kept)
                     written.runs += 1
                     written.evaluations += len(record.evaluations)

@@ -133,12 +133,16 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
         device: where to compute.
         **further: fields that have a default.
 
+    Returns:
+        The jobs seed by seed, those of a seed in the order of the tasks: a grid that is stopped leaves whole
+        seeds, and all methods of a seed meet the same kind of processor.
+
     Raises:
         UserError: data files are missing or damaged.
     """
     prints = Fingerprints(data_root)
     jobs = []
-    for task in tasks:
+    for task in sorted(tasks, key=lambda task: task.run.seed):
         name, seed, scenario = task.run.dataset, task.run.seed, task.run.scenario
         training_data = prints.of_training(name, scenario, seed)
         test_data = prints.of(name, "test", SCENARIOS[scenario].by, seed)

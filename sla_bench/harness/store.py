@@ -87,6 +87,15 @@ class RunRecord:
         return pd.read_csv(self.folder / "history.csv")
 
     @cached_property
+    def environment(self) -> dict[str, Any]:
+        """What it was trained with; empty where that can't be read."""
+        try:
+            content = json.loads((self.folder / "environment.json").read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @cached_property
     def updates(self) -> tuple[int, ...]:
         """Updates of the optimiser, of each member."""
         last: dict[str, int] = {}

@@ -13,6 +13,7 @@ from sla_bench.errors import first_names
 from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.cells import Cell, Cells, ReadFigures, Setting, read_figures, settings_of
 from sla_bench.reporting.comparisons import comparison, cost_of, is_matched_and_tuned
+from sla_bench.reporting.device_kinds import devices_of
 from sla_bench.reporting.published import PublishedFigures
 from sla_bench.reporting.reading import Contrast, Figure, Reading
 from sla_bench.reporting.row_names import BASELINE
@@ -88,6 +89,7 @@ COLUMNS = [
     "published_status",
     "published_differs",
     "run_ids",
+    "devices",
 ]
 
 _FAMILY = ["scenario", *TRAINING]
@@ -168,6 +170,7 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
         "parameters": records[0].done["parameters"],
         **published.beside(cell.key, cell.reading.published_training),
         "run_ids": " ".join(r.run_id for r in records),
+        "devices": devices_of(records),
         **{name: _mean([a[name] for a in about]) for name in about[0]},
     }
     if method == BASELINE:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -66,7 +65,7 @@ def show_run(record: RunRecord) -> Iterator[str]:
     yield ""
     yield from _lines("config", record.config.model_dump(mode="json"))
     yield from _lines("training", record.done)
-    yield from _lines("environment", _environment(record))
+    yield from _lines("environment", record.environment)
     for evaluation in record.evaluations:
         about = {**evaluation.config.model_dump(mode="json"), "data_state": evaluation.state}
         yield from _lines(f"evaluation {evaluation.folder.name}", about)
@@ -84,7 +83,7 @@ def compare_runs(first: RunRecord, second: RunRecord) -> Iterator[str]:
     parts = {
         "config": [r.config.model_dump(mode="json") for r in (first, second)],
         "training": [r.done for r in (first, second)],
-        "environment": [_flat(_environment(r)) for r in (first, second)],
+        "environment": [_flat(r.environment) for r in (first, second)],
     }
     for name, (one, other) in parts.items():
         keys = [k for k in {**one, **other} if one.get(k) != other.get(k)]
@@ -132,14 +131,6 @@ def _figures(record: RunRecord, evaluation: EvaluationRecord) -> dict[str, float
 def _reading(record: RunRecord) -> Reading:
     reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
     return reading
-
-
-def _environment(record: RunRecord) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads((record.folder / "environment.json").read_bytes())
-        return content if isinstance(content, dict) else {}
-    except (OSError, ValueError, RecursionError):
-        return {}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,6 +11,7 @@ import pandas as pd
 from sla_bench.grid import form_of
 from sla_bench.harness.data_states import short
 from sla_bench.registry import SCENARIOS
+from sla_bench.reporting.device_kinds import notes_on_devices
 from sla_bench.reporting.reading import Reading, Row
 from sla_bench.reporting.row_names import BASELINE, draws_more_classes
 from sla_bench.streams import one_line
@@ -34,7 +35,7 @@ def is_missing(value: object) -> bool:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """Sentences for a reader of the rows: other states of the data, and what intervals cover."""
+    """Sentences for a reader of the rows: states of the data, what intervals cover, kinds of device."""
     found = [
         f"{name}: these rows are of the newest state of the data ({short(state)}); also recorded, of other "
         f"states: {others}; `runs` lists them."
@@ -68,6 +69,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
         )
     if any(row["budget"].startswith("smoke") for row in rows):
         found.append("Budget smoke only shows that everything runs: weak baselines inflate relative gains.")
+    found += notes_on_devices(rows)
     for own in alike(rows, ["scenario"]):
         reading: Reading = SCENARIOS.load(own[0]["scenario"], "reading")
         found += reading.notes(own)

@@ -33,7 +33,7 @@ def make_runs(data_root, out):
 
 
 def read_results(out):
-    """Scenario -> runs, CSV and Markdown as nested mappings; seconds, dates, versions, paths are left out."""
+    """Scenario -> runs, CSV, Markdown as nested mappings, without seconds, dates, versions, devices."""
     return {scenario: _scenario(out / scenario) for scenario in SCENARIOS}
 
 
@@ -95,7 +95,7 @@ def _without_times(content):
         kept = {
             key: value
             for key, value in content.items()
-            if not (key.endswith("seconds") or key == "recorded_at")
+            if not (key.endswith("seconds") or key in ("recorded_at", "devices"))
         }
         return {key: _without_times(value) for key, value in kept.items()}
     return content

@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import stat
 import struct
 import zipfile
@@ -157,6 +158,15 @@ def test_a_record_that_goes_while_it_is_exported_is_named_and_leaves_no_half_arc
         export_records([store], path)
     assert path.read_bytes() == before
     assert {p.name for p in tmp_path.iterdir()} == {"from", path.name}
+
+
+def test_a_run_that_was_not_tested_stays_where_its_weights_are(tmp_path):
+    """Elsewhere it would count as trained, and could not be tested."""
+    store, ids, path = exported(tmp_path)
+    shutil.rmtree(store.run_folder(ids[0]) / "evaluations")
+    assert export_records([store], path) == Exchanged(3, 3)
+    import_records(path, tmp_path / "to")
+    assert {record.run_id for record in Store(tmp_path / "to", "fewshot").records()} == set(ids[1:])
 
 
 def test_an_unfinished_folder_is_completed(tmp_path):

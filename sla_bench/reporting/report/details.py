@@ -130,12 +130,13 @@ def _seed_facts(method: str, source: Source) -> list[str]:
 
 
 def _environment(record: RunRecord) -> Facts:
+    content = dict(record.environment)
     try:
-        content = json.loads((record.folder / "environment.json").read_bytes())
         versions = content.pop("versions", {})
-        return [[str(n), _text(v)] for n, v in [*content.items(), *versions.items()]]
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return [["environment", "can't be read"]]
+        facts = [[str(n), _text(v)] for n, v in [*content.items(), *versions.items()]]
+    except (AttributeError, RecursionError):
+        facts = []
+    return facts or [["environment", "can't be read"]]
 
 
 def _test_facts(row: TableRow) -> Facts:

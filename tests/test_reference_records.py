@@ -1,0 +1,27 @@
+"""The committed records come from commits, so that their code can be looked up."""
+
+import json
+import zipfile
+
+import pytest
+from documented import ROOT
+
+OLDER = {"imbalanced.zip", "standard.zip"}
+"""Made before grids could ask for committed code."""
+ARCHIVES = sorted((ROOT / "results" / "reference" / "records").glob("*.zip"))
+
+
+def code_of(path):
+    """The code of each record of an archive."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.endswith("/environment.json")]
+        return [json.loads(archive.read(name))["code"] for name in names]
+
+
+@pytest.mark.parametrize("path", ARCHIVES, ids=lambda path: path.name)
+def test_committed_records_are_of_committed_code(path):
+    code = code_of(path)
+    assert code
+    uncommitted = {one for one in code if one.endswith("-dirty") or one == "unknown"}
+    # One that was made anew is not an older one any more.
+    assert bool(uncommitted) == (path.name in OLDER), uncommitted
