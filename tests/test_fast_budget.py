@@ -8,7 +8,7 @@ from sla_bench.cli import run_command_line
 from sla_bench.commands.options import TrainingExecution
 from sla_bench.commands.run import execute
 from sla_bench.errors import UserError
-from sla_bench.grid import form_of, options_model, span
+from sla_bench.grid import evaluation_of, form_of, options_model, span
 from sla_bench.harness.jobs import Job
 from sla_bench.harness.store import Store
 from sla_bench.registry import LEARNERS, SCENARIOS
@@ -133,6 +133,10 @@ def test_nearest_means_train_with_more_ways_where_there_are_classes_enough():
     assert ways["protonet", "folder:/somewhere:32"] == ways["metaoptnet-rr", "cifar_fs"] == 5
     (more,) = tasks("fewshot", dataset=["omniglot"], ways=20, shots=[1])
     assert more.run.train_ways == 20
+    # A later test is the one that the training was validated for.
+    assert evaluation_of(more.run, {}, []).evaluations == more.evaluations
+    (plain,) = tasks("fewshot", dataset=["cifar_fs"])
+    assert evaluation_of(plain.run, {}, []).evaluations == plain.evaluations
     # M times as many are to be had, for the control of as many ways.
     for dataset in ("cifar_fs", "fc100", "mini_imagenet", "omniglot", "glyphs"):
         tasks("fewshot", dataset=[dataset], method=["baseline-NMway"])

@@ -239,7 +239,7 @@ def classifier_batch(run: FewShotRun) -> int:
 
 def _evaluation_like_training(run: RunConfig) -> dict[str, Any]:
     assert isinstance(run, FewShotRun)
-    return {"ways": run.train_ways, "shots": run.train_shots}
+    return {"ways": validation_ways(run), "shots": run.train_shots}
 
 
 def _check_sizes(
