@@ -11,8 +11,8 @@ import bisect
 import itertools
 import math
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -314,18 +314,27 @@ class ImageBatches:
         """
         return self._batch(index, None)
 
-    def augmented(self, index: Tensor, generator: torch.Generator) -> Tensor:
+    def augmented(
+        self,
+        index: Tensor,
+        generator: torch.Generator,
+        flips: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Randomly cropped, jittered and flipped images, as far as the properties allow; then normalised.
 
         Args:
             index: int64 (B,), positions in the data set; a repeated image gets an augmentation each time.
             generator: source of randomness, on the CPU.
+            flips: chooses the images that are flipped, bool (B,), where the properties allow it; the rest of
+                the augmentation stays what it is without. None: `generator` chooses.
 
         Returns:
             float32 (B, 3, H, W) in channels_last order of memory.
         """
         height, width = self._pool.shape[1:3]
         drawn = draw_augmentation(len(index), self.properties, generator, (height, width))
+        if flips is not None and self.properties.flip:
+            drawn = replace(drawn, flip=flips(index))
         return self.augmented_by(index, drawn)
 
     def augmented_by(self, index: Tensor, augmentation: Augmentation) -> Tensor:

@@ -140,9 +140,11 @@ class Recipe(Settings):
     momentum: Annotated[float, FromBudget(), SetOnly()] = Field(0.9, ge=0, lt=1)
     nesterov: Annotated[bool, FromBudget(), SetOnly()] = True
     weight_decay: Annotated[float, FromBudget(), SetOnly()] = Field(0.0, ge=0)
-    schedule: Annotated[Literal["cosine", "steps"], FromBudget(), SetOnly()] = "cosine"
+    decay_biases: Annotated[bool, FromBudget(), SetOnly(), Added()] = True
+    schedule: Annotated[Literal["cosine", "linear", "steps"], FromBudget(), SetOnly()] = "cosine"
     milestones: Annotated[Milestones, FromBudget(), SetOnly()] = Field(default_factory=dict)
     warmup: Annotated[float, FromBudget(), SetOnly(), Added()] = Field(0.0, ge=0, lt=1)
+    averaged: Annotated[float, FromBudget(), SetOnly(), Added()] = Field(0.0, ge=0, le=1)
     validations: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
 
 
@@ -161,14 +163,15 @@ class RunConfig(Recipe):
     seed: Annotated[int, Axis()] = Field(
         0, ge=0, lt=2**31, description="initial weights and training data order"
     )
-    budget: str = Field("quick", description="recipe: smoke, quick or paper")
+    budget: str = Field("quick", description="recipe: smoke, quick, fast or paper")
     batch_images: Annotated[int | None, Added()] = Field(
         None,
         ge=2,
         description="images through the network in a step, views counted; the steps follow, so that "
         "the images of the training stay [default: the budget's batch before the transform]",
     )
-    precision: Precision = Field(
+    flips: Annotated[Literal["random", "alternating"], FromBudget(), SetOnly(), Added()] = "random"
+    precision: Annotated[Precision, FromBudget()] = Field(
         "fp32",
         description="of the backbone; heads stay in fp32. bf16 wants a processor or GPU that computes in it",
     )
@@ -221,10 +224,11 @@ class FewShotRun(RunConfig):
     val_shots: Annotated[int, FromBudget()] = Field(
         5, ge=1, description="shots in validation; protonet: as in training, others: 5"
     )
-    selection: Literal["validation", "last"] = Field(
+    selection: Annotated[Literal["validation", "last"], FromBudget()] = Field(
         "validation", description="weights of the best validation, or of the last step"
     )
     steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
+    batch_size: Annotated[int | None, FromBudget(), SetOnly(), Added()] = Field(None, ge=2)
     batch_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     label_smoothing: Annotated[float, FromBudget(), SetOnly()] = Field(0.0, ge=0, lt=1)
     validation_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(2000, ge=1)
@@ -261,7 +265,7 @@ class ImbalancedRun(ClassifierRun):
         None, ge=1, description="images of the largest class"
     )
     subset_seed: Annotated[int, FromBudget()] = Field(
-        0, ge=0, lt=2**32, description="chooses the images; quick: the seed, paper: 0"
+        0, ge=0, lt=2**32, description="chooses the images; quick and fast: the seed, paper: 0"
     )
     class_order: Annotated[Literal["identity", "permuted"], FromDataset()] = Field(
         "permuted", description="which classes are large; permuted: at each seed in a random order of its own"
@@ -304,6 +308,7 @@ class StandardRun(ClassifierRun):
     )
     val_seed: int = Field(0, ge=0, lt=2**32, description="chooses these images; the same for all seeds")
     steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
+    label_smoothing: Annotated[float, FromBudget(), SetOnly(), Added()] = Field(0.0, ge=0, lt=1)
     mix_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
 
     @property

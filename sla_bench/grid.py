@@ -127,22 +127,24 @@ def budget_of(form: Form, name: str, dataset: str, learner: str | None = None) -
         form: of the scenario.
         name: of the budget.
         dataset: its name.
-        learner: few-shot head, which may have a recipe of its own; None where there is none.
+        learner: few-shot head or loss, which may have a recipe of its own; None where there is none.
 
     Raises:
-        UserError: no such budget or learner.
+        UserError: no such budget or learner, or the budget has no recipe for the data set or the learner.
     """
     if name not in BUDGETS:
         raise unknown("budget", name, BUDGETS)
-    recipe = form.budgets(name, dataset)
-    if learner is not None and LEARNERS[learner].recipe:
-        recipe.update(LEARNERS.load(learner, "recipe")(name, DATASETS.like(dataset)))
-    return recipe
+    return form.budgets(name, dataset, learner)
 
 
 def recipe_of(run: RunConfig) -> dict[str, Any]:
-    """Return the recipe of a run's budget, data set and learner; see `budget_of`."""
-    return budget_of(form_of(run.scenario), run.budget, run.dataset, getattr(run, "learner", None))
+    """Return the recipe of a run's budget, data set, and learner or loss; see `budget_of`."""
+    return budget_of(form_of(run.scenario), run.budget, run.dataset, learner_or_loss(vars(run)))
+
+
+def learner_or_loss(values: Mapping[str, Any]) -> str | None:
+    """The few-shot head or the loss among the fields of a run; None where there is neither."""
+    return values.get("learner") or values.get("loss")
 
 
 def parse_settings(form: Form, settings: Iterable[str]) -> dict[str, Any]:
@@ -313,6 +315,8 @@ def _check_meaning(run: RunConfig, fixed: Mapping[str, Any]) -> None:
     for name, (other, value) in _MEANINGFUL_WITH.items():
         if name in fixed and getattr(run, other) != value:
             raise UserError(f"--set {name} changes nothing here: it belongs to {other}={value}")
+    if "decay_biases" in fixed and run.weight_decay == 0:
+        raise UserError("--set decay_biases changes nothing here: it belongs to a weight_decay above 0")
     if run.optimizer == "sgd" and run.nesterov and run.momentum == 0:
         raise UserError("--set nesterov=true needs a momentum above 0")
 
@@ -358,13 +362,13 @@ def _chosen_by_budget(
     form: Form, piece: str, given: Mapping[str, Any], axes: Mapping[str, list[Any]]
 ) -> list[str]:
     """What the budget takes where the command names none, without repetition."""
-    points = itertools.product(axes["dataset"], axes.get("learner", [None]))
+    points = itertools.product(axes["dataset"], axes.get("learner") or axes.get("loss") or [None])
     recipes = (budget_of(form, given["budget"], dataset, learner) for dataset, learner in points)
     return list(dict.fromkeys(recipe[piece] for recipe in recipes))
 
 
 def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tuple[RunConfig, EvalConfig]:
-    recipe = budget_of(form, given["budget"], given["dataset"], given.get("learner"))
+    recipe = budget_of(form, given["budget"], given["dataset"], learner_or_loss(given))
     values = {**recipe, **given}
     for piece in PIECES:
         if piece in values:

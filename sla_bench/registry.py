@@ -316,21 +316,22 @@ LEARNERS = Registry(
     },
 )
 
+_SMOOTHING = ("smoothing",)
 _WEIGHTS = ("beta", "start")
 _LDAM = ("max_margin", "scale")
 LOSSES = Registry(
     "loss",
     {
-        "ce": Entry("sla_bench.losses.ce:CrossEntropy", "cross entropy"),
+        "ce": Entry("sla_bench.losses.ce:CrossEntropy", "cross entropy", _SMOOTHING),
         "cb-rw": Entry(
             "sla_bench.losses.cb_rw:ClassBalancedCrossEntropy",
             "ce with class-balanced weights",
-            _WEIGHTS,
+            (*_WEIGHTS, *_SMOOTHING),
         ),
         "ce-drw": Entry(
             "sla_bench.losses.ce_drw:DeferredCrossEntropy",
             "ce, class-balanced weights for the last fifth",
-            _WEIGHTS,
+            (*_WEIGHTS, *_SMOOTHING),
         ),
         "focal": Entry("sla_bench.losses.focal:Focal", "ce that looks away from easy images", ("gamma",)),
         "cb-focal": Entry(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sla_bench.config import Recipe
 from sla_bench.errors import DivergedError, NotFiniteError, UserError
 from sla_bench.finiteness import check_gradient, check_loss, check_weights
+from sla_bench.weight_average import WeightAverage
 
 
 class Progress(Protocol):
@@ -90,16 +91,21 @@ class TrainingResult:
     seconds: float = 0.0
 
 
-def learning_rate_factor(schedule: str, milestones: Mapping[str, float], progress: Fraction) -> float:
+def learning_rate_factor(
+    schedule: str, milestones: Mapping[str, float], progress: Fraction, warmup: float = 0.0
+) -> float:
     """Factor of the learning rate at `progress` = step / steps in [0, 1).
 
     Args:
-        schedule: "cosine", from 1 to 0; or "steps".
+        schedule: "cosine", from 1 to 0; "linear", 1 in the warm-up, then a straight line to 0; or "steps".
         milestones: for "steps": start as a fraction of the training ("19/60") -> factor from there on.
         progress: in [0, 1).
+        warmup: the part of the training that is the warm-up, in [0, 1).
     """
     if schedule == "cosine":
         return 0.5 * (1 + math.cos(math.pi * progress))
+    if schedule == "linear":
+        return min(1.0, float(1 - progress) / (1 - warmup))
     reached = [
         (Fraction(start), factor) for start, factor in milestones.items() if Fraction(start) <= progress
     ]
@@ -117,15 +123,15 @@ def warm_up_factor(warmup: float, progress: Fraction) -> float:
 
 
 def build_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam or SGD as the recipe says."""
+    """Adam or SGD; without `decay_biases`, parameters of fewer than two dimensions are not decayed."""
+    decayed = [p for p in parameters if recipe.decay_biases or p.ndim > 1]
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}]
+    if not recipe.decay_biases:
+        groups.append({"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0})
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        return torch.optim.Adam(groups, lr=recipe.learning_rate)
     return torch.optim.SGD(
-        parameters,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov
     )
 
 
@@ -141,6 +147,7 @@ class _Loop:
         self, model: nn.Module, optimizer: torch.optim.Optimizer, sources: Mapping[str, Source]
     ) -> None:
         self.model, self.optimizer, self.sources = model, optimizer, sources
+        self.average = WeightAverage(model)
         self.step = 0
         self.best = -1.0
         self.losses: list[Tensor] = []
@@ -149,7 +156,10 @@ class _Loop:
 
     def content(self) -> dict[str, Any]:
         """As tensors and plain types."""
+        # Checkpoints of older versions have no average; where none is asked for, they are the same.
+        average = {"average": self.average.state()} if self.average.count else {}
         return {
+            **average,
             "step": self.step,
             "best": self.best,
             "since_validation": [torch.stack(v) if v else None for v in (self.losses, self.accuracies)],
@@ -170,6 +180,8 @@ class _Loop:
         self.result = TrainingResult(**content["result"])
         self.model.load_state_dict(content["model"])
         self.optimizer.load_state_dict(content["optimizer"])
+        if "average" in content:
+            self.average.load_state(content["average"])
         for name, source in self.sources.items():
             source.load_state(content["sources"][name])
 
@@ -189,13 +201,16 @@ def train(
 ) -> TrainingResult:
     """Train `model` and return its state at the best validation accuracy, or at the last step.
 
+    In the part of the training that the recipe averages, the state that is validated and returned is the mean
+    over the steps of that part.
+
     Args:
         model: its parameters are trained; it is left in the last step's state.
         batch_loss: draws the next batch and returns loss (scalar) and training accuracy (scalar in 0..1); it
             is told the progress = step / steps in [0, 1).
         validate: accuracy in 0..1 on validation data; it may switch to eval mode, the loop switches back.
             None: nothing is validated, and the state is that of the last step.
-        recipe: optimiser, schedule and number of validations.
+        recipe: optimiser, schedule, averaging and number of validations.
         steps: how many; the schedule stretches over them.
         choose_best: return the state of the best validation (the earliest of equals), else of the last.
         after_step: called after each optimiser step.
@@ -228,7 +243,9 @@ def train(
     model.train()
     for step in range(loop.step + 1, steps + 1):
         done = Fraction(step - 1, steps)
-        rate = recipe.learning_rate * learning_rate_factor(recipe.schedule, recipe.milestones, done)
+        rate = recipe.learning_rate * learning_rate_factor(
+            recipe.schedule, recipe.milestones, done, recipe.warmup
+        )
         rate *= warm_up_factor(recipe.warmup, Fraction(step, steps))
         for group in loop.optimizer.param_groups:
             group["lr"] = rate
@@ -237,11 +254,14 @@ def train(
             if after_step is not None:
                 after_step()
             loop.step = step
+            if step > steps - round(recipe.averaged * steps):
+                loop.average.add()
             if step in validations:
                 loop.result.seconds += time.perf_counter() - started
-                value = math.nan if validate is None else validate()
+                with loop.average.applied():
+                    value = math.nan if validate is None else validate()
+                    note = _record(loop, value, rate, last=step == steps, choose_best=choose_best)
                 model.train()
-                note = _record(loop, value, rate, last=step == steps, choose_best=choose_best)
                 started = time.perf_counter()
         except NotFiniteError as error:
             where = f"at step {step} of {steps} (learning rate {rate:.3g}; {_last_good(loop.result.history)})"

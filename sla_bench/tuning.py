@@ -127,6 +127,31 @@ def _check(run: RunConfig) -> None:
         raise UserError(f"--seed {TRIAL_SEED} is that of the trials of tune; take others")
 
 
+def check_validated(run: RunConfig) -> None:
+    """Refuse a training that holds no images out.
+
+    Raises:
+        UserError: it has nothing to validate on; the sentence says what would.
+    """
+    for name, value in _trial_fields(run).items():
+        if getattr(run, name) != value:
+            raise UserError(
+                f"{name}={getattr(run, name)} leaves no images to validate on; take --{name} {value}"
+            )
+
+
+def _trial_fields(run: RunConfig) -> dict[str, Any]:
+    """Fields that the run has where it is a trial.
+
+    Raises:
+        UserError: it has nothing to validate on.
+    """
+    form = form_of(run.scenario)
+    if form.trial is None:
+        raise UserError(f"{run.scenario}: no validation images are set aside there")
+    return form.trial(run)
+
+
 def _at_rate(run: RunConfig, factor: Fraction) -> RunConfig:
     return run.model_copy(update={"learning_rate": run.learning_rate * float(factor)})
 
@@ -138,11 +163,9 @@ def _trial_run(run: RunConfig, share: Fraction) -> RunConfig:
         UserError: it has nothing to validate on.
     """
     form = form_of(run.scenario)
-    if form.trial is None:
-        raise UserError(f"tune {run.scenario}: no validation images are set aside there")
     seeded = form.with_seed(run, TRIAL_SEED)
     length = max(1, round(share * getattr(run, form.length)))
-    return seeded.model_copy(update={**form.trial(run), form.length: length})
+    return seeded.model_copy(update={**_trial_fields(run), form.length: length})
 
 
 def _at_batches(run: RunConfig) -> list[RunConfig]:

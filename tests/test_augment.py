@@ -203,3 +203,14 @@ def test_no_images_make_an_empty_batch():
 def test_position_outside_the_data_is_an_error():
     with pytest.raises(IndexError):
         ImageBatches(labeled_images(), FULL).plain(torch.tensor([40]))
+
+
+def test_flips_that_are_chosen_elsewhere_leave_the_rest_of_the_augmentation():
+    batches, index = ImageBatches(labeled_images(), FULL), torch.arange(40)
+    how = draw_augmentation(len(index), FULL, seeded())
+    wanted = index % 3 == 0
+    found = batches.augmented(index, seeded(), lambda asked: wanted[asked])
+    assert torch.equal(found, batches.augmented_by(index, dataclasses.replace(how, flip=wanted)))
+    unmirrored = ImageBatches(labeled_images(), dataclasses.replace(FULL, flip=False))
+    never = unmirrored.augmented(index, seeded(), lambda asked: wanted[asked])
+    assert torch.equal(never, unmirrored.augmented(index, seeded()))

@@ -9,6 +9,7 @@ from torch import nn
 
 from sla_bench.errors import DivergedError, NotFiniteError, UserError
 from sla_bench.training import GeneratorSource, _Loop, learning_rate_factor, train
+from sla_bench.weight_average import WeightAverage
 
 RECIPE = {
     "optimizer": "sgd",
@@ -16,6 +17,8 @@ RECIPE = {
     "momentum": 0.0,
     "nesterov": False,
     "weight_decay": 0.0,
+    "decay_biases": True,
+    "averaged": 0.0,
     "schedule": "steps",
     "milestones": {},
     "warmup": 0.0,
@@ -47,6 +50,15 @@ def test_a_warm_up_rises_linearly_over_its_part_of_a_training_of_any_length(step
         0.1 * min(1, k / rises) * 0.5 * (1 + math.cos(math.pi * (k - 1) / steps)) for k in range(1, steps + 1)
     ]
     assert [row["learning_rate"] for row in result.history] == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.25])
+def test_the_linear_schedule_falls_to_zero_in_a_straight_line_behind_the_warm_up(warmup):
+    result, _ = run(Scalar(), steps=16, schedule="linear", warmup=warmup, validations=16)
+    rises = round(16 * warmup)
+    up = [0.1 * k / rises for k in range(1, rises + 1)]
+    down = [0.1 * (16 - k) / (16 - rises) for k in range(rises, 16)]
+    assert [row["learning_rate"] for row in result.history] == pytest.approx([*up, *down])
 
 
 class Scalar(nn.Module):
@@ -134,6 +146,53 @@ def test_weight_decay_and_nesterov_reach_the_optimizer():
     assert math.isclose(plain.x.item(), 0.81, rel_tol=1e-6)
 
 
+def test_biases_and_norms_are_decayed_only_where_the_recipe_says_so():
+    for optimizer in ("sgd", "adam"):
+        for decays in (True, False):
+            model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+            before = {name: p.detach().clone() for name, p in model.named_parameters()}
+            train(
+                model,
+                lambda done, model=model: (sum(p.sum() for p in model.parameters()) * 0, torch.tensor(0.0)),
+                None,
+                recipe(optimizer=optimizer, weight_decay=0.5, decay_biases=decays),
+                steps=1,
+            )
+            moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+            # The bias of the norm is 0, and stays so.
+            assert moved == ({"0.weight", "0.bias", "1.weight"} if decays else {"0.weight"}), optimizer
+
+
+def test_the_mean_over_the_last_steps_is_validated_and_returned():
+    model, seen = Scalar(), []
+    result = train(
+        model,
+        lambda done: (model.x**2 / 2, torch.tensor(0.0)),
+        lambda: seen.append(model.x.item()) or 0.5,
+        recipe(averaged=0.5, validations=8),
+        steps=8,
+        choose_best=False,
+    )
+    path = [0.9**k for k in range(1, 9)]
+    means = [sum(path[4:k]) / (k - 4) for k in range(5, 9)]
+    assert seen == pytest.approx(path[:4] + means)
+    assert result.state["x"].item() == pytest.approx(means[-1])
+    assert model.x.item() == pytest.approx(path[-1])
+
+
+def test_statistics_of_batch_normalisation_are_averaged_and_counters_are_not():
+    model = nn.BatchNorm1d(2)
+    average = WeightAverage(model)
+    for k in (1, 2, 6):
+        model.running_mean.fill_(k)
+        model.num_batches_tracked.fill_(k)
+        average.add()
+    with average.applied():
+        assert model.running_mean.tolist() == [3, 3]
+        assert model.num_batches_tracked.item() == 6
+    assert model.running_mean.tolist() == [6, 6]
+
+
 class InterruptedTrainingError(Exception):
     pass
 
@@ -183,10 +242,18 @@ def untimed(history):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 
 
+@pytest.mark.parametrize("averaged", [0.0, 0.6])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("interrupt_before", range(5))
-def test_an_interrupted_training_ends_with_the_same_bits(optimizer, interrupt_before):
-    changes = {"optimizer": optimizer, "momentum": 0.9, "milestones": {"1/2": 0.1}}
+def test_an_interrupted_training_ends_with_the_same_bits(optimizer, interrupt_before, averaged):
+    changes = {
+        "optimizer": optimizer,
+        "momentum": 0.9,
+        "milestones": {"1/2": 0.1},
+        "averaged": averaged,
+        "weight_decay": 0.1,
+        "decay_biases": not averaged,
+    }
     whole_model, whole, _ = noisy_training(-1, None, **changes)
     checkpoints = InMemory()
     with pytest.raises(InterruptedTrainingError):

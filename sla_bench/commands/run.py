@@ -6,22 +6,34 @@ import functools
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from pydantic import Field
 
 from sla_bench.commands.options import NO_EXECUTION, Execution, Settings, TrainingExecution
+from sla_bench.commands.printing import print_lines
 from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids, announce
 from sla_bench.commands.stores import records_of, say_set_apart
 from sla_bench.errors import UserError
 from sla_bench.registry import LAUNCHERS, SCENARIOS
+from sla_bench.tuning import check_validated
 
 run_app = App(
     name="run",
     help="Train, evaluate and show the table; what is recorded already is not done again.",
     default_parameter=SEVERAL_VALUES,
 )
+
+
+class RunExecution(TrainingExecution):
+    """How the runs of a grid are executed."""
+
+    validate_only: bool = Field(
+        False, description="test nothing, and show the accuracies on validation data instead, best first"
+    )
 
 
 def evaluate(
@@ -119,9 +131,26 @@ def prepare(
     return functools.partial(_run, jobs, scenario, execution, hint)
 
 
+def prepare_run(
+    tasks: Sequence[Any], scenario: str, execution: RunExecution, hint: bool = False
+) -> Callable[[], int]:
+    """Make sure of the data of some tasks, and with --validate-only of validation images; see `prepare`.
+
+    Raises:
+        UserError: as `prepare`, or there is nothing to validate on.
+    """
+    if not execution.validate_only:
+        return prepare(tasks, scenario, execution, hint)
+    trained = [replace(task, evaluations=()) for task in tasks]
+    for task in trained:
+        check_validated(task.run)
+    return prepare(trained, scenario, execution)
+
+
 def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint: bool) -> int:
     from sla_bench.harness.data_states import note_seen
     from sla_bench.harness.store import Store
+    from sla_bench.reporting.validations import validation_lines
 
     seen = {job.run.dataset: job.data_state for job in jobs}
     store = Store(execution.out, scenario, execution.tables, seen)
@@ -139,6 +168,10 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
         return 0
     failures = execute(jobs, store, execution)
     note_seen(store)
+    if not any(job.evaluations for job in jobs):
+        ids = {job.run_id for job in jobs}
+        print_lines(validation_lines(record for record in store.records() if record.run_id in ids))
+        return max((news.exit_code for news in failures), default=0)
     _report(store.snapshot(), [j.run_id for j in jobs], hint, len(failures))
     return max((news.exit_code for news in failures), default=0)
 
@@ -173,7 +206,8 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
         failures += [News(job, "failed", note=sentence, exit_code=2) for job in kept_back]
     if any(j.run.precision == "bf16" for j in open_jobs) and has_bf16_instructions() is False:
         print(
-            "this processor has no bf16 instructions; on it --precision bf16 is several times slower",
+            "this processor has no bf16 instructions; on it precision bf16, which --budget fast has, is "
+            "several times slower",
             file=sys.stderr,
         )
     launch = LAUNCHERS.load(execution.launcher)
@@ -240,4 +274,4 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None
     print(f"{store.tables}/: {names}")
 
 
-add_grids(run_app, prepare)
+add_grids(run_app, prepare_run, RunExecution)

@@ -137,6 +137,8 @@ def _execute(tried: Mapping[Trial, Any], store: Any, known: Accuracies, executio
     Raises:
         UserError: the record of a trial can't be read.
     """
+    from sla_bench.reporting.validations import validation_accuracy
+
     failures = execute(_unknown(list(tried), list(tried.values()), known), store, execution)
     if lost := [news for news in failures if not news.diverged]:
         highest: int = max(news.exit_code for news in lost)
@@ -223,17 +225,6 @@ def _dry_run(
     for line in dry_run_lines(runs, runs[0].store, known_workers(runs, execution), open_jobs):
         print(line)
     return 0
-
-
-def validation_accuracy(history: Any, takes_best: bool) -> float:
-    """Mean over the members of a run of their best, or else last, validation accuracy, in 0..1.
-
-    Args:
-        history: data frame with the columns member, step and val_accuracy.
-        takes_best: best instead of last.
-    """
-    members = history.sort_values("step").groupby("member")["val_accuracy"]
-    return float((members.max() if takes_best else members.last()).mean())
 
 
 add_grids(tune_app, prepare_tuning, TuningExecution)

@@ -15,7 +15,7 @@ from sla_bench.registry import METHODS, TRANSFORMS
 if TYPE_CHECKING:
     from sla_bench.datasets.base import Split
 
-BUDGETS = ("smoke", "quick", "paper")
+BUDGETS = ("smoke", "quick", "fast", "paper")
 LENGTHS = frozenset({"epochs", "steps"})
 """Fields for the length of a training; each scenario has one of them."""
 _ALSO_CALLED = {
@@ -64,7 +64,8 @@ class Form:
         evaluation: fields of an evaluation.
         order: the fields that span a grid; the last varies fastest.
         default_methods: what a plain run compares.
-        budgets: (one of BUDGETS, data set) -> field of `run` or `evaluation` -> value.
+        budgets: (one of BUDGETS, data set, learner or loss, None: no matter which) -> field of `run` or
+            `evaluation` -> value; it refuses data sets and learners that a budget has no recipe for.
         complete: fills in, in the first argument, what follows from other fields; the second holds what the
             user gave.
         refusal: why the pieces of a run don't go together, a sentence; None where they do. A method that a
@@ -89,7 +90,7 @@ class Form:
     evaluation: type[EvalConfig]
     order: tuple[str, ...]
     default_methods: tuple[str, ...]
-    budgets: Callable[[str, str], dict[str, Any]]
+    budgets: Callable[[str, str, str | None], dict[str, Any]]
     complete: Callable[[dict[str, Any], Mapping[str, Any]], None]
     check: Callable[[RunConfig, EvalConfig], None]
     relative_images: Callable[[RunConfig], float]

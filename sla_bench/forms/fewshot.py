@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
+from sla_bench.forms import fast
 from sla_bench.forms.base import Form, Unit, check_colors, image_unit, views_in_training
 from sla_bench.forms.episode_sizes import (
     test_demand,
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from sla_bench.datasets.base import Split
 
 _SMOKE: dict[str, Any] = {
+    **fast.PLAIN,
     "backbone": "conv4-32",
-    "train_ways": 5,
     "train_shots": 5,
     "train_queries": 10,
     "val_shots": 5,
@@ -34,8 +35,9 @@ _SMOKE: dict[str, Any] = {
     "weight_decay": 0.0,
     "schedule": "cosine",
     "milestones": {},
-    "warmup": 0.0,
+    "selection": "validation",
     "steps": 80,
+    "batch_size": None,
     "batch_episodes": 1,
     "label_smoothing": 0.0,
     "validations": 2,
@@ -84,20 +86,44 @@ _PAPER_BY_DATASET: dict[str, dict[str, Any]] = {
 }
 
 
-def _budgets(name: str, dataset: str) -> dict[str, Any]:
+def _budgets(name: str, dataset: str, learner: str | None) -> dict[str, Any]:
+    entry = LEARNERS[learner or FewShotRun.model_fields["learner"].default]
+    if name == "fast":
+        if entry.recipe:
+            raise UserError(
+                f"--budget fast has no recipe for the learner {learner}; take --budget quick or paper"
+            )
+        return fast.fewshot(dataset, entry.trains_on, learner)
     tables = {
         "smoke": _SMOKE,
         "quick": _QUICK,
         "paper": {**_PAPER, **_PAPER_BY_DATASET.get(DATASETS.like(dataset), {})},
     }
-    return dict(tables[name])
+    own = LEARNERS.load(learner, "recipe")(name, DATASETS.like(dataset)) if learner and entry.recipe else {}
+    return {**tables[name], **own}
+
+
+def usual_train_ways(recipe: Mapping[str, Any], ways: int) -> int:
+    """Ways of training where the user gives none: the test's, or the recipe's where these are more.
+
+    Args:
+        recipe: of the budget.
+        ways: of the test.
+    """
+    if recipe["batch_size"] is not None:
+        # A classifier in batches of its own trains on no episodes.
+        default: int = FewShotRun.model_fields["train_ways"].default
+        return default
+    own: int = recipe.get("train_ways", 0)
+    return max(own, ways)
 
 
 def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     learner = LEARNERS[values["learner"]]
     values.setdefault("ways", FewShotEvaluation.model_fields["ways"].default)
+    _complete_batch(values, given)
     if "train_ways" not in given:
-        values["train_ways"] = values["ways"]
+        values["train_ways"] = usual_train_ways(values, values["ways"])
     # Older records validate with the ways of training and lack the field: None says the same.
     val_ways = given.get("val_ways", values["ways"])
     values["val_ways"] = None if val_ways == values["train_ways"] else val_ways
@@ -105,6 +131,22 @@ def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
         values["train_shots"] = values["shots"]
     if learner.trains_at_test_shots and "val_shots" not in given:
         values["val_shots"] = values["train_shots"]
+
+
+def _complete_batch(values: dict[str, Any], given: Mapping[str, Any]) -> None:
+    if values["batch_size"] is None:
+        return
+    if LEARNERS[values["learner"]].trains_on == "episodes":
+        raise UserError(
+            f"--set batch_size={values['batch_size']} is for classifiers, and learner {values['learner']!r} "
+            "trains on episodes; take --set batch_episodes"
+        )
+    for name in ("train_ways", "train_shots", "train_queries", "batch_episodes"):
+        if name in given:
+            raise UserError(
+                f"{name} changes nothing where a classifier is trained in batches of {values['batch_size']} "
+                "images; take --set batch_size"
+            )
 
 
 _Split = Literal["train", "val", "test"]
@@ -158,7 +200,7 @@ def _refusal(run: RunConfig) -> str | None:
 
 def _relative_images(run: RunConfig) -> float:
     assert isinstance(run, FewShotRun)
-    return float(run.steps * run.batch_episodes * _episode_images(run))
+    return float(run.steps * (run.batch_size or run.batch_episodes * _episode_images(run)))
 
 
 def _episode_images(run: FewShotRun) -> int:
@@ -183,8 +225,10 @@ def _unit(run: RunConfig) -> Unit:
 
 
 def _units(run: RunConfig) -> int:
-    """Episodes of a step; or, for the backbone of a classifier, as many images as these have."""
+    """Episodes of a step; for the backbone of a classifier images, as many as episodes have or its own."""
     assert isinstance(run, FewShotRun)
+    if run.batch_size is not None:
+        return run.batch_size
     return run.batch_episodes * (1 if _trains_on_episodes(run) else classifier_batch(run))
 
 
@@ -195,7 +239,7 @@ def classifier_batch(run: FewShotRun) -> int:
 
 def _evaluation_like_training(run: RunConfig) -> dict[str, Any]:
     assert isinstance(run, FewShotRun)
-    return {"ways": run.train_ways, "shots": run.train_shots}
+    return {"ways": validation_ways(run), "shots": run.train_shots}
 
 
 def _check_sizes(

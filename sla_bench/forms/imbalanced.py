@@ -8,10 +8,12 @@ from typing import Any
 from sla_bench.config import ImbalancedEvaluation, ImbalancedRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
+from sla_bench.forms import fast
 from sla_bench.forms.base import LARGE_IMAGES, Form, check_colors, image_unit
 from sla_bench.registry import METHODS
 
 _QUICK: dict[str, Any] = {
+    **fast.PLAIN,
     "backbone": "resnet8",
     "ratio": 100.0,
     "max_class_size": None,
@@ -59,7 +61,9 @@ _PAPER: dict[str, Any] = {
 _LARGE_BACKBONES = {"imagenet_lt": "resnet50", "inaturalist2018": "resnet50"}
 
 
-def _budgets(name: str, dataset: str) -> dict[str, Any]:
+def _budgets(name: str, dataset: str, loss: str | None) -> dict[str, Any]:
+    if name == "fast":
+        return fast.imbalanced(dataset, loss)
     if name == "paper":
         large = dataset_named(dataset).properties.size >= LARGE_IMAGES
         return {**_PAPER, **({"backbone": _LARGE_BACKBONES.get(dataset, "resnet18")} if large else {})}

@@ -8,10 +8,12 @@ from typing import Any
 from sla_bench.config import RunConfig, StandardEvaluation, StandardRun
 from sla_bench.datasets.named import dataset_named
 from sla_bench.errors import UserError
+from sla_bench.forms import fast
 from sla_bench.forms.base import LARGE_IMAGES, Form, check_colors, image_unit
 from sla_bench.registry import METHODS, TRANSFORMS
 
 _QUICK: dict[str, Any] = {
+    **fast.PLAIN,
     "backbone": "resnet8",
     "selection": "last",
     "val_fraction": 0.1,
@@ -22,7 +24,7 @@ _QUICK: dict[str, Any] = {
     "weight_decay": 1e-4,
     "schedule": "cosine",
     "milestones": {},
-    "warmup": 0.0,
+    "label_smoothing": 0.0,
     "steps": 1200,
     "batch_size": 64,
     "validations": 10,
@@ -50,7 +52,10 @@ _IMAGENET: dict[str, Any] = {
 _PAPER_BY_DATASET = {"imagenet": _IMAGENET, "imagenet_lt": _IMAGENET, "inaturalist2018": _IMAGENET}
 
 
-def _budgets(name: str, dataset: str) -> dict[str, Any]:
+def _budgets(name: str, dataset: str, loss: str | None) -> dict[str, Any]:
+    del loss
+    if name == "fast":
+        return fast.standard(dataset)
     if name == "paper":
         large = dataset_named(dataset).properties.size >= LARGE_IMAGES
         backbone = {"backbone": "resnet18"} if large else {}
@@ -95,7 +100,7 @@ def _relative_images(run: RunConfig) -> float:
 def _trial(run: RunConfig) -> dict[str, Any]:
     assert isinstance(run, StandardRun)
     if run.val_indices is None and not run.val_fraction:
-        raise UserError("tune standard: --val-fraction 0 leaves no images to validate on")
+        raise UserError("--val-fraction 0 leaves no images to validate on")
     return {}
 
 

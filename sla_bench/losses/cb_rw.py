@@ -14,7 +14,10 @@ class ClassBalancedCrossEntropy(CrossEntropy):
         class_counts: see `Criterion`.
         beta: see `ClassBalancedWeights`.
         start: see `ClassBalancedWeights`.
+        smoothing: see `CrossEntropy`.
     """
 
-    def __init__(self, class_counts: Counts, *, beta: float = BETA, start: float = 0.0) -> None:
-        super().__init__(class_counts, ClassBalancedWeights(class_counts, beta, start))
+    def __init__(
+        self, class_counts: Counts, *, beta: float = BETA, start: float = 0.0, smoothing: float = 0.0
+    ) -> None:
+        super().__init__(class_counts, ClassBalancedWeights(class_counts, beta, start), smoothing=smoothing)

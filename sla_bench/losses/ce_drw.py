@@ -14,7 +14,10 @@ class DeferredCrossEntropy(CrossEntropy):
         class_counts: see `Criterion`.
         beta: see `ClassBalancedWeights`.
         start: see `ClassBalancedWeights`.
+        smoothing: see `CrossEntropy`.
     """
 
-    def __init__(self, class_counts: Counts, *, beta: float = BETA, start: float = DEFERRED) -> None:
-        super().__init__(class_counts, ClassBalancedWeights(class_counts, beta, start))
+    def __init__(
+        self, class_counts: Counts, *, beta: float = BETA, start: float = DEFERRED, smoothing: float = 0.0
+    ) -> None:
+        super().__init__(class_counts, ClassBalancedWeights(class_counts, beta, start), smoothing=smoothing)

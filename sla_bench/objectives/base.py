@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sla_bench.errors import UserError
 from sla_bench.label_augmentation import joint_labels, split_joint
 from sla_bench.transforms import Transform
 
@@ -146,26 +145,6 @@ class CropReader:
     def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
         """Mean logits over the crops."""
         return {self.row: per_view_logits(features, head).mean(2)}
-
-
-def smoothed_cross_entropy(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Cross entropy with `smoothing` spread over the other classes, as MetaOptNet's train.py has it.
-
-    Args:
-        logits: (..., n).
-        labels: int64 (...).
-        smoothing: eps; the target is 1 - eps on the label and eps / (n - 1) elsewhere.
-
-    Raises:
-        UserError: eps leaves the label less than the others.
-    """
-    ways = logits.shape[-1]
-    if smoothing * ways > ways - 1:
-        raise UserError(f"label_smoothing of {ways} ways is {(ways - 1) / ways:.3g} at most, got {smoothing}")
-    # PyTorch spreads its smoothing over all n classes, the label included.
-    return F.cross_entropy(
-        logits.reshape(-1, ways), labels.reshape(-1), label_smoothing=smoothing * ways / (ways - 1)
-    )
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sla_bench.losses.smoothing import smoothed_cross_entropy
 from sla_bench.objectives import classifier_base
 from sla_bench.objectives.base import (
     EpisodeFeatures,
@@ -11,7 +12,6 @@ from sla_bench.objectives.base import (
     SingleObjective,
     ViewHead,
     accuracy,
-    smoothed_cross_entropy,
 )
 
 

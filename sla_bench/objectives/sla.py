@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sla_bench.errors import unknown
 from sla_bench.label_augmentation import aggregate, joint_labels, single, split_joint
+from sla_bench.losses.smoothing import smoothed_cross_entropy
 from sla_bench.objectives import classifier_base
 from sla_bench.objectives.base import (
     EpisodeFeatures,
@@ -18,7 +19,6 @@ from sla_bench.objectives.base import (
     accuracy,
     joint_logits,
     per_view_logits,
-    smoothed_cross_entropy,
 )
 from sla_bench.transforms import Transform
 

@@ -71,7 +71,7 @@ def _details(job: Job, reading: Reading) -> tuple[str, ...]:
         job.run.precision,
         f"selection {reading.selection(job.run)}",
         f"sampler {reading.sampler(job.run)}",
-        f"budget {reading.budget_label(job.run, tests[0])}",
+        f"budget {reading.budget_label(job.run, tests[0] if tests else reading.usual_test(job.run))}",
     )
 
 

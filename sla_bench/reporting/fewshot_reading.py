@@ -10,6 +10,7 @@ import numpy as np
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.forms.episode_sizes import validation_ways
+from sla_bench.forms.fewshot import usual_train_ways
 from sla_bench.harness.store import EvaluationRecord
 from sla_bench.registry import LEARNERS
 from sla_bench.reporting.reading import Figure, PrimaryContrast, Reading, Row, SettingAxis
@@ -43,7 +44,9 @@ class FewShotReading(Reading):
     }
     tests_new_classes = True
     validates = True
-    elsewhere = frozenset({"train_ways", "train_shots", "val_shots", "episodes", "jackknife_episodes"})
+    elsewhere = frozenset(
+        {"train_ways", "train_shots", "val_shots", "selection", "episodes", "jackknife_episodes"}
+    )
 
     def references(self, row: str, run: RunConfig) -> tuple[str, ...]:
         """Of DA only for the backbone of a classifier: on episodes, `views` asks about the joint label."""
@@ -116,7 +119,8 @@ class FewShotReading(Reading):
         """Training ways and validation shots that do not follow the test."""
         assert isinstance(run, FewShotRun)
         assert isinstance(test, FewShotEvaluation)
-        found = [f"train_ways={run.train_ways}"] if run.train_ways != test.ways else []
+        usual_ways = usual_train_ways({**recipe, "batch_size": run.batch_size}, test.ways)
+        found = [f"train_ways={run.train_ways}"] if run.train_ways != usual_ways else []
         learner = LEARNERS[run.learner]
         if learner.trains_on == "classes" and run.train_shots != recipe["train_shots"]:
             # The size of a batch follows from it.

@@ -66,7 +66,7 @@ class ImbalancedReading(ClassifierReading):
         found = []
         for name in fields_with(type(run), FromDataset):
             if name != "imbalance" and run.imbalance != "none":
-                usual = getattr(dataset, name)
+                usual = recipe.get(name, getattr(dataset, name))
                 found += [f"{name}={getattr(run, name)}"] if getattr(run, name) != usual else []
         if run.subset_seed != usual_subset_seed(run):
             found.append(f"subset_seed={run.subset_seed}")

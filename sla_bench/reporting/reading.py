@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from sla_bench.config import Axis, EvalConfig, FromBudget, RunConfig
-from sla_bench.grid import budget_of, fields_with, form_of
+from sla_bench.grid import budget_of, fields_with, form_of, learner_or_loss
 from sla_bench.harness.data_states import protocol_of
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
 from sla_bench.reporting.row_names import at_batch
@@ -227,7 +227,7 @@ class Reading(ABC):
 
     def budget_label(self, run: RunConfig, test: EvalConfig) -> str:
         """Name the budget and whatever departs from it: "quick", "quick, steps=200"."""
-        recipe = _recipe(run.scenario, run.budget, run.dataset, getattr(run, "learner", None))
+        recipe = _recipe_of(run)
         departures = []
         for config in (run, test):
             # Attributes of a pydantic model take several times as long as its dict.
@@ -283,13 +283,16 @@ class Reading(ABC):
         plain = record.config.model_copy(update=dict(self.of_method))
         return self.setting_key(replace(record, config=plain), evaluation)
 
+    def usual_test(self, run: RunConfig) -> EvalConfig:
+        """The test that the budget of a training has."""
+        recipe = _recipe_of(run)
+        kind = form_of(run.scenario).evaluation
+        return kind(**{name: recipe[name] for name in kind.model_fields if name in recipe})
+
     def training_key(self, record: RunRecord) -> dict[str, str]:
         """What tells trainings apart beside data set, pieces and length, however they were tested."""
-        run = record.config
-        recipe = _recipe(run.scenario, run.budget, run.dataset, getattr(run, "learner", None))
-        as_long = run.model_copy(update={self.length: recipe[self.length]})
-        kind = form_of(run.scenario).evaluation
-        test = kind(**{name: recipe[name] for name in kind.model_fields if name in recipe})
+        run, test = record.config, self.usual_test(record.config)
+        as_long = run.model_copy(update={self.length: _recipe_of(run)[self.length]})
         recipe_words = self._budget(replace(record, config=as_long), test)
         if record.done["protocol"] != run.protocol:
             recipe_words += f", protocol {record.done['protocol']}"
@@ -301,13 +304,17 @@ class Reading(ABC):
 
 @functools.cache
 def _told_by_budget(model: type[BaseModel], elsewhere: frozenset[str]) -> tuple[str, ...]:
-    axes = fields_with(model, Axis)
-    return tuple(n for n in fields_with(model, FromBudget) if n not in axes and n not in elsewhere)
+    apart = {*fields_with(model, Axis), *elsewhere, "precision"}
+    return tuple(n for n in fields_with(model, FromBudget) if n not in apart)
 
 
 @functools.cache
 def _options_fields(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(name for name in model.model_fields if name.endswith("_options"))
+
+
+def _recipe_of(run: RunConfig) -> Mapping[str, Any]:
+    return _recipe(run.scenario, run.budget, run.dataset, learner_or_loss(vars(run)))
 
 
 @functools.cache

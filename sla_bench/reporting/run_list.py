@@ -14,6 +14,7 @@ from sla_bench.harness.store import EvaluationRecord, RunRecord
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.commands import command_of
 from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.validations import validation_of
 
 _SHOWN_NAMES = 5
 
@@ -115,7 +116,7 @@ def _accuracies(record: RunRecord) -> str:
     for evaluation in record.evaluations:
         rows = ", ".join(f"{row} {100 * a:.1f}" for row, a in _figures(record, evaluation).items())
         texts.append(f"{_setting(record, evaluation)}: {rows}")
-    return "; ".join(texts) or "not evaluated"
+    return "; ".join(texts) or f"not tested, validation {100 * validation_of(record):.1f} %"
 
 
 def _setting(record: RunRecord, evaluation: EvaluationRecord) -> str:

@@ -41,11 +41,16 @@ _WORDS = {"setting", "learner", "method", "against", "compared at", "verdict", *
 
 def label(run: RunConfig) -> str:
     """Name a run in a few words that can be printed."""
+    return f"{label_without_seed(run)} seed {run.seed}"
+
+
+def label_without_seed(run: RunConfig) -> str:
+    """Name what a run has in common with those of other seeds."""
     views = f" {run.transform}" if run.transform not in (None, "rotation") else ""
     reading: Reading = SCENARIOS.load(run.scenario, "reading")
     shots = reading.train_shots(run)
     setting = f"{run.dataset} {reading.learner(run)}" + ("" if shots is None else f" {shots}-shot")
-    return one_line(f"{setting} {reading.method(run)}{views} seed {run.seed}")
+    return one_line(f"{setting} {reading.method(run)}{views}")
 
 
 class Board:

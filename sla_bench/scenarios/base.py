@@ -12,8 +12,10 @@ from torch import Tensor
 
 from sla_bench.augment import ImageBatches
 from sla_bench.backbones.base import Backbone
+from sla_bench.config import RunConfig
+from sla_bench.flips import AlternatingFlips
 from sla_bench.seeds import derive_seed
-from sla_bench.training import Checkpoints, TrainingResult
+from sla_bench.training import Checkpoints, GeneratorSource, Source, TrainingResult
 
 ANY_TRANSFORM = "rotation"
 """Stands in where a training has no views (config.transform is None) and so does not depend on it."""
@@ -120,6 +122,33 @@ def start_backbone(backbone: Backbone, batches: ImageBatches, index: np.ndarray)
     )
     chosen = torch.from_numpy(index[places])
     backbone.start_from(batches.plain(part) for part in chosen.split(_START_CHUNK))
+
+
+class Augmenter:
+    """Draws the augmentation of a training's batches.
+
+    Args:
+        config: says how flips are drawn.
+        batches: of all images.
+        seed: of the member that is trained.
+
+    Attributes:
+        generator: of all that is random, but for flips that alternate.
+        sources: all that is drawn from, for checkpoints.
+    """
+
+    def __init__(self, config: RunConfig, batches: ImageBatches, seed: int) -> None:
+        self._batches = batches
+        self.generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
+        self.sources: dict[str, Source] = {"augmentation": GeneratorSource(self.generator)}
+        self._flips: AlternatingFlips | None = None
+        if config.flips == "alternating":
+            first = torch.Generator().manual_seed(derive_seed(seed, "flips"))
+            self._flips = self.sources["flips"] = AlternatingFlips(len(batches), first)
+
+    def __call__(self, index: Tensor) -> Tensor:
+        """Augmented images, as `ImageBatches.augmented`."""
+        return self._batches.augmented(index, self.generator, self._flips)
 
 
 def batch_in_words(seed: int, images: Tensor) -> str:

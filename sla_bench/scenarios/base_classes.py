@@ -18,9 +18,7 @@ from sla_bench.datasets.base import Dataset, LabeledImages
 from sla_bench.datasets.subset import Subset
 from sla_bench.embedding import embed
 from sla_bench.forms.fewshot import FORM
-from sla_bench.losses.base import Criterion
-from sla_bench.losses.counts import Counts
-from sla_bench.objectives.base import smoothed_cross_entropy
+from sla_bench.losses.ce import CrossEntropy
 from sla_bench.objectives.classifier_base import Classes
 from sla_bench.scenarios.base import ANY_TRANSFORM, Member, first_images
 from sla_bench.scenarios.classifier import ClassifierModel, build_classifier, train_classifier
@@ -58,24 +56,6 @@ class BaseClasses:
         return (total / len(self.index)).float()
 
 
-class SmoothedCrossEntropy(Criterion):
-    """Cross entropy with the target's smoothing of the episodes, see `smoothed_cross_entropy`.
-
-    Args:
-        class_counts: as `Criterion`.
-        smoothing: what is taken off the target, in [0, 1).
-    """
-
-    def __init__(self, class_counts: Counts, smoothing: float) -> None:
-        super().__init__(class_counts)
-        self.smoothing = smoothing
-
-    def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """See `Criterion.loss`; classes are never weighted."""
-        del weights
-        return smoothed_cross_entropy(logits, labels, self.smoothing)
-
-
 class FewShotModel(Protocol):
     """A backbone with a head that is fitted on each episode."""
 
@@ -96,7 +76,7 @@ def train_on_classes(
 ) -> Member:
     """Train the backbone of a model as a classifier of all training classes, with the config's method.
 
-    The recipe's batch has as many images as a step of training on episodes.
+    A batch that the recipe does not give has as many images as a step of training on episodes.
 
     Args:
         config: the run.
@@ -118,7 +98,7 @@ def train_on_classes(
     """
     training = as_classifier_run(config)
     everything = Subset(images, np.arange(len(images)))
-    criterion = functools.partial(SmoothedCrossEntropy, smoothing=config.label_smoothing)
+    criterion = functools.partial(CrossEntropy, smoothing=config.label_smoothing)
     classes = Classes(torch.from_numpy(everything.counts), criterion, training.loss_reduction)
     built = build_classifier(training, dataset, classes, config.transform or ANY_TRANSFORM, seed)
     classifier = ClassifierModel(model.backbone, built.objective.to(batches.device))
@@ -140,6 +120,7 @@ def train_on_classes(
 
 
 def as_classifier_run(config: FewShotRun) -> ClassifierRun:
-    """The same training with fixed classes: the recipe's batch has the images of the episodes of a step."""
+    """The same training with fixed classes: without a batch of its own, one of the images of a step."""
     shared = ClassifierRun.model_fields.keys() & FewShotRun.model_fields.keys()
-    return ClassifierRun(**{name: getattr(config, name) for name in shared}, batch_size=FORM.units(config))
+    values = {name: getattr(config, name) for name in shared}
+    return ClassifierRun(**{**values, "batch_size": FORM.units(config)})

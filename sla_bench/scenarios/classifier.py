@@ -21,7 +21,7 @@ from sla_bench.embedding import embed
 from sla_bench.mixing.base import Mix, unmixed
 from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
-from sla_bench.scenarios.base import Member, batch_in_words, member_states, start_backbone
+from sla_bench.scenarios.base import Augmenter, Member, batch_in_words, member_states, start_backbone
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training import Checkpoints, GeneratorSource, Progress, autocast, silent, train
 from sla_bench.weights import put_weights
@@ -130,7 +130,7 @@ def train_classifier(
     objective, device = model.objective, batches.device
     plan = _plan(config, objective, steps)
     sampler = ClassSampler(data.labels, sampler_kind, plan.units, seed=derive_seed(seed, "training images"))
-    generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
+    augmented = Augmenter(config, batches, seed)
     positions, labels = torch.from_numpy(data.index), torch.from_numpy(data.labels)
     latest = positions[:0]
 
@@ -140,8 +140,8 @@ def train_classifier(
         chosen = sampler.next()
         latest = positions[chosen]
         index = latest.repeat_interleave(objective.copies)
-        images, own = batches.augmented(index, generator), labels[chosen].to(device)
-        mixed = unmixed(images, own) if mix is None else mix(images, own, generator)
+        images, own = augmented(index), labels[chosen].to(device)
+        mixed = unmixed(images, own) if mix is None else mix(images, own, augmented.generator)
         images = mixed.images
         if objective.trains_on_views:
             images = objective.transform.views(images).flatten(0, 1)
@@ -164,7 +164,7 @@ def train_classifier(
         checkpoints=checkpoints,
         sources={
             "sampler": sampler,
-            "augmentation": GeneratorSource(generator),
+            **augmented.sources,
             "dropout": GeneratorSource(model.backbone.generator),
         },
         batch=lambda: batch_in_words(seed, latest),

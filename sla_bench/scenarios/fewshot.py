@@ -34,6 +34,7 @@ from sla_bench.objectives.base import CropReader, EpisodeFeatures, EpisodeObject
 from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
+    Augmenter,
     Evaluation,
     Member,
     RunCheckpoints,
@@ -198,14 +199,14 @@ def _train_member(
         seed=derive_seed(seed, "training episodes"),
         views=views if method.pools_views else 1,
     )
-    generator = torch.Generator().manual_seed(derive_seed(seed, "augmentation"))
+    augmented = Augmenter(config, batches, seed)
     device, plan = batches.device, _plan(config, objective)
     latest = torch.empty(0, dtype=torch.int64)
 
     def features_of(index: Tensor, view_of_way: Tensor) -> Tensor:
         shape = index.shape
         index = index.flatten().repeat_interleave(objective.copies)
-        batch = batches.augmented(index, generator)
+        batch = augmented(index)
         if method.pools_views:
             batch = objective.transform.apply(batch, view_of_way.flatten().to(device))
         if objective.trains_on_views:
@@ -219,7 +220,7 @@ def _train_member(
     def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
         nonlocal latest
         del done
-        episodes = sampler.sample(plan.units).flatten(generator)
+        episodes = sampler.sample(plan.units).flatten(augmented.generator)
         latest = torch.cat([episodes.support.flatten(), episodes.query.flatten()])
         features = EpisodeFeatures(
             features_of(episodes.support, episodes.support_views),
@@ -247,7 +248,7 @@ def _train_member(
         checkpoints=checkpoints,
         sources={
             "sampler": sampler,
-            "augmentation": GeneratorSource(generator),
+            **augmented.sources,
             "dropout": GeneratorSource(model.backbone.generator),
         },
         batch=lambda: batch_in_words(seed, latest),

@@ -118,7 +118,8 @@ def build_model(
     Raises:
         UserError: an option of the backbone or the method has a wrong value.
     """
-    classes = Classes(torch.from_numpy(counts), CrossEntropy, config.loss_reduction)
+    criterion = functools.partial(CrossEntropy, smoothing=config.label_smoothing)
+    classes = Classes(torch.from_numpy(counts), criterion, config.loss_reduction)
     return build_classifier(config, dataset, classes, transform, seed)
 
 

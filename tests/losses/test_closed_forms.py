@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from sla_bench.errors import UserError
 from sla_bench.losses.cosine_head import CosineHead
 from sla_bench.losses.focal import Focal
 from sla_bench.pieces import get_loss
@@ -115,3 +116,25 @@ def test_a_zero_feature_has_zero_logits_and_a_finite_gradient():
     assert logits.abs().max() == 0
     logits.sum().backward()
     assert torch.isfinite(features.grad).all()
+
+
+@pytest.mark.parametrize("name", ["ce", "cb-rw"])
+@pytest.mark.parametrize("views", [1, 4])
+def test_smoothing_is_spread_over_the_other_joint_labels_and_weighs_images(name, views, make_batch):
+    counts = torch.tensor([50, 20, 3]).repeat_interleave(views)
+    logits, labels = make_batch(len(counts), batch=30)
+    weights = 1 / (1 - 0.9999 ** counts.double()) if name == "cb-rw" else torch.ones(len(counts)).double()
+    target = torch.full_like(logits, 0.1 / (len(counts) - 1))
+    target[torch.arange(30), labels] = 0.9
+    losses = -(target * logits.log_softmax(1)).sum(1)
+    expected = (weights[labels] * losses).sum() / weights[labels].sum()
+    found = get_loss(name, counts, smoothing=0.1)(logits, labels)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["ldam", "ldam-drw", "balanced-softmax", "logit-adjust", "focal", "cb-focal"]
+)
+def test_smoothing_is_refused_where_margins_or_class_sizes_shape_the_target(name):
+    with pytest.raises(UserError, match="'smoothing' is not an option of loss"):
+        get_loss(name, [5, 3], smoothing=0.1)

@@ -21,7 +21,15 @@ from sla_bench.registry import LOSSES
 COUNTS = [500, 120, 30, 7, 1]
 OPTIONS = [(name, option) for name, entry in LOSSES.items() for option in entry.options]
 # Another value of each option, away from its default.
-OTHER = {"beta": 0.9, "start": 0.5, "gamma": 3.0, "max_margin": 0.2, "scale": 10.0, "tau": 2.0}
+OTHER = {
+    "beta": 0.9,
+    "start": 0.5,
+    "gamma": 3.0,
+    "max_margin": 0.2,
+    "scale": 10.0,
+    "tau": 2.0,
+    "smoothing": 0.2,
+}
 # From which part of the training on classes are weighted unless told otherwise.
 STARTS = {"cb-rw": 0.0, "cb-focal": 0.0, "ce-drw": 0.8, "ldam-drw": 0.8}
 
@@ -77,7 +85,7 @@ def test_unknown_names_and_options_are_refused():
         get_loss("ldam-drv", COUNTS)
     with pytest.raises(UserError, match="'gama' is not an option of loss 'focal'; did you mean 'gamma'"):
         get_loss("focal", COUNTS, gama=2.0)
-    with pytest.raises(UserError, match="'start' is not an option of loss 'ce'; it has none"):
+    with pytest.raises(UserError, match="'start' is not an option of loss 'ce'; known: smoothing"):
         get_loss("ce", COUNTS, start=0.5)
 
 

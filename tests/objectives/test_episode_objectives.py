@@ -7,7 +7,8 @@ from training_factors import TRAINING
 from sla_bench.errors import UserError
 from sla_bench.learners.protonet import ProtoNet
 from sla_bench.learners.ridge import RidgeHead
-from sla_bench.objectives.base import EpisodeFeatures, accuracy, smoothed_cross_entropy, view_loss
+from sla_bench.losses.smoothing import smoothed_cross_entropy
+from sla_bench.objectives.base import EpisodeFeatures, accuracy, view_loss
 from sla_bench.registry import METHODS, TRANSFORMS
 
 E, W, K, Q, M, D = 3, 4, 2, 3, 4, 8

@@ -47,6 +47,13 @@ CASES = {
         {"dataset": ["folder:/a b/<script>alert('1')</script>/$HOME;=cmd()"], "ways": 2, "test_seed": 3},
     ),
     "paper": ("fewshot", (), {"budget": "paper", "dataset": ["tiered_imagenet"], "precision": "bf16"}),
+    "fast": ("fewshot", (), {"budget": "fast", "learner": ["simpleshot", "protonet"], "ways": 7}),
+    "fast in fp32 and published images": (
+        "imbalanced",
+        ("loss.smoothing=0.1", "averaged=0.2", "flips=alternating", "decay_biases=true"),
+        {"budget": "fast", "class_order": "identity", "subset_seed": 0, "seed": [3], "precision": "fp32"},
+    ),
+    "bf16 of an older budget": ("standard", ("label_smoothing=0.1",), {"precision": "bf16"}),
     "long tail": ("imbalanced", (), {"ratio": [10.5], "loss": ["ldam-drw"], "seed": [0, 3]}),
     "as it is": ("imbalanced", (), {"imbalance": "none"}),
     "a subset": ("imbalanced", (), {"imbalance": "none", "max_class_size": 50, "subset_seed": 9}),

@@ -14,10 +14,11 @@ from sla_bench.embedding import embed
 from sla_bench.errors import UserError
 from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
-from sla_bench.objectives.base import smoothed_cross_entropy
+from sla_bench.losses.ce import CrossEntropy
+from sla_bench.losses.smoothing import smoothed_cross_entropy
 from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios import base_classes, fewshot
-from sla_bench.scenarios.base_classes import BaseClasses, SmoothedCrossEntropy, as_classifier_run
+from sla_bench.scenarios.base_classes import BaseClasses, as_classifier_run
 from sla_bench.scenarios.episode_reader import EpisodeReader
 from sla_bench.transforms import ROTATION
 
@@ -187,7 +188,7 @@ def test_label_smoothing_is_that_of_the_episodes(root):
     target = torch.full((6, 4), 0.1 / 3)
     target[torch.arange(6), labels] = 0.9
     expected = -(target * logits.log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(SmoothedCrossEntropy([2, 2, 1, 1], 0.1)(logits, labels), expected)
+    torch.testing.assert_close(CrossEntropy([2, 2, 1, 1], smoothing=0.1)(logits, labels), expected)
     torch.testing.assert_close(smoothed_cross_entropy(logits, labels, 0.1), expected)
     plain, smooth = (train(task("steps=1", f"label_smoothing={eps}"), root) for eps in (0, 0.2))
     assert plain.history[0]["train_loss"] != smooth.history[0]["train_loss"]

@@ -46,7 +46,36 @@ DATA = {
     "imbalanced": {"dataset": ["cifar10"], "max_class_size": 10, "ratio": [5.0]},
     "standard": {"dataset": ["cifar10"], "selection": "validation", "val_fraction": 0.5},
 }
+# Everything that the recipe of `fast` has, or may have.
+FAST = ("flips=alternating", "averaged=0.5")
 CASES = {
+    "fast, classes": (
+        "fewshot",
+        (*FEWSHOT, *FAST, "batch_size=16", "label_smoothing=0.1"),
+        {
+            "ways": 2,
+            "shots": [1],
+            "val_shots": 1,
+            "budget": "fast",
+            "learner": ["simpleshot"],
+            "method": ["sla"],
+        },
+    ),
+    "fast, episodes": (
+        "fewshot",
+        (*FEWSHOT, *FAST),
+        {**SMALL, "budget": "fast", "backbone": ["airbench"], "method": ["baseline"]},
+    ),
+    "fast, long tail": (
+        "imbalanced",
+        (*IMBALANCED, *FAST, "epochs=2", "loss.smoothing=0.1"),
+        {"budget": "fast", "loss": ["cb-rw"], "method": ["sla+sd"], "selection": "validation"},
+    ),
+    "fast, standard": (
+        "standard",
+        (*STANDARD[:3], *FAST, "label_smoothing=0.1"),
+        {"budget": "fast", "method": ["baseline-repM"]},
+    ),
     "dropblock": ("fewshot", FEWSHOT, {**SMALL, "backbone": ["resnet12"], "method": ["baseline"]}),
     "ensemble": ("fewshot", FEWSHOT, {**SMALL, "method": ["ens-M"], "transform": ["rotation2"]}),
     "classes": ("fewshot", FEWSHOT, {**SMALL, "val_shots": 1, "learner": ["simpleshot"], "method": ["sla"]}),
@@ -63,7 +92,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_an_interrupted_run_ends_with_the_same_bits(case, data_root, tmp_path):
     scenario, settings, options = CASES[case]
-    run = config(scenario, settings, budget="smoke", **{**DATA[scenario], **options})
+    run = config(scenario, settings, **{"budget": "smoke", **DATA[scenario], **options})
     whole = train(run, data_root)
     for failing_call in (2, 1):
         with pytest.raises(PowerFailureError):
