@@ -1,11 +1,8 @@
-r"""Runs grids in a clone of this repository until a given time, and keeps their records in an archive.
+r"""Run grids in a clone until a given time; archive their records.
 
+Example:
     python benchmarks/campaign.py ../campaign run benchmarks/reference.yaml \
         --at v0.1.0 --archive records.zip --until 17:30 -- --workers 2
-
-Grids are run one after the other, each seed by seed, at low priority. The same command goes on where the
-records end, in the same folder or, from the archive, in another one. What stands behind -- goes to `run` or
-`tune`.
 """
 
 from __future__ import annotations
@@ -28,10 +25,10 @@ Command = Sequence[str | Path]
 
 
 def seconds_until(text: str, now: datetime) -> float:
-    """Return the seconds from `now` to the next time of day, "HH:MM"; or those of some minutes, "90".
+    """Return the seconds from `now` to the next time of day ("17:30"), or of a number of minutes ("90").
 
     Raises:
-        ValueError: the text is neither.
+        ValueError: the text is neither a time of day nor a number.
     """
     if ":" not in text:
         return 60 * float(text)
@@ -41,10 +38,10 @@ def seconds_until(text: str, now: datetime) -> float:
 
 
 def clone(at: str, folder: Path) -> None:
-    """Clone this repository at a tag or commit, unless it is there.
+    """Clone this repository at a tag or commit, unless the folder holds that commit already.
 
     Raises:
-        SystemExit: no such commit, or the folder holds another one.
+        SystemExit: the commit is unknown, or the folder holds another commit.
     """
     commit = _git(ROOT, "rev-parse", "--verify", f"{at}^{{commit}}")
     if not folder.exists():
@@ -70,35 +67,35 @@ def _leave(message: str) -> NoReturn:
 
 
 def environment(code: Path, folder: Path) -> Path:
-    """Install a clone with its packages into an environment, unless it is there; return its interpreter.
+    """Install a clone and its packages into an environment, unless that is complete; return the interpreter.
 
     Raises:
-        SystemExit: it can't be installed; pip has said why.
+        SystemExit: the installation failed; pip has said why.
     """
-    python, whole = folder / "bin" / "python", folder / "whole"
-    if not whole.exists():
+    python, complete = folder / "bin" / "python", folder / "complete"
+    if not complete.exists():
         install = [python, "-m", "pip", "install", "--quiet", "--editable", code]
         for command in ([sys.executable, "-m", "venv", folder], install):
             if subprocess.run(command, check=False).returncode:
                 _leave(f"{' '.join(map(str, command))} failed")
-        whole.touch()
+        complete.touch()
     return python
 
 
 def run_until(end: float, command: Command, folder: Path) -> int | None:
-    """Run a command at low priority; one that takes longer gets SIGTERM, and its end is waited for.
+    """Run a command at low priority until its end or a given time, at which the command gets SIGTERM.
 
     Args:
-        end: by `time.monotonic()`.
-        command: it leaves a checkpoint when it gets SIGTERM.
-        folder: where it runs.
+        end: the time, by `time.monotonic()`.
+        command: program and arguments.
+        folder: working directory.
 
     Returns:
-        Its exit code; None: it was stopped, or the time was over before.
+        The exit code of the command; None if the command was stopped, or never started.
     """
     if (seconds := end - time.monotonic()) <= 0:
         return None
-    # coreutils' timeout keeps the time even where this process is killed.
+    # The timeout of coreutils stops the command even if this process is killed.
     process = subprocess.Popen(["timeout", f"{seconds:.3f}", "nice", *command], cwd=folder)  # noqa: S607
     try:
         code = process.wait()
@@ -109,9 +106,9 @@ def run_until(end: float, command: Command, folder: Path) -> int | None:
 
 
 def exchange(product: Command, archive: Path, folder: Path, results: Path) -> int:
-    """Import the archive where it is there, then export to it what is recorded; return the exit code.
+    """Import the archive, then export all records to the same archive; return the exit code.
 
-    An archive that can't be imported stays as it is; records that others have added to it stay in it.
+    An archive that can't be imported is not replaced. Records that others have added to the archive are kept.
     """
     code = 0
     if archive.exists():
@@ -125,7 +122,7 @@ def exchange(product: Command, archive: Path, folder: Path, results: Path) -> in
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Set up, import, run, export; return the highest exit code."""
+    """Set up, import, run the grids one after the other, export; return the highest exit code."""
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     options, further = _options(arguments[:cut]), arguments[cut + 1 :]
     end = time.monotonic() + options.until
@@ -144,7 +141,7 @@ def main(arguments: Sequence[str]) -> int:
             where = ["--out", results, "--data-root", options.data_root.expanduser().resolve()]
             ended = run_until(end, [*product, options.command, file, *where, *further], code)
             if ended is None:
-                print("campaign: stopped in time; the same command goes on")
+                print("campaign: the time is over; the same command resumes")
                 break
             codes.append(ended)
     finally:
@@ -157,22 +154,22 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("folder", type=_outside, help="for clone, environment and results; outside of this repository")
-    add("command", choices=("run", "tune"), help="what is done with the grids")
-    add("files", nargs="+", metavar="GRID", help="grid files, those of the clone by their relative paths")
+    add("folder", type=_outside, help="for clone, environment and results; outside this repository")
+    add("command", choices=("run", "tune"), help="command for the grids; -- OPTIONS at the end go to it")
+    add("files", nargs="+", metavar="GRID", help="grid files; relative paths are of the clone")
     add("--at", required=True, help="tag or commit of the clone")
     add(
         "--archive",
         type=Path,
         required=True,
-        help="NAME.zip: records that are imported, and exported at the end",
+        help="NAME.zip: imported before, exported after the runs",
     )
     add(
         "--until",
         type=_seconds,
         required=True,
         metavar="HH:MM|MINUTES",
-        help="the next such time, or for so long",
+        help="next time of day, or minutes from now",
     )
     data = os.environ.get("SLA_BENCH_DATA", ROOT / "datasets")
     add("--data-root", type=Path, default=data, help="data files; default: $SLA_BENCH_DATA or datasets/ here")
@@ -182,7 +179,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _outside(text: str) -> Path:
     if (path := Path(text).expanduser()).resolve().is_relative_to(ROOT):
-        raise argparse.ArgumentTypeError(f"{text} is in this repository; name a folder outside of it")
+        raise argparse.ArgumentTypeError(f"{text} is in this repository; name a folder outside")
     return path
 
 
@@ -194,7 +191,7 @@ def _seconds(text: str) -> float:
 
 
 def _terminated(signum: int, frame: FrameType | None) -> NoReturn:
-    # What follows, the export, must not be cut short by another one.
+    # A second SIGTERM must not interrupt the export.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + signum)
 

@@ -16,7 +16,7 @@ from sla_bench.registry import SCENARIOS
 
 _STRUCTURE = ("scenario", "set", "controls", "include", "exclude")
 _OF_FILE = "committed_code"
-"""The key that is about the file, not about a grid in it."""
+"""Key of the whole file, not of one of its grids."""
 
 
 @dataclass(frozen=True)

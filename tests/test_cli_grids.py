@@ -95,11 +95,11 @@ def test_a_recorded_grid_is_not_run_again_but_shown(grid, capsys):
     [
         (
             "1a2b3c4-dirty",
-            "this code has local changes (1a2b3c4-dirty); commit or stash them, or give --allow",
+            "this code has local changes (1a2b3c4-dirty); commit or stash them, or add --allow",
         ),
         (
             "unknown",
-            "the commit of this code is unknown; run it in a clone of the repository, or give --allow",
+            "the commit of this code is unknown; run it in a clone of the repository, or add --allow",
         ),
     ],
 )
@@ -113,7 +113,7 @@ def test_records_of_committed_code_are_not_made_by_other_code(
     assert run_command_line([command, str(grid), *folders]) == 2
     said = capsys.readouterr()
     assert said.err.splitlines() == [
-        f"sla-bench: {grid}: its records have to come from committed code, and {fragment}-dirty"
+        f"sla-bench: {grid} asks for committed code (committed_code: true), but {fragment}-dirty"
     ]
     assert said.out == ""
     # A dry run records nothing.

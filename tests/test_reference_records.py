@@ -1,4 +1,4 @@
-"""The committed records come from commits, so that their code can be looked up."""
+"""Committed records come from commits, so that their code can be checked out."""
 
 import json
 import zipfile

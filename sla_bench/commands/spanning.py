@@ -115,7 +115,7 @@ def _add_file(app: App, prepare: Prepare, execution_type: type[TrainingExecution
     yes: bool
         Don't ask before a grid of more than 10,000 runs.
     allow_dirty: bool
-        Run a grid of `committed_code: true` although this code has local changes, or is of an unknown commit.
+        Run a grid of `committed_code: true` even if this code has local changes or an unknown commit.
     """
     of_file.__annotations__ = {
         "file": Path | None,

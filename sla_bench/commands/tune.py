@@ -65,7 +65,7 @@ def prepare_tuning(
 def _jobs_of(trials: Sequence[Trial], execution: TuningExecution) -> list[Any]:
     from sla_bench.harness.jobs import make_jobs
 
-    # All have the seed of trials, so that the jobs are in their order.
+    # Sorting by seed keeps the order of the trials, which share one seed.
     return make_jobs(
         [Task(trial.run, ()) for trial in trials],
         execution.data_root,

@@ -75,7 +75,7 @@ def _cpuinfo(key: str) -> str | None:
 
 @cache
 def code_revision(package: Path = _PACKAGE) -> str:
-    """Commit of the code, as `git describe` has it: "-dirty" where a file was changed; else "unknown".
+    """Commit of the code, from `git describe`; "-dirty" marks local changes; "unknown" without a clone.
 
     Args:
         package: folder of the code.
@@ -88,7 +88,7 @@ def code_revision(package: Path = _PACKAGE) -> str:
         ).stdout.strip()
 
     try:
-        # The repository around an installed package is of something else.
+        # An installed package may lie inside the repository of another project.
         git("ls-files", "--error-unmatch", "__init__.py")
         return git("describe", "--always", "--dirty")
     except (OSError, subprocess.SubprocessError):
@@ -96,13 +96,13 @@ def code_revision(package: Path = _PACKAGE) -> str:
 
 
 def check_committed(file: Path) -> None:
-    """Refuse to run a grid of `committed_code: true` with code that no commit has.
+    """Refuse to run a grid of `committed_code: true` with uncommitted code.
 
     Args:
         file: the grid.
 
     Raises:
-        UserError: the code has local changes, or its commit is not known.
+        UserError: the code has local changes, or the commit of the code is unknown.
     """
     code = code_revision()
     if code == _UNKNOWN:
@@ -112,5 +112,5 @@ def check_committed(file: Path) -> None:
     else:
         return
     raise UserError(
-        f"{file}: its records have to come from committed code, and {state}; {remedy}, or give --allow-dirty"
+        f"{file} asks for committed code (committed_code: true), but {state}; {remedy}, or add --allow-dirty"
     )

@@ -70,7 +70,7 @@ def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_
             for store in stores:
                 if (tuning := TuningFile(store.folder).path).exists():
                     _add(archive, f"{store.scenario}/{TUNING}", _bytes_of(tuning))
-                # One that was not tested could not be any more: its weights stay here.
+                # An untested record is useless elsewhere: weights are not exported.
                 for record in (one for one in store.records() if one.evaluations):
                     _write_record(archive, store, record, kept)
                     written.runs += 1

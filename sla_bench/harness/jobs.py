@@ -134,8 +134,8 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
         **further: fields that have a default.
 
     Returns:
-        The jobs seed by seed, those of a seed in the order of the tasks: a grid that is stopped leaves whole
-        seeds, and all methods of a seed meet the same kind of processor.
+        Jobs sorted by seed, then in the order of the tasks: a stopped grid leaves complete seeds, and all
+        methods of a seed run on the same kind of processor.
 
     Raises:
         UserError: data files are missing or damaged.

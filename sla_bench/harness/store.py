@@ -88,7 +88,7 @@ class RunRecord:
 
     @cached_property
     def environment(self) -> dict[str, Any]:
-        """What it was trained with; empty where that can't be read."""
+        """Versions and hardware of the training; empty if environment.json can't be read."""
         try:
             content = json.loads((self.folder / "environment.json").read_bytes())
         except (OSError, ValueError, RecursionError):

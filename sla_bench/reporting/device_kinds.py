@@ -1,4 +1,4 @@
-"""Kinds of device that runs were trained on, and a note where a table mixes them."""
+"""Device kinds of runs, and a note on tables that mix them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SEPARATOR = "; "
 
 
 def kind_of_device(environment: Mapping[str, Any]) -> str:
-    """Name what decides how the sums of a training are rounded, in one line, as in "AMD EPYC, AVX2, bf16".
+    """Name the device that rounded the sums of a training, in one line, as in "AMD EPYC, AVX2, bf16".
 
-    The GPU, or else the processor with the instructions that torch and bf16 use: several generations may have
-    one name. Older records lack `cpu_capability`; their kind is what they have.
+    A GPU is named alone. A processor is named with the instructions that torch and bf16 use, since several
+    generations share a name. Records without `cpu_capability` are named by the other two values.
 
     Args:
         environment: as from `harness.environment.describe`; any content is taken.
@@ -30,13 +30,13 @@ def kind_of_device(environment: Mapping[str, Any]) -> str:
 
 
 def devices_of(records: Sequence[RunRecord]) -> str:
-    """The kind of each run, in their order, or the one kind of all: a cell of the leaderboard."""
+    """The kinds of the runs in their order, or once the kind that all share: a cell of the leaderboard."""
     kinds = [kind_of_device(record.environment) for record in records]
     return _SEPARATOR.join(kinds if len(set(kinds)) > 1 else kinds[:1])
 
 
 def notes_on_devices(rows: Iterable[Row]) -> list[str]:
-    """A sentence where the runs of some rows were not all trained on one kind of device."""
+    """A sentence if the runs of some rows were trained on more than one kind of device."""
     kinds: dict[str, str] = {}
     for row in rows:
         ids, own = row["run_ids"].split(), row["devices"].split(_SEPARATOR)

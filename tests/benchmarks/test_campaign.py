@@ -51,7 +51,7 @@ def test_time_is_until_the_next_such_time_of_day_or_for_some_minutes(text, secon
 
 
 @pytest.mark.parametrize("text", ["", "noon", "25:00", "12:60", "12:00:00", "1h"])
-def test_what_is_no_time_is_refused(text):
+def test_an_invalid_time_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
         campaign.seconds_until(text, NOON)
 
@@ -167,7 +167,7 @@ GIVEN = ["run", "grid.yaml", "--at", "HEAD", "--archive", "records.zip", "--unti
 @pytest.mark.parametrize(
     ("arguments", "fragment"),
     [
-        ([str(ROOT / "campaign"), *GIVEN, "17:30"], "is in this repository; name a folder outside of it"),
+        ([str(ROOT / "campaign"), *GIVEN, "17:30"], "is in this repository; name a folder outside"),
         (["../campaign", *GIVEN, "late"], "'late': write a time, as 17:30, or minutes, as 90"),
     ],
 )
