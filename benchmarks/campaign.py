@@ -115,7 +115,8 @@ def exchange(product: Command, archive: Path, folder: Path, results: Path) -> in
         code = subprocess.run(
             [*product, "import", archive, "--out", results], cwd=folder, check=False
         ).returncode
-    if code or not any(results.glob("*/runs/*/evaluations/*/metrics.json")):
+    tested, tried = results.glob("*/runs/*/evaluations/*/metrics.json"), results.glob("*/tuning.csv")
+    if code or not any((*tested, *tried)):
         return code
     export = [*product, "export", archive, "--only-tables", "--out", results]
     return subprocess.run(export, cwd=folder, check=False).returncode

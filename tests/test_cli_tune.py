@@ -138,6 +138,55 @@ def test_where_it_was_imported_nothing_is_tried_again(tune, tmp_path, capsys):
     assert (tmp_path / "out" / "fewshot" / "tuning.csv").read_bytes() == trials
 
 
+def test_trials_of_a_tuning_that_was_stopped_are_not_repeated_where_they_were_imported(tune, tmp_path):
+    class _StoppedError(BaseException):
+        pass
+
+    count = iter(range(100))
+
+    def stopped(config):
+        if next(count) == 4:
+            raise _StoppedError
+        return accuracy(config)
+
+    with pytest.raises(_StoppedError):
+        tune(accuracy=stopped)
+    file = tmp_path / "out" / "fewshot" / "tuning.csv"
+    trials = pd.read_csv(file)
+    assert len(trials) == 4
+    assert not trials["chosen"].any()
+    archive = tmp_path / "stopped.zip"
+    assert run_command_line(["export", str(archive), "--out", str(tmp_path / "out")]) == 0
+    shutil.rmtree(tmp_path / "out")
+    assert run_command_line(["import", str(archive), "--out", str(tmp_path / "out")]) == 0
+    code, scenario = tune()
+    assert code == 0
+    first_round = [run for run in scenario.trained if run.seed == 999 and run.steps == 200]
+    assert len(first_round) == 9 - 4
+    chosen = pd.read_csv(file)
+    assert len(chosen) == 9 + 4
+    assert chosen["chosen"].sum() == 2
+
+    with pytest.raises(_StoppedError):
+        tune(
+            "--method",
+            "baseline",
+            "--method",
+            "sla",
+            "--method",
+            "baseline-xM",
+            accuracy=_stops(_StoppedError),
+        )
+    assert pd.read_csv(file)["chosen"].sum() == 2
+
+
+def _stops(error):
+    def stop(config):
+        raise error
+
+    return stop
+
+
 def test_a_trial_that_diverges_loses_and_is_not_tried_again(tune, tmp_path):
     def diverging(config):
         if config.learning_rate > RATE:
@@ -159,7 +208,7 @@ def test_where_all_trials_diverge_nothing_is_chosen(tune, tmp_path, capsys):
 
     assert tune(accuracy=diverging)[0] == 2
     assert "every trial diverged" in capsys.readouterr().err.splitlines()[-1]
-    assert not (tmp_path / "out" / "fewshot" / "tuning.csv").exists()
+    assert not pd.read_csv(tmp_path / "out" / "fewshot" / "tuning.csv")["chosen"].any()
 
 
 def test_a_trial_that_fails_otherwise_ends_the_command_before_anything_is_chosen(tune, tmp_path):
@@ -169,7 +218,7 @@ def test_a_trial_that_fails_otherwise_ends_the_command_before_anything_is_chosen
         return accuracy(config)
 
     assert tune(accuracy=failing)[0] == 1
-    assert not (tmp_path / "out" / "fewshot" / "tuning.csv").exists()
+    assert not pd.read_csv(tmp_path / "out" / "fewshot" / "tuning.csv")["chosen"].any()
 
 
 def test_the_last_weights_are_judged_by_the_last_validation(tune, tmp_path):
@@ -282,4 +331,4 @@ def test_a_trial_whose_record_comes_late_has_not_diverged(tune, tmp_path, monkey
     code, _ = tune()
     assert code == 2
     assert "can't be read" in capsys.readouterr().err
-    assert not (tmp_path / "out" / "fewshot" / "tuning.csv").exists()
+    assert not pd.read_csv(tmp_path / "out" / "fewshot" / "tuning.csv")["chosen"].any()

@@ -104,7 +104,7 @@ def export(
     scenarios = written_out(str, scenario or [])
     file = file or _archive_among(scenarios)
     names: list[str | None] = list(dict.fromkeys(scenarios)) or [None]
-    stores = [store for name in names for store in stores_of(name, results)]
+    stores = [store for name in names for store in stores_of(name, results, trials=True)]
     written = export_records(stores, file, _read_by_tables if only_tables else all_samples)
     size = f", {file.stat().st_size:,} bytes" if is_plain_file(file) else ""
     summary = f"{file}: {written.runs} runs, {written.evaluations} evaluations{size}"

@@ -15,19 +15,27 @@ from sla_bench.registry import SCENARIOS
 _NAMED = 5
 
 
-def stores_of(scenario: str | None, results: Results) -> list[Any]:
+def stores_of(scenario: str | None, results: Results, trials: bool = False) -> list[Any]:
     """Snapshots of the stores with at least one finished run, of one scenario or of all.
 
     Records that are left out of them are named on stderr.
+
+    Args:
+        scenario: its name; None: all.
+        results: where they are.
+        trials: include stores that have trials of `tune` and no run yet.
 
     Raises:
         UserError: there is none, or no such scenario.
     """
     from sla_bench.harness.store import Store
+    from sla_bench.harness.tuning_file import TuningFile
 
     names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
     stores = [Store(results.out, name, getattr(results, "tables", None)).snapshot() for name in names]
-    found = [store for store in stores if store.records()]
+    found = [
+        store for store in stores if store.records() or (trials and TuningFile(store.folder).path.exists())
+    ]
     if not found:
         raise none_finished(stores, results.out, f"run {names[0]}")
     say_set_apart(stores)

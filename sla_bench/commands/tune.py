@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from cyclopts import App
@@ -97,14 +97,21 @@ def _tune(
     if execution.dry_run:
         return _dry_run(tasks, jobs, _unknown(trials, jobs, known), file.choices(states), execution)
     tried = dict(zip(trials, jobs, strict=True))
-    if code := _execute(tried, store, known, execution):
-        return code
-    if execution.trial_images == "quarter":
-        again = finalists(trials, _accuracies_of(tried, known))
-        second = dict(zip(again, _jobs_of(again, execution), strict=True))
-        if code := _execute(second, store, known, execution):
+    try:
+        if code := _execute(tried, store, known, execution):
             return code
-        tried |= second
+        if execution.trial_images == "quarter":
+            again = finalists(trials, _accuracies_of(tried, known))
+            second = dict(zip(again, _jobs_of(again, execution), strict=True))
+            tried |= second
+            if code := _execute(second, store, known, execution):
+                return code
+    finally:
+        # Trials are exported with this file alone: a tuning that is stopped continues elsewhere from it.
+        _learn(tried, store, known)
+        chosen = file.choices(states)
+        if rows := [row for row in _rows(tried, known) if row["group"] not in chosen]:
+            file.put(rows)
     rows = _judge(tried, known)
     file.put(rows)
     for row in rows:
@@ -137,26 +144,30 @@ def _execute(tried: Mapping[Trial, Any], store: Any, known: Accuracies, executio
     Raises:
         UserError: the record of a trial can't be read.
     """
-    from sla_bench.reporting.validations import validation_accuracy
-
     failures = execute(_unknown(list(tried), list(tried.values()), known), store, execution)
     if lost := [news for news in failures if not news.diverged]:
         highest: int = max(news.exit_code for news in lost)
         return highest
     diverged = {news.job.run_id for news in failures}
-    records = {record.run_id: record for record in store.records()}
+    known.update({(trial.group, job.run_id): None for trial, job in tried.items() if job.run_id in diverged})
+    _learn(tried, store, known)
     for trial, job in tried.items():
-        key = trial.group, job.run_id
-        if job.run_id in diverged:
-            known[key] = None
-        elif (record := records.get(job.run_id)) is not None:
-            known[key] = validation_accuracy(record.history, trial.takes_best)
-        elif key not in known:
+        if (trial.group, job.run_id) not in known:
             raise UserError(
                 f"the record of trial {job.run_id} in {store.folder} can't be read; on a network it may "
                 "come late: give the same command again"
             )
     return 0
+
+
+def _learn(tried: Mapping[Trial, Any], store: Any, known: Accuracies) -> None:
+    """Add the accuracies of the trials that are recorded to what is known."""
+    from sla_bench.reporting.validations import validation_accuracy
+
+    records = {record.run_id: record for record in store.records()}
+    for trial, job in tried.items():
+        if (record := records.get(job.run_id)) is not None:
+            known[trial.group, job.run_id] = validation_accuracy(record.history, trial.takes_best)
 
 
 def _accuracies_of(tried: Mapping[Trial, Any], known: Accuracies) -> dict[Trial, float]:
@@ -171,34 +182,45 @@ def _judge(tried: Mapping[Trial, Any], known: Accuracies) -> list[dict[str, Any]
     Raises:
         UserError: all trials of a group diverged.
     """
-    from sla_bench.reporting.terminal import label
-
     accuracies = _accuracies_of(tried, known)
     groups: dict[str, list[Trial]] = {}
     for trial in tried:
         groups.setdefault(trial.group, []).append(trial)
-    rows: list[dict[str, Any]] = []
-    for group, trials in groups.items():
-        training = label(trials[0].run.model_copy(update={"batch_images": None}))
+    chosen = set()
+    for trials in groups.values():
         if max(accuracies[trial] for trial in trials) < 0:
-            raise UserError(f"{training}: every trial diverged; nothing is chosen")
-        chosen = chosen_trial(trials, accuracies)
-        rows += [
-            {
-                "group": group,
-                "training": training,
-                "share": trial.share,
-                "factor": trial.factor,
-                "learning_rate": trial.choice.learning_rate,
-                "batch_images": trial.choice.batch_images,
-                "validation_accuracy": known[group, tried[trial].run_id],
-                "run_id": tried[trial].run_id,
-                "chosen": trial is chosen,
-                "data_state": tried[trial].data_state,
-            }
-            for trial in trials
-        ]
-    return rows
+            raise UserError(f"{_words(trials[0])}: every trial diverged; nothing is chosen")
+        chosen.add(chosen_trial(trials, accuracies))
+    return _rows(tried, known, chosen)
+
+
+def _rows(
+    tried: Mapping[Trial, Any], known: Accuracies, chosen: Collection[Trial] = frozenset()
+) -> list[dict[str, Any]]:
+    """The rows of the trials that are known, group by group."""
+    first = {trial.group: place for place, trial in reversed(list(enumerate(tried)))}
+    return [
+        {
+            "group": trial.group,
+            "training": _words(trial),
+            "share": trial.share,
+            "factor": trial.factor,
+            "learning_rate": trial.choice.learning_rate,
+            "batch_images": trial.choice.batch_images,
+            "validation_accuracy": known[trial.group, job.run_id],
+            "run_id": job.run_id,
+            "chosen": trial in chosen,
+            "data_state": job.data_state,
+        }
+        for trial, job in sorted(tried.items(), key=lambda one: first[one[0].group])
+        if (trial.group, job.run_id) in known
+    ]
+
+
+def _words(trial: Trial) -> str:
+    from sla_bench.reporting.terminal import label
+
+    return label(trial.run.model_copy(update={"batch_images": None}))
 
 
 def _dry_run(

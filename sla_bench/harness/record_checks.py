@@ -131,8 +131,9 @@ def _check_group(name: str, trials: list[dict[str, Any]]) -> None:
     tried = {(trial["share"], trial["factor"], trial["batch_images"]) for trial in trials}
     if len(tried) < len(trials):
         raise UserError(f"group {name}: a trial that is there twice")
-    if [trial["validation_accuracy"] is None for trial in trials if trial["chosen"]] != [False]:
-        raise UserError(f"group {name}: not one trial is chosen, of those that did not diverge")
+    # None is chosen where the tuning was stopped.
+    if [trial["validation_accuracy"] is None for trial in trials if trial["chosen"]] not in ([], [False]):
+        raise UserError(f"group {name}: more than one trial is chosen, or one that diverged")
 
 
 def _check_evaluation(
