@@ -68,6 +68,23 @@ def predictions_of(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
     return predictions, 1 / total, nll
 
 
+def recorded(values: np.ndarray) -> np.ndarray:
+    """Round confidences or -log p to what a record keeps of them, float16 in which finite values stay finite.
+
+    A record keeps -log p of the true class and not p: a p below 3e-8 is 0 in float16, its log infinite.
+    A -log p above 65504, the largest float16, becomes 65504.
+
+    Args:
+        values: (T,) real numbers.
+
+    Returns:
+        (T,) float16; infinities and NaN stay what they are.
+    """
+    values = np.asarray(values)
+    largest = np.finfo(np.float16).max
+    return np.where(np.isfinite(values), np.minimum(values, largest), values).astype(np.float16)
+
+
 def classification_metrics(
     predictions: np.ndarray,
     confidence: np.ndarray,
@@ -132,7 +149,7 @@ def expected_calibration_error(confidence: np.ndarray, hit: np.ndarray) -> float
     """Mean distance of accuracy and confidence over 15 bins of equal width (Guo et al. 2017, eq. 3).
 
     ECE = sum_b |B_b|/T |acc(B_b) - conf(B_b)|. Bin b holds the confidences in ((b-1)/15, b/15], the first
-    one 0 as well. Edges are rounded to the type of the confidences: 1/15 in float32 lies on its edge.
+    one 0 as well. Edges are rounded to the type of the confidences: 1/15 in float16 lies on its edge.
 
     Args:
         confidence: (T,) probability of the predicted class, 0..1.

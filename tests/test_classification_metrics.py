@@ -15,6 +15,7 @@ from sla_bench.classification_metrics import (
     confusion_rates,
     expected_calibration_error,
     predictions_of,
+    recorded,
 )
 from sla_bench.errors import UserError
 from sla_bench.metrics import closed_interval
@@ -143,7 +144,7 @@ def test_a_calibrated_forecast_has_no_calibration_error(hits):
 
 @given(
     places=st.lists(st.integers(0, 10**6), min_size=1, max_size=40),
-    kind=st.sampled_from(["f4", "f8"]),
+    kind=st.sampled_from(["f2", "f4", "f8"]),
     seed=st.integers(0, 99),
 )
 def test_calibration_error_is_its_definition_bin_by_bin(places, kind, seed):
@@ -179,6 +180,40 @@ def test_calibration_error_is_its_definition_bin_by_bin(places, kind, seed):
 def test_confidences_on_the_edges_belong_to_the_bin_below(kind, confidence, hit, expected):
     error = expected_calibration_error(np.array(confidence, kind), np.array(hit))
     assert error == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("number", range(1, 15))
+def test_the_values_beside_an_edge_are_of_two_bins(kind, number):
+    edge = np.array(number / 15, kind)
+    below, above = (np.nextafter(edge, np.array(end, kind)) for end in (0, 1))
+    one_bin, two_bins = np.array([edge, below]), np.array([edge, above])
+    hit = np.array([True, False])
+    # in one bin the two errors cancel, in two they add up
+    assert expected_calibration_error(one_bin, hit) == abs(1 - float(edge) - float(below)) / 2
+    assert expected_calibration_error(two_bins, hit) == (1 - float(edge) + float(above)) / 2
+
+
+@given(
+    values=st.lists(st.floats(0, allow_infinity=False, width=32), min_size=1),
+    kind=st.sampled_from(["f2", "f4", "f8"]),
+)
+def test_what_is_recorded_is_the_nearest_finite_number_of_16_bits(values, kind):
+    with np.errstate(over="ignore"):
+        values = np.array(values, kind)
+    values = values[np.isfinite(values)]
+    found = recorded(values)
+    assert found.dtype == np.float16
+    assert np.isfinite(found).all()
+    nearest = np.minimum(values.astype(float), 65504)
+    # half of the spacing of these numbers, which is the same below the smallest normal one
+    assert (np.abs(found.astype(float) - nearest) <= np.maximum(nearest * 2.0**-11, 2.0**-25)).all()
+    assert np.array_equal(recorded(found), found)
+
+
+def test_what_is_not_finite_stays_so_when_it_is_recorded():
+    found = recorded(np.array([np.inf, np.nan, 65504.0, 65520.0, 1e300, 1e-9]))
+    np.testing.assert_array_equal(found, np.array([np.inf, np.nan, 65504, 65504, 65504, 0], np.float16))
 
 
 @given(seed=st.integers(0, 2**32 - 1), shift=st.floats(-1e6, 1e6))

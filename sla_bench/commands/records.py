@@ -96,7 +96,8 @@ def export(
     scenario: list[str]
         Only these; default: each that has records.
     only_tables: bool
-        Of the samples only what tables and pictures read: few-shot archives are then much smaller.
+        Keep only samples that tables and pictures are made of; confidences (ECE, NLL) only of rows in
+        confirmatory and primary contrasts.
     """
     from sla_bench.harness.exchange import all_samples, export_records
     from sla_bench.harness.outputs import is_plain_file, words_beside
@@ -105,7 +106,7 @@ def export(
     file = file or _archive_among(scenarios)
     names: list[str | None] = list(dict.fromkeys(scenarios)) or [None]
     stores = [store for name in names for store in stores_of(name, results, trials=True)]
-    written = export_records(stores, file, _read_by_tables if only_tables else all_samples)
+    written = export_records(stores, file, _samples_of_tables if only_tables else all_samples)
     size = f", {file.stat().st_size:,} bytes" if is_plain_file(file) else ""
     summary = f"{file}: {written.runs} runs, {written.evaluations} evaluations{size}"
     print(summary, file=words_beside(file))
@@ -119,8 +120,8 @@ def _archive_among(scenarios: list[str]) -> Path:
     return Path(scenarios.pop())
 
 
-def _read_by_tables(scenario: str, evaluation: Any) -> Any:
-    return SCENARIOS.load(scenario, "reading").read_samples(evaluation)
+def _samples_of_tables(scenario: str, evaluation: Any) -> Any:
+    return SCENARIOS.load(scenario, "reading").samples_of_tables(evaluation)
 
 
 def import_(file: Path, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from collections.abc import Mapping
 
 import numpy as np
 
-from sla_bench.classification_metrics import expected_calibration_error
+from sla_bench.classification_metrics import recorded
 from sla_bench.datasets.npy_format import read_array
 from sla_bench.errors import UserError
 from sla_bench.harness.archive import ZIP_ERRORS, is_plain
@@ -20,28 +19,18 @@ _INTEGERS = (np.uint8, np.uint16, np.int16, np.int32)
 
 
 def compact_samples(samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the arrays in the smallest types that keep the figures.
+    """Return the arrays in small types.
 
-    Integers keep their values exactly (uint8, uint16, ...). Floats become float16 where the figures that are
-    computed from them stay the same in the digits that tables print: the mean in two decimals (NLL,
-    confidence in %), and for `confidence/<row>` the calibration error in a tenth of a percent; else they stay
-    as they are.
+    Integers keep their values, in the smallest type that holds them. Confidences and -log p, which older
+    records hold as float32, become float16; tables read them so in any case.
 
     Args:
         samples: name -> array, as in samples.npz.
     """
     return {
-        name: _small_integers(array) if array.dtype.kind in "iu" else _small_floats(name, array, samples)
+        name: _small_integers(array) if array.dtype.kind in "iu" else recorded(array)
         for name, array in samples.items()
     }
-
-
-def _small_floats(name: str, array: np.ndarray, samples: Mapping[str, np.ndarray]) -> np.ndarray:
-    if array.dtype not in (np.float32, np.float64):
-        return array
-    with np.errstate(over="ignore"):
-        half = array.astype(np.float16)
-    return half if _figures(name, half, samples) == _figures(name, array, samples) else array
 
 
 def _small_integers(array: np.ndarray) -> np.ndarray:
@@ -51,16 +40,6 @@ def _small_integers(array: np.ndarray) -> np.ndarray:
         if limits.min <= low and high <= limits.max:
             return array.astype(kind) if np.dtype(kind).itemsize < array.dtype.itemsize else array
     return array
-
-
-def _figures(name: str, array: np.ndarray, samples: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """What tables print of an array, as they print it."""
-    kind, _, row = name.partition("/")
-    mean = float(array.mean(dtype=np.float64)) if array.size else math.nan
-    if kind != "confidence":
-        return (f"{mean:.2f}",)
-    hit = samples[f"predictions/{row}"] == samples["labels"]
-    return f"{100 * mean:.2f}", f"{100 * expected_calibration_error(array, hit):.1f}"
 
 
 def samples_bytes(samples: Mapping[str, np.ndarray]) -> bytes:

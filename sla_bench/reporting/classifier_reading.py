@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from sla_bench.classification_metrics import expected_calibration_error, recorded
 from sla_bench.config import ClassifierEvaluation, EvalConfig
 from sla_bench.crossed_error import strata_of
 from sla_bench.harness.store import EvaluationRecord, RunRecord
@@ -41,11 +42,13 @@ class ClassifierReading(Reading):
                 figures[f"accuracy of {group}"] = Figure(accuracy)
         figures["macro F1"] = Figure(metrics["macro_f1"])
         figures["G-mean"] = Figure(metrics["g_mean"])
-        # A reader can compute these again from the samples, or they are not shown.
-        if f"confidence/{method}" in samples:
-            figures["ECE"] = Figure(metrics["ece"], higher_is_better=False)
-        if f"nll/{method}" in samples:
-            figures["NLL"] = Figure(metrics["nll"], percent=False, higher_is_better=False)
+        # Computed here, so that a table of records and of their export is the same.
+        if (confidence := samples.get(f"confidence/{method}")) is not None:
+            error = expected_calibration_error(recorded(confidence), hits)
+            figures["ECE"] = Figure(error, higher_is_better=False)
+        if (nll := samples.get(f"nll/{method}")) is not None:
+            mean = float(recorded(nll).mean(dtype=np.float64))
+            figures["NLL"] = Figure(mean, percent=False, higher_is_better=False)
         return figures
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
@@ -53,12 +56,19 @@ class ClassifierReading(Reading):
         calibrated = {_row_key(row) for row in rows if row["metric"] == "ECE"}
         if all(_row_key(row) in calibrated for row in rows):
             return []
-        return ["ECE and NLL are empty where the records hold no confidences (exports of predictions only)."]
+        sentence = (
+            "ECE and NLL are empty where the records hold no confidences; `export --only-tables` keeps those "
+            "of rows in confirmatory and primary contrasts."
+        )
+        return [sentence]
 
-    def read_samples(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
-        """Labels, predictions, and what calibration is computed from."""
-        read = ("labels", "predictions/", "confidence/", "nll/")
-        return {name: array for name, array in evaluation.samples.items() if name.startswith(read)}
+    def samples_of_tables(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
+        """Labels and predictions; confidence and -log p of the rows of contrasts only."""
+        kept = {"labels"}
+        for row in self.rows(evaluation):
+            kinds = ("predictions", "confidence", "nll") if row in self.contrasted else ("predictions",)
+            kept |= {f"{kind}/{row}" for kind in kinds}
+        return {name: array for name, array in evaluation.samples.items() if name in kept}
 
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Passes per test image."""

@@ -89,12 +89,13 @@ class FewShotReading(Reading):
         classes = None if classes is None else classes[: test.episodes]
         return {"accuracy": Figure(float(accuracy.sum()) / len(accuracy), accuracy, classes=classes)}
 
-    def read_samples(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
-        """Classes and hits of the episodes that the accuracy is a mean over."""
+    def samples_of_tables(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
+        """Classes and hits of the episodes that the accuracy is a mean over; hits of the open tasks."""
         test, samples = evaluation.config, evaluation.samples
         assert isinstance(test, FewShotEvaluation)
-        read = ("classes", "hits/")
-        return {name: array[: test.episodes] for name, array in samples.items() if name.startswith(read)}
+        # The episodes beyond them serve the jackknife of the accuracy only.
+        closed = {n: a[: test.episodes] for n, a in samples.items() if n.startswith(("classes", "hits/"))}
+        return closed | {n: a for n, a in samples.items() if n.startswith("open_hits/")}
 
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
         """Intervals that speak of other images and classes, and passes per image."""

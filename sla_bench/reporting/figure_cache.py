@@ -23,7 +23,7 @@ from sla_bench.reporting.row_cache import RowCache
 from sla_bench.reporting.shown_records import shown_records
 
 # Rises when a reading makes other figures of the same samples.
-_VERSION = 2
+_VERSION = 3
 _KIND = "figures"
 
 

@@ -125,6 +125,12 @@ class Reading(ABC):
         """All further references: the controls of equal cost."""
         return frozenset(name for names in self.matched_references.values() for name in names)
 
+    @property
+    def contrasted(self) -> frozenset[str]:
+        """Both sides of every matched contrast, and of the primary one."""
+        sides = {self.primary.method, self.primary.reference, *self.matched_references}
+        return self.matched_controls.union(sides, self.stand_ins.values())
+
     def contrast(self, row: Row, matched: bool) -> Contrast | None:
         """Say what a row of the leaderboard is for; None: exploration, which carries no p.
 
@@ -186,8 +192,8 @@ class Reading(ABC):
         """Metric -> figure of one row, in the order of the table; "accuracy" comes first."""
 
     @abstractmethod
-    def read_samples(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
-        """The part of the samples that tables and pictures read."""
+    def samples_of_tables(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
+        """The samples that `export --only-tables` keeps: those that tables and pictures are made of."""
 
     @abstractmethod
     def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:

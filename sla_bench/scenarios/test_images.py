@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sla_bench.augment import ImageBatches
-from sla_bench.classification_metrics import classification_metrics, predictions_of
+from sla_bench.classification_metrics import classification_metrics, predictions_of, recorded
 from sla_bench.config import RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.embedding import embed, embed_crops
@@ -121,10 +121,11 @@ class TestImages:
         group_names: Sequence[str],
         progress: Progress = silent,
     ) -> Evaluation:
-        """Work out the metrics of every read-off.
+        """Compute the metrics of every read-off from the samples that are stored.
 
-        Samples: `labels` (T,), and for each read-off `predictions/<row>`, `confidence/<row>`, `nll/<row>`
-        (T,).
+        Samples: `labels` (T,) int32, and for each read-off `predictions/<row>` (T,) int32,
+        `confidence/<row>` and `nll/<row>` (T,) float16. `nll` is -log p of the true class, since p itself
+        underflows in float16.
 
         Args:
             models: of one objective, in eval mode; their scores are averaged.
@@ -143,10 +144,9 @@ class TestImages:
         if (crops_row := objective.crops_row) is not None:
             shown[crops_row] = objective.members * objective.num_views
         for row, passes in {**shown, **objective.further_rows}.items():
-            predictions, confidence, nll = read[row]
-            samples[f"predictions/{row}"] = predictions.astype(np.int32)
-            samples[f"confidence/{row}"] = confidence.astype(np.float32)
-            samples[f"nll/{row}"] = nll.astype(np.float32)
+            predictions = read[row].classes.astype(np.int32)
+            confidence, nll = recorded(read[row].confidence), recorded(read[row].nll)
+            samples |= {f"predictions/{row}": predictions, f"confidence/{row}": confidence, f"nll/{row}": nll}
             metrics[row] = {
                 **classification_metrics(predictions, confidence, nll, self.labels, groups, group_names),
                 "query_passes": passes,

@@ -4,6 +4,7 @@ import shutil
 import stat
 import struct
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from made_up_records import write_evaluation, write_records
 
 from sla_bench.cli import run_command_line
-from sla_bench.config import FEWSHOT_PROTOCOL, OLDEST_PROTOCOL
+from sla_bench.config import FEWSHOT_PROTOCOL, OLDEST_PROTOCOL, FewShotEvaluation
 from sla_bench.errors import UserError
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.data_states import state_of_parts
@@ -21,8 +22,10 @@ from sla_bench.harness.locks import claim
 from sla_bench.harness.pruning import leftovers
 from sla_bench.harness.store import Store
 from sla_bench.harness.tuning_file import COLUMNS, TuningFile
+from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.shown_records import shown_records
+from sla_bench.reporting.table_texts import notes, rows_of
 from sla_bench.tuning import choice_of, group_of
 
 ACCURACIES = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.55}
@@ -100,14 +103,51 @@ def test_tables_and_pictures_can_be_made_of_the_samples_that_they_read(tmp_path,
     assert run_command_line(["export", str(tmp_path / "small.zip"), "--only-tables", *folders]) == 0
     assert (tmp_path / "small.zip").stat().st_size < (tmp_path / "all.zip").stat().st_size
     import_records(tmp_path / "small.zip", tmp_path / "to")
-    for one in (store, imbalanced):
-        ours = leaderboard(Store(tmp_path / "to", one.scenario).records())
-        pd.testing.assert_frame_equal(ours, leaderboard(one.records()))
-    (first, *_) = Store(tmp_path / "to", "imbalanced").records()
-    kinds = {name.partition("/")[0] for name in first.evaluations[0].samples}
-    assert kinds == {"labels", "predictions", "confidence", "nll"}
+    ours = leaderboard(Store(tmp_path / "to", "fewshot").records())
+    pd.testing.assert_frame_equal(ours, leaderboard(store.records()))
+    ours, theirs = (leaderboard(one.records()) for one in (Store(tmp_path / "to", "imbalanced"), imbalanced))
+    # The baseline is in no contrast that carries a p: its confidences are left out.
+    calibration = theirs["metric"].isin(["ECE", "NLL"])
+    assert ours["metric"].isin(["ECE", "NLL"]).sum() == 2
+    kept = theirs[~calibration | (theirs["method"] == "SLA+SD")].reset_index(drop=True)
+    beside_another = ["gain_value", "reference_value", "gain_points", "gain_seeds", "comparison"]
+    kept.loc[kept["metric"].isin(["ECE", "NLL"]), beside_another] = None
+    pd.testing.assert_frame_equal(ours, kept, check_dtype=False)
+    assert "no confidences" in " ".join(notes(rows_of(ours)))
+    assert "no confidences" not in " ".join(notes(rows_of(theirs)))
     for command in ("plot", "report"):
         assert run_command_line([command, "--out", str(tmp_path / "to")]) == 0
+
+
+def test_of_few_shot_samples_those_that_tables_read_are_kept():
+    # 10 episodes, 4 of which give the accuracy, and 6 tasks that share no image.
+    closed, of_open = np.arange(10), np.arange(6)
+    samples = {"classes": closed, "open_classes": of_open, "hits/SLA": closed, "open_hits/SLA": of_open}
+    evaluation = SimpleNamespace(config=FewShotEvaluation(episodes=4), samples=samples)
+    kept = SCENARIOS.load("fewshot", "reading").samples_of_tables(evaluation)
+    assert {name: len(array) for name, array in kept.items()} == {
+        "classes": 4,
+        "hits/SLA": 4,
+        "open_hits/SLA": 6,
+    }
+
+
+@pytest.mark.parametrize("scenario", ["imbalanced", "standard"])
+def test_confidences_are_kept_of_both_sides_of_every_contrast_with_a_p(scenario):
+    reading = SCENARIOS.load(scenario, "reading")
+    contrasted = {
+        *("SLA+SI", "SLA+SD", "SLA+AG", "baseline-xM", "baseline-xM+crops"),
+        *("ens-M", "DA+TTA", "DA+SD"),
+    }
+    others = {"baseline", "baseline+crops", "MT", "rot-aux", "SLA+U", "ens-M+crops", "DA"}
+    hidden = {"SLA+SD teacher", "ens-M+TTA"}
+    kinds = ("predictions", "confidence", "nll")
+    rows = contrasted | others | hidden
+    samples = {"labels": 0, **{f"{kind}/{row}": 0 for kind in kinds for row in rows}}
+    metrics = {row: {"shown": row != "SLA+SD teacher"} for row in rows}
+    kept = reading.samples_of_tables(SimpleNamespace(samples=samples, metrics=metrics))
+    expected = {f"{kind}/{row}" for kind in kinds for row in contrasted}
+    assert set(kept) == {"labels"} | expected | {f"predictions/{row}" for row in others}
 
 
 def test_the_archive_is_small_has_no_weights_and_is_the_same_again(tmp_path):
@@ -412,7 +452,7 @@ BAD = {
     "no such field": ("config.json", edited(frobnicate=1), "--frobnicate: no such field"),
     "other config": ("metrics.json", edited(data_hash="y"), "but its config and data give"),
     "no rows": ("metrics.json", edited(rows=[]), "rows are no mapping"),
-    "row without samples": ("metrics.json", edited(rows={"SLA": {}}), "no samples of 'SLA'"),
+    "row without samples": ("metrics.json", edited(rows={"SLA": {}}), "no 'hits/SLA'"),
     "unknown learner": ("config.json", edited(learner="protonot"), "did you mean 'protonet'?"),
     "unknown method": ("config.json", edited(method="mine"), "unknown method 'mine'"),
     "unknown budget": ("config.json", edited(budget="mine"), "unknown budget 'mine'"),
