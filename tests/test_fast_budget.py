@@ -80,6 +80,14 @@ def test_older_budgets_are_in_fp32_with_random_flips_and_whole_decay(scenario, b
     assert not younger & run.identity().keys()
 
 
+def test_a_loss_has_the_rate_of_its_recipe_and_is_still_called_fast():
+    reading = SCENARIOS.load("imbalanced", "reading")
+    found = tasks("imbalanced", loss=["ce", "cb-rw"], method=["baseline", "sla+sd"])
+    rates = {(one.run.loss, one.run.learning_rate) for one in found}
+    assert rates == {("ce", 0.2), ("cb-rw", 0.05)}
+    assert {reading.budget_label(one.run, one.evaluations[0]) for one in found} == {"fast"}
+
+
 def test_the_precision_of_a_recipe_can_be_changed():
     assert task("standard", precision="fp32").run.precision == "fp32"
     assert task("standard", budget="quick", precision="bf16").run.precision == "bf16"

@@ -44,7 +44,8 @@ _IMBALANCED: dict[str, Any] = {
 }
 # So many that a training has one to two thousand steps at a ratio of 100.
 _EPOCHS = {"cifar100": 20, "cifar10": 20, "fashion_mnist": 20, "glyphs20": 80, "folder": 40}
-_BY_LOSS: dict[str, dict[str, Any]] = {}
+# The few images of small classes with large weights make the steps of cb-rw noisy.
+_BY_LOSS = {"cb-rw": {"learning_rate": 0.05}}
 
 _STANDARD: dict[str, Any] = {
     **_SHARED,
