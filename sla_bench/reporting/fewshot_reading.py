@@ -22,7 +22,11 @@ MANY_SPLITS = 10
 class FewShotReading(Reading):
     """Accuracy per test episode."""
 
-    primary = PrimaryContrast(" 5-shot", "protonet", "SLA+AG", "baseline-NMway+TTA")
+    primaries = (
+        PrimaryContrast(" 5-shot", "protonet", "SLA+AG", "baseline-NMway+TTA"),
+        PrimaryContrast("5-way 5-shot", "simpleshot", "SLA+AG", "baseline-xM+TTA", "cifar_fs"),
+        PrimaryContrast("5-way 5-shot", "simpleshot", "SLA+AG", "baseline-xM+crops", "cifar_fs"),
+    )
     axis = SettingAxis("Shots at test", r"\b(\d+)-shot", "gains_by_shots")
     length = "steps"
     published_training: ClassVar = {

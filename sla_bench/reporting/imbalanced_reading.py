@@ -21,7 +21,10 @@ from sla_bench.reporting.reading import PrimaryContrast, Row, SettingAxis
 class ImbalancedReading(ClassifierReading):
     """Accuracy per balanced test image; recall of class groups, F1, G-mean and calibration per seed."""
 
-    primary = PrimaryContrast(" ratio 100", "ce", "SLA+SD", "baseline-xM")
+    primaries = (
+        PrimaryContrast(" ratio 100", "ce", "SLA+SD", "baseline-xM"),
+        PrimaryContrast("exp ratio 100", "ce", "SLA+AG", "ens-M", "cifar100"),
+    )
     axis = SettingAxis("Imbalance ratio", r"\bratio (\S+)", "gains_by_ratio")
     length = "epochs"
     # The code behind the published tables keeps the best epoch on the test images.

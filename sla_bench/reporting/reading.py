@@ -54,19 +54,30 @@ class Figure:
 
 @dataclass(frozen=True)
 class PrimaryContrast:
-    """The one comparison of a scenario that was fixed before anything ran.
+    """A comparison that docs/protocols.md names before the runs that answer it.
 
     Args:
         setting_end: how the words of its setting end.
         learner: the head or the loss.
         method: the row.
         reference: what it is compared with.
+        dataset: the only data set it is named for; None: all.
     """
 
     setting_end: str
     learner: str
     method: str
     reference: str
+    dataset: str | None = None
+
+    def names(self, row: Row) -> bool:
+        """Whether a row of the leaderboard, without a batch in its names, is this comparison."""
+        return (
+            self.dataset in (None, row["dataset"])
+            and row["setting"].endswith(self.setting_end)
+            and (row["learner"], row["method"], row["reference"])
+            == (self.learner, self.method, self.reference)
+        )
 
 
 @dataclass(frozen=True)
@@ -96,7 +107,7 @@ class Reading(ABC):
     """What the leaderboard has to know about one scenario.
 
     Attributes:
-        primary: the contrast that decides, fixed beforehand.
+        primaries: the contrasts that decide, fixed beforehand.
         axis: along which gains are drawn; None where settings have no number.
         length: the field of a training that says how long it is.
         published_training: column -> what it says of the trainings behind published figures.
@@ -109,7 +120,7 @@ class Reading(ABC):
         of_method: fields of a training that some methods read and the baseline does not -> their defaults.
     """
 
-    primary: ClassVar[PrimaryContrast]
+    primaries: ClassVar[tuple[PrimaryContrast, ...]]
     axis: ClassVar[SettingAxis | None]
     length: ClassVar[str]
     published_training: ClassVar[Mapping[str, str]]
@@ -127,9 +138,9 @@ class Reading(ABC):
 
     @property
     def contrasted(self) -> frozenset[str]:
-        """Both sides of every matched contrast, and of the primary one."""
-        sides = {self.primary.method, self.primary.reference, *self.matched_references}
-        return self.matched_controls.union(sides, self.stand_ins.values())
+        """Both sides of every matched contrast, and of the primary ones."""
+        primary = {side for one in self.primaries for side in (one.method, one.reference)}
+        return self.matched_controls.union(primary, self.matched_references, self.stand_ins.values())
 
     def contrast(self, row: Row, matched: bool) -> Contrast | None:
         """Say what a row of the leaderboard is for; None: exploration, which carries no p.
@@ -140,13 +151,7 @@ class Reading(ABC):
         """
         if row["metric"] != "accuracy":
             return None
-        primary = self.primary
-        if (
-            row["setting"].endswith(primary.setting_end)
-            and row["learner"] == primary.learner
-            and row["method"] == primary.method
-            and row["reference"] == primary.reference
-        ):
+        if any(primary.names(row) for primary in self.primaries):
             return "primary"
         return "confirmatory" if matched else None
 

@@ -19,7 +19,7 @@ _GROUP = "accuracy of "
 class StandardReading(ClassifierReading):
     """As every classifier's; class groups only where the data set has classes of different size."""
 
-    primary = PrimaryContrast("full", "ce", "SLA+AG", "ens-M")
+    primaries = (PrimaryContrast("full", "ce", "SLA+AG", "ens-M"),)
     axis = None
     length = "steps"
     published_training: ClassVar = {

@@ -234,3 +234,20 @@ def test_every_table_names_classes_without_a_test_image(tmp_path, monkeypatch, c
     page = html.unescape((tmp_path / "report.html").read_text())
     for text in (capsys.readouterr().out, page, *texts):
         assert sentence in " ".join(text.split())
+
+
+def test_a_primary_contrast_of_one_data_set_is_an_ordinary_one_elsewhere():
+    row = {
+        "metric": "accuracy",
+        "setting": "exp ratio 100",
+        "learner": "ce",
+        "method": "SLA+AG",
+        "reference": "ens-M",
+    }
+    assert READING.contrast({**row, "dataset": "cifar100"}, matched=True) == "primary"
+    assert READING.contrast({**row, "dataset": "glyphs20"}, matched=True) == "confirmatory"
+    assert READING.contrast({**row, "dataset": "cifar100", "setting": "exp ratio 10"}, True) == "confirmatory"
+    distilled = {**row, "method": "SLA+SD", "reference": "baseline-xM"}
+    assert {READING.contrast({**distilled, "dataset": name}, True) for name in ("cifar100", "x")} == {
+        "primary"
+    }
