@@ -117,10 +117,10 @@ def read(folder):
             return dict(file)
 
     runs = {}
-    for run in sorted(folder.glob("runs/*")):
+    for run in (path.parent for path in sorted(folder.glob("runs/*/done.json"))):
         tests = [
             (content(one / "config.json"), content(one / "metrics.json"), arrays(one / "samples.npz"))
-            for one in sorted(run.glob("evaluations/*"))
+            for one in sorted(run.glob("evaluations/*/"))
         ]
         parts = content(run / "config.json"), content(run / "done.json"), table(run / "history.csv")
         runs[run.name] = Run(*parts, tests)

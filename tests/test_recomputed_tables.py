@@ -131,7 +131,8 @@ def of_episodes(tests, name):
     drawn = max(tests[0].config[kind] for kind in ("episodes", "jackknife_episodes"))
     if all(len(test.samples.get("classes", ())) == drawn for test in tests):
         variances = [jackknife(shares(test, "hits"), test.samples["classes"]) for test in tests]
-        found["jackknife_se"] = 100 * np.mean(np.sqrt(variances))
+        errors = [math.sqrt(variance) for variance in variances if variance is not None]
+        found["jackknife_se"] = 100 * np.mean(errors) if errors else None
     return found
 
 
