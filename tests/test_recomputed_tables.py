@@ -47,6 +47,10 @@ PRIMARY = {
     ("exp ratio 100", "ce", "SLA+SD", "baseline-xM"),
     ("full", "ce", "SLA+AG", "ens-M"),
 }
+PRIMARY_OF = {
+    "cifar_fs": {("5-way 5-shot", "simpleshot", "SLA+AG", f"baseline-xM+{by}") for by in ("TTA", "crops")},
+    "cifar100": {("exp ratio 100", "ce", "SLA+AG", "ens-M")},
+}
 TRAINING = ("scenario", "dataset", "backbone", "budget", "transform", "precision", "selection", "sampler")
 TRAINING += ("protocol",)
 OF_CONTRASTS = ("contrast", "verdict", "p_value", "p_sign_flip", "smallest_p")
@@ -152,7 +156,8 @@ def contrast_of(row, reference):
     scenario, learner = row.text["scenario"], row.text["learner"]
     if row.metric != "accuracy":
         return None
-    if (row.text["setting"], learner, row.name, reference) in PRIMARY:
+    primary = PRIMARY | PRIMARY_OF.get(row.text["dataset"], set())
+    if (row.text["setting"], learner, row.name, reference) in primary:
         return "primary"
     if reference == "DA+TTA" and scenario == "fewshot" and learner not in ON_CLASSES:
         return None
