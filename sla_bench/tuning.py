@@ -152,6 +152,15 @@ def _trial_fields(run: RunConfig) -> dict[str, Any]:
     return form.trial(run)
 
 
+def validated(run: RunConfig) -> RunConfig:
+    """The run with the images held out that trials hold out.
+
+    Raises:
+        UserError: it has nothing to validate on.
+    """
+    return run.model_copy(update=_trial_fields(run))
+
+
 def _at_rate(run: RunConfig, factor: Fraction) -> RunConfig:
     return run.model_copy(update={"learning_rate": run.learning_rate * float(factor)})
 
@@ -165,7 +174,7 @@ def _trial_run(run: RunConfig, share: Fraction) -> RunConfig:
     form = form_of(run.scenario)
     seeded = form.with_seed(run, TRIAL_SEED)
     length = max(1, round(share * getattr(run, form.length)))
-    return seeded.model_copy(update={**_trial_fields(run), form.length: length})
+    return validated(seeded).model_copy(update={form.length: length})
 
 
 def _at_batches(run: RunConfig) -> list[RunConfig]:

@@ -101,12 +101,14 @@ def export(
     """
     from sla_bench.harness.exchange import all_samples, export_records
     from sla_bench.harness.outputs import is_plain_file, words_beside
+    from sla_bench.reporting.levelling import partners_of
 
     scenarios = written_out(str, scenario or [])
     file = file or _archive_among(scenarios)
     names: list[str | None] = list(dict.fromkeys(scenarios)) or [None]
     stores = [store for name in names for store in stores_of(name, results, trials=True)]
-    written = export_records(stores, file, _samples_of_tables if only_tables else all_samples)
+    kept = _samples_of_tables if only_tables else all_samples
+    written = export_records(stores, file, kept, partners_of)
     size = f", {file.stat().st_size:,} bytes" if is_plain_file(file) else ""
     summary = f"{file}: {written.runs} runs, {written.evaluations} evaluations{size}"
     print(summary, file=words_beside(file))

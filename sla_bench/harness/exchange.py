@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from sla_bench.harness.tuning_file import TuningFile
 
 Samples = Mapping[str, np.ndarray]
 KeptSamples = Callable[[str, EvaluationRecord], Samples]
+NeededRuns = Callable[[Sequence[RunRecord]], Collection[str]]
 
 
 @dataclass
@@ -47,7 +48,12 @@ def all_samples(scenario: str, evaluation: EvaluationRecord) -> Samples:
     return evaluation.samples
 
 
-def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_samples) -> Exchanged:
+def export_records(
+    stores: Sequence[Store],
+    path: Path,
+    kept: KeptSamples = all_samples,
+    needed: NeededRuns = lambda records: (),
+) -> Exchanged:
     """Write all tested records of the stores, and what was tuned, to an archive, samples small, no weights.
 
     The same records give the same bytes.
@@ -57,6 +63,7 @@ def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_
         path: the archive, NAME.zip, as `write_output` takes it; one that is there is replaced when the new
             one is whole.
         kept: (scenario, evaluation) -> the samples that go into it; default: all.
+        needed: records of a scenario -> ids of those that are written without a test, too.
 
     Raises:
         UserError: another suffix, a file of a record can't be read, or the archive can't be written.
@@ -70,8 +77,10 @@ def export_records(stores: Sequence[Store], path: Path, kept: KeptSamples = all_
             for store in stores:
                 if (tuning := TuningFile(store.folder).path).exists():
                     _add(archive, f"{store.scenario}/{TUNING}", _bytes_of(tuning))
-                # An untested record is useless elsewhere: weights are not exported.
-                for record in (one for one in store.records() if one.evaluations):
+                records = store.records()
+                # Weights are not exported: most untested records are useless elsewhere.
+                untested = needed(records)
+                for record in (one for one in records if one.evaluations or one.run_id in untested):
                     _write_record(archive, store, record, kept)
                     written.runs += 1
                     written.evaluations += len(record.evaluations)

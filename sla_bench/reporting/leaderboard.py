@@ -14,6 +14,7 @@ from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.cells import Cell, Cells, ReadFigures, Setting, read_figures, settings_of
 from sla_bench.reporting.comparisons import comparison, cost_of, is_matched_and_tuned
 from sla_bench.reporting.device_kinds import devices_of
+from sla_bench.reporting.levelling import Levelling
 from sla_bench.reporting.published import PublishedFigures
 from sla_bench.reporting.reading import Contrast, Figure, Reading
 from sla_bench.reporting.row_names import BASELINE
@@ -81,6 +82,7 @@ COLUMNS = [
     "updates",
     "batch",
     "learning_rate",
+    "gain_at_twice",
     "train_seconds",
     "support_passes",
     "query_passes",
@@ -114,11 +116,11 @@ def leaderboard(
     Rows are of one state of the data each. The column other_states is left to whoever chose the records.
 
     Args:
-        records: of a store.
+        records: of a store, with those of trainings that were not tested.
         figures: reads those of an evaluation.
         recall: may spare working out rows that are known.
     """
-    published = PublishedFigures()
+    records, published = list(records), PublishedFigures()
 
     def work_out(setting: Setting) -> Rows:
         cells = Cells(setting, figures)
@@ -126,7 +128,15 @@ def leaderboard(
 
     rows = [row for setting in settings_of(records) for row in recall(setting, work_out)]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    return table if table.empty else _with_families(table)
+    return table if table.empty else _with_gain_at_twice(_with_families(table), records)
+
+
+def _with_gain_at_twice(table: pd.DataFrame, records: Iterable[RunRecord]) -> pd.DataFrame:
+    """Say what twice the length gains; it depends on trainings that have no rows."""
+    by_id = {record.run_id: record for record in records}
+    levelling = Levelling(by_id.values())
+    gains = {ids: levelling.gain(by_id[ids.split()[0]]) for ids in table["run_ids"].unique()}
+    return table.assign(gain_at_twice=table["run_ids"].map(gains).astype(float))
 
 
 def _with_families(table: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,9 @@ OTHER_RECIPE = "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05
 ONE_SEED = "one seed"
 """The kind of an interval that is none."""
+LEVELLED_OFF = 1.0
+"""Gain of validation accuracy at twice the length, in %, from which on a training has not levelled off."""
+UNTRIED = "?"
 ALONE = "Light grey: one seed, the estimate alone."
 
 
@@ -69,11 +72,41 @@ def notes(rows: Sequence[Row]) -> list[str]:
         )
     if any(row["budget"].startswith("smoke") for row in rows):
         found.append("Budget smoke only shows that everything runs: weak baselines inflate relative gains.")
-    found += notes_on_devices(rows)
+    found += [*_notes_on_levelling(rows), *notes_on_devices(rows)]
     for own in alike(rows, ["scenario"]):
         reading: Reading = SCENARIOS.load(own[0]["scenario"], "reading")
         found += reading.notes(own)
     return found
+
+
+def _notes_on_levelling(rows: Sequence[Row]) -> list[str]:
+    """The column on twice the length; and tables of budget fast, which is to have levelled off, without it.
+
+    Budgets smoke and quick are cut short by design, and paper is as published.
+    """
+    found = []
+    if not all(is_missing(row["gain_at_twice"]) for row in rows):
+        found.append(
+            "Twice as long: relative gain in mean validation accuracy of trainings of twice the length. "
+            f"Below {LEVELLED_OFF:g} % a row has levelled off; {UNTRIED}: not tried."
+        )
+    untried = dict.fromkeys(
+        f"{block[0]['dataset']} ({block[0]['budget']})"
+        for block in blocks(rows, "scenario")
+        if _is_as_long_as_fast(block[0]) and all(is_missing(row["gain_at_twice"]) for row in block)
+    )
+    if untried:
+        found.append(
+            f"Not tried at twice the length, so perhaps not levelled off: {', '.join(untried)}; "
+            "docs/protocols.md says how to try."
+        )
+    return found
+
+
+def _is_as_long_as_fast(row: Row) -> bool:
+    budget, *departures = row["budget"].split(", ")
+    length = form_of(row["scenario"]).length
+    return budget == "fast" and not any(words.startswith(f"{length}=") for words in departures)
 
 
 _DEFINITIONS = {
@@ -191,6 +224,7 @@ HEADINGS = (
     "updates",
     "batch",
     "rate",
+    "twice as long %",
     "train s",
     "passes",
     "published",
@@ -212,6 +246,7 @@ _HIDDEN = {
     "images drawn": "drawn_images",
     "epochs": "epochs",
     "rate": "learning_rate",
+    "twice as long %": "gain_at_twice",
 }
 
 
@@ -280,10 +315,16 @@ def cells_of(row: Row) -> list[str]:
         number(row["updates"], ",.0f"),
         number(row["batch"], ".0f"),
         number(row["learning_rate"], ".3g"),
+        UNTRIED if is_missing(row["gain_at_twice"]) else _at_twice(row["gain_at_twice"]),
         number(row["train_seconds"], ".0f"),
         "/".join(f"{count:.0f}" for count in passes if not is_missing(count)),
         published,
     ]
+
+
+def _at_twice(gain: float) -> str:
+    """As in "+0.4", "+2.3 climbs": a word, since not every terminal has an arrow."""
+    return f"{gain:+z.1f}" + " climbs" * (gain >= LEVELLED_OFF)
 
 
 def _seeds(row: Row) -> str:

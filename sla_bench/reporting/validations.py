@@ -14,12 +14,14 @@ from sla_bench.reporting.terminal import label_without_seed
 
 
 def validation_accuracy(history: pd.DataFrame, takes_best: bool) -> float:
-    """Mean over the members of a run of their best, or else last, validation accuracy, in 0..1.
+    """Mean over the members of a run of their best, or else last, validation accuracy, in 0..1; else NaN.
 
     Args:
-        history: data frame with the columns member, step and val_accuracy.
+        history: data frame with the columns member and step, and val_accuracy if there was a validation.
         takes_best: best instead of last.
     """
+    if "val_accuracy" not in history:
+        return float("nan")
     members = history.sort_values("step").groupby("member")["val_accuracy"]
     return float((members.max() if takes_best else members.last()).mean())
 

@@ -23,6 +23,7 @@ from sla_bench.reporting.shown_records import shown_records
 from sla_bench.reporting.style import BLUE, method_colour
 from sla_bench.reporting.table_texts import (
     HEADINGS,
+    UNTRIED,
     accuracies_of,
     blocks,
     cells_of,
@@ -68,6 +69,7 @@ COLUMNS = (
     Column("p (Holm, m)", "p_value", kind="extra"),
     Column("seeds", "seeds"),
     Column("train images", "train_images", kind="extra"),
+    Column("twice as long %", "gain_at_twice", kind="extra"),
     Column("passes", "query_passes", kind="extra"),
     Column("published", "published"),
 )
@@ -138,7 +140,7 @@ def section_of(store: Store, details: Details) -> Section:
     shared = _shared_words(map(training_words, found))
     rows = [_without(shared, row) for row in _rows(found, axis, Sources(records), details)]
     entry = SCENARIOS[store.scenario]
-    columns = [c for c in COLUMNS if any(row.texts[c.heading] for row in rows)]
+    columns = [c for c in COLUMNS if any(row.texts[c.heading] not in ("", UNTRIED) for row in rows)]
     choices = {heading: list(dict.fromkeys(row.texts[heading] for row in rows)) for heading in _FILTERS}
     return Section(
         name=store.scenario,
