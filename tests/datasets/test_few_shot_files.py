@@ -14,7 +14,7 @@ import pytest
 import real_formats
 from real_formats import SPLITS, python2_pickle
 
-from sla_bench.datasets import layouts, map_part, map_writing
+from sla_bench.datasets import layouts, map_writing
 from sla_bench.datasets.cifar100_few_shot import CIFAR_FS, FC100
 from sla_bench.datasets.mini_imagenet import MINI_IMAGENET
 from sla_bench.datasets.omniglot import OMNIGLOT
@@ -407,7 +407,7 @@ def test_disk_full_while_preparing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(map_part.MapPart, "_append", full)
+    monkeypatch.setattr(map_writing._Part, "_append", full)
     with pytest.raises(UserError, match="No space left on device"):
         CIFAR_FS.prepare(tmp_path)
     assert list((tmp_path / "prepared" / "cifar_fs").iterdir()) == []
@@ -433,7 +433,7 @@ def test_a_stopped_conversion_is_no_map(tmp_path, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(map_part.os, "fsync", stop)
+    monkeypatch.setattr(map_writing.os, "fsync", stop)
     with pytest.raises(KeyboardInterrupt):
         CIFAR_FS.prepare(tmp_path)
     assert sorted(path.name for path in (tmp_path / "prepared" / "cifar_fs").iterdir()) == [
