@@ -131,7 +131,8 @@ class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the reader in Python: in 
         if type(value) is np.ndarray:
             _, shape, dtype, fortran, raw = state
             self._spend(raw)
-            value.__setstate__((1, shape, _plain(dtype), bool(fortran), raw))
+            array: Any = value
+            array.__setstate__((1, shape, _plain(dtype), bool(fortran), raw))
         elif type(value) is _DType:
             value.complete(state)
         else:
