@@ -44,7 +44,7 @@ def _by_id(file: Path) -> dict[str, tuple[int, str]]:
 def _label(value: Any, place: str) -> int:
     """0..C-1 from a label that counts from 1."""
     text = str(value).removesuffix(".0")
-    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 10**9):
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
         raise UserError(f"{place} must be a label from 1 on, found {value!r}")
     return int(text) - 1
 
