@@ -2,12 +2,10 @@
 
 import contextlib
 import hashlib
-import io
 import itertools
 import json
 import shutil
 import sqlite3
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +21,12 @@ from sla_bench.datasets.cifar100_few_shot import FC100
 from sla_bench.datasets.folder_listing import list_folder
 from sla_bench.datasets.folder_splits import split_listing
 from sla_bench.datasets.image_files import decode, look_at
-from sla_bench.datasets.imagenet import _from_devkit, _from_solution
+from sla_bench.datasets.imagenet import _from_solution
 from sla_bench.datasets.inaturalist_json import read_annotations
 from sla_bench.datasets.index_files import read_indices
-from sla_bench.datasets.listed_photographs import _CUB, _dogs
+from sla_bench.datasets.listed_photographs import _read_cub
 from sla_bench.datasets.mini_imagenet import _LAYOUTS
 from sla_bench.datasets.restricted_pickle import load_pickle
-from sla_bench.datasets.tar_files import unpack
 from sla_bench.datasets.tiered_imagenet import TIERED_IMAGENET
 from sla_bench.grid_files import read_grid_file
 from sla_bench.harness.exchange import export_records, import_records
@@ -121,11 +118,6 @@ def _solution(root):
     return [root / "imagenet" / "LOC_val_solution.csv"]
 
 
-def _devkit(path):
-    lines = path.parent / "ILSVRC2012_validation_ground_truth.txt"
-    _from_devkit(lines, tuple(f"{i}.JPEG" for i in range(6)))
-
-
 def _indices(root):
     root.mkdir(parents=True, exist_ok=True)
     np.save(root / "a.npy", np.arange(20))
@@ -195,27 +187,6 @@ def _cached(path):
     assert len(leaderboard_of(store)) == len(leaderboard(store.records()))
     with contextlib.closing(sqlite3.connect(path)) as database:  # it is a cache again
         database.execute("SELECT count(*) FROM cached").fetchone()
-
-
-def _tar(root):
-    root.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(root / "a.tar.gz", "w:gz") as tar:
-        for name in ("f/train", "f/other", "f/test"):
-            info = tarfile.TarInfo(name)
-            info.size = 600
-            tar.addfile(info, io.BytesIO(name.encode() * 120))
-    return [root / "a.tar.gz"]
-
-
-def _unpack(path):
-    to = path.parent / "to"
-    shutil.rmtree(to, ignore_errors=True)
-    try:
-        unpack(path, "f", ("train", "test"), to)
-    finally:
-        assert {p.name for p in path.parent.iterdir()} <= {"a.tar.gz", "to"}
-        assert {p.name for p in to.iterdir()} <= {"train", "test"}
-        assert not any(p.is_symlink() for p in to.iterdir())
 
 
 def _weights(root):
@@ -336,12 +307,6 @@ READERS = {
     "tiered npz": Reader(
         _files(rf.write_tiered_npz, "tieredImageNet/val_*"), _tiered, m.BINARY, m.in_zip, slow=True
     ),
-    "fc100 npz": Reader(
-        _files(lambda r: rf.write_tadam_npz(r, 1), "FC100/*val.npz"),
-        lambda p: _blocks(FC100.layouts[2].read(p.parent, "val")),
-        m.BINARY,
-        m.in_zip,
-    ),
     "idx": Reader(
         _files(lambda r: rf.write_fashion_mnist(r, 4, 1), "FashionMNIST/raw/*"),
         lambda p: _local().load("trainval", "images", p.parents[2]),
@@ -350,16 +315,8 @@ READERS = {
     ),
     "images": Reader(_image_files, _decode, m.BINARY),
     "png chunks": Reader(_pngs, _decode, m.BINARY, m.in_png),
-    "dogs mat": Reader(
-        _files(rf.write_stanford_dogs, "StanfordDogs/lists/*.mat"),
-        lambda p: _dogs("lists/").read(p.parents[1], "train"),
-        m.BINARY,
-    ),
-    "imagenet mat": Reader(
-        _files(lambda r: rf.write_imagenet(r, "devkit"), "imagenet/*/data/meta.mat"), _devkit, m.BINARY
-    ),
     "cub lists": Reader(
-        _files(rf.write_cub200, "CUB_200_2011/*.txt"), lambda p: _CUB.read(p.parent, "train"), m.TEXT
+        _files(rf.write_cub200, "CUB_200_2011/*.txt"), lambda p: _read_cub(p.parent, "train"), m.TEXT
     ),
     "mini csv": Reader(_files(rf.write_mini_csv, "miniImageNet/test.csv"), _mini_rows, m.TEXT),
     "folder csv": Reader(_folder, _split_folder, m.TEXT),
@@ -377,7 +334,6 @@ READERS = {
     "record json": Reader(_recorded({".json"}), _records, m.TEXT, tree=True),
     "record files": Reader(_recorded({".csv", ".npz"}), _records, m.TEXT | m.BINARY),
     "cache": Reader(_cache, _cached, m.BINARY | m.TEXT, slow=True),
-    "tar": Reader(_tar, _unpack, m.BINARY, m.in_gzip),
     "weights": Reader(_weights, _read_weights, m.TEXT),
     "checkpoint": Reader(_checkpoint, _read_checkpoint, m.PICKLE, _signed),
     "classifier": Reader(_run_folder, _classifier, m.TEXT, tree=True, slow=True),

@@ -419,19 +419,6 @@ def write_category_pickles(root: Path, dataset: str, per_class: int = 6) -> Spli
     return written
 
 
-def write_tadam_npz(root: Path, per_class: int = 2) -> Splits:
-    """`FC100/few-shot-{split}.npz` with `features` and fine labels `targets`."""
-    (root / "FC100").mkdir(parents=True)
-    written: Splits = {}
-    for seed, split in enumerate(SPLITS):
-        names = np.repeat(fc100_names(split), per_class).tolist()
-        images = random_images(len(names), 32, seed)
-        targets = np.array([FINE.index(name) for name in names])
-        np.savez(root / "FC100" / f"few-shot-{split}.npz", features=images, targets=targets)
-        written[split] = (images, names)
-    return written
-
-
 def write_r2d2(root: Path, per_class: int = 1) -> Splits:
     """`cifar100/data/CLASS/*.png` and `cifar100/splits/bertinetto/{split}.txt`."""
     base = root / "cifar100"

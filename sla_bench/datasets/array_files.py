@@ -28,8 +28,6 @@ from sla_bench.datasets.sources import (
 )
 from sla_bench.errors import UserError
 
-MOST_NUMBERS = 20_000_000
-"""Of a vector in an archive; the largest data set here has 1.3 million images."""
 _BROKEN_ARCHIVE = (
     zipfile.BadZipFile, zlib.error, EOFError, ValueError, KeyError, OSError, RuntimeError, struct.error,
 )  # fmt: skip
@@ -50,18 +48,6 @@ def load_dict(path: Path, *keys: str) -> dict[str, Any]:
     if absent:
         raise UserError(f"{path} has no {absent[0]!r}; found {', '.join(sorted(content)) or 'nothing'}")
     return content
-
-
-def load_texts(path: Path, key: str) -> tuple[str, ...]:
-    """The list of texts under a key of a pickled dict.
-
-    Raises:
-        UserError: as `load_dict`, or no such list.
-    """
-    texts = load_dict(path, key)[key]
-    if not isinstance(texts, list | tuple) or not all(isinstance(text, str | bytes) for text in texts):
-        raise UserError(f"{path}: {key!r} must be a list of texts")
-    return tuple(text.decode("latin1") if isinstance(text, bytes) else text for text in texts)
 
 
 def read_category_pickle(
@@ -136,28 +122,6 @@ def _open_member(path: Path, key: str) -> Iterator[tuple[IO[bytes], tuple[int, .
         if isinstance(error, KeyError):
             raise UserError(f"{path} has no array {key!r}") from None
         raise UserError(f"{path} is {what_is_wrong(path)}; fetch it again ({error})") from None
-
-
-def npz_vector(path: Path, key: str) -> np.ndarray:
-    """A vector of integers out of an `.npz` archive, int64 (N,).
-
-    Raises:
-        UserError: damaged, or not such a vector.
-    """
-    with _open_member(path, key) as (file, shape, _, dtype):
-        if dtype.kind not in "iu" or len(shape) != 1:
-            raise UserError(f"{path}: {key!r} must be a list of whole numbers, found {dtype} {shape}")
-        if shape[0] > MOST_NUMBERS:
-            raise UserError(f"{path}: {key!r} has {shape[0]:,} numbers, at most {MOST_NUMBERS:,} are read")
-        return as_int_vector(np.frombuffer(_rest(file, shape[0] * dtype.itemsize), dtype), str(path))
-
-
-def _rest(file: IO[bytes], num_bytes: int) -> bytes:
-    """All that is left of a file, in so many bytes."""
-    raw = file.read(num_bytes)
-    if len(raw) != num_bytes or file.read(1):
-        raise EOFError("an array of another length than its header says")
-    return raw
 
 
 def npz_images(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from sla_bench.datasets.array_files import load_dict, load_texts
+from sla_bench.datasets.array_files import load_dict
 from sla_bench.datasets.cifar_files import (
     Batch,
     CifarVersion,
     PublishedFile,
     images_of_rows,
-    read_name_lines,
     read_records,
 )
 from sla_bench.datasets.download import RemoteArchive, RemoteFile
@@ -30,7 +29,6 @@ def _read_pickle(path: Path) -> Batch:
 
 # MD5 as in torchvision.datasets.CIFAR10.
 PYTHON = CifarVersion(
-    title="CIFAR-10",
     folder="cifar-10-batches-py",
     url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
     algorithm="md5",
@@ -46,13 +44,9 @@ PYTHON = CifarVersion(
     },
     read=_read_pickle,
     class_names=CLASS_NAMES,
-    names_file="batches.meta",
-    names_checksum="5ff9c542aee3614f3951f8cda6e48888",
-    read_names=lambda path: load_texts(path, "label_names"),
 )
 # SHA-1 as in mxnet.gluon.data.vision.CIFAR10.
 BINARY = CifarVersion(
-    title="CIFAR-10",
     folder="cifar-10-batches-bin",
     url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
     algorithm="sha1",
@@ -68,13 +62,10 @@ BINARY = CifarVersion(
     },
     read=partial(read_records, 1, _IMAGES),
     class_names=CLASS_NAMES,
-    names_file="batches.meta.txt",
-    names_checksum=None,
-    read_names=read_name_lines,
 )
 # SHA-256 as in tensorflow.keras.datasets.cifar10.
 ARCHIVE = RemoteArchive(
     RemoteFile(PYTHON.url, 170_498_071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),
     PYTHON.folder,
-    (*(file.name for part in PYTHON.files.values() for file in part), PYTHON.names_file),
+    (*(file.name for part in PYTHON.files.values() for file in part), "batches.meta"),
 )

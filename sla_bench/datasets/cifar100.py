@@ -5,36 +5,28 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from sla_bench.datasets.array_files import load_dict, load_texts
+from sla_bench.datasets.array_files import load_dict
 from sla_bench.datasets.cifar_files import (
     Batch,
     CifarVersion,
     PublishedFile,
     images_of_rows,
-    read_name_lines,
     read_records,
 )
 from sla_bench.datasets.class_lists import cifar100_names
 from sla_bench.datasets.download import RemoteArchive, RemoteFile
 from sla_bench.datasets.sources import as_int_vector
 
-_NAMES = cifar100_names()
 _TRAIN, _TEST = 50_000, 10_000
 
 
 def _read_pickle(path: Path) -> Batch:
     content = load_dict(path, "data", "fine_labels")
-    coarse = content.get("coarse_labels")
-    return Batch(
-        images_of_rows(content["data"], path),
-        as_int_vector(content["fine_labels"], str(path)),
-        None if coarse is None else as_int_vector(coarse, str(path)),
-    )
+    return Batch(images_of_rows(content["data"], path), as_int_vector(content["fine_labels"], str(path)))
 
 
 # MD5 as in torchvision.datasets.CIFAR100.
 PYTHON = CifarVersion(
-    title="CIFAR-100",
     folder="cifar-100-python",
     url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
     algorithm="md5",
@@ -43,15 +35,10 @@ PYTHON = CifarVersion(
         "test": (PublishedFile("test", "f0ef6b0ae62326f3e7ffdfab6717acfc", _TEST),),
     },
     read=_read_pickle,
-    class_names=_NAMES.fine,
-    names_file="meta",
-    names_checksum="7973b15100ade9c7d40fb424638fde48",
-    read_names=lambda path: load_texts(path, "fine_label_names"),
-    fine_to_coarse=_NAMES.fine_to_coarse,
+    class_names=cifar100_names().fine,
 )
 # SHA-1 as in mxnet.gluon.data.vision.CIFAR100.
 BINARY = CifarVersion(
-    title="CIFAR-100",
     folder="cifar-100-binary",
     url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
     algorithm="sha1",
@@ -60,11 +47,7 @@ BINARY = CifarVersion(
         "test": (PublishedFile("test.bin", "8fb6623e830365ff53cf14adec797474f5478006", _TEST),),
     },
     read=partial(read_records, 2, _TRAIN),
-    class_names=_NAMES.fine,
-    names_file="fine_label_names.txt",
-    names_checksum=None,
-    read_names=read_name_lines,
-    fine_to_coarse=_NAMES.fine_to_coarse,
+    class_names=cifar100_names().fine,
 )
 # SHA-256 as in tensorflow.keras.datasets.cifar100.
 ARCHIVE = RemoteArchive(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sla_bench.datasets import cifar100
-from sla_bench.datasets.array_files import npz_images, npz_vector, read_category_pickle
+from sla_bench.datasets.array_files import read_category_pickle
 from sla_bench.datasets.base import ImageProperties, Split
 from sla_bench.datasets.cifar_files import PARTS, CifarVersion
 from sla_bench.datasets.class_folders import read_class_folders
@@ -93,24 +93,6 @@ def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
     )
 
 
-def _read_npz(base: Path, split: Split) -> SplitSource:
-    path = base / f"few-shot-{split}.npz"
-    shape, blocks = npz_images(path, "features")
-    labels, values = relabel(npz_vector(path, "targets"))
-    check_classes(frozenset(values), split, {other: fc100_labels(other) for other in SPLITS}, str(path))
-    names = tuple(cifar100_names().fine[value] for value in values)
-    _PROMISE.check(shape, labels, names, str(path))
-    return SplitSource(shape, labels, names, blocks)
-
-
-_NPZ = Layout(
-    name="TADAM's FC100/few-shot-{train,val,test}.npz",
-    folders=("FC100",),
-    files=lambda base, split: [base / f"few-shot-{split}.npz"],
-    read=_read_npz,
-)
-
-
 def _class_folders(folder: Path, names: tuple[str, ...]) -> list[Path]:
     return [folder / name for name in names]
 
@@ -174,7 +156,6 @@ FC100 = LayoutDataset(
     layouts=(
         _python(fc100_labels),
         pickle_layout("FC100", "FC100", fc100_labels),
-        _NPZ,
         _binary(fc100_labels),
     ),
     alternative="use cifar100 for the same classes in training and test",

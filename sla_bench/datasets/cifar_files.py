@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -30,11 +29,10 @@ class PublishedFile(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images uint8 (N, 32, 32, 3), labels int64 (N,), and superclasses int64 (N,) where the file has them."""
+    """Images uint8 (N, 32, 32, 3) and labels int64 (N,)."""
 
     images: np.ndarray
     labels: np.ndarray
-    coarse: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -45,30 +43,20 @@ class CifarVersion:
     every class) must have equally many of each class, all files of a part taken together.
 
     Args:
-        title: CIFAR-10 or CIFAR-100.
         folder: where the archive unpacks to.
         url: of the archive.
         algorithm: of the checksums.
         files: the files of each part, in the order of their images.
         read: reads one file.
         class_names: by label.
-        names_file: holds the class names; it may be absent.
-        names_checksum: of that file; None where none is published.
-        read_names: reads the class names of that file.
-        fine_to_coarse: superclass of each class; empty where there are none.
     """
 
-    title: str
     folder: str
     url: str
     algorithm: str
     files: Mapping[Part, tuple[PublishedFile, ...]]
     read: Callable[[Path], Batch]
     class_names: tuple[str, ...]
-    names_file: str
-    names_checksum: str | None
-    read_names: Callable[[Path], tuple[str, ...]]
-    fine_to_coarse: tuple[int, ...] = ()
 
     def part_files(self, base: Path, part: Part) -> list[Path]:
         """The files of a part below the folder `base`, whether or not they are there."""
@@ -101,34 +89,25 @@ class CifarVersion:
             raise UserError(f"{where}: labels must hold each of 0..{classes - 1}, found {len(found)} values")
         published = sum(file.images for file in self.files[part])
         Promise(SIZE, published // classes).check(images.shape, labels, self.class_names, where)
-        self._check_names(base)
         return images, labels
 
     def verify(self, base: Path) -> list[tuple[Path, str]]:
-        """Status of the files with images, and of the names' file if it is there."""
+        """Status of the files."""
         results: list[tuple[Path, str]] = []
         for part in PARTS:
             intact = {base / f.name: self._is_published(base / f.name, f.checksum) for f in self.files[part]}
             otherwise = "ok"
             if not all(intact.values()):
-                otherwise = self._status_of(partial(self.read_part, base, part))
+                try:
+                    self.read_part(base, part)
+                    otherwise = "unknown"
+                except UserError:
+                    otherwise = "bad"
             results += [(path, "ok" if same else otherwise) for path, same in intact.items()]
-        names = base / self.names_file
-        if names.exists():
-            same = self._is_published(names, self.names_checksum)
-            results.append((names, "ok" if same else self._status_of(partial(self._check_names, base))))
         return results
 
-    def _is_published(self, path: Path, checksum: str | None) -> bool:
-        return checksum is not None and path.is_file() and file_digest(path, self.algorithm) == checksum
-
-    @staticmethod
-    def _status_of(check: Callable[[], Any]) -> str:
-        try:
-            check()
-        except UserError:
-            return "bad"
-        return "unknown"
+    def _is_published(self, path: Path, checksum: str) -> bool:
+        return path.is_file() and file_digest(path, self.algorithm) == checksum
 
     def _read_file(self, path: Path, published: PublishedFile) -> Batch:
         batch = self.read(path)
@@ -142,24 +121,7 @@ class CifarVersion:
                 f"{path} was altered: its checksum is not the published {published.checksum}; fetch "
                 f"{self.url} again"
             )
-        if batch.coarse is not None and not self._fit(batch.labels, batch.coarse):
-            raise UserError(
-                f"{path} was altered: classes and superclasses do not fit each other; fetch {self.url} again"
-            )
         return batch
-
-    def _fit(self, labels: np.ndarray, coarse: np.ndarray) -> bool:
-        """Each class has its own superclass. Labels out of range are found elsewhere."""
-        known = (labels >= 0) & (labels < len(self.fine_to_coarse))
-        own = np.asarray(self.fine_to_coarse)[labels[known]]
-        return len(labels) == len(coarse) and np.array_equal(coarse[known], own)
-
-    def _check_names(self, base: Path) -> None:
-        path = base / self.names_file
-        if path.exists() and self.read_names(path) != self.class_names:
-            raise UserError(
-                f"{path} was altered: its class names are not {self.title}'s; fetch {self.url} again"
-            )
 
 
 def images_of_rows(rows: Any, path: Path) -> np.ndarray:
@@ -215,19 +177,4 @@ def read_records(num_labels: int, most: int, path: Path) -> Batch:
         rows = np.fromfile(path, np.uint8).reshape(-1, record)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    labels = rows[:, :num_labels].astype(np.int64)
-    coarse = labels[:, 0] if num_labels > 1 else None
-    return Batch(images_of_rows(rows[:, num_labels:], path), labels[:, -1], coarse)
-
-
-def read_name_lines(path: Path) -> tuple[str, ...]:
-    """Class names of the binary version, one a line; empty lines are skipped.
-
-    Raises:
-        UserError: unreadable, or not text.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}") from None
-    return tuple(line.strip() for line in lines if line.strip())
+    return Batch(images_of_rows(rows[:, num_labels:], path), rows[:, num_labels - 1].astype(np.int64))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sla_bench.datasets.folder import Folder
+from sla_bench.datasets.glyph_dataset import RENDERED
 from sla_bench.datasets.kept_hashes import HASHES
 from sla_bench.datasets.named import dataset_named
 from sla_bench.datasets.picture_facts import FACTS
@@ -103,7 +104,7 @@ def _prepared(folder: Path) -> Prepared | None:
     for file in files:
         if file.suffix == ".json" and file not in made and (content := _description(file)) is not None:
             descriptions[file] = content
-    names = {name for file, content in descriptions.items() for name in _described(file, content)}
+    names = {f"{file.stem}{ending}" for file in descriptions for ending in _ENDINGS}
     match = _OURS.fullmatch(folder.name)
     if match and match["name"] in (None, *DATASETS):
         # A name with a hash in it is nobody else's, so files whose description was lost are ours too.
@@ -113,24 +114,17 @@ def _prepared(folder: Path) -> Prepared | None:
         return None
     first: dict[str, Any] = next(iter(descriptions.values()), {})
     shape = first.get("shape") or [0, 0, 0, 0]
-    return Prepared(folder, tuple(sorted(made)), str(first.get("source", "")), int(shape[1]))
+    source = "" if first.get("layout") == RENDERED else str(first.get("source", ""))
+    return Prepared(folder, tuple(sorted(made)), source, int(shape[1]))
 
 
 def _description(file: Path) -> dict[str, Any] | None:
-    """The content of a description, of a map or of rendered images; None for any other file."""
+    """The content of the description of a map; None for any other file."""
     try:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    known = isinstance(content, dict) and "sha256" in content and {"shape", "shapes"} & set(content)
-    return content if known else None
-
-
-def _described(file: Path, content: dict[str, Any]) -> list[str]:
-    """The files of what is described: pixels, and what is kept beside them."""
-    parts = content["sha256"]
-    stems = list(parts) if isinstance(parts, dict) else [file.stem]
-    return [f"{stem}{ending}" for stem in stems for ending in _ENDINGS]
+    return content if isinstance(content, dict) and {"sha256", "shape"} <= set(content) else None
 
 
 def _belongs(one: Prepared, dataset: Any) -> bool:

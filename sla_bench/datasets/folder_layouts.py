@@ -18,25 +18,9 @@ from sla_bench.datasets.part_names import part_of, roles
 from sla_bench.datasets.picture_folders import PictureFolder
 from sla_bench.errors import UserError
 
-_DOCUMENTS = frozenset(
-    f".{kind} files"
-    for kind in (
-        "txt",
-        "md",
-        "csv",
-        "tsv",
-        "json",
-        "xml",
-        "yaml",
-        "yml",
-        "html",
-        "pdf",
-        "log",
-        "ini",
-        "db",
-        "py",
-    )
-)
+_DOCUMENTS = frozenset(f".{kind} files" for kind in (
+    "txt", "md", "csv", "tsv", "json", "xml", "yaml", "yml", "html", "pdf", "log", "ini", "db", "py",
+))  # fmt: skip
 CLASS_FOLDERS = "class folders"
 _NEVER_CLASSES = frozenset({"val", "valid", "validation", "test", "testing"})
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +22,15 @@ from sla_bench.datasets.glyph_backgrounds import IMAGE_SIDE
 from sla_bench.datasets.glyph_classes import ClassList
 from sla_bench.datasets.glyph_rendering import DEFAULT, Difficulty
 from sla_bench.datasets.kept_hashes import HASHES, checksum_of_files
+from sla_bench.datasets.map_writing import Origin, write_map
+from sla_bench.datasets.memory_map import map_path, open_map, verify_map
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
-from sla_bench.datasets.rendered_cache import RenderedCache
+from sla_bench.datasets.progress import terminal_progress
+from sla_bench.datasets.sources import SplitSource
 from sla_bench.errors import UserError
 
+RENDERED = "rendered"
+"""The layout of maps that were not made of files."""
 _BLOCK = 100
 _BACKGROUND_STREAM, _IMAGE_STREAM, _TURN_STREAM = range(3)
 
@@ -64,20 +72,18 @@ class GlyphDataset(Dataset):
             )
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
-        """Read one split; renders all images first where they are not cached below `data_root/prepared`.
+        """Read one split; renders the images first where they are missing below `data_root/prepared`.
 
         Split by classes, the images are a memory map; by images, an array in memory.
         """
         del split_seed  # the splits are fixed
         self.check_split(split, by)
-        cache = self._cache(data_root)
         if by == "classes":
-            images = cache.open(split, self._render)
-            names = self._class_names(split)
-        else:
-            parts = [self._select(cache.open(part, self._render), split) for part in self.characters]
-            images = np.concatenate(parts).reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 3)
-            names = tuple(name for part in self.characters for name in self._class_names(part))
+            return self._part(split, data_root)
+        parts = [self._part(part, data_root) for part in self.characters]
+        images = np.concatenate([self._select(part.images, split) for part in parts])
+        images = images.reshape(-1, IMAGE_SIDE, IMAGE_SIDE, 3)
+        names = tuple(name for part in parts for name in part.class_names)
         labels = np.repeat(np.arange(len(names), dtype=np.int64), len(images) // len(names))
         return LabeledImages(images, labels, names)
 
@@ -88,7 +94,7 @@ class GlyphDataset(Dataset):
             return self.load(split, by, data_root, split_seed).checksum
 
         # The name of the folder has all that determines the pixels.
-        kept = self._cache(data_root).folder / f"images{HASHES}"
+        kept = self._folder(data_root) / f"images{HASHES}"
         return checksum_of_files(kept, (), (split, by), work_out)
 
     def prepare(
@@ -105,8 +111,13 @@ class GlyphDataset(Dataset):
         return self.files(data_root)
 
     def files(self, data_root: Path) -> list[Path]:
-        """The description and the parts that exist."""
-        return self._cache(data_root).files()
+        """The maps that exist."""
+        paths = (map_path(self._folder(data_root), split) for split in self.characters)
+        return [path for path in paths if path.is_file()]
+
+    def verify(self, data_root: Path) -> list[tuple[Path, str]]:
+        """Compare the maps with the checksums taken when they were rendered."""
+        return [(path, verify_map(path.parent, path.stem)) for path in self.files(data_root)]
 
     def reduced(self, train: int, test: int) -> GlyphDataset:
         """The same data set with fewer images of each class; they are other draws, not a subset.
@@ -133,16 +144,24 @@ class GlyphDataset(Dataset):
             "versions": library_versions(),
         }
 
-    def _cache(self, data_root: Path) -> RenderedCache:
-        pixels = (IMAGE_SIDE, IMAGE_SIDE, 3)
-        shapes: dict[str, tuple[int, ...]] = {
-            split: (len(classes) * sum(self.images_per_class), *pixels)
-            for split, classes in self.characters.items()
-        }
-        return RenderedCache(data_root / "prepared", self.name, self.definition(), shapes)
+    def _folder(self, data_root: Path) -> Path:
+        """The folder of the maps; its name has the hash of all that determines the pixels."""
+        text = json.dumps(self.definition(), sort_keys=True)
+        return data_root / "prepared" / f"{self.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
-    def _class_names(self, split: Split) -> tuple[str, ...]:
-        return tuple(glyph.name for glyph in self.characters[split])
+    def _part(self, split: Split, data_root: Path) -> LabeledImages:
+        """All images of the classes of a split, a memory map; rendered where it is missing or damaged."""
+        folder = self._folder(data_root)
+        with suppress(UserError):
+            if (made := open_map(folder, split)) is not None:
+                return made
+        count, names = sum(self.images_per_class), tuple(glyph.name for glyph in self.characters[split])
+        shape = (len(names) * count, IMAGE_SIDE, IMAGE_SIDE, 3)
+        labels = np.repeat(np.arange(len(names), dtype=np.int64), count)
+        source = SplitSource(shape, labels, names, partial(self._render, split))
+        with terminal_progress(f"Rendering {self.name} {split} ({len(labels):,} images, once)") as progress:
+            write_map(folder, split, source, Origin(RENDERED, folder, folder.name), progress)
+        return open_map(folder, split) or source.read()
 
     def _select(self, images: np.ndarray, split: Split) -> np.ndarray:
         train, test = self.images_per_class
@@ -155,8 +174,7 @@ class GlyphDataset(Dataset):
         }[split]
         return images.reshape(-1, train + test, *images.shape[1:])[:, wanted]
 
-    def _render(self, part: str) -> Iterator[np.ndarray]:
-        split = cast("Split", part)
+    def _render(self, split: Split) -> Iterator[np.ndarray]:
         shapes = glyph_shapes.shapes_of(self.characters[split], self.folded)
         backgrounds = glyph_backgrounds.draw_backgrounds(
             np.random.default_rng([self.seed, _BACKGROUND_STREAM])

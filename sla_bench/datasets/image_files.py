@@ -21,23 +21,10 @@ from sla_bench.datasets.fitting import resized
 from sla_bench.datasets.pillow_warnings import QUIET_PILLOW
 from sla_bench.errors import UserError
 
-EXTENSIONS = frozenset(
-    {
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jfif",
-        ".jpe",
-        ".bmp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-    }
-)
+EXTENSIONS = frozenset((
+    ".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",
+    ".pbm",
+))  # fmt: skip
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 """Pillow knows others, for some of which it starts a program (EPS)."""
 _LONGEST_SIDE = 65_535

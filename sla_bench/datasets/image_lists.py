@@ -1,7 +1,8 @@
-"""Lists of images with their classes; most are text files with one `relative/path.JPEG label` per line."""
+"""Lists of images with their labels, as the makers of data sets write them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,99 +13,38 @@ from sla_bench.errors import UserError
 
 @dataclass(frozen=True)
 class ImageList:
-    """What a list says.
+    """Images and their labels.
 
     Args:
-        file: the list.
+        file: the list, or the folder that was listed.
         images: paths relative to the folder of the images, in the order of the list.
         labels: int64 (N,), not negative.
-        lines: line of the file, from 1, on which each image stands.
+        lines: line of the file, from 1, on which each image stands; empty where a folder was listed.
         unit: what the numbers in `lines` count.
+
+    Raises:
+        UserError: no images; or the list names a path that leaves the folder, or an image twice.
     """
 
     file: Path
     images: tuple[str, ...]
     labels: np.ndarray
-    lines: tuple[int, ...]
+    lines: tuple[int, ...] = ()
     unit: str = "line"
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise UserError(f"{self.file} names no images")
+        seen: dict[str, int] = {}
+        for position, image in enumerate(self.images if self.lines else ()):
+            check_inside(image, self.place(position))
+            if image in seen:
+                raise UserError(f"{self.place(position)} names {image}, as {self.unit} {seen[image]} does")
+            seen[image] = self.lines[position]
 
     def place(self, position: int) -> str:
         """Where an image stands, for messages."""
-        return f"{self.unit} {self.lines[position]} of {self.file}"
-
-
-@dataclass(frozen=True)
-class NamedImages:
-    """A list that names the class of each image; what has no label there gets one from the sorted names.
-
-    Args:
-        file: the list, or the folder that was listed.
-        images: as in `ImageList`.
-        classes: name of the class of each image.
-        lines: as in `ImageList`; empty where a folder was listed.
-    """
-
-    file: Path
-    images: tuple[str, ...]
-    classes: tuple[str, ...]
-    lines: tuple[int, ...] = ()
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes, ascending."""
-        return tuple(sorted(set(self.classes)))
-
-    def numbered(self, class_names: tuple[str, ...]) -> ImageList:
-        """The list with labels 0..C-1.
-
-        Args:
-            class_names: C names, those of the training images.
-
-        Raises:
-            UserError: an image of another class.
-        """
-        label_of = {name: label for label, name in enumerate(class_names)}
-        labels = [label_of.get(name, -1) for name in self.classes]
-        if -1 in labels:
-            foreign = labels.index(-1)
-            line = f"line {self.lines[foreign]} of {self.file}: " if self.lines else f"{self.file}: "
-            raise UserError(
-                f"{line}{self.images[foreign]} is of the class {self.classes[foreign]!r}, of which there "
-                f"is no training image"
-            )
-        return ImageList(self.file, self.images, np.asarray(labels, dtype=np.int64), self.lines)
-
-
-def read_lines(file: Path) -> list[tuple[int, str]]:
-    """Number, from 1, and text of each line that is not empty.
-
-    Raises:
-        UserError: unreadable, or no text.
-    """
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {file}: {error}") from None
-    return [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-
-
-def read_image_list(file: Path) -> ImageList:
-    """Read a list; empty lines are skipped.
-
-    Raises:
-        UserError: unreadable, a line of another form, a path that leaves the folder, or an image named twice.
-    """
-    seen: dict[str, int] = {}
-    labels: list[int] = []
-    for number, line in read_lines(file):
-        image, label = _fields(line, number, file)
-        if image in seen:
-            raise UserError(f"line {number} of {file} names {image}, as line {seen[image]} does")
-        seen[image] = number
-        labels.append(label)
-    if not labels:
-        raise UserError(f"{file} names no images; each line must be a path and a label")
-    return ImageList(file, tuple(seen), np.asarray(labels, dtype=np.int64), tuple(seen.values()))
+        return f"{self.unit} {self.lines[position]} of {self.file}" if self.lines else str(self.file)
 
 
 def check_inside(image: str, place: str) -> None:
@@ -118,21 +58,69 @@ def check_inside(image: str, place: str) -> None:
         raise UserError(f"{place} must name an image inside the folder, found {image!r}")
 
 
+def named_list(
+    file: Path, images: Sequence[str], classes: Sequence[str], names: Sequence[str], lines: Sequence[int] = ()
+) -> ImageList:
+    """The list of images whose classes have names.
+
+    Args:
+        file: as in `ImageList`.
+        images: N paths.
+        classes: name of the class of each image.
+        names: C names, those of the training images; labels are their positions.
+        lines: as in `ImageList`.
+
+    Raises:
+        UserError: an image of another class; or as `ImageList`.
+    """
+    label_of = {name: label for label, name in enumerate(names)}
+    labels = np.array([label_of.get(name, -1) for name in classes], np.int64)
+    found = ImageList(file, tuple(images), labels, tuple(lines))
+    foreign = np.flatnonzero(labels < 0)
+    if len(foreign):
+        raise UserError(
+            f"{found.place(foreign[0])}: {images[foreign[0]]} is of the class {classes[foreign[0]]!r}, of "
+            "which there is no training image"
+        )
+    return found
+
+
+def read_lines(file: Path) -> list[tuple[int, str]]:
+    """Number, from 1, and text of each line that is not empty.
+
+    Raises:
+        UserError: unreadable, or not text.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {file}: {error}") from None
+    return [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
+def read_image_list(file: Path) -> ImageList:
+    """Read lines `relative/path.JPEG label`; empty lines are skipped.
+
+    Raises:
+        UserError: unreadable, a line of another form; or as `ImageList`.
+    """
+    images, labels, numbers = [], [], []
+    for number, line in read_lines(file):
+        image, _, label = line.rpartition(" ")
+        if not image or not (label.isascii() and label.isdecimal()) or len(label) > 9:
+            raise UserError(f"line {number} of {file} must be a path and a label, found {line[:80]!r}")
+        images.append(image.strip())
+        labels.append(int(label))
+        numbers.append(number)
+    return ImageList(file, tuple(images), np.array(labels, np.int64), tuple(numbers))
+
+
 def is_image(path: Path) -> bool:
     """A file is there; none has a name that the system does not know."""
     try:
         return path.is_file()
     except (OSError, ValueError):
         return False
-
-
-def _fields(line: str, number: int, file: Path) -> tuple[str, int]:
-    image, _, label = line.strip().rpartition(" ")
-    image = image.strip()
-    if not image or not (label.isascii() and label.isdecimal()) or len(label) > 9:
-        raise UserError(f"line {number} of {file} must be a path and a label, found {line.strip()[:80]!r}")
-    check_inside(image, f"line {number} of {file}")
-    return image, int(label)
 
 
 def class_names_of(train: ImageList) -> tuple[str, ...]:
@@ -151,10 +139,8 @@ def class_names_of(train: ImageList) -> tuple[str, ...]:
             f"{train.file}: labels must be 0 to C-1, each at least once; {lacking} is not there, "
             f"{found[-1]} is"
         )
-    pairs = {
-        (label, PurePosixPath(image).parent.name)
-        for image, label in zip(train.images, train.labels.tolist(), strict=True)
-    }
+    folders = (PurePosixPath(image).parent.name for image in train.images)
+    pairs = set(zip(train.labels.tolist(), folders, strict=True))
     names = dict(pairs)
     if len(pairs) == len(names) == len(set(names.values())):
         return tuple(names[label] for label in range(len(names)))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sla_bench.datasets.base import Split
 from sla_bench.datasets.csv_tables import read_table
 from sla_bench.datasets.image_files import list_folders, list_images
-from sla_bench.datasets.image_lists import NamedImages, read_lines
+from sla_bench.datasets.image_lists import ImageList, named_list, read_lines
 from sla_bench.datasets.layouts import Layout
 from sla_bench.datasets.matlab_files import load_mat
 from sla_bench.datasets.photographs import photograph_source, photographs
@@ -40,34 +41,39 @@ def _read(pictures: str, base: Path, split: Split) -> SplitSource:
     names = tuple(folder.name for folder in list_folders(train))
     if not names:
         raise UserError(f"{train} has no folders of images, one per class; unpack the archives in it")
-    if split == "train":
-        return photograph_source(_sorted_images(train).numbered(names), names, train, base, split)
-    val = base / pictures / "val"
-    return photograph_source(_validation_images(val, base).numbered(names), names, val, base, split)
-
-
-def _sorted_images(part: Path) -> NamedImages:
-    images = [f"{folder.name}/{image.name}" for folder in list_folders(part) for image in list_images(folder)]
-    return NamedImages(part, tuple(images), tuple(image.partition("/")[0] for image in images))
-
-
-def _validation_images(part: Path, base: Path) -> NamedImages:
-    """Validation images in folders by class, as torchvision puts them, or loose with a file of classes."""
-    loose = list_images(part)
-    if list_folders(part):
-        if loose:
+    part = train if split == "train" else base / pictures / "val"
+    if split == "train" or list_folders(part):
+        if split != "train" and (loose := list_images(part)):
             raise UserError(
                 f"{part} has folders of classes and {len(loose):,} images beside them; sort these in"
             )
-        return _sorted_images(part)
-    truth = next(iter(_truths(base)), None)
-    if truth is None or not loose:
+        chosen = _sorted_images(part, names)
+    else:
+        chosen = _loose(part, base, names)
+    return photograph_source(chosen, names, part, base, split)
+
+
+def _sorted_images(part: Path, names: tuple[str, ...]) -> ImageList:
+    """Images in folders by class, as torchvision puts them."""
+    images = [f"{folder.name}/{image.name}" for folder in list_folders(part) for image in list_images(folder)]
+    return named_list(part, images, [image.partition("/")[0] for image in images], names)
+
+
+def _loose(part: Path, base: Path, names: tuple[str, ...]) -> ImageList:
+    """Images without folders, and a file that tells their classes."""
+    images, truth = [image.name for image in list_images(part)], next(iter(_truths(base)), None)
+    if truth is None or not images:
         raise UserError(
             f"{part} must have one folder of images per class, or all images with {_TRUTH} and meta.mat, "
             f"{_SOLUTION} or {_MAP} (lines `IMAGE WNID`) in {base}"
         )
-    names = tuple(image.name for image in loose)
-    return _READERS[truth.name](truth, names)
+    wnid_of = _READERS[truth.name](truth, images)
+    if absent := sorted(set(images) - wnid_of.keys()):
+        raise UserError(f"{truth} does not say the class of {absent[0]}; fetch it again")
+    if missing := sorted(wnid_of.keys() - set(images)):
+        raise UserError(f"{missing[0]} is missing, though line {wnid_of[missing[0]][1]} of {truth} names it")
+    wnids, lines = zip(*(wnid_of[image] for image in images), strict=True)
+    return named_list(truth, images, wnids, names, lines)
 
 
 def _truths(base: Path) -> list[Path]:
@@ -75,7 +81,11 @@ def _truths(base: Path) -> list[Path]:
     return [place for place in (base / _TRUTH, base / _SOLUTION, base / _MAP) if place.is_file()]
 
 
-def _from_devkit(truth: Path, images: tuple[str, ...]) -> NamedImages:
+_Found = dict[str, tuple[str, int]]
+"""Image -> wnid, and the line that says it."""
+
+
+def _from_devkit(truth: Path, images: Sequence[str]) -> _Found:
     """Line i is the number of the class of the i-th image by name; `meta.mat` has the wnid of each number."""
     wnid_of = _wnids(truth.with_name("meta.mat"))
     lines = read_lines(truth)
@@ -86,46 +96,39 @@ def _from_devkit(truth: Path, images: tuple[str, ...]) -> NamedImages:
             raise UserError(
                 f"line {number} of {truth} must be a class from 1 to {len(wnid_of)}, found {line[:80]!r}"
             )
-    return NamedImages(
-        truth, images, tuple(wnid_of[line] for _, line in lines), tuple(number for number, _ in lines)
-    )
+    return {image: (wnid_of[line], number) for image, (number, line) in zip(images, lines, strict=True)}
 
 
 def _wnids(meta: Path) -> dict[str, str]:
     if not meta.is_file():
         raise UserError(f"{meta} is missing; unpack ILSVRC2012_devkit_t12.tar.gz again")
-    synsets = load_mat(meta).get("synsets")
-    fields = synsets.dtype.names if isinstance(synsets, np.ndarray) else None
-    if synsets is None or not {"ILSVRC2012_ID", "WNID", "num_children"} <= set(fields or ()):
-        raise UserError(f"{meta} has no 'synsets' with ILSVRC2012_ID, WNID and num_children; unpack it again")
-    # Classes are the leaves of the tree; their numbers come first.
-    columns = (np.atleast_1d(synsets[key]) for key in ("ILSVRC2012_ID", "WNID", "num_children"))
+    synsets: Any = load_mat(meta).get("synsets")
     try:
-        return {
-            str(int(number)): str(wnid)
-            for number, wnid, children in zip(*columns, strict=True)
-            if int(children) == 0
-        }
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UserError(f"{meta}: 'synsets' holds other values than numbers ({error})") from None
+        # Classes are the leaves of the tree; their numbers come first.
+        columns = (np.atleast_1d(synsets[key]) for key in ("ILSVRC2012_ID", "WNID", "num_children"))
+        rows = zip(*columns, strict=True)
+        return {str(int(number)): str(wnid) for number, wnid, children in rows if int(children) == 0}
+    except (TypeError, ValueError, IndexError, OverflowError):
+        raise UserError(
+            f"{meta} has no 'synsets' with ILSVRC2012_ID, WNID and num_children; unpack it again"
+        ) from None
 
 
-def _from_solution(solution: Path, images: tuple[str, ...]) -> NamedImages:
+def _from_solution(solution: Path, _: Sequence[str]) -> _Found:
     """Kaggle's table `ImageId,PredictionString`: the string begins with the wnid."""
-    table = read_table(solution)
-    next(table)
-    wnid_of: dict[str, tuple[str, int]] = {}
-    for number, row in enumerate(table, start=2):
+    found: _Found = {}
+    for number, row in enumerate(read_table(solution), start=1):
         image, words = row.get("ImageId"), row.get("PredictionString", "").split()
         if not image or not words:
             raise UserError(f"line {number} of {solution} must have an ImageId and a PredictionString")
-        wnid_of[f"{image}.JPEG"] = (words[0], number)
-    return _looked_up(solution, images, wnid_of)
+        if number > 1:  # the head
+            found[f"{image}.JPEG"] = (words[0], number)
+    return found
 
 
-def _from_map(file: Path, images: tuple[str, ...]) -> NamedImages:
+def _from_map(file: Path, _: Sequence[str]) -> _Found:
     """Lines `IMAGE WNID`; numbers are refused, for they are in use in two orders."""
-    wnid_of: dict[str, tuple[str, int]] = {}
+    found: _Found = {}
     for number, line in read_lines(file):
         image, _, wnid = line.replace("\t", " ").rpartition(" ")
         if not image.strip() or wnid.isdecimal():
@@ -133,22 +136,11 @@ def _from_map(file: Path, images: tuple[str, ...]) -> NamedImages:
                 f"line {number} of {file} must be an image and a wnid like n01440764 (numbers are in "
                 f"use in two orders), found {line[:80]!r}"
             )
-        wnid_of[image.strip().rpartition("/")[2]] = (wnid, number)
-    return _looked_up(file, images, wnid_of)
+        found[image.strip().rpartition("/")[2]] = (wnid, number)
+    return found
 
 
-def _looked_up(file: Path, images: tuple[str, ...], wnid_of: dict[str, tuple[str, int]]) -> NamedImages:
-    absent = next((image for image in images if image not in wnid_of), None)
-    if absent is not None:
-        raise UserError(f"{file} does not say the class of {absent}; fetch it again")
-    if len(wnid_of) > len(images):
-        missing = min(set(wnid_of) - set(images))
-        raise UserError(f"{missing} is missing, though line {wnid_of[missing][1]} of {file} names it")
-    chosen = [wnid_of[image] for image in images]
-    return NamedImages(file, images, tuple(wnid for wnid, _ in chosen), tuple(number for _, number in chosen))
-
-
-_READERS: dict[str, Callable[[Path, tuple[str, ...]], NamedImages]] = {
+_READERS: dict[str, Callable[[Path, Sequence[str]], _Found]] = {
     Path(_TRUTH).name: _from_devkit,
     _SOLUTION: _from_solution,
     _MAP: _from_map,

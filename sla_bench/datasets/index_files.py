@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -60,14 +59,20 @@ def read_indices(path: Path) -> np.ndarray:
             twice.
     """
     try:
-        values = _READERS.get(path.suffix.lower(), _read_lines)(path)
+        values = _values(path)
     except UnicodeDecodeError:
-        raise _wrong(path, "it is no text; write one position a line, or give a .npy or .json file") from None
+        raise _wrong(
+            path, "it is not text; write one position a line, or give a .npy or .json file"
+        ) from None
     except OSError as error:
         raise _wrong(path, f"it can't be read: {error.strerror or error}") from None
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise _wrong(path, f"positions must be whole numbers: {error}") from None
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise _wrong(path, f"positions must be whole numbers (n,), found {values.dtype} {values.shape}")
     if not len(values):
         raise _wrong(path, "it is empty")
-    index = np.sort(values)
+    index = np.sort(values.astype(np.int64))
     if index[0] < 0:
         raise _wrong(path, f"positions count from 0, found {index[0]}")
     repeated = index[1:][index[1:] == index[:-1]]
@@ -95,49 +100,16 @@ def _wrong(path: Path, what: str) -> UserError:
     return UserError(f"--val-indices {path}: {what}")
 
 
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        values = load_npy(path)
-    except ValueError:
-        raise _wrong(path, "it is no .npy file of numbers") from None
-    if values.ndim != 1 or values.dtype.kind not in "iu":
-        shape = f"{values.dtype} {values.shape}"
-        raise _wrong(path, f"an array of whole numbers (n,) is wanted, it holds {shape}")
-    return _as_positions(values.tolist(), path)
-
-
-def _read_json(path: Path) -> np.ndarray:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError:
-        raise
-    except (ValueError, RecursionError):
-        raise _wrong(path, "it is no JSON") from None
-    if not isinstance(values, list):
-        raise _wrong(path, "a list of whole numbers is wanted")
-    for place, value in enumerate(values):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise _wrong(path, f"entry {place + 1} is no whole number: {str(value)[:20]!r}")
-    return _as_positions(values, path)
-
-
-def _read_lines(path: Path) -> np.ndarray:
-    values = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        text = line.strip()
-        if not text:
-            continue
-        if not re.fullmatch(r"-?[0-9]+", text):
-            raise _wrong(path, f"line {number} is no whole number: {text[:20]!r}")
-        values.append(int(text[:25]))
-    return _as_positions(values, path)
-
-
-def _as_positions(values: list[int], path: Path) -> np.ndarray:
-    try:
-        return np.array(values, dtype=np.int64)
-    except OverflowError:
-        raise _wrong(path, f"{str(max(values, key=abs))[:25]} is no position of an image") from None
-
-
-_READERS: dict[str, Any] = {".npy": _read_npy, ".json": _read_json}
+def _values(path: Path) -> np.ndarray:
+    if path.suffix.lower() == ".npy":
+        return load_npy(path)
+    text = path.read_text(encoding="utf-8")
+    if path.suffix.lower() == ".json":
+        content = json.loads(text)
+        if not isinstance(content, list) or not all(type(value) is int for value in content):
+            raise ValueError("a JSON list of them is wanted")
+        return np.array(content, np.int64)
+    for number, line in enumerate(text.splitlines(), 1):
+        if not re.fullmatch(r"\s*(-?[0-9]{1,20})?\s*", line):
+            raise ValueError(f"line {number} is {line[:20]!r}")
+    return np.array([int(word) for word in text.split()], np.int64)

@@ -13,7 +13,13 @@ from sla_bench.datasets.checksums import fingerprint
 from sla_bench.datasets.class_lists import SPLITS
 from sla_bench.datasets.kept_hashes import HASHES, checksum_of_files, checksum_of_map
 from sla_bench.datasets.map_writing import Origin, write_map
-from sla_bench.datasets.memory_map import MapDescription, open_map, read_description, verify_map
+from sla_bench.datasets.memory_map import (
+    MapDescription,
+    description_or_none,
+    open_map,
+    read_description,
+    verify_map,
+)
 from sla_bench.datasets.memory_map import map_path as _map_path
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.progress import terminal_progress
@@ -289,13 +295,8 @@ class LayoutDataset(Dataset):
 
     def _made_of(self, split: Split, layout: Layout, base: Path, data_root: Path) -> MapDescription | None:
         """The description of a map that was made of the files as they are now."""
-        try:
-            description = read_description(self._folder(data_root), split)
-        except UserError:
-            return None
-        if description is None or not self._is_of(description, split, layout, base, data_root):
-            return None
-        return description
+        made = description_or_none(self._folder(data_root), split)
+        return made if made is not None and self._is_of(made, split, layout, base, data_root) else None
 
     def _is_of(
         self, description: MapDescription, split: Split, layout: Layout, base: Path, data_root: Path

@@ -72,6 +72,14 @@ def read_description(folder: Path, name: str) -> MapDescription | None:
     return description if map_path(folder, name).is_file() else None
 
 
+def description_or_none(folder: Path, name: str) -> MapDescription | None:
+    """The description of a map; None where there is none that can be read."""
+    try:
+        return read_description(folder, name)
+    except UserError:
+        return None
+
+
 def open_map(folder: Path, name: str) -> LabeledImages | None:
     """Open a map; changes to the images stay in memory. None where there is no complete map.
 

@@ -1,178 +1,177 @@
-"""Pickles that can hold nothing but arrays, containers, texts and numbers.
-
-Data sets of this field are handed around as pickles, and an ordinary unpickler runs whatever a file asks for.
-Here the few names that a pickled array needs stand for functions of this module, which only take notes: numpy
-never sees a state that comes from the file, and arrays are built from plain bytes whose length must match.
-"""
+"""Pickles of arrays, containers, texts and numbers, read without running anything."""
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
-from sla_bench.datasets.pickle_machine import Machine, Named, NotPlainError, checked_keys
 from sla_bench.errors import UserError
 
-_PLAIN = (str, bytes, bool, int, float, complex, type(None), np.generic)
 _NUMBER_OR_TEXT = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,9})")
-_MOST_DIMENSIONS = 32
-_DEEPEST = 20
 _DAMAGE = (
     pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, ValueError,
-    OverflowError, MemoryError, RecursionError, struct.error,
+    OverflowError, MemoryError, RecursionError, BufferError, struct.error,
 )  # fmt: skip
 
 
-class _DType:
-    """A type of plain numbers, or of texts of fixed width."""
+class NotPlainError(pickle.UnpicklingError):
+    """The file asks for something else than arrays, containers, texts and numbers."""
 
-    __slots__ = ("value",)
+
+class _DType:
+    """A type of numbers, or of texts of fixed width; numpy never sees the state that a file gives it."""
 
     def __init__(self, code: str) -> None:
         if not _NUMBER_OR_TEXT.fullmatch(code):
             raise NotPlainError(f"an array of type {code[:40]!r}")
         self.value = np.dtype(code)
 
-    def set_state(self, state: object) -> None:
+    def complete(self, state: Any) -> None:
         """Take the byte order."""
-        if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
+        if any(part is not None for part in state[2:5]):
             raise NotPlainError("an array of records")
         if _text(state[1]) == ">":
             self.value = self.value.newbyteorder(">")
 
 
-class _Array:
-    """An array while its parts come in."""
-
-    __slots__ = ("value",)
-    value: np.ndarray
-
-    def set_state(self, state: object) -> None:
-        """Take shape, type and content."""
-        if not isinstance(state, tuple) or len(state) != 5:
-            raise NotPlainError("an array of unknown form")
-        _, shape, dtype, fortran, raw = state
-        if isinstance(raw, str):  # read as latin1
-            raw = raw.encode("latin1")
-        self.value = _build(raw, dtype, shape, "F" if fortran else "C")
+def _dtype(code: str | bytes, *_: Any) -> _DType:
+    return _DType(_text(code))
 
 
-def _ndarray(machine: Machine, args: tuple[Any, ...]) -> Any:
+def _ndarray(*_: Any) -> None:
     raise NotPlainError("a direct call of numpy.ndarray")
 
 
-def _dtype(machine: Machine, args: tuple[Any, ...]) -> _DType:
-    return _DType(_text(args[0]))
-
-
-def _reconstruct(machine: Machine, args: tuple[Any, ...]) -> _Array:
-    if args[0] is not _NDARRAY:
+def _reconstruct(kind: object, *_: Any) -> np.ndarray:
+    if kind is not _ndarray:
         raise NotPlainError("a subclass of numpy.ndarray")
-    return _Array()
+    return np.empty(0, np.uint8)
 
 
-def _frombuffer(machine: Machine, args: tuple[Any, ...]) -> _Array:
-    raw, dtype, shape, order = args
-    array = _Array()
-    array.value = _build(raw, dtype, shape, "F" if order == "F" else "C")
-    return array
+def _frombuffer(raw: bytes, dtype: _DType, shape: tuple[int, ...], order: str | bytes) -> np.ndarray:
+    flat = np.frombuffer(raw, _plain(dtype)) if raw else np.empty(0, _plain(dtype))
+    return flat.reshape(shape, order="F" if _text(order) == "F" else "C")
 
 
-def _scalar(machine: Machine, args: tuple[Any, ...]) -> np.generic:
-    dtype, raw = args
-    if isinstance(raw, str):
-        raw = raw.encode("latin1")
-    machine.spend(len(raw))
-    value: np.generic = _build(raw, dtype, (1,), "C")[0]
+def _scalar(dtype: _DType, raw: bytes) -> np.generic:
+    value: np.generic = np.frombuffer(raw, _plain(dtype), 1)[0]
     return value
 
 
-def _bytes(machine: Machine, args: tuple[Any, ...]) -> bytes:
-    """`bytes()`, and `_codecs.encode(text, "latin1")`: bytes in protocols 0 to 2."""
-    text, encoding = (*args, "latin1")[:2] if args else ("", "latin1")
+def _plain(dtype: object) -> np.dtype:
+    if not isinstance(dtype, _DType):
+        raise NotPlainError("an array of objects")
+    return dtype.value
+
+
+def _bytes(text: str | bytes = b"", encoding: str | bytes = "latin1") -> bytes:
+    """`bytes()` and `bytearray()`; also `_codecs.encode(text, "latin1")`: bytes in protocols 0 to 2."""
     if _text(encoding) not in ("latin1", "latin-1"):
         raise NotPlainError(f"an encoding {_text(encoding)[:40]!r}")
-    if isinstance(text, bytes):
-        return text
-    machine.spend(len(_text(text)))
-    return _text(text).encode("latin1")
+    return text if isinstance(text, bytes) else _text(text).encode("latin1")
 
 
-def _set(machine: Machine, args: tuple[Any, ...]) -> set[Any]:
-    items = args[0] if args else ()
-    if not isinstance(items, list | tuple):
-        raise NotPlainError("a set of something else than a list")
-    machine.spend(len(items))
-    checked_keys(items)
-    return set(items)
+def _dict(items: Any = ()) -> dict[Any, Any]:
+    """`OrderedDict(pairs)` and `defaultdict(list)`."""
+    return {} if items is list else dict(items)
 
 
-def _list(machine: Machine, args: tuple[Any, ...]) -> Any:
-    raise NotPlainError("a direct call of list")
-
-
-def _dict(machine: Machine, args: tuple[Any, ...]) -> dict[Any, Any]:
-    """`OrderedDict` and `defaultdict(list)`; both become a dict."""
-    items = args[0] if args else ()
-    if items is _LIST:
-        return {}
-    if not isinstance(items, list | tuple):
-        raise NotPlainError("a dict of something else than a list")
-    machine.spend(len(items))
-    checked_keys(key for key, _ in items)
-    return dict(items)
-
-
-_NDARRAY, _LIST = Named(_ndarray), Named(_list)
-_NAMES = {
-    ("numpy", "ndarray"): _NDARRAY,
-    ("numpy", "dtype"): Named(_dtype),
-    ("numpy.core.multiarray", "_reconstruct"): Named(_reconstruct),
-    ("numpy.core.multiarray", "scalar"): Named(_scalar),
-    ("numpy.core.numeric", "_frombuffer"): Named(_frombuffer),
-    ("_codecs", "encode"): Named(_bytes),
-    ("builtins", "bytes"): Named(_bytes),
-    ("builtins", "bytearray"): Named(_bytes),
-    ("builtins", "list"): _LIST,
-    ("collections", "OrderedDict"): Named(_dict),
-    ("collections", "defaultdict"): Named(_dict),
-    ("builtins", "set"): Named(_set),
-    ("builtins", "frozenset"): Named(_set),
+_NAMES: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "ndarray"): _ndarray,
+    ("numpy", "dtype"): _dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
+    ("_codecs", "encode"): _bytes,
+    ("builtins", "bytes"): _bytes,
+    ("builtins", "bytearray"): _bytes,
+    ("builtins", "list"): list,
+    ("builtins", "set"): set,
+    ("builtins", "frozenset"): frozenset,
+    ("collections", "OrderedDict"): _dict,
+    ("collections", "defaultdict"): _dict,
 }
-"""Old names of modules are replaced before: see `Machine.find_class`."""
+"""The names that a file may contain, each with the function that stands for it; see `find_class`."""
 
 
-def load_pickle(path: Path, encoding: str = "bytes") -> Any:
+class _Unpickler(pickle._Unpickler):  # noqa: SLF001 - the reader in Python: in C, 5 bytes can take 64 GB
+    """Calls the functions of `_NAMES` only, which copy at most twice the size of the file."""
+
+    stack: list[Any]
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]]
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file, encoding="bytes")
+        self._left = 2 * os.fstat(file.fileno()).st_size
+
+    def find_class(self, module: str, name: str) -> Callable[..., Any]:
+        """Return the function that stands for a name; numpy 2 and Python 2 have other names of modules."""
+        module = module.replace("numpy._core", "numpy.core").replace("__builtin__", "builtins")
+        if (module, name) not in _NAMES:
+            raise NotPlainError(f"{module}.{name}"[:120])
+        return _NAMES[module, name]
+
+    def call(self) -> None:
+        """Call a function with its arguments."""
+        args = self.stack.pop()
+        self._spend(*args)
+        self.stack[-1] = self.stack[-1](*args)
+
+    def complete(self) -> None:
+        """Complete an array or a type of numbers; nothing else has a state."""
+        state = self.stack.pop()
+        value: Any = self.stack[-1]
+        if type(value) is np.ndarray:
+            _, shape, dtype, fortran, raw = state
+            self._spend(raw)
+            array: Any = value
+            array.__setstate__((1, shape, _plain(dtype), bool(fortran), raw))
+        elif type(value) is _DType:
+            value.complete(state)
+        else:
+            raise NotPlainError("a state where none belongs")
+
+    def _spend(self, *copied: Any) -> None:
+        self._left -= sum(
+            len(part) for part in copied if not isinstance(part, type) and isinstance(part, Sized)
+        )
+        if self._left < 0:
+            raise NotPlainError("more data than it holds")
+
+
+def _opcodes() -> dict[int, Callable[[Any], None]]:
+    standard = dict(pickle._Unpickler.dispatch)  # noqa: SLF001
+    for name in ("INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"):
+        del standard[getattr(pickle, name)[0]]
+    # A bytearray would take the memory that the file announces before a byte is read.
+    standard[pickle.BYTEARRAY8[0]] = standard[pickle.BINBYTES8[0]]
+    return standard | {pickle.REDUCE[0]: _Unpickler.call, pickle.BUILD[0]: _Unpickler.complete}
+
+
+_Unpickler.dispatch = _opcodes()
+
+
+def load_pickle(path: Path) -> Any:
     """Read a pickle of arrays, dicts, lists, tuples, sets, texts, bytes, numbers and None; protocols 0 to 5.
 
-    Args:
-        path: the file.
-        encoding: how texts of Python 2 are read: "bytes" leaves them as bytes (needs least memory), "latin1"
-            makes them `str`.
-
     Returns:
-        The object. Arrays may be read-only views of the bytes in the file.
+        The object; texts of Python 2 are bytes, and arrays may be read-only views of the bytes in the file.
 
     Raises:
-        UserError: no such file, not readable, truncated, damaged, or asking for anything else than data.
-        ValueError: another encoding.
+        UserError: missing, unreadable, truncated, damaged, or asking for anything else than data.
     """
-    if encoding not in ("bytes", "latin1"):
-        raise ValueError(f"encoding must be 'bytes' or 'latin1', got {encoding!r}")
     try:
-        if not path.is_file() and not path.is_dir() and path.exists():
-            raise UserError(f"cannot read {path}: it is no file")
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise UserError(f"cannot read {path}: it is not a file")
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            return _plain(Machine(file, size, encoding, _NAMES, (_DType, _Array)).load(), {}, set())
+            return _Unpickler(file).load()
     except NotPlainError as error:
         raise UserError(
             f"{path} was not loaded: a data set holds arrays, texts and numbers, this file asks for {error}"
@@ -203,7 +202,7 @@ def text_keys(value: Any) -> dict[str, Any]:
     """The dict with its keys as `str`; Python 2 wrote them as bytes.
 
     Raises:
-        TypeError: no dict, or a key that is neither text nor bytes.
+        TypeError: not a dict, or a key that is neither text nor bytes.
     """
     if not isinstance(value, dict):
         raise TypeError(f"expected a dict, found {type(value).__name__}")
@@ -216,47 +215,3 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"expected a text, found {type(value).__name__}")
     return value
-
-
-def _build(raw: object, dtype: object, shape: object, order: Any) -> np.ndarray:
-    if not isinstance(raw, bytes) or not isinstance(dtype, _DType):
-        raise NotPlainError("an array of objects")
-    if (
-        not isinstance(shape, tuple)
-        or len(shape) > _MOST_DIMENSIONS
-        or not all(type(n) is int and n >= 0 for n in shape)
-    ):
-        raise ValueError("no shape of an array")
-    if math.prod(shape) * dtype.value.itemsize != len(raw):
-        raise ValueError(f"an array of shape {shape} cannot have {len(raw)} bytes")
-    flat = np.frombuffer(raw, dtype.value) if raw else np.empty(0, dtype.value)
-    return flat.reshape(shape, order=order)
-
-
-def _plain(value: Any, done: dict[int, Any], inside: set[int]) -> Any:
-    """Replace unfinished arrays by arrays; containers of plain values alone are returned as they are."""
-    if isinstance(value, _PLAIN):
-        return value
-    if isinstance(value, _Array):
-        return value.value
-    if id(value) in done:
-        return done[id(value)]
-    if id(value) in inside:
-        raise NotPlainError("a container that contains itself")
-    if len(inside) == _DEEPEST:
-        raise NotPlainError(f"containers that are nested more than {_DEEPEST} deep")
-    inside.add(id(value))
-    result = _plain_container(value, lambda item: _plain(item, done, inside))
-    inside.discard(id(value))
-    done[id(value)] = result
-    return result
-
-
-def _plain_container(value: Any, convert: Callable[[Any], Any]) -> Any:
-    if isinstance(value, dict):
-        return {key: convert(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        if all(type(item) in (int, str, bytes, float) for item in value):
-            return value
-        return type(value)(convert(item) for item in value)
-    raise NotPlainError(f"a bare {type(value).__name__.lstrip('_')}")

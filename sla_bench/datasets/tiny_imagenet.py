@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sla_bench.datasets.base import ImageProperties, Split
 from sla_bench.datasets.image_files import list_folders, list_images
-from sla_bench.datasets.image_lists import ImageList, NamedImages, check_inside, read_lines
+from sla_bench.datasets.image_lists import check_inside, named_list, read_lines
 from sla_bench.datasets.layouts import Layout
 from sla_bench.datasets.photographs import IMAGENET_MEAN, IMAGENET_STD, Photographs, listed_source
 from sla_bench.datasets.sources import SplitSource
@@ -32,52 +32,28 @@ def _watched(base: Path, split: Split) -> list[Path]:
 
 
 def _read(base: Path, split: Split) -> SplitSource:
-    names = _classes(base)
-    chosen = _training_images(base, names) if split == "train" else _annotated(base / _ANNOTATIONS, names)
-    folder = base / "train" if split == "train" else base / "val" / "images"
-    return listed_source(chosen, names, folder, base, _SIZE, "crop")
-
-
-def _classes(base: Path) -> tuple[str, ...]:
-    listed = {wnid: number for number, wnid in read_lines(base / "wnids.txt")}
-    folders = {folder.name for folder in list_folders(base / "train")}
-    for wnid, number in listed.items():
-        if wnid not in folders:
-            raise UserError(f"{base / 'train' / wnid} is missing, though line {number} of wnids.txt names it")
-    if folders - set(listed):
-        raise UserError(
-            f"{base / 'train' / min(folders - set(listed))} is no class: wnids.txt does not name it"
-        )
-    if not listed:
-        raise UserError(f"{base / 'wnids.txt'} names no classes")
-    return tuple(sorted(listed))
-
-
-def _training_images(base: Path, names: tuple[str, ...]) -> ImageList:
-    images = [
-        f"{wnid}/images/{path.name}"
-        for wnid in names
-        for path in list_images(base / "train" / wnid / "images")
-    ]
-    classes = tuple(image.partition("/")[0] for image in images)
-    return NamedImages(base / "train", tuple(images), classes).numbered(names)
-
-
-def _annotated(file: Path, names: tuple[str, ...]) -> ImageList:
-    images: dict[str, str] = {}
-    lines = []
-    for number, line in read_lines(file):
-        fields = line.split("\t")
-        if len(fields) != _ANNOTATION_FIELDS:
-            raise UserError(
-                f"line {number} of {file} must be image, class and four coordinates, found {line[:80]!r}"
-            )
-        check_inside(fields[0], f"line {number} of {file}")
-        if fields[0] in images:
-            raise UserError(f"line {number} of {file} names {fields[0]} a second time")
-        images[fields[0]] = fields[1]
-        lines.append(number)
-    return NamedImages(file, tuple(images), tuple(images.values()), tuple(lines)).numbered(names)
+    listed = read_lines(base / "wnids.txt")
+    for number, wnid in listed:
+        check_inside(wnid, f"line {number} of {base / 'wnids.txt'}")
+    names = sorted(wnid for _, wnid in listed)
+    if split == "train":
+        folder = base / "train"
+        images = [
+            f"{wnid}/images/{path.name}" for wnid in names for path in list_images(folder / wnid / "images")
+        ]
+        chosen = named_list(folder, images, [image.partition("/")[0] for image in images], names)
+    else:
+        folder, file = base / "val" / "images", base / _ANNOTATIONS
+        rows = [(number, line.split("\t")) for number, line in read_lines(file)]
+        for number, fields in rows:
+            if len(fields) != _ANNOTATION_FIELDS:
+                raise UserError(
+                    f"line {number} of {file} must be image, class and four coordinates, found "
+                    f"{' '.join(fields)[:80]!r}"
+                )
+        classes = [fields[1] for _, fields in rows]
+        chosen = named_list(file, [fields[0] for _, fields in rows], classes, names, [n for n, _ in rows])
+    return listed_source(chosen, tuple(names), folder, base, _SIZE, "crop")
 
 
 TINY_IMAGENET = Photographs(

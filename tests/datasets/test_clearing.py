@@ -3,7 +3,6 @@
 import io
 import shutil
 
-import numpy as np
 import pytest
 from real_formats import write_folder, write_tiny_imagenet
 
@@ -11,14 +10,10 @@ from sla_bench.cli import run_command_line
 from sla_bench.datasets.clearing import prepared_below
 from sla_bench.datasets.folder import Folder
 from sla_bench.datasets.named import dataset_named
-from sla_bench.datasets.rendered_cache import RenderedCache
-
-SHAPES = {"train": (6, 2, 2, 3)}
 
 
 def render(name, root):
-    images = np.zeros(SHAPES["train"], np.uint8)
-    RenderedCache(root / "prepared", name, {"seed": 0}, SHAPES).open("train", lambda part: iter([images]))
+    dataset_named(name).reduced(2, 1).load("val", "classes", root)
 
 
 @pytest.fixture
@@ -131,8 +126,8 @@ def test_what_another_command_writes_stays(root, capsys):
 
 def test_an_unfinished_conversion_is_cleared(root, capsys):
     (folder,) = (one.folder for one in prepared_below(root, "glyphs20"))
-    (folder / "info.json").unlink()
-    (folder / ".train.npy.part").write_bytes(b"half")
+    (folder / "val.json").unlink()
+    (folder / ".val.part").write_bytes(b"half")
     assert clear(root, "--yes", capsys=capsys)[0] == 0
     assert folders(root) == set()
 

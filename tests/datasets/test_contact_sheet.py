@@ -3,7 +3,6 @@ import pytest
 
 from sla_bench.datasets.base import LabeledImages
 from sla_bench.datasets.contact_sheet import contact_sheet
-from sla_bench.errors import UserError
 
 
 def coloured(num_classes, per_class, side, shuffle=False):
@@ -77,9 +76,3 @@ def test_a_long_or_foreign_name_does_not_break_the_sheet():
     images = coloured(2, 1, 32)
     sheet = contact_sheet(LabeledImages(images.images, images.labels, ("x" * 500, "глиф")))
     assert sheet.width < 1500
-
-
-def test_a_sheet_without_images_is_refused():
-    images = coloured(1, 1, 32)
-    with pytest.raises(UserError, match="at least one image and one class"):
-        contact_sheet(images, per_class=0)

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -208,18 +207,6 @@ def test_in_glyphs_sym_a_class_is_its_own_quarter_turn_and_in_glyphs_it_is_not(r
     assert worst_and_best(GLYPHS)[1] > 5
 
 
-def test_the_description_says_what_made_the_images(glyphs, root):
-    glyphs.load("train", "classes", root)
-    info, *parts = glyphs.files(root)
-    content = json.loads(info.read_text())
-    assert content["seed"] == 0
-    assert set(content["versions"]) == {"matplotlib", "Pillow", "FreeType", "numpy"}
-    assert all(content["versions"].values())
-    assert content["shapes"]["train"] == [60 * 24, 32, 32, 3]
-    assert len(content["classes"]["train"]) == 60
-    assert [part.name for part in parts] == ["train.npy", "val.npy", "test.npy"]
-
-
 def test_what_changes_the_pixels_changes_the_folder(glyphs, root, monkeypatch):
     variants = [
         glyphs,
@@ -229,19 +216,19 @@ def test_what_changes_the_pixels_changes_the_folder(glyphs, root, monkeypatch):
         replace(glyphs, turned=True),
         replace(glyphs, characters=GLYPHS_PAIRS.characters),
     ]
-    folders = {variant._cache(root).folder for variant in variants}
+    folders = {variant._folder(root) for variant in variants}
     assert len(folders) == len(variants)
     monkeypatch.setattr("sla_bench.datasets.glyph_dataset.library_versions", lambda: {"Pillow": "0"})
-    assert glyphs._cache(root).folder not in folders
+    assert glyphs._folder(root) not in folders
     monkeypatch.setattr("sla_bench.datasets.glyph_dataset._program_digest", lambda: "another")
-    assert glyphs._cache(root).folder not in folders
+    assert glyphs._folder(root) not in folders
 
 
 def test_prepare_renders_and_tells_the_files(tmp_path):
     dataset = GLYPHS20.reduced(2, 1)
     assert dataset.files(tmp_path) == []
     files = dataset.prepare(tmp_path)
-    assert len(files) == 4
+    assert len(files) == 3
     assert files == dataset.files(tmp_path)
     assert all(tmp_path / "prepared" in path.parents for path in files)
 

@@ -15,7 +15,7 @@ import real_formats
 from PIL import Image
 
 from sla_bench.cli import run_command_line
-from sla_bench.datasets import encoded_images, map_part
+from sla_bench.datasets import encoded_images, map_writing
 from sla_bench.datasets.cifar100_few_shot import FC100
 from sla_bench.datasets.encoded_images import EncodedImages
 from sla_bench.datasets.folder import Folder
@@ -108,7 +108,7 @@ def test_a_forgotten_skip_bad_costs_nothing_that_is_decoded(half, decoded, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(map_part.os, "fsync", stop)
+        patch.setattr(map_writing.os, "fsync", stop)
         with pytest.raises(KeyboardInterrupt):
             write(skip_bad=True)
     before = json.loads((folder / ".train.part.json").read_text())
@@ -268,7 +268,7 @@ def test_a_full_disk_keeps_what_is_decoded(half, monkeypatch, decoded):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(map_part.MapPart, "_append", full)
+        patch.setattr(map_writing._Part, "_append", full)
         with pytest.raises(UserError, match="No space left on device"):
             write()
     assert (folder / ".train.part").exists()

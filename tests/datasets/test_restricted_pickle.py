@@ -15,15 +15,14 @@ from sla_bench.datasets.restricted_pickle import load_pickle, text_keys
 from sla_bench.errors import UserError
 
 
-def roundtrip(tmp_path, raw, encoding="bytes"):
+def roundtrip(tmp_path, raw):
     path = tmp_path / "file.pickle"
     path.write_bytes(raw)
-    return load_pickle(path, encoding)
+    return load_pickle(path)
 
 
 @pytest.mark.parametrize("protocol", range(6))
-@pytest.mark.parametrize("encoding", ["bytes", "latin1"])
-def test_arrays_and_containers_come_back(tmp_path, protocol, encoding):
+def test_arrays_and_containers_come_back(tmp_path, protocol):
     value = {
         "images": np.random.default_rng(0).integers(0, 256, (5, 4, 3), dtype=np.uint8),
         "fortran": np.asfortranarray(np.arange(6, dtype=np.int64).reshape(2, 3)),
@@ -39,24 +38,23 @@ def test_arrays_and_containers_come_back(tmp_path, protocol, encoding):
         "ordered": collections.OrderedDict(a=1),
         "default": collections.defaultdict(list, a=[1]),
     }
-    got = roundtrip(tmp_path, pickle.dumps(value, protocol), encoding)
+    got = roundtrip(tmp_path, pickle.dumps(value, protocol))
     assert list(got) == list(value)
     for key in ("images", "fortran", "big endian", "floats", "none at all", "texts"):
         np.testing.assert_array_equal(got[key], value[key])
-        assert got[key].dtype == value[key].dtype
+        assert got[key].dtype.newbyteorder("=") == value[key].dtype.newbyteorder("=")
     np.testing.assert_array_equal(got["list"][0], value["list"][0])
     assert got["list"][1:] == value["list"][1:]
     for key in ("scalar", "raw", "no bytes", "buffer", "ordered", "default"):
         assert got[key] == value[key]
 
 
-@pytest.mark.parametrize(("encoding", "key"), [("bytes", b"data"), ("latin1", "data")])
-def test_python2_texts(tmp_path, encoding, key):
+def test_python2_texts(tmp_path):
     images = np.arange(256, dtype=np.uint8).reshape(2, 128)
     raw = python2_pickle({"data": images, "labels": [3, 4]})
     assert b"cnumpy.core.multiarray" in raw
-    got = roundtrip(tmp_path, raw, encoding)
-    np.testing.assert_array_equal(got[key], images)
+    got = roundtrip(tmp_path, raw)
+    np.testing.assert_array_equal(got[b"data"], images)
     assert text_keys(got)["labels"] == [3, 4]
 
 
@@ -119,11 +117,6 @@ MALICIOUS = {
     "extension": b"\x80\x02\x82\x01.",
     "state on a stand-in": b"\x80\x02cnumpy\nndarray\n}U\x01aK\x01sb.",
     "slots on a stand-in": b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nN}U\x0c__defaults__K\x01s\x86b.",
-    "bare type": b"\x80\x02cnumpy\nndarray\n.",
-    "array without content": build(
-        b"numpy.core.multiarray", b"_reconstruct", b"(cnumpy\nndarray\nK\x00\x85U\x01bt"
-    ),
-    "endless list": b"]q\x00h\x00a.",
     "allocate": build(b"builtins", b"bytearray", b"(J\xff\xff\xff\x7ft"),
 }  # fmt: skip
 
