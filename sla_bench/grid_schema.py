@@ -75,7 +75,7 @@ def grids_of(path: Path, root: Located, elsewhere: Collection[str]) -> Iterator[
     Raises:
         UserError: an unknown key or value, a wrong type, an empty list; the sentence begins with file and
             line.
-    """
+    """  # noqa: DOC501
     schema = _Schema(path, elsewhere)
     content = schema.mapping(root, "a grid file")
     if "grids" not in content:

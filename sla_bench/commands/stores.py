@@ -22,7 +22,7 @@ def stores_of(scenario: str | None, results: Results) -> list[Any]:
 
     Raises:
         UserError: there is none, or no such scenario.
-    """
+    """  # noqa: DOC501
     from sla_bench.harness.store import Store
 
     names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
@@ -39,7 +39,7 @@ def records_of(names: Iterable[str], out: Path) -> list[Any]:
 
     Raises:
         UserError: there are finished runs, but none can be read.
-    """
+    """  # noqa: DOC501
     from sla_bench.harness.store import Store
 
     stores = [Store(out, name).snapshot() for name in names]

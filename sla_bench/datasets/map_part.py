@@ -94,7 +94,7 @@ class MapPart:
 
         Raises:
             UserError: an image can't be decoded, or there are more or fewer than the source promised.
-        """
+        """  # noqa: DOC501
         if self.notes.left_out and not how.skip_bad:
             self._try_again()
         total = self._source.shape[0]

@@ -47,7 +47,7 @@ def unpack(archive: Path, folder: str, names: Collection[str], to: Path) -> None
     Raises:
         UserError: damaged, larger than LARGEST unpacked, one of the files is missing, is there twice, or is a
             link; or `to` can't be written.
-    """
+    """  # noqa: DOC501
     wanted = {f"{folder}/{name}": name for name in names}
     done: set[str] = set()
     try:
