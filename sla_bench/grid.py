@@ -131,7 +131,7 @@ def budget_of(form: Form, name: str, dataset: str, learner: str | None = None) -
 
     Raises:
         UserError: no such budget or learner, or the budget has no recipe for the data set or the learner.
-    """
+    """  # noqa: DOC501
     if name not in BUDGETS:
         raise unknown("budget", name, BUDGETS)
     return form.budgets(name, dataset, learner)
@@ -171,7 +171,7 @@ def place_settings(form: Form, settings: Iterable[tuple[str, Any]]) -> dict[str,
 
     Raises:
         UserError: no such field, or no such piece.
-    """
+    """  # noqa: DOC501
     fields = {n for m in (form.run, form.evaluation) for n in m.model_fields}
     pieces = [piece for piece in PIECES if piece in fields]
     known = fields - {"scenario", *map(_options_field, pieces)}
@@ -326,7 +326,7 @@ def expand_methods(scenario: str, names: list[str]) -> list[str]:
 
     Raises:
         UserError: an unknown method, or one that the scenario refuses.
-    """
+    """  # noqa: DOC501
     expanded: list[str] = []
     for name in names:
         if name in ("all", "controls"):

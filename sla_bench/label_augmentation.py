@@ -62,7 +62,7 @@ def sla_loss(joint_logits: Tensor, labels: Tensor, reduction: Literal["mean", "s
 
     Raises:
         UserError: unknown reduction.
-    """
+    """  # noqa: DOC501
     if reduction not in REDUCTIONS:
         raise unknown("reduction", reduction, REDUCTIONS)
     num_views = joint_logits.shape[1]
@@ -188,7 +188,7 @@ class SLA(nn.Module):
 
         Raises:
             UserError: unknown mode, "sd" without distillation, or rows that are not B*M.
-        """
+        """  # noqa: DOC501
         if mode not in MODES:
             raise unknown("mode", mode, MODES)
         if mode == "sd":

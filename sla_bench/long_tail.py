@@ -42,7 +42,7 @@ def long_tailed_counts(
 
     Raises:
         UserError: unknown imbalance, a ratio below 1 or not finite, or one that leaves a class empty.
-    """
+    """  # noqa: DOC501
     if imbalance not in get_args(Imbalance):
         raise unknown("imbalance", imbalance, get_args(Imbalance))
     if num_classes < 1 or not 1 <= max_count < math.inf:
@@ -258,7 +258,7 @@ def class_order(
 
     Raises:
         UserError: unknown kind, a negative order seed, or a negative number of positions.
-    """
+    """  # noqa: DOC501
     if kind not in get_args(ClassOrder):
         raise unknown("class order", kind, get_args(ClassOrder))
     if order_seed < 0 or positions < 0:
@@ -294,7 +294,7 @@ def head_and_tail_groups(
 
     Raises:
         UserError: a class without images, unknown imbalance, or thresholds in the wrong order.
-    """
+    """  # noqa: DOC501
     if imbalance not in get_args(Imbalance):
         raise unknown("imbalance", imbalance, get_args(Imbalance))
     sizes = np.asarray(counts, dtype=np.float64)

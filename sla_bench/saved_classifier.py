@@ -71,7 +71,7 @@ def load_models(
 
     Raises:
         UserError: as `load_classifier`.
-    """
+    """  # noqa: DOC501
     folder = from_home(path)
     folder = folder.parent if folder.name == WEIGHTS else folder
     config, summary = _read_record(folder)

@@ -224,7 +224,7 @@ def train(
         UserError: the checkpoint is that of another training.
         DivergedError: loss, gradient, weights or embeddings are not finite; the message names step, learning
             rate and the last validation before it. Such weights are in no checkpoint and no result.
-    """
+    """  # noqa: DOC501
     loop = _Loop(
         model, build_optimizer([p for p in model.parameters() if p.requires_grad], recipe), sources or {}
     )

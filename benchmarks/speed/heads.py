@@ -140,6 +140,9 @@ def compare(heads: dict[str, Head], data: Episodes, ways: int, kind: str) -> dic
 
     Returns:
         Name -> largest difference of the logits, relative to the largest logit.
+
+    Raises:
+        SystemExit: a head differs.
     """
     one = tuple(part[:1].double() if part.is_floating_point() else part[:1] for part in data)
     results = {name: run(head, one, ways, True) for name, head in heads.items()}

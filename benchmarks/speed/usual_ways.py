@@ -110,7 +110,7 @@ def learn2learn_tasks(
         shape: of an episode.
         episodes: positions of the images of each, class after class; None: drawn by learn2learn.
 
-    Yields:
+    Returns:
         Images float (W*(K+Q), 3, H, W), class after class, and their labels; the given episodes for ever.
     """
     with contextlib.redirect_stderr(io.StringIO()):

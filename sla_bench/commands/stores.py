@@ -27,7 +27,7 @@ def stores_of(scenario: str | None, results: Results, trials: bool = False) -> l
 
     Raises:
         UserError: there is none, or no such scenario.
-    """
+    """  # noqa: DOC501
     from sla_bench.harness.store import Store
     from sla_bench.harness.tuning_file import TuningFile
 
@@ -47,7 +47,7 @@ def records_of(names: Iterable[str], out: Path) -> list[Any]:
 
     Raises:
         UserError: there are finished runs, but none can be read.
-    """
+    """  # noqa: DOC501
     from sla_bench.harness.store import Store
 
     stores = [Store(out, name).snapshot() for name in names]

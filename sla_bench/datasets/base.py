@@ -186,7 +186,7 @@ class Dataset(ABC):
 
         Raises:
             UserError: unknown name, a kind of split that is not in `splits_by`, or "trainval" by classes.
-        """
+        """  # noqa: DOC501
         if split not in get_args(Split):
             raise unknown("split", split, get_args(Split))
         if by not in get_args(By):

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import http.client
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -103,7 +102,7 @@ def download(
 
     Raises:
         UserError: offline, no network, folder not writable, disk full, or another file than expected came.
-    """
+    """  # noqa: DOC501
     for file in files:
         path = folder / file.name
         try:

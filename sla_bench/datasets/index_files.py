@@ -57,7 +57,7 @@ def read_indices(path: Path) -> np.ndarray:
     Raises:
         UserError: the file can't be read, is empty, or says something else; a position is below 0 or is given
             twice.
-    """
+    """  # noqa: DOC501
     try:
         values = _values(path)
     except UnicodeDecodeError:
@@ -91,7 +91,7 @@ def check_range(index: np.ndarray, num_images: int, path: Path) -> None:
 
     Raises:
         UserError: a position is out of range.
-    """
+    """  # noqa: DOC501
     if index[-1] >= num_images:
         raise _wrong(path, f"there are {num_images:,} training images, position {index[-1]} is out of range")
 

@@ -39,7 +39,7 @@ def learn2learn_files(name: str) -> LayoutDataset:
 
     Raises:
         UserError: no such data set.
-    """
+    """  # noqa: DOC501
     if name not in _KEPT:
         raise unknown("data set of learn2learn", name, _KEPT)
     same, layouts = _KEPT[name]

@@ -24,7 +24,7 @@ def load_mat(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         UserError: unreadable, larger than LARGEST, damaged, or of version 7.3.
-    """
+    """  # noqa: DOC501
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 

@@ -25,7 +25,7 @@ def unpack(archive: Path, folder: str, names: Collection[str], to: Path) -> None
 
     Raises:
         UserError: damaged, one of the files is missing or a link; or `to` can't be written.
-    """
+    """  # noqa: DOC501
     try:
         to.mkdir(parents=True, exist_ok=True)
         with tarfile.open(archive, "r:gz") as tar:

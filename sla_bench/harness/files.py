@@ -103,7 +103,7 @@ def remove_files(paths: Iterable[Path]) -> None:
 
     Raises:
         UserError: no permission.
-    """
+    """  # noqa: DOC501
     for path in paths:
         try:
             path.unlink(missing_ok=True)

@@ -33,7 +33,7 @@ def write_output(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         UserError: a folder, a link to itself, no permission, or the disk is full.
         BrokenPipeError: nobody reads the pipe any more.
-    """
+    """  # noqa: DOC501
     target = _target_of(path)
     if isinstance(target, Path) and _is_replaced(target):
         write_atomically(target, write)

@@ -82,6 +82,10 @@ def _check_solved(matrix: Tensor, right: Tensor, solution: Tensor, failed: Tenso
 
     The residual is relative to the right-hand side, per episode. The normwise backward error would not do:
     it is small whenever Cholesky ends, also where all digits of the solution are lost.
+
+    Raises:
+        NotFiniteError: the system holds NaN or infinity.
+        UserError: the residual is above TOLERANCE.
     """
     if not bool(torch.isfinite(matrix).all()):
         raise NotFiniteError(
