@@ -1,7 +1,7 @@
 r"""Run grids in a clone until a given time; archive their records.
 
 Example:
-    python benchmarks/campaign.py ../campaign run benchmarks/reference.yaml \
+    python benchmarks/campaign.py ../campaign tune benchmarks/matched.yaml \
         --at v0.1.0 --archive records.zip --until 17:30 -- --workers 2
 """
 

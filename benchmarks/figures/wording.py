@@ -44,6 +44,12 @@ def interval(row: TableRow) -> str:
     return f" ({low} to {high})"
 
 
+def new_classes(row: TableRow) -> str:
+    """`1.2 to 9.5`: the interval of the gain in percent on other test classes; empty where there is none."""
+    ends = [row[column] for column in ("gain_classes_low", "gain_classes_high")]
+    return " to ".join(decimals(float(end)) for end in ends) if all(ends) else ""
+
+
 def is_of_one_seed(row: TableRow) -> bool:
     """Say whether a gain is an estimate alone."""
     return number(row, "gain_seeds") == 1

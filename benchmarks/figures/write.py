@@ -33,8 +33,8 @@ _WORDS: dict[str, Callable[..., object]] = {
     function.__name__: function
     for function in (
         wording.accuracy, wording.between, wording.decimals, wording.gain, wording.interval,
-        wording.own_accuracy, wording.passes, wording.reference_accuracy, wording.seeds, wording.shares,
-        wording.signed_gain, wording.times, wording.times_between,
+        wording.new_classes, wording.own_accuracy, wording.passes, wording.reference_accuracy, wording.seeds,
+        wording.shares, wording.signed_gain, wording.times, wording.times_between,
         speed_ratios.least_ratios, speed_ratios.milliseconds_more, speed_ratios.others, speed_ratios.settings,
         ends, number,
     )
