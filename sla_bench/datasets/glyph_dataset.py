@@ -22,7 +22,7 @@ from sla_bench.datasets.glyph_backgrounds import IMAGE_SIDE
 from sla_bench.datasets.glyph_classes import ClassList
 from sla_bench.datasets.glyph_rendering import DEFAULT, Difficulty
 from sla_bench.datasets.kept_hashes import HASHES, checksum_of_files
-from sla_bench.datasets.map_writing import Origin, write_map
+from sla_bench.datasets.map_writing import Origin, make_folder, write_map
 from sla_bench.datasets.memory_map import map_path, open_map, verify_map
 from sla_bench.datasets.preparation import IN_THREADS, Preparation
 from sla_bench.datasets.progress import terminal_progress
@@ -159,6 +159,8 @@ class GlyphDataset(Dataset):
         shape = (len(names) * count, IMAGE_SIDE, IMAGE_SIDE, 3)
         labels = np.repeat(np.arange(len(names), dtype=np.int64), count)
         source = SplitSource(shape, labels, names, partial(self._render, split))
+        # Before anything is announced.
+        make_folder(folder, source)
         with terminal_progress(f"Rendering {self.name} {split} ({len(labels):,} images, once)") as progress:
             write_map(folder, split, source, Origin(RENDERED, folder, folder.name), progress)
         return open_map(folder, split) or source.read()

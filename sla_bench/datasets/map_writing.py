@@ -71,20 +71,40 @@ def write_map(
     Raises:
         UserError: folder not writable, disk full, or damaged images. What was decoded is kept for the next
             call.
-    """
+    """  # noqa: DOC501
     from filelock import FileLock
 
+    make_folder(folder, source)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f"{folder.name}.lock"), fallback_to_soft=False):
             if not _is_made(folder, name, origin, how):
                 _make(folder, name, source, origin, progress, how)
     except OSError as error:
-        raise UserError(
-            f"cannot write {folder} ({error.strerror or error}); --data-root must name a folder that can be "
-            f"written, with {source.num_bytes / 1e9:.1f} GB free"
-        ) from None
+        raise _unwritable(folder, source, error) from None
     return map_path(folder, name)
+
+
+def make_folder(folder: Path, source: SplitSource) -> None:
+    """Make the folder of a map.
+
+    Args:
+        folder: of the map.
+        source: of its images, whose size the error names.
+
+    Raises:
+        UserError: it can't be made.
+    """  # noqa: DOC501
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, source, error) from None
+
+
+def _unwritable(folder: Path, source: SplitSource, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write {folder} ({error.strerror or error}); --data-root must name a folder that can be "
+        f"written, with {source.num_bytes / 1e9:.1f} GB free"
+    )
 
 
 def _is_made(folder: Path, name: str, origin: Origin, how: Preparation) -> bool:
