@@ -11,7 +11,7 @@ VALUE = re.compile(r'data-value="([^"]*)"')
 
 
 def test_the_report_has_the_rows_and_figures_of_the_leaderboards():
-    names = ("gradient-based", "imbalanced", "standard")
+    names = ("gradient-based", "fewshot", "imbalanced", "standard")
     tables = [pd.read_csv(RESULTS / name / "leaderboard.csv") for name in names]
     expected = pd.concat(tables).query("metric == 'accuracy'")
     shown = ROW.findall((RESULTS / "report.html").read_text(encoding="utf-8"))
