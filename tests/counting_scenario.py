@@ -41,6 +41,10 @@ class CountingScenario:
         about = {"ci95_open": 0.02, "jackknife_se": None, "support_passes": 1, "query_passes": 1}
         return Evaluation({row: {"accuracy": 0.5, **about}}, samples)
 
+    def load(self, name):
+        """Stand in for the registry of launchers."""
+        return self.launcher
+
     def launcher(self, jobs, settings):
         """Do the jobs one after the other in this process."""
         for job in jobs:

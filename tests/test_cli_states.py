@@ -17,14 +17,6 @@ from sla_bench.reporting import files
 from sla_bench.reporting.report.page import write_report
 
 
-class _Launchers:
-    def __init__(self, scenario):
-        self.scenario = scenario
-
-    def load(self, name):
-        return self.scenario.launcher
-
-
 @pytest.fixture
 def birds(tmp_path):
     """Sixteen classes of twenty images; the seed splits the classes."""
@@ -39,7 +31,7 @@ def go(tmp_path, birds, monkeypatch):
 
     def command(*arguments, name="run", code=0, scenario=None):
         scenario = scenario or CountingScenario(lambda config: [0.3, 0.6])
-        monkeypatch.setattr(run_commands, "LAUNCHERS", _Launchers(scenario))
+        monkeypatch.setattr(run_commands, "LAUNCHERS", scenario)
         folders = ["--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
         given = ["--dataset", f"folder:{birds}:16", "--episodes", "60", "--method", "baseline"]
         assert run_command_line([name, "fewshot", *given, *folders, *arguments]) == code

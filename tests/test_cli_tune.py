@@ -32,20 +32,12 @@ def tune(tmp_path, monkeypatch):
 
     def command(*arguments, accuracy=accuracy, name="tune"):
         scenario = CountingScenario(accuracy)
-        monkeypatch.setattr(run_commands, "LAUNCHERS", _Launchers(scenario))
+        monkeypatch.setattr(run_commands, "LAUNCHERS", scenario)
         folders = ["--data-root", str(tmp_path), "--out", str(tmp_path / "out")]
         given = ["--dataset", "fc100", "--seed", "3", "--seed", "4", "--episodes", "60"]
         return run_command_line([name, "fewshot", *given, *folders, *arguments]), scenario
 
     return command
-
-
-class _Launchers:
-    def __init__(self, scenario):
-        self.scenario = scenario
-
-    def load(self, name):
-        return self.scenario.launcher
 
 
 def budgets(tmp_path):

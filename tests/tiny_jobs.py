@@ -41,6 +41,11 @@ def tiny_jobs(
     return make_jobs(tasks, data_root, out, "auto", checkpoint_seconds=checkpoint_seconds)
 
 
+def kinds(happened, job):
+    """The kinds of news of a job, but for its progress."""
+    return [n.kind for n in happened if n.job.run_id == job.run_id and n.kind != "progress"]
+
+
 def contents(out):
     """All that a results folder holds of its runs, but for times and the machine."""
     found = {}

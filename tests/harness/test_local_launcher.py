@@ -2,14 +2,10 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from tiny_jobs import contents, tiny_jobs, workers
+from tiny_jobs import contents, kinds, tiny_jobs, workers
 
 from sla_bench.harness.launch_options import Launch
 from sla_bench.harness.local_launcher import launch
-
-
-def kinds(happened, job):
-    return [n.kind for n in happened if n.job.run_id == job.run_id and n.kind != "progress"]
 
 
 @pytest.mark.slow

@@ -10,13 +10,12 @@ from contextlib import closing
 import psutil
 import pytest
 from ray_clusters import add_node, cluster, node_that_sees_nothing_of, ray, ray_folder, survivors
-from tiny_jobs import assert_same_contents, contents, processes_with, tiny_command, tiny_jobs
+from tiny_jobs import assert_same_contents, contents, kinds, processes_with, tiny_command, tiny_jobs
 
 from sla_bench.errors import UserError
-from sla_bench.harness import ray_dispatcher
+from sla_bench.harness import ray_tasks
 from sla_bench.harness.launch_options import Launch
 from sla_bench.harness.launching import News
-from sla_bench.harness.ray_worker import Outcome
 from sla_bench.harness.stopping import stop_on
 from sla_bench.registry import LAUNCHERS
 
@@ -26,10 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 def launch(jobs, **settings):
     given = Launch(**settings)
     return LAUNCHERS.load(given.launcher)(jobs, given)
-
-
-def kinds(happened, job):
-    return [n.kind for n in happened if n.job.run_id == job.run_id and n.kind != "progress"]
 
 
 def in_shell(arguments, **environment):
@@ -208,26 +203,26 @@ def test_tasks_over_the_limit_are_stopped_or_killed_and_the_others_finish(tmp_pa
     jobs = tiny_jobs(tmp_path / "data", tmp_path / "out", seeds=(0, 1, 2), epochs=10)
     os.mkfifo(tmp_path / "pipe")
 
-    def wait_instead(ticket, desk):
-        desk.put.remote(News(ticket.job, "started"))
+    def wait_instead(job, token, host, folder, desk):
+        desk.put.remote(News(job, "started"))
         with stop_on(signal.SIGINT) as stop:
-            if ticket.job.run.seed == 1:
+            if job.run.seed == 1:
                 (tmp_path / "pipe").read_bytes()
-            while ticket.job.run.seed == 0 and not stop.wanted:
+            while job.run.seed == 0 and not stop.wanted:
                 time.sleep(0.05)
         if stop.wanted:
             (tmp_path / "stopped").touch()
             raise KeyboardInterrupt
-        return Outcome(News(ticket.job, "done"))
+        return News(job, "done")
 
-    monkeypatch.setattr(ray_dispatcher, "work", wait_instead)
-    monkeypatch.setattr(ray_dispatcher, "GRACE_SECONDS", 3.0)
+    monkeypatch.setattr(ray_tasks, "work", wait_instead)
+    monkeypatch.setattr(ray_tasks, "GRACE_SECONDS", 3.0)
     with cluster(cpus=1) as started:
         ray.init(address=started.address, log_to_driver=False)
         try:
             settings = Launch(launcher="ray", workers=1, time_limit=2.0)
-            dispatcher = ray_dispatcher.Dispatcher(ray, jobs, settings, tmp_path / "token")
-            happened = list(dispatcher.news(stopped=lambda: False))
+            tasks = ray_tasks.Tasks(ray, jobs, settings, tmp_path / "token")
+            happened = list(tasks.news(stopped=lambda: False))
         finally:
             ray.shutdown()
     assert (tmp_path / "stopped").exists()

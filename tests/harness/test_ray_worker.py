@@ -9,8 +9,11 @@ import pytest
 import real_formats
 from tiny_jobs import assert_same_contents, contents, tiny_jobs
 
+from sla_bench.errors import UserError
 from sla_bench.harness.jobs import perform
-from sla_bench.harness.ray_worker import Ticket, work_and_tell
+from sla_bench.harness.launching import News
+from sla_bench.harness.locks import claim
+from sla_bench.harness.ray_worker import Desk, work_here
 from sla_bench.harness.record_transfer import pack, unpack
 
 
@@ -23,69 +26,91 @@ def recorded(tmp_path_factory):
     return job
 
 
-def ticket(job, tmp_path, shared, **further):
-    token = tmp_path / "token"
-    if shared:
-        token.touch()
-    return Ticket(job, token, platform.node(), tmp_path, **further)
-
-
 @pytest.fixture(autouse=True)
 def stay_here(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
 
+def work(job, tmp_path, shared, tell=lambda _: None, host=None, asked=None):
+    asked = [] if asked is None else asked
+    token, desk = tmp_path / "token", Desk()
+    if shared:
+        token.touch()
+
+    def ask(method, *arguments):
+        asked.append(method)
+        return getattr(desk, method)(*arguments)
+
+    return work_here(job, token, host or platform.node(), tmp_path, tell, ask)
+
+
+def test_a_desk_keeps_the_latest_news_of_each_run(recorded):
+    desk, other = Desk(), replace(recorded, run_id="other")
+    for news in (News(recorded, "started"), News(other, "started"), News(recorded, "progress")):
+        desk.put(news)
+    assert {run_id: news.kind for run_id, news in desk.take().items()} == {
+        recorded.run_id: "progress",
+        "other": "started",
+    }
+    assert desk.take() == {}
+
+
 @pytest.mark.slow
-def test_without_the_results_folder_the_record_comes_back(recorded, tmp_path):
-    job, news = replace(recorded, out=tmp_path / "out"), []
-    outcome = work_and_tell(ticket(job, tmp_path, shared=False), news.append)
-    assert outcome.news.kind == "done"
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_record_is_where_the_command_is(recorded, tmp_path, shared):
+    job, news, asked = replace(recorded, out=tmp_path / "out"), [], []
+    assert work(job, tmp_path, shared, news.append, asked=asked).kind == "done"
     assert {n.kind for n in news} == {"started", "progress"}
-    assert not job.out.exists()
-    unpack(outcome.record, job)
-    assert_same_contents(contents(job.out), contents(recorded.out))
-
-
-@pytest.mark.slow
-def test_with_the_results_folder_nothing_comes_back(recorded, tmp_path):
-    job = replace(recorded, out=tmp_path / "out")
-    outcome = work_and_tell(ticket(job, tmp_path, shared=True), lambda _: None)
-    assert (outcome.news.kind, outcome.record) == ("done", {})
+    assert asked == ([] if shared else ["read", "write"])
     assert_same_contents(contents(job.out), contents(recorded.out))
 
 
 @pytest.mark.slow
 def test_an_evaluation_elsewhere_asks_for_the_training_and_does_not_repeat_it(recorded, tmp_path):
-    job = replace(recorded, out=tmp_path / "out")
+    job, news = replace(recorded, out=tmp_path / "out"), []
     unpack(pack(recorded), job)
     shutil.rmtree(job.store.run_folder(job.run_id) / "evaluations")
-    blank = ticket(job, tmp_path, shared=False, trained=True)
-    news = []
-    assert work_and_tell(blank, news.append).news is None
-    assert not news
-    outcome = work_and_tell(replace(blank, record=pack(job)), news.append)
-    assert outcome.news.kind == "done"
+    assert work(job, tmp_path, False, news.append).kind == "done"
     assert "training" not in {n.phase for n in news}
-    unpack(outcome.record, job)
     assert_same_contents(contents(job.out), contents(recorded.out))
+
+
+@pytest.mark.slow
+def test_a_training_elsewhere_is_kept_though_its_evaluation_fails(recorded, tmp_path, monkeypatch):
+    job = replace(recorded, out=tmp_path / "out")
+
+    def fail(*_):
+        raise UserError("no test")
+
+    monkeypatch.setattr("sla_bench.scenarios.imbalanced.evaluate", fail)
+    news = work(job, tmp_path, False)
+    assert (news.kind, news.note) == ("failed", "no test")
+    assert job.store.has_run(job.run_id)
+    assert job.open_evaluations() == job.evaluations
+
+
+def test_a_record_waits_while_another_command_works_on_its_run(recorded, tmp_path):
+    job = replace(recorded, out=tmp_path / "out")
+    with claim(job.store.lock_file(job.run_id)):
+        assert work(job, tmp_path, False).kind == "elsewhere"
+    assert not job.store.has_run(job.run_id)
 
 
 def test_a_node_with_other_data_refuses(recorded, tmp_path):
     real_formats.write_cifar10(tmp_path / "data", train_per_class=11)
     other = replace(recorded, data_root=tmp_path / "data", out=tmp_path / "out")
-    outcome = work_and_tell(replace(ticket(other, tmp_path, True), host="elsewhere"), lambda _: None)
-    assert (outcome.news.kind, outcome.news.exit_code) == ("failed", 2)
-    assert "other data" in outcome.news.note
+    news = work(other, tmp_path, True, host="elsewhere")
+    assert (news.kind, news.exit_code) == ("failed", 2)
+    assert "other data" in news.note
     assert not (tmp_path / "out").exists()
 
 
 def test_a_node_without_the_data_root_looks_in_its_own(recorded, tmp_path, monkeypatch):
     away = replace(recorded, data_root=tmp_path / "nowhere", out=tmp_path / "out")
-    outcome = work_and_tell(ticket(away, tmp_path, True), lambda _: None)
-    assert (outcome.news.kind, outcome.news.exit_code) == ("failed", 2)
+    news = work(away, tmp_path, True)
+    assert (news.kind, news.exit_code) == ("failed", 2)
     monkeypatch.setenv("SLA_BENCH_DATA", str(recorded.data_root))
-    given = replace(ticket(away, tmp_path, True), host="elsewhere")
-    assert work_and_tell(given, lambda _: None).news.kind == "done"
+    assert work(away, tmp_path, True, host="elsewhere").kind == "done"
 
 
 @pytest.mark.slow
@@ -97,5 +122,5 @@ def test_a_task_that_is_cancelled_leaves_a_checkpoint(tmp_path):
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        work_and_tell(ticket(job, tmp_path, shared=True), cancel)
+        work(job, tmp_path, True, cancel)
     assert list(job.store.checkpoint_folder(job.run_id).glob("0/step-*.pt"))

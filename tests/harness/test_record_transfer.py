@@ -2,18 +2,13 @@ import errno
 import os
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import pytest
 from made_up_records import write_records
 
 from sla_bench.errors import UserError
 from sla_bench.harness.jobs import Job
-from sla_bench.harness.launch_options import Launch
-from sla_bench.harness.launching import News
 from sla_bench.harness.locks import RunClaimedError, claim
-from sla_bench.harness.ray_dispatcher import Dispatcher
-from sla_bench.harness.ray_worker import Outcome
 from sla_bench.harness.record_transfer import pack, unpack
 
 
@@ -68,21 +63,6 @@ def test_a_run_that_another_process_works_on_is_left_to_it(tmp_path):
             unpack(pack(job), there)
         unpack({}, there)
     assert files_below(there.out) == {}
-
-
-def test_a_record_that_comes_back_to_such_a_run_waits_its_turn(tmp_path):
-    store, (run_id,) = write_records(tmp_path / "here", {"baseline": 0.5})
-    job = job_of(store, run_id)
-    there, record = replace(job, out=tmp_path / "there"), pack(job)
-    cluster = MagicMock()
-    cluster.wait.side_effect = lambda refs, **_: (refs, [])
-    cluster.get.side_effect = lambda _, timeout=None: [] if timeout else Outcome(News(there, "done"), record)
-    news = Dispatcher(cluster, [there], Launch(launcher="ray"), tmp_path / "token").news(lambda: False)
-    with claim(there.store.lock_file(run_id)):
-        assert [next(news).kind, next(news).kind] == ["started", "elsewhere"]
-        assert not there.store.has_run(run_id)
-    assert [one.kind for one in news] == ["started", "done"]
-    assert files_below(there.store.run_folder(run_id)) == files_below(store.run_folder(run_id))
 
 
 @pytest.mark.parametrize("writes", range(1, 8))

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_fewshot import CPU, SHORT, evaluate, learnable, train
 
 from sla_bench.augment import ImageBatches
 from sla_bench.config import ClassifierRun
-from sla_bench.datasets.base import LabeledImages
 from sla_bench.datasets.named import dataset_named
 from sla_bench.embedding import embed
 from sla_bench.errors import UserError
@@ -23,8 +23,6 @@ from sla_bench.scenarios.episode_reader import EpisodeReader
 from sla_bench.transforms import ROTATION
 
 pytestmark = pytest.mark.usefixtures("reduced_glyphs")
-CPU = torch.device("cpu")
-SHORT = ["steps=3", "validations=1", "validation_episodes=8", "jackknife_episodes=0", "episodes=12"]
 FROZEN = [name for name, entry in LEARNERS.items() if entry.trains_on == "classes"]
 ON_CLASSES = [n for n, e in METHODS.items() if "fewshot" not in e.refused and e.classifier]
 
@@ -37,14 +35,6 @@ def tasks(*settings, **options):
 def task(*settings, **options):
     (one,) = tasks(*settings, **options)
     return one
-
-
-def train(one, root):
-    return fewshot.run(one.run, root, CPU)
-
-
-def evaluate(one, training, root):
-    return fewshot.evaluate(one.run, one.evaluations[0], training.state, root, CPU)
 
 
 def model_of(one):
@@ -202,16 +192,6 @@ def test_the_training_of_the_classifier_is_the_runs():
     shared = ClassifierRun.model_fields.keys() & type(run).model_fields.keys()
     assert {"learning_rate", "schedule", "method", "seed", "precision", "validations"} <= shared
     assert all(getattr(classifier, name) == getattr(run, name) for name in shared - {"batch_size"})
-
-
-def learnable(classes=20, per_class=40):
-    """Classes that differ in colour: easy to learn, and turning them changes nothing."""
-    rng = np.random.default_rng(0)
-    colours = rng.integers(30, 225, (classes, 1, 1, 3))
-    labels = np.repeat(np.arange(classes), per_class)
-    noise = rng.integers(-30, 30, (len(labels), 32, 32, 3))
-    images = (colours[labels] + noise).clip(0, 255).astype(np.uint8)
-    return LabeledImages(images, labels.astype(np.int64), tuple(map(str, range(classes))))
 
 
 @pytest.mark.parametrize("learner", FROZEN)

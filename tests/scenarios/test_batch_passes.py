@@ -4,7 +4,6 @@ import contextlib
 
 import pytest
 import torch
-from real_formats import write_cifar10
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from sla_bench.backbones.base import Backbone
@@ -17,13 +16,6 @@ SHORT = {
     "imbalanced": ("epochs=1", "batch_size=8", "validations=1"),
     "fewshot": ("steps=4", "batch_episodes=2", "validations=1", "validation_episodes=2", "train_queries=1"),
 }
-
-
-@pytest.fixture(scope="module")
-def data_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_cifar10(root)
-    return root
 
 
 @contextlib.contextmanager

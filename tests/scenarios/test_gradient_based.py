@@ -6,18 +6,16 @@ import numpy as np
 import pytest
 import torch
 from peer_modules import peer
+from test_fewshot import CPU, FEW_SHOT, evaluate
 from test_fewshot import task as few_shot_task
 
 from sla_bench.grid import evaluation_of
 from sla_bench.harness.checkpoints import FileCheckpoints
-from sla_bench.registry import METHODS
 from sla_bench.scenarios import fewshot
 
 peer("learn2learn")
 pytestmark = [pytest.mark.learn2learn, pytest.mark.usefixtures("reduced_glyphs")]
-CPU = torch.device("cpu")
 TINY = ("steps=2", "validation_episodes=2", "episodes=3", "validation_images=20", "images_per_class=6")
-FEW_SHOT = [n for n, e in METHODS.items() if "fewshot" not in e.refused]
 
 
 def task(learner, *settings, method="baseline", **options):
@@ -29,10 +27,6 @@ def train(one, root, folder=None, progress=None):
     checkpoints = None if folder is None else FileCheckpoints(folder, seconds=0)
     further = {} if progress is None else {"progress": progress}
     return fewshot.run(one.run, root, CPU, checkpoints=checkpoints, **further)
-
-
-def evaluate(one, training, root):
-    return fewshot.evaluate(one.run, one.evaluations[0], training.state, root, CPU)
 
 
 @pytest.mark.parametrize("learner", ["anil", "maml"])

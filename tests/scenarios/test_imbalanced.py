@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from real_formats import write_cifar10
 
 from sla_bench.augment import ImageBatches
 from sla_bench.classification_metrics import classification_metrics
@@ -24,13 +23,6 @@ def task(settings=SHORT, **given):
     given = {"dataset": ["cifar10"], "method": ["sla+sd"], "ratio": [5.0], "max_class_size": 10, **given}
     (one,) = span(FORM, options_model(FORM)(**given).model_dump(), settings)
     return one.run, one.evaluations[0]
-
-
-@pytest.fixture(scope="module")
-def data_root(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    write_cifar10(root)
-    return root
 
 
 def trained(data_root, settings=SHORT, **given):
