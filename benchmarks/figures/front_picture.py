@@ -27,48 +27,36 @@ _SIBLINGS = {
     "glyphs-pairs": ", pairs of turns",
     "glyphs-sym": ", symmetric",
 }
-_SHORT = {"balanced-softmax": "BS", "logit-adjust": "LA"}
 _MATCHED_ROWS = {"metric": "accuracy", "contrast": "?*", "comparison": "equal images, both tuned"}
 _VALUES = ["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]
 _NEW_CLASSES = ["gain_classes_low", "gain_classes_high"]
 
 
 def _cells(files: ResultFiles) -> list[tuple[str, str, str, TableRow]]:
-    """All rows from top to bottom: data, what they are compared with, label, row of a table."""
+    """All rows: data, what they are compared with, label, row of a table."""
     usual = {"metric": "accuracy", "budget": "quick", "reference": "baseline"}
-    found = []
-    for row in files.rows("fewshot", **_MATCHED_ROWS):
-        label = f"{row['method']} / {row['reference'].removeprefix('baseline-')}"
-        found.append((DRAWN, MATCHED, label, row))
+    found = [(DRAWN, MATCHED, _matched_label(row), row) for row in files.rows("fewshot", **_MATCHED_ROWS)]
     for row in files.rows("fewshot", method="SLA+AG", **usual):
         shots = row["setting"].removeprefix("5-way ")
         label = f"SLA+AG, {shots} {_LEARNERS[row['learner']]}{_SIBLINGS[row['dataset']]}"
         found.append((DRAWN, CONVENTION, label, row))
-    classes = {"glyphs20": DRAWN, "fashion_mnist": PHOTOGRAPHS}
-    for dataset, data in classes.items():
-        older = {**usual, "budget": "quick, warmup=0.0, order_shifts=5"}
-        found += [
-            (data, CONVENTION, f"SLA+SD, tail, {_SHORT.get(row['learner'], row['learner'])}", row)
-            for row in files.rows(
-                "imbalanced", dataset=dataset, method="SLA+SD", setting="exp ratio 100", **older
-            )
-            # Its training without warm-up did not start.
-            if (dataset, row["learner"]) != ("glyphs20", "ldam-drw")
-        ]
-        found += [
-            (
-                data,
-                CONVENTION,
-                f"{method}, all images",
-                files.row("standard", dataset=dataset, method=method, **usual),
-            )
-            for method in ("SLA+SD", "SLA+AG")
-        ]
+    for dataset, data in {"glyphs20": DRAWN, "fashion_mnist": PHOTOGRAPHS}.items():
+        for scenario, words in {"imbalanced": "tail", "standard": "all images"}.items():
+            # The standard scenario has no tuned rows yet.
+            matched = [] if scenario == "standard" else files.rows(scenario, dataset=dataset, **_MATCHED_ROWS)
+            found += [(data, MATCHED, f"{_matched_label(row)}, {words}", row) for row in matched]
+            for row in files.rows(scenario, dataset=dataset, method="SLA+*", **usual):
+                if row["method"] in ("SLA+SD", "SLA+AG"):
+                    found.append((data, CONVENTION, f"{row['method']}, {words}", row))
     return found
 
 
+def _matched_label(row: TableRow) -> str:
+    return f"{row['method']} / {row['reference'].removeprefix('baseline-')}"
+
+
 def drawn(files: ResultFiles) -> pd.DataFrame:
-    """What the picture shows: data, reference, label, gain in % with its interval, seeds.
+    """What the picture shows, panel by panel: data, reference, label, gain in % with its interval, seeds.
 
     Args:
         files: the tables.
@@ -83,7 +71,8 @@ def drawn(files: ResultFiles) -> pd.DataFrame:
             {"data": data, "against": against, "label": label, **figures, "gain_seeds": row["gain_seeds"]}
         )
     columns = ["data", "against", "label", *_VALUES, *_NEW_CLASSES, "gain_seeds"]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys([*_VALUES, *_NEW_CLASSES], float))
+    table = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys([*_VALUES, *_NEW_CLASSES], float))
+    return pd.concat([rows for _, rows in table.groupby(["data", "against"], sort=False)], ignore_index=True)
 
 
 def picture(table: pd.DataFrame) -> Figure:
@@ -110,7 +99,7 @@ def picture(table: pd.DataFrame) -> Figure:
         *([ALONE] if len(seeds) < len(table) else []),
         *(["Thin line: on other test classes."] if table[_NEW_CLASSES].notna().any(axis=None) else []),
         *(["Arrow head: the interval goes on."] if cut else []),
-        "Budget quick. Tail: ratio 100, BS and LA are balanced-softmax and logit-adjust.",
+        "Budget quick. Tail: ratio 100, cross entropy.",
         "xM, NMway: the baseline trained on M times the images, on N x M ways.",
     ]
     with style.styled():

@@ -73,24 +73,24 @@ class Details:
         return self._places[cell]
 
     def _content(self, method: str, sources: list[Source]) -> dict[str, Any]:
-        settings = [_settings(record.config, evaluation.config) for record, evaluation in sources]
+        settings = [_settings(one.record.config, one.evaluation.config) for one in sources]
         shared = [n for n in settings[0] if n != "seed" and all(s[n] == settings[0][n] for s in settings)]
         varying = [n for n in settings[0] if n not in shared]
         environments: dict[int, list[str]] = {}
-        for record, _ in sources:
-            environments.setdefault(self._environment(record), []).append(record.run_id)
+        for one in sources:
+            environments.setdefault(self._environment(one.record), []).append(one.record.run_id)
         return {
             "method": method,
-            "commands": commands_of((record.config, evaluation.config) for record, evaluation in sources),
+            "commands": commands_of((one.record.config, one.evaluation.config) for one in sources),
             "settings": self._facts.add([[name, settings[0][name]] for name in shared]),
             "seeds": {
                 "head": [*varying, "run", "accuracy %", "training s"],
                 "body": [
-                    [*(own[n] for n in varying), *_seed_facts(method, source)]
+                    [*(own[n] for n in varying), *_seed_facts(source)]
                     for own, source in zip(settings, sources, strict=True)
                 ],
             },
-            "runs": [self._run(record) for record, _ in sources],
+            "runs": [self._run(one.record) for one in sources],
             "environments": [[place, run_ids] for place, run_ids in environments.items()],
         }
 
@@ -123,9 +123,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
-def _seed_facts(method: str, source: Source) -> list[str]:
-    record, evaluation = source
-    accuracy = 100 * evaluation.metrics[method]["accuracy"]
+def _seed_facts(source: Source) -> list[str]:
+    record, evaluation, row = source
+    accuracy = 100 * evaluation.metrics[row]["accuracy"]
     return [record.run_id, f"{accuracy:.2f}", f"{record.done['train_seconds']:,.0f}"]
 
 

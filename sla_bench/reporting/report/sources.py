@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -12,7 +12,14 @@ from sla_bench.reporting.cells import Cells, settings_of
 from sla_bench.reporting.reading import Figure, Reading
 
 Cell = tuple[Any, ...]
-Source = tuple[RunRecord, EvaluationRecord]
+
+
+class Source(NamedTuple):
+    """A training and its evaluation, and the recorded row, whose name tells no batch."""
+
+    record: RunRecord
+    evaluation: EvaluationRecord
+    row: str
 
 
 class Sources:
@@ -31,7 +38,9 @@ class Sources:
                 key = {**setting.shared, "method": cell.key["method"]}
                 self._names = list(key)
                 behind = [cell.records[seed] for seed in cell.seeds]
-                self._found[tuple(key.values())] = [(run, evaluations[run.run_id]) for run in behind]
+                self._found[tuple(key.values())] = [
+                    Source(run, evaluations[run.run_id], cell.row) for run in behind
+                ]
 
     def cell(self, row: Mapping[Any, Any], method: str | None = None) -> Cell:
         """Return what identifies the cell of a row, or of another method in the same setting."""

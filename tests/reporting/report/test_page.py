@@ -62,6 +62,17 @@ def written(tmp_path):
     return store, ids, path
 
 
+def test_rows_at_a_batch_of_their_own_show_their_accuracy_by_seed(tmp_path):
+    write_records(tmp_path, {"baseline": 0.5}, seeds=(0, 1))
+    store, _ = write_records(tmp_path, {"baseline": 0.6}, seeds=(0, 1), batch_images=150)
+    write_report([store], tmp_path / "report.html")
+    cells = {cell["method"]: cell["seeds"] for cell in details_of(read(tmp_path / "report.html"))["cells"]}
+    assert cells.keys() == {"baseline", "baseline (batch 150)"}
+    place = cells["baseline (batch 150)"]["head"].index("accuracy %")
+    shown = [float(line[place]) for line in cells["baseline (batch 150)"]["body"]]
+    assert shown == pytest.approx([60, 60], abs=5)
+
+
 def test_the_table_has_a_row_per_row_of_the_leaderboard(written):
     store, _, path = written
     table = leaderboard(store.records())
