@@ -274,7 +274,7 @@ def test_the_command_names_lines_that_other_tables_would_change(copied, capsys):
     for line in lines:
         page, number_of_line, rest = line.split(":", 2)
         assert rest.startswith(f" {pages[Path(page)][int(number_of_line) - 1]!r} is not ")
-    assert "loses" in write.renderer(copied)("fewshot-picture").partition("over the baseline")[0]
+    assert "loses" in write.renderer(copied)("answer").partition("over the baseline")[0]
 
 
 def test_the_command_ends_with_2_where_a_row_is_gone(copied, capsys):
