@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.report.numbers import typeset
-from sla_bench.reporting.view_records import view_settings
+from sla_bench.reporting.view_results import view_settings
 from sla_bench.reporting.view_tables import GUIDE, WORDS_OF_VIEWS, ViewTable, view_tables
 
 _TITLES = {
@@ -53,11 +53,12 @@ def views_of(records: Iterable[RunRecord]) -> Views | None:
     if not settings:
         return None
     # Figures are drawn only where something was analysed: their library takes half a second to import.
-    from sla_bench.reporting.style import png_of
-    from sla_bench.reporting.view_pictures import view_figures
+    from sla_bench.reporting.figures.style import png_of
+    from sla_bench.reporting.figures.views import view_figures
 
     pictures = []
-    for stem, figure in view_figures(settings).items():
+    drawn = {stem: figure for stem, figure in view_figures(settings).items() if figure is not None}
+    for stem, figure in drawn.items():
         source = "data:image/png;base64," + base64.b64encode(png_of(figure)).decode()
         pictures.append(Picture(_TITLES[stem], source, round(96 * figure.get_figwidth() * _SCALE)))
     tables = [_typeset(table) for setting in settings for table in view_tables(setting)]
