@@ -13,11 +13,11 @@ from sla_bench.harness.cycles import no_search_for_cycles
 from sla_bench.harness.files import remove_files, write_text
 from sla_bench.harness.store import RunRecord, Store
 from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.figure_cache import leaderboard_of
 from sla_bench.reporting.latex import latex
 from sla_bench.reporting.leaderboard import COLUMNS
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.row_cache import leaderboard_of
 from sla_bench.reporting.shown_records import shown_records
 
 if TYPE_CHECKING:

@@ -125,7 +125,8 @@ def spread_texts(places: Sequence[float], texts: Sequence[str], inches: float) -
     """
     room = (style.CHARACTER_INCHES * max(map(len, texts)) + 0.06) / inches
     apart = style.spread_apart(np.clip(places, room / 2, max(room / 2, 1 - room / 2)).tolist(), room)
-    return apart + max(0.0, room / 2 - apart.min())
+    inside: np.ndarray = apart + max(0.0, room / 2 - apart.min())
+    return inside
 
 
 def _points(lines: float) -> float:
@@ -152,10 +153,10 @@ def _to_the_edge(
         boxes = [axes.get_tightbbox(for_layout_only=True) for axes in own]
         edge = min((box.x0 for box in boxes if box is not None), default=0.0)
         for axes in own:
-            shift = (edge - axes.bbox.x0) / axes.bbox.width
             for text in axes.findobj(lambda artist: artist.get_gid() == _AT_THE_EDGE):
                 assert isinstance(text, Text)
+                shift = edge - axes.bbox.x0
                 if text in axes.texts:
-                    text.xy = (shift, 1)  # type: ignore[attr-defined]
+                    text.set_x(shift * style.POINTS_PER_INCH / figure.dpi)
                 else:
-                    text.set(x=shift, ha="left")
+                    text.set(x=shift / axes.bbox.width, ha="left")

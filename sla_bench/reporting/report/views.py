@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.report.numbers import typeset
+from sla_bench.reporting.table_texts import Table
 from sla_bench.reporting.view_results import view_settings
-from sla_bench.reporting.view_tables import GUIDE, WORDS_OF_VIEWS, ViewTable, view_tables
+from sla_bench.reporting.view_tables import GUIDE, WORDS_OF_VIEWS, view_tables
 
 _TITLES = {
     "view_accuracies": "Accuracy on each view of the test images",
@@ -38,7 +39,7 @@ class Views:
     """Pictures, tables and notes on the views of one scenario."""
 
     pictures: list[Picture]
-    tables: list[ViewTable]
+    tables: list[Table]
     notes: list[str]
 
     @property
@@ -69,10 +70,10 @@ _SCALE = 1.25
 """Of the print size: seven points are small on a screen."""
 
 
-def _typeset(table: ViewTable) -> ViewTable:
+def _typeset(table: Table) -> Table:
     words = [heading in WORDS_OF_VIEWS for heading in table.headings]
     lines = [
         [cell if is_word else typeset(cell) for is_word, cell in zip(words, line, strict=True)]
         for line in table.lines
     ]
-    return ViewTable(table.title, table.headings, lines)
+    return Table(table.title, table.headings, lines)
