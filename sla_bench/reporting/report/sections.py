@@ -14,10 +14,9 @@ from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.figures.limits import gain_limits
 from sla_bench.reporting.report.details import Details, Facts
-from sla_bench.reporting.report.numbers import typeset
 from sla_bench.reporting.report.sources import Sources
 from sla_bench.reporting.report.views import Views, views_of
-from sla_bench.reporting.report.whiskers import Axis, Whisker
+from sla_bench.reporting.report.whiskers import Axis, Whisker, typeset
 from sla_bench.reporting.row_cache import leaderboard_of
 from sla_bench.reporting.row_names import augments_labels
 from sla_bench.reporting.shown_records import shown_records

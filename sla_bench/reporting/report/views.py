@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sla_bench.harness.store import RunRecord
-from sla_bench.reporting.report.numbers import typeset
+from sla_bench.reporting.report.whiskers import typeset
 from sla_bench.reporting.table_texts import Table
 from sla_bench.reporting.view_results import view_settings
 from sla_bench.reporting.view_tables import GUIDE, WORDS_OF_VIEWS, view_tables
