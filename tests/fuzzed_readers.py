@@ -180,7 +180,7 @@ def _cache(root):
 
 
 def _cached(path):
-    from sla_bench.reporting.figure_cache import leaderboard_of
+    from sla_bench.reporting.row_cache import leaderboard_of
 
     store = Store(path.parents[1], "fewshot")
     assert len(store.records()) == 2

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.figures.result_files import ResultFiles, TableRow
 from sla_bench.harness.files import write_text
-from sla_bench.reporting import style
-from sla_bench.reporting.panels import Panel, draw_zero, gain_text, padded, panel_figure
+from sla_bench.reporting.figures import style
+from sla_bench.reporting.figures.dots import DotPanel, dots_figure, draw_zero, gain_text
+from sla_bench.reporting.figures.limits import padded
 from sla_bench.reporting.table_texts import ALONE
 
 CONVENTION = "the baseline of equal steps"
@@ -77,10 +78,16 @@ def drawn(files: ResultFiles) -> pd.DataFrame:
 
 def picture(table: pd.DataFrame) -> Figure:
     """Draw what `drawn` has found, all panels on one axis."""
+    # The widest interval would make all others invisible.
+    gains = table[_VALUES[0]]
+    beyond = (gains.max() - gains.min()) / 4
+    ends = table[_VALUES].clip(gains.min() - beyond, gains.max() + beyond)
+    limits = padded(ends.to_numpy().ravel())
     panels = [
-        Panel(
-            key={"reference": str(against)},
+        DotPanel(
             title=str(data),
+            below=f"against {against}",
+            limits=limits,
             labels=list(rows["label"]),
             values=rows[_VALUES].to_numpy(dtype=np.float64),
             alone=(rows["gain_seeds"] == "1").to_numpy(),
@@ -88,9 +95,6 @@ def picture(table: pd.DataFrame) -> Figure:
         )
         for (data, against), rows in table.groupby(["data", "against"], sort=False)
     ]
-
-    # The widest interval would make all others invisible.
-    limits = padded(table[_VALUES[0]].to_numpy())
     cut = (table[_VALUES[1]] < limits[0]).any() or (table[_VALUES[2]] > limits[1]).any()
     seeds = table.loc[table["gain_seeds"] != "1", "gain_seeds"].astype(float).astype(int)
     sentences = [
@@ -102,11 +106,7 @@ def picture(table: pd.DataFrame) -> Figure:
         "Budget quick. Tail: ratio 100, cross entropy.",
         "xM, NMway: the baseline trained on M times the images, on N x M ways.",
     ]
-    with style.styled():
-        axis = [limits] * len(panels)
-        return panel_figure(
-            panels, axis, draw_zero, gain_text, "Relative gain in %", " ".join(sentences), columns=2
-        )
+    return dots_figure(panels, "Relative gain in %", " ".join(sentences), gain_text, draw_zero, columns=2)
 
 
 def is_of(table: pd.DataFrame, folder: Path) -> bool:

@@ -35,7 +35,7 @@ from benchmarks.speed.peer_comparison.tables import csv_text, markdown_text
 from benchmarks.speed.peer_comparison.topics import Topic, missing_peers
 from sla_bench.errors import UserError
 from sla_bench.harness.files import write_atomically
-from sla_bench.reporting import style
+from sla_bench.reporting.figures import style
 
 FULL = Effort(rounds=7, seconds=0.1, limit=4.0, once=20.0)
 QUICK = Effort(rounds=3, seconds=0.05, limit=1.0, once=4.0)

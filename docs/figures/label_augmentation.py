@@ -15,7 +15,7 @@ from sla_bench.datasets.glyph_backgrounds import draw_backgrounds
 from sla_bench.datasets.glyph_classes import GLYPH_CLASSES
 from sla_bench.datasets.glyph_rendering import EASY, render
 from sla_bench.datasets.glyph_shapes import shapes_of
-from sla_bench.reporting.style import COLOURS, GREY, new_figure, save, styled
+from sla_bench.reporting.figures.style import COLOURS, GREY, new_figure, save, styled
 
 FOLDER = Path(__file__).parent
 STEM = "label_augmentation"

@@ -143,7 +143,7 @@ def _show(run_ids: Sequence[str], scenarios: set[str], folders: Folders, seen: M
     from sla_bench.reporting.files import write_learning_curves, write_view_plots
     from sla_bench.reporting.shown_records import shown_records
     from sla_bench.reporting.terminal import print_views
-    from sla_bench.reporting.view_records import view_settings
+    from sla_bench.reporting.view_results import view_settings
 
     stores = [
         Store(folders.out, name, folders.tables, seen).snapshot() for name in SCENARIOS if name in scenarios

@@ -236,8 +236,8 @@ def show_so_far(store: Any, run_id: str) -> None:
         store: where it is recorded.
         run_id: of a finished run.
     """
-    from sla_bench.reporting.figure_cache import leaderboard_of
     from sla_bench.reporting.files import rows_of_runs
+    from sla_bench.reporting.row_cache import leaderboard_of
     from sla_bench.reporting.terminal import print_table
 
     try:

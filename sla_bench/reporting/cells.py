@@ -28,7 +28,7 @@ _ORDER = (
 )
 _RANKS = {method: rank for rank, method in enumerate(METHODS)}
 
-ReadFigures = Callable[[Reading, RunRecord, EvaluationRecord], Mapping[str, Mapping[str, Figure]]]
+ReadFigures = Callable[[Reading, EvaluationRecord], Mapping[str, Mapping[str, Figure]]]
 """Method -> metric -> figure of an evaluation."""
 
 
@@ -42,11 +42,8 @@ def told_batch(record: RunRecord) -> int | None:
     return None if record.tuned else record.config.batch_images
 
 
-def read_figures(
-    reading: Reading, record: RunRecord, evaluation: EvaluationRecord
-) -> dict[str, dict[str, Figure]]:
+def read_figures(reading: Reading, evaluation: EvaluationRecord) -> dict[str, dict[str, Figure]]:
     """Work the figures out from the samples."""
-    del record
     return {method: reading.figures(evaluation, method) for method in reading.rows(evaluation)}
 
 
@@ -179,12 +176,12 @@ class Cells:
         figures: reads those of an evaluation.
     """
 
-    def __init__(self, setting: Setting, figures: ReadFigures) -> None:
+    def __init__(self, setting: Setting, figures: ReadFigures = read_figures) -> None:
         self._cells: _ByName = {}
         self._plain: _ByName = {}
         for found, cells in ((setting.found, self._cells), (setting.plain, self._plain)):
             for one in found:
-                _add(cells, one, setting.shared, figures(one.reading, one.record, one.evaluation))
+                _add(cells, one, setting.shared, figures(one.reading, one.evaluation))
 
     def __iter__(self) -> Iterator[Cell]:
         """Methods as registered, rows and metrics as recorded."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
@@ -12,12 +13,15 @@ from sla_bench.harness.cycles import no_search_for_cycles
 from sla_bench.harness.files import remove_files, write_text
 from sla_bench.harness.store import RunRecord, Store
 from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.figure_cache import leaderboard_of
 from sla_bench.reporting.latex import latex
 from sla_bench.reporting.leaderboard import COLUMNS
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.reading import Reading
+from sla_bench.reporting.row_cache import leaderboard_of
 from sla_bench.reporting.shown_records import shown_records
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _PICTURES = (
     "accuracies",
@@ -62,24 +66,22 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
     Raises:
         UserError: a file can't be written or deleted.
     """
-    from sla_bench.reporting.budget_curves import plot_budget_curves
-    from sla_bench.reporting.cost_accuracy import plot_cost_accuracy
-    from sla_bench.reporting.gain_curves import plot_gain_curves
-    from sla_bench.reporting.plots import plot_accuracies, plot_gains
+    from sla_bench.reporting.figures import curves, gains
 
     if table.empty:
         return []
     accuracies = table[table["metric"] == "accuracy"]
-    paths = plot_accuracies(accuracies, store.tables / "accuracies")
-    if accuracies["relative_gain_pct"].notna().any():
-        paths += plot_gains(accuracies, store.tables / "gains")
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
+    figures = {
+        "accuracies": gains.accuracies_figure(accuracies),
+        "gains": gains.gains_figure(accuracies),
+        "cost_accuracy": curves.cost_accuracy_figure(accuracies, reading.matched_controls),
+        "budget_curves": curves.budget_curves_figure(accuracies, reading.length),
+        **reading.pictures(store),
+    }
     if reading.axis is not None:
-        paths += plot_gain_curves(accuracies, reading.axis, store.tables / reading.axis.stem)
-    paths += plot_cost_accuracy(accuracies, reading.matched_controls, store.tables / "cost_accuracy")
-    paths += plot_budget_curves(accuracies, reading.length, store.tables / "budget_curves")
-    paths += write_learning_curves(store)
-    paths += reading.pictures(store, table) + write_view_plots(store)
+        figures[reading.axis.stem] = curves.gain_curves_figure(accuracies, reading.axis)
+    paths = _save(store, figures) + write_learning_curves(store) + write_view_plots(store)
     stems = (*_PICTURES, reading.axis.stem) if reading.axis else _PICTURES
     known = {store.tables / f"{stem}.{ending}" for stem in stems for ending in ("png", "svg")}
     remove_files(known.difference(paths))
@@ -88,24 +90,32 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
 
 def write_learning_curves(store: Store) -> list[Path]:
     """Draw learning curves, where the histories of a scenario hold accuracies on validation data."""
-    from sla_bench.reporting.plots import plot_learning_curves
+    from sla_bench.reporting.figures.curves import learning_curves_figure
 
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
     if not reading.validates:
         return []
-    return plot_learning_curves(histories(shown_records(store)), store.tables / "learning_curves")
+    return _save(store, {"learning_curves": learning_curves_figure(histories(shown_records(store)))})
 
 
 def write_view_plots(store: Store) -> list[Path]:
     """Draw what `analyse` has recorded of the views of test images."""
-    from sla_bench.reporting.view_records import view_settings
+    from sla_bench.reporting.view_results import view_settings
 
     settings = view_settings(shown_records(store))
     if not settings:
         return []
-    from sla_bench.reporting.view_pictures import plot_views
+    from sla_bench.reporting.figures.views import view_figures
 
-    return plot_views(settings, store.tables)
+    return _save(store, view_figures(settings))
+
+
+def _save(store: Store, figures: Mapping[str, Figure | None]) -> list[Path]:
+    """Write figures below a store's tables; without data there is no figure."""
+    from sla_bench.reporting.figures import style
+
+    drawn = {stem: figure for stem, figure in figures.items() if figure is not None}
+    return [path for stem, figure in drawn.items() for path in style.save(figure, store.tables / stem)]
 
 
 def histories(records: Iterable[RunRecord]) -> pd.DataFrame:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sla_bench.config import EvalConfig, FromDataset, ImbalancedRun, RunConfig
 from sla_bench.datasets.named import dataset_named
 from sla_bench.forms.imbalanced import usual_subset_seed
 from sla_bench.grid import fields_with
 from sla_bench.harness.store import Store
-from sla_bench.reporting.class_results import TrainingClasses
 from sla_bench.reporting.classifier_reading import ClassifierReading
 from sla_bench.reporting.reading import PrimaryContrast, Row, SettingAxis
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+    from sla_bench.reporting.class_results import TrainingClasses
 
 
 class ImbalancedReading(ClassifierReading):
@@ -91,26 +92,21 @@ class ImbalancedReading(ClassifierReading):
         )
         return [*found, sentence]
 
-    def pictures(self, store: Store, table: pd.DataFrame) -> list[Path]:
+    def pictures(self, store: Store) -> dict[str, matplotlib.figure.Figure | None]:
         """Class sizes, accuracy against class size, confusions."""
-        from sla_bench.reporting.class_pictures import (
-            plot_class_accuracy,
-            plot_class_counts,
-            plot_confusions,
-        )
-        from sla_bench.reporting.class_records import class_results
+        from sla_bench.reporting.class_results import class_results
+        from sla_bench.reporting.figures import classes
         from sla_bench.reporting.shown_records import shown_records
 
-        del table
         results = class_results(shown_records(store))
         sizes: dict[str, TrainingClasses] = {}
         for result in results:
             sizes.setdefault(f"{result.dataset}, {result.setting}", result.all_classes or result.classes)
-        return [
-            *plot_class_counts(sizes, store.tables / "class_sizes"),
-            *plot_class_accuracy(results, store.tables / "class_accuracies"),
-            *plot_confusions(results, store.tables / "confusions"),
-        ]
+        return {
+            "class_sizes": classes.class_counts_figure(sizes),
+            "class_accuracies": classes.class_accuracy_figure(results),
+            "confusions": classes.confusions_figure(results),
+        }
 
 
 READING = ImbalancedReading()

@@ -11,18 +11,17 @@ import pandas as pd
 from sla_bench.reporting.reading import Row
 from sla_bench.reporting.summaries import below
 from sla_bench.reporting.table_texts import (
-    HEADINGS,
+    BOLD,
     SIGNIFICANT,
+    Table,
     accuracies_of,
-    best_rows,
+    accuracy_table,
     blocks,
-    cells_of,
     definitions,
     further_metrics,
     is_missing,
     notes,
     rows_of,
-    shown_headings,
     title_of,
 )
 from sla_bench.streams import one_line
@@ -30,7 +29,6 @@ from sla_bench.streams import one_line
 _PREAMBLE = r"""% Made by sla_bench from its records.
 % Needs \usepackage{booktabs} and, with pdfLaTeX, \usepackage[T1]{fontenc}.
 """
-_BOLD = ("accuracy %", "gain %")
 _LEFT_OUT = ("open +-", "sign flips p (least)", "train s")  # for the width of a page
 _WORDS = ("method", "against", "compared at", "verdict", "published")
 _SPECIAL: dict[str, str] = {
@@ -68,7 +66,7 @@ def latex(table: pd.DataFrame) -> str:
         further = further_metrics(block)
         if further.lines:
             caption = [f"{title_of(block)}: further metrics.", *definitions(block)]
-            parts.append(_table(further.headings, further.lines, caption, f"{label}-{next(number)}"))
+            parts.append(_table(further, caption, f"{label}-{next(number)}"))
     return "\n".join(parts)
 
 
@@ -83,41 +81,35 @@ def escape_latex(text: str) -> str:
 
 
 def _table_of_accuracies(block: Sequence[Row], label: str) -> str:
-    accuracies = accuracies_of(block)
-    headings = [heading for heading in shown_headings(accuracies) if heading not in _LEFT_OUT]
-    bold = set(best_rows(accuracies))
-    rows = []
-    for place, row in enumerate(accuracies):
-        texts: dict[str, str] = dict(zip(HEADINGS, cells_of(row), strict=True))
-        if place in bold:
-            texts |= {heading: _Bold(texts[heading]) for heading in _BOLD}
-        rows.append([texts[heading] for heading in headings])
+    table = accuracy_table(block).without(_LEFT_OUT)
     caption = [f"{title_of(block)}.", *below(block), *notes(block)]
-    least = {row["gain_seeds"]: row["smallest_p"] for row in accuracies if not is_missing(row["smallest_p"])}
+    least = {
+        row["gain_seeds"]: row["smallest_p"]
+        for row in accuracies_of(block)
+        if not is_missing(row["smallest_p"])
+    }
     caption += [f"With {n:.0f} seeds no sign-flip p is below {p:.2g}." for n, p in sorted(least.items())]
-    if bold:
+    if table.bold:
         caption.append(
             "Bold: the best method of its setting and learner, where it gains over the reference of its row "
             f"(p < {SIGNIFICANT}, Holm-adjusted but for the primary contrast)."
         )
-    return _table(headings, rows, caption, label)
+    return _table(table, caption, label)
 
 
-def _body(rows: Sequence[Sequence[str]], columns: int) -> Iterator[str]:
+def _body(table: Table) -> Iterator[str]:
     """Lines of the body; setting and learner stand above the rows that share them."""
     before: list[str] | None = None
-    for row in rows:
-        names = list(row[:2])
+    for place, line in enumerate(table.lines):
+        names = line[:2]
         if names != before:
             if before is not None:
                 yield r"\addlinespace"
-            yield rf"\multicolumn{{{columns}}}{{l}}{{\emph{{{_cell(', '.join(names))}}}}} \\"
-        yield " & ".join(map(_cell, row[2:])) + r" \\"
+            yield rf"\multicolumn{{{len(line) - 2}}}{{l}}{{\emph{{{_set(', '.join(names))}}}}} \\"
+        bold = BOLD if place in table.bold else ()
+        cells = zip(table.headings[2:], map(_set, line[2:]), strict=True)
+        yield " & ".join(rf"\textbf{{{text}}}" if name in bold else text for name, text in cells) + r" \\"
         before = names
-
-
-def _cell(text: str) -> str:
-    return rf"\textbf{{{_set(text)}}}" if isinstance(text, _Bold) else _set(text)
 
 
 def _set(text: str) -> str:
@@ -132,9 +124,9 @@ def _set(text: str) -> str:
     return "".join(pieces)
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: Sequence[str], label: str) -> str:
+def _table(table: Table, caption: Sequence[str], label: str) -> str:
     """A table whose first two columns, setting and learner, head groups of rows."""
-    shown = headings[2:]
+    shown = table.headings[2:]
     columns = "".join("l" if heading in _WORDS else "r" for heading in shown)
     lines = [
         r"\begin{table*}",
@@ -147,16 +139,10 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], caption: Sequ
         r"    \toprule",
         "    " + " & ".join(map(_set, shown)) + r" \\",
         r"    \midrule",
-        *(f"    {line}" for line in _body(rows, len(shown))),
+        *(f"    {line}" for line in _body(table)),
         r"    \bottomrule",
         r"  \end{tabular}",
         r"\end{table*}",
         "",
     ]
     return "\n".join(lines)
-
-
-class _Bold(str):
-    """The text of a cell that is set in bold."""
-
-    __slots__ = ()

@@ -11,7 +11,7 @@ import pandas as pd
 from sla_bench.equivalence import Verdict, verdict
 from sla_bench.errors import first_names
 from sla_bench.harness.store import RunRecord
-from sla_bench.reporting.cells import Cell, Cells, ReadFigures, Setting, read_figures, settings_of
+from sla_bench.reporting.cells import Cell, Cells, Setting, settings_of
 from sla_bench.reporting.comparisons import comparison, cost_of, is_matched_and_tuned
 from sla_bench.reporting.device_kinds import devices_of
 from sla_bench.reporting.levelling import Levelling
@@ -107,9 +107,7 @@ Recall = Callable[[Setting, WorkOut], Rows]
 
 
 def leaderboard(
-    records: Iterable[RunRecord],
-    figures: ReadFigures = read_figures,
-    recall: Recall = lambda setting, work_out: work_out(setting),
+    records: Iterable[RunRecord], recall: Recall = lambda setting, work_out: work_out(setting)
 ) -> pd.DataFrame:
     """Build the leaderboard in long form, one row per (method, metric, reference), values in %.
 
@@ -117,13 +115,12 @@ def leaderboard(
 
     Args:
         records: of a store, with those of trainings that were not tested.
-        figures: reads those of an evaluation.
         recall: may spare working out rows that are known.
     """
     records, published = list(records), PublishedFigures()
 
     def work_out(setting: Setting) -> Rows:
-        cells = Cells(setting, figures)
+        cells = Cells(setting)
         return [row for cell in cells for row in _rows(cell, cells, published)]
 
     rows = [row for setting in settings_of(records) for row in recall(setting, work_out)]

@@ -7,24 +7,20 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sla_bench.reporting.reading import Row
 from sla_bench.reporting.summaries import below, over_datasets
 from sla_bench.reporting.table_texts import (
-    HEADINGS,
-    accuracies_of,
-    best_rows,
+    BOLD,
+    Table,
+    accuracy_table,
     blocks,
-    cells_of,
     definitions,
     further_metrics,
     notes,
     rows_of,
-    shown_headings,
     title_of,
 )
 from sla_bench.streams import one_line
 
-_BOLD = ("accuracy %", "gain %")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SPECIAL = re.compile(r"[\\`*|\[\]$~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")
 
@@ -43,17 +39,12 @@ def markdown(table: pd.DataFrame) -> str:
         lines += [escape_markdown(note), ""]
     for part in blocks(rows):
         lines += [f"## {escape_markdown(title_of(part))}", ""]
-        accuracies = accuracies_of(part)
-        bold = set(best_rows(accuracies))
-        headings = shown_headings(accuracies)
-        texts = [_marked(row, headings, place in bold) for place, row in enumerate(accuracies)]
-        lines += [*table_lines(headings, texts), ""]
+        lines += [*_table(accuracy_table(part)), ""]
         for sentence in below(part):
             lines += [escape_markdown(sentence), ""]
         further = further_metrics(part)
         if further.lines:
-            texts = [[escape_markdown(cell) for cell in line] for line in further.lines]
-            lines += [*table_lines(further.headings, texts), ""]
+            lines += [*_table(further), ""]
     for title, sentences in over_datasets(rows):
         lines += [f"## Over data sets: {escape_markdown(title)}", ""]
         for sentence in sentences:
@@ -72,9 +63,14 @@ def escape_markdown(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", one_line(text)).translate(_ENTITIES)
 
 
-def _marked(row: Row, headings: Sequence[str], bold: bool) -> list[str]:
-    texts = {n: escape_markdown(cell) for n, cell in zip(HEADINGS, cells_of(row), strict=True)}
-    return [f"**{texts[n]}**" if bold and n in _BOLD else texts[n] for n in headings]
+def _table(table: Table) -> list[str]:
+    lines = []
+    for place, line in enumerate(table.lines):
+        texts = [escape_markdown(cell) for cell in line]
+        if place in table.bold:
+            texts = [f"**{t}**" if h in BOLD else t for h, t in zip(table.headings, texts, strict=True)]
+        lines.append(texts)
+    return table_lines(table.headings, lines)
 
 
 def table_lines(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

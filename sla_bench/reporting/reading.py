@@ -7,12 +7,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import BaseModel
 
 from sla_bench.config import Axis, EvalConfig, FromBudget, RunConfig
@@ -21,6 +19,9 @@ from sla_bench.harness.data_states import protocol_of
 from sla_bench.harness.store import EvaluationRecord, RunRecord, Store
 from sla_bench.reporting.row_names import at_batch
 from sla_bench.tuning import at_recipe_rate
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 Row = Mapping[Any, Any]
 """A row of the leaderboard: column -> value; None or NaN where there is none."""
@@ -226,10 +227,10 @@ class Reading(ABC):
         del run, test, recipe
         return []
 
-    def pictures(self, store: Store, table: pd.DataFrame) -> list[Path]:
-        """Draw what only this scenario has."""
-        del store, table
-        return []
+    def pictures(self, store: Store) -> dict[str, matplotlib.figure.Figure | None]:
+        """File name without ending -> figure that only this scenario has; None without data."""
+        del store
+        return {}
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
         """What a reader of these rows of the scenario has to know."""

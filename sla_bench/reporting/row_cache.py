@@ -10,13 +10,28 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import scipy
 
+from sla_bench.harness.data_states import other_states, shown_states
 from sla_bench.harness.record_cache import RecordCache
+from sla_bench.harness.store import Store
 from sla_bench.reporting.cells import Setting
-from sla_bench.reporting.leaderboard import Rows, WorkOut
+from sla_bench.reporting.leaderboard import Rows, WorkOut, leaderboard
+from sla_bench.reporting.shown_records import shown_records
 
 _KIND = "rows"
+
+
+def leaderboard_of(store: Store) -> pd.DataFrame:
+    """The leaderboard of a store's records."""
+    cache = RowCache(store.cache_file)
+    table = leaderboard(shown_records(store), recall=cache.of)
+    cache.save()
+    others = other_states(store.records(), shown_states(store))
+    if others:
+        table["other_states"] = [others.get(dataset) for dataset in table["dataset"]]
+    return table
 
 
 class RowCache:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, ClassVar
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from sla_bench.config import EvalConfig, RunConfig, StandardRun
 from sla_bench.harness.store import EvaluationRecord, Store
 from sla_bench.reporting.classifier_reading import ClassifierReading
 from sla_bench.reporting.reading import Figure, PrimaryContrast
+
+if TYPE_CHECKING:
+    import matplotlib.figure
 
 _GROUP = "accuracy of "
 
@@ -72,14 +72,13 @@ class StandardReading(ClassifierReading):
             found += [f"{name}={value}"] if value != StandardRun.model_fields[name].default else []
         return found
 
-    def pictures(self, store: Store, table: pd.DataFrame) -> list[Path]:
+    def pictures(self, store: Store) -> dict[str, matplotlib.figure.Figure | None]:
         """Confusions."""
-        from sla_bench.reporting.class_pictures import plot_confusions
-        from sla_bench.reporting.class_records import class_results
+        from sla_bench.reporting.class_results import class_results
+        from sla_bench.reporting.figures.classes import confusions_figure
         from sla_bench.reporting.shown_records import shown_records
 
-        del table
-        return plot_confusions(class_results(shown_records(store)), store.tables / "confusions")
+        return {"confusions": confusions_figure(class_results(shown_records(store)))}
 
 
 READING = StandardReading()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -18,6 +18,8 @@ from sla_bench.streams import one_line
 
 OTHER_RECIPE = "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05
+BOLD = ("accuracy %", "gain %")
+"""Cells of a line that are set in bold."""
 ONE_SEED = "one seed"
 """The kind of an interval that is none."""
 LEVELLED_OFF = 1.0
@@ -165,19 +167,43 @@ def training_words(row: Row) -> str:
 
 
 @dataclass(frozen=True)
-class FurtherMetrics:
-    """The metrics beside accuracy as texts, one line per method.
+class Table:
+    """A table as texts, whatever it is written in.
 
     Args:
-        headings: setting, learner, method, then the metrics with their units.
+        title: above it.
+        headings: of its columns.
         lines: a text for each heading.
+        bold: places of the lines that are set in bold.
     """
 
+    title: str
     headings: list[str]
     lines: list[list[str]]
+    bold: frozenset[int] = frozenset()
+
+    def without(self, left_out: Collection[str]) -> Table:
+        """The same without some columns."""
+        kept = [place for place, heading in enumerate(self.headings) if heading not in left_out]
+        lines = [[line[place] for place in kept] for line in self.lines]
+        return replace(self, headings=[self.headings[place] for place in kept], lines=lines)
 
 
-def further_metrics(block: Iterable[Row]) -> FurtherMetrics:
+def accuracy_table(block: Sequence[Row], headings: Sequence[str] = ()) -> Table:
+    """The accuracies of one of `blocks` with their gains, under those headings that are worth showing.
+
+    Args:
+        block: rows of all metrics.
+        headings: some of HEADINGS; none: `shown_headings` of the accuracies.
+    """
+    rows = accuracies_of(block)
+    cells = [dict(zip(HEADINGS, cells_of(row), strict=True)) for row in rows]
+    chosen = list(headings or shown_headings(rows))
+    lines = [[own[heading] for heading in chosen] for own in cells]
+    return Table(title_of(block), chosen, lines, frozenset(best_rows(rows)))
+
+
+def further_metrics(block: Sequence[Row]) -> Table:
     """One line per method with all its metrics but accuracy; no lines where there are none.
 
     Args:
@@ -190,7 +216,8 @@ def further_metrics(block: Iterable[Row]) -> FurtherMetrics:
     for part in alike(rows, names):
         own = {row["metric"]: _with_reach(row) for row in part}
         lines.append([*(part[0][name] for name in names), *(own.get(metric, "") for metric in metrics)])
-    return FurtherMetrics([*names, *(m if m == "NLL" else f"{m} %" for m in metrics)], lines)
+    headings = [*names, *(m if m == "NLL" else f"{m} %" for m in metrics)]
+    return Table(f"{title_of(block)}, further metrics", headings, lines)
 
 
 def _with_reach(row: Row) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
+import rich.table
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from sla_bench.config import RunConfig
@@ -18,9 +19,9 @@ from sla_bench.registry import SCENARIOS
 from sla_bench.reporting.reading import Reading
 from sla_bench.reporting.summaries import below, over_datasets
 from sla_bench.reporting.table_texts import (
-    HEADINGS,
+    Table,
     accuracies_of,
-    best_rows,
+    accuracy_table,
     blocks,
     cells_of,
     definitions,
@@ -28,7 +29,6 @@ from sla_bench.reporting.table_texts import (
     notes,
     rows_of,
     shown_headings,
-    title_of,
     training_words,
 )
 from sla_bench.reporting.view_results import ViewSetting
@@ -136,13 +136,11 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
             f"{first['dataset']}, {cells_of(first)[0]}, {first['learner']}, "
             f"{training_words(first)}, {first['test_samples']:,.0f} test samples"
         )
-        texts = [dict(zip(HEADINGS, cells_of(row), strict=True)) for row in part]
-        lines = [[own[heading] for heading in headings] for own in texts]
-        _print_block(console, title, headings, lines, best_rows(part))
+        _print_block(console, replace(accuracy_table(part, headings), title=title))
     for part in blocks(all_rows):
         further = further_metrics(part)
         if further.lines:
-            _print_block(console, f"{title_of(part)}, further metrics", further.headings, further.lines)
+            _print_block(console, further)
         for sentence in below(part):
             _print_text(console, sentence)
     for title, sentences in over_datasets(all_rows):
@@ -157,7 +155,7 @@ def print_views(settings: Sequence[ViewSetting], console: Console | None = None)
     console = console or Console(width=None if sys.stdout.isatty() else 180)
     for setting in settings:
         for table in view_tables(setting):
-            _print_block(console, table.title, table.headings, table.lines)
+            _print_block(console, table)
     _print_text(console, GUIDE)
 
 
@@ -165,18 +163,17 @@ def _print_text(console: Console, text: str) -> None:
     console.print(one_line(text), highlight=False, markup=False)
 
 
-def _print_block(
-    console: Console, title: str, headings: list[str], rows: list[list[str]], bold: Collection[int] = ()
-) -> None:
-    block = Table()
-    for place, heading in enumerate(map(one_line, headings)):
+def _print_block(console: Console, table: Table) -> None:
+    block = rich.table.Table()
+    for place, heading in enumerate(map(one_line, table.headings)):
         if heading in _WORDS:
-            block.add_column(heading, min_width=max(len(row[place]) for row in rows))
+            block.add_column(heading, min_width=max(len(line[place]) for line in table.lines))
         else:
             block.add_column(heading, justify="right")
-    for place, row in enumerate(rows):
+    for place, line in enumerate(table.lines):
         # As Text: a name in brackets is no markup.
-        block.add_row(*(Text(one_line(cell)) for cell in row), style="bold" if place in bold else None)
+        style = "bold" if place in table.bold else None
+        block.add_row(*(Text(one_line(cell)) for cell in line), style=style)
     # The title of a rich table is broken at the table's width.
-    console.print(one_line(title), style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(one_line(table.title), style="bold", markup=False, highlight=False, soft_wrap=True)
     console.print(block)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from sla_bench.reporting.table_texts import Table
 from sla_bench.reporting.view_results import ANY, OWN, HeadViews, ViewSetting
 from sla_bench.statistics import MeanInterval
 from sla_bench.view_metrics import confused_pairs, mistaken_views
@@ -27,16 +27,7 @@ GUIDE = (
 )
 
 
-@dataclass(frozen=True)
-class ViewTable:
-    """Headings, and a text for each in every line; the first column names the head."""
-
-    title: str
-    headings: list[str]
-    lines: list[list[str]]
-
-
-def view_tables(setting: ViewSetting) -> list[ViewTable]:
+def view_tables(setting: ViewSetting) -> list[Table]:
     """All tables of one setting."""
     tables = [_accuracies(setting), _agreements(setting)]
     if any(head.recognised is not None for head in setting.heads):
@@ -49,7 +40,7 @@ def view_label(head: HeadViews, read: str) -> str:
     return f"{head.name}, any" if read == ANY else head.name
 
 
-def _accuracies(setting: ViewSetting) -> ViewTable:
+def _accuracies(setting: ViewSetting) -> Table:
     shown = len(setting.view_names) <= MOST_VIEWS_SHOWN
     views = list(setting.view_names) if shown else [setting.view_names[0], "mean of the others"]
     lines = []
@@ -63,10 +54,10 @@ def _accuracies(setting: ViewSetting) -> ViewTable:
             averaged = _percent(head.aggregated_accuracy) if read == OWN else ""
             lines.append([view_label(head, read), _TAUGHT[head.taught], *cells, averaged, str(head.seeds)])
     title = f"{setting.title}, {len(setting.heads[0].labels):,} test images: accuracy per view in %"
-    return ViewTable(title, ["head", "taught", *views, "averaged", "seeds"], lines)
+    return Table(title, ["head", "taught", *views, "averaged", "seeds"], lines)
 
 
-def _agreements(setting: ViewSetting) -> ViewTable:
+def _agreements(setting: ViewSetting) -> Table:
     lines = []
     for head in setting.heads:
         relative = head.relative_gain
@@ -86,10 +77,10 @@ def _agreements(setting: ViewSetting) -> ViewTable:
         "averaged - upright, points",
         "relative gain %",
     ]
-    return ViewTable(f"{setting.title}: agreement of the views, and what averaging gains", headings, lines)
+    return Table(f"{setting.title}: agreement of the views, and what averaging gains", headings, lines)
 
 
-def _transformations(setting: ViewSetting) -> ViewTable:
+def _transformations(setting: ViewSetting) -> Table:
     lines = []
     for head in setting.heads:
         if head.recognised is None:
@@ -99,10 +90,10 @@ def _transformations(setting: ViewSetting) -> ViewTable:
             cells = [_share(value) for value in mistaken_views(head.joint, head.labels)]
         lines.append([head.name, f"{100 * head.recognised_share:.1f}", *cells])
     headings = ["head", "recognised %", "mistaken where the class is right %", "where it is wrong %"]
-    return ViewTable(f"{setting.title}: transformation of a view", headings, lines)
+    return Table(f"{setting.title}: transformation of a view", headings, lines)
 
 
-def _pairs(setting: ViewSetting, head: HeadViews) -> ViewTable:
+def _pairs(setting: ViewSetting, head: HeadViews) -> Table:
     assert head.joint is not None
     lines = []
     for pair in confused_pairs(head.joint, head.labels, setting.view_turns, MOST_PAIRS):
@@ -117,7 +108,7 @@ def _pairs(setting: ViewSetting, head: HeadViews) -> ViewTable:
         "most often when turned by",
     ]
     keep = [h for h in range(len(headings)) if h < 3 or setting.turns]
-    return ViewTable(
+    return Table(
         f"{setting.title}, {head.name}: classes that are confused most",
         [headings[h] for h in keep],
         [[line[h] for h in keep] for line in lines],

@@ -33,7 +33,7 @@ from benchmarks.speed.peer_comparison.topics import (
 )
 from benchmarks.speed.timing import interleaved
 from sla_bench.datasets.base import LabeledImages
-from sla_bench.reporting import style
+from sla_bench.reporting.figures import style
 
 QUICKLY = Effort(rounds=3, seconds=0.0, limit=60.0, once=60.0)
 

@@ -8,8 +8,8 @@ from sla_bench.harness.data_states import UNKNOWN, note_seen, other_states, show
 from sla_bench.harness.pruning import of_states, prune
 from sla_bench.harness.store import Store
 from sla_bench.harness.tuning_file import TuningFile
-from sla_bench.reporting.figure_cache import leaderboard_of
 from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.row_cache import leaderboard_of
 from sla_bench.reporting.run_list import list_runs
 from sla_bench.reporting.shown_records import shown_records
 

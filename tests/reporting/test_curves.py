@@ -5,20 +5,21 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from sla_bench.reporting import style
-from sla_bench.reporting.budget_curves import budget_panels, plot_budget_curves
-from sla_bench.reporting.cost_accuracy import (
+from sla_bench.reporting.fewshot_reading import READING as FEWSHOT
+from sla_bench.reporting.figures import style
+from sla_bench.reporting.figures.curves import (
     MATCHED_COLOUR,
+    budget_curves_figure,
+    budget_panels,
     colour_of,
     cost_accuracy_figure,
     cost_panels,
-    plot_cost_accuracy,
+    gain_curves_figure,
+    gain_panels,
     side_by_side,
 )
-from sla_bench.reporting.fewshot_reading import READING as FEWSHOT
-from sla_bench.reporting.gain_curves import gain_curves_figure, gain_panels, plot_gain_curves
+from sla_bench.reporting.figures.lines import MOST_LINES, looks_of
 from sla_bench.reporting.imbalanced_reading import READING as IMBALANCED
-from sla_bench.reporting.line_panels import MOST_LINES, looks_of
 from sla_bench.reporting.table_texts import ONE_SEED
 
 METHODS = {  # times the training images of the baseline, views at test
@@ -144,15 +145,15 @@ def test_costs_are_drawn_where_they_differ():
     same = {"baseline": (1, 1), "baseline+TTA": (1, 4)}
     assert cost_panels(table(methods=same)) == []
     panels = cost_panels(table())
-    assert [panel.title for panel in panels] == [
+    assert [title for title, _ in panels] == [
         "glyphs, 5-way 1-shot, protonet, train shots 1",
         "glyphs, 5-way 5-shot, protonet, train shots 5",
     ]
-    assert list(panels[0].rows["value"]) == [64, 63, 62, 61, 60]
+    assert list(panels[0][1]["value"]) == [64, 63, 62, 61, 60]
 
 
 def test_the_matched_controls_have_their_colour_and_are_joined_to_their_baseline():
-    figure = cost_accuracy_figure(cost_panels(table(("5-way 5-shot",))), FEWSHOT.matched_controls)
+    figure = cost_accuracy_figure(table(("5-way 5-shot",)), FEWSHOT.matched_controls)
     (axes,) = figure.axes
     (joined,) = [line for line in axes.lines if len(line.get_xdata()) == 2]
     assert joined.get_color() == MATCHED_COLOUR
@@ -185,8 +186,8 @@ def test_points_of_equal_cost_stand_side_by_side_around_their_cost():
 def test_every_method_has_a_look_of_its_own_and_label_augmentation_is_blue():
     names = ["SLA+AG", "SLA+SI", "SLA+plain", *(f"control{i}" for i in range(20))]
     looks = looks_of(names)
-    assert len({(str(x["linestyle"]), x["color"], x["marker"]) for x in looks.values()}) == len(names)
-    assert {name for name in names if looks[name]["color"] == style.BLUE} == set(names[:3])
+    assert len(set(looks.values())) == len(names)
+    assert {name for name in names if looks[name].colour == style.BLUE} == set(names[:3])
 
 
 def ticks_beyond(figure):
@@ -205,23 +206,20 @@ MANY = {**METHODS, **{f"control{i}": (4, 1 if i % 2 else 4) for i in range(15)}}
 
 @pytest.mark.parametrize("methods", [METHODS, MANY])
 @pytest.mark.parametrize(
-    "plot",
+    "draw",
     [
-        lambda rows, path: plot_gain_curves(rows, FEWSHOT.axis, path),
-        lambda rows, path: plot_cost_accuracy(rows, FEWSHOT.matched_controls, path),
-        lambda rows, path: plot_budget_curves(rows, FEWSHOT.length, path),
+        lambda rows: gain_curves_figure(rows, FEWSHOT.axis),
+        lambda rows: cost_accuracy_figure(rows, FEWSHOT.matched_controls),
+        lambda rows: budget_curves_figure(rows, FEWSHOT.length),
     ],
 )
-def test_figures_are_whole_deterministic_and_readable(plot, methods, tmp_path, monkeypatch):
+def test_figures_are_whole_deterministic_and_readable(draw, methods, tmp_path):
     rows = table(budgets=("quick", "quick, steps=250"), methods=methods)
-    figures = []
-    save = style.save
-    monkeypatch.setattr(style, "save", lambda figure, stem: (figures.append(figure), save(figure, stem))[1])
-    first, second = plot(rows, tmp_path / "a"), plot(rows, tmp_path / "b")
+    figure = draw(rows)
+    first, second = style.save(figure, tmp_path / "a"), style.save(draw(rows), tmp_path / "b")
     assert [path.name for path in first] == ["a.png", "a.svg"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
-    figure = figures[0]
     with style.styled():
         figure.canvas.draw()
         beyond = ticks_beyond(figure)
@@ -242,15 +240,14 @@ def test_figures_are_whole_deterministic_and_readable(plot, methods, tmp_path, m
 
 def test_one_seed_is_light_grey_and_the_caption_says_why():
     rows = table(gain_interval_kind=ONE_SEED)
-    figure = gain_curves_figure(gain_panels(rows, FEWSHOT.axis), FEWSHOT.axis)
+    figure = gain_curves_figure(rows, FEWSHOT.axis)
     marks = [line for line in figure.axes[0].lines if line.get_transform() == figure.axes[0].transData]
     assert {line.get_markerfacecolor() for line in marks if len(line.get_xdata()) == 1} == {style.FAINT}
     assert any("one seed" in text.get_text() for text in figure.findobj(Text))
 
 
-def test_nothing_to_show_writes_nothing(tmp_path):
+def test_nothing_to_show_is_no_figure():
     rows = table(("5-way 5-shot",), methods={"baseline": (1, 1)})
-    assert plot_gain_curves(rows, FEWSHOT.axis, tmp_path / "a") == []
-    assert plot_cost_accuracy(rows, FEWSHOT.matched_controls, tmp_path / "b") == []
-    assert plot_budget_curves(rows, FEWSHOT.length, tmp_path / "c") == []
-    assert list(tmp_path.iterdir()) == []
+    assert gain_curves_figure(rows, FEWSHOT.axis) is None
+    assert cost_accuracy_figure(rows, FEWSHOT.matched_controls) is None
+    assert budget_curves_figure(rows, FEWSHOT.length) is None

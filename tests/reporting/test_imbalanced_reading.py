@@ -10,8 +10,7 @@ from sla_bench.classification_metrics import classification_metrics
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.store import Store
 from sla_bench.long_tail import GROUP_NAMES
-from sla_bench.reporting import style
-from sla_bench.reporting.class_records import class_results
+from sla_bench.reporting.class_results import class_results
 from sla_bench.reporting.files import write_leaderboard, write_plots
 from sla_bench.reporting.imbalanced_reading import READING
 from sla_bench.reporting.latex import latex
@@ -209,14 +208,11 @@ def test_the_g_mean_stands_beside_its_definition(tmp_path, capsys):
     assert "G-mean:" not in markdown(table[table["metric"] == "accuracy"])
 
 
-def test_the_tuned_pair_has_an_accuracy_of_each_class(tmp_path, monkeypatch):
+def test_the_tuned_pair_has_an_accuracy_of_each_class(tmp_path):
     write(tmp_path, methods=["baseline", "sla+sd"])
     store = write(tmp_path, methods=["baseline"], settings=("learning_rate=0.3",))
     tune_rates(store, {"baseline": 0.3, "sla+sd": 0.1})
-    figures = {}
-    monkeypatch.setattr(style, "save", lambda figure, stem: [figures.setdefault(stem.name, figure)][:0])
-    READING.pictures(store, leaderboard(store.records()))
-    words = [text.get_text() for text in figures["class_accuracies"].findobj(Text)]
+    words = [text.get_text() for text in READING.pictures(store)["class_accuracies"].findobj(Text)]
     titles = [word.replace("\n", " ") for word in words if word.startswith("glyphs20")]
     assert titles == [f"glyphs20, exp ratio 100, {way}, ce" for way in ("quick", "quick, tuned")]
 

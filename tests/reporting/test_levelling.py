@@ -12,12 +12,12 @@ from sla_bench.cli import run_command_line
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.grid_files import read_grid_file
 from sla_bench.harness.store import Store
-from sla_bench.reporting.figure_cache import leaderboard_of
 from sla_bench.reporting.latex import latex
 from sla_bench.reporting.leaderboard import leaderboard
 from sla_bench.reporting.levelling import Levelling
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.report.page import write_report
+from sla_bench.reporting.row_cache import leaderboard_of
 from sla_bench.reporting.table_texts import HEADINGS, cells_of, notes, rows_of, shown_headings
 
 TABLE = {"baseline": {"baseline": 0.5}, "sla": {"SLA+AG": 0.6, "SLA+SI": 0.55}, "ens-M": {"ens-M": 0.52}}

@@ -16,17 +16,10 @@ from matplotlib.text import Text
 from PIL import Image
 
 from sla_bench.errors import UserError
-from sla_bench.reporting import style
-from sla_bench.reporting.panels import gain_text
-from sla_bench.reporting.plots import (
-    accuracies_figure,
-    chance_level,
-    gains_figure,
-    learning_curves_figure,
-    plot_accuracies,
-    plot_gains,
-    plot_learning_curves,
-)
+from sla_bench.reporting.figures import style
+from sla_bench.reporting.figures.curves import learning_curves_figure
+from sla_bench.reporting.figures.dots import gain_text
+from sla_bench.reporting.figures.gains import accuracies_figure, chance_level, gains_figure
 from sla_bench.reporting.table_texts import ONE_SEED
 
 METHODS = ("baseline", "baseline+TTA", "baseline-xM", "SLA+SI", "SLA+AG")
@@ -312,12 +305,16 @@ def test_text_is_readable_and_inside_and_apart_whatever_the_number_of_panels(dat
 
 
 @pytest.mark.parametrize(
-    ("plot", "table"),
-    [(plot_gains, leaderboard()), (plot_accuracies, leaderboard()), (plot_learning_curves, histories())],
+    ("draw", "table"),
+    [
+        (gains_figure, leaderboard()),
+        (accuracies_figure, leaderboard()),
+        (learning_curves_figure, histories()),
+    ],
 )
-def test_png_and_svg_are_written_and_the_same_each_time(plot, table, tmp_path):
-    first = plot(table, tmp_path / "a" / "figure.v1")
-    second = plot(table, str(tmp_path / "b" / "figure.v1"))
+def test_png_and_svg_are_written_and_the_same_each_time(draw, table, tmp_path):
+    first = style.save(draw(table), tmp_path / "a" / "figure.v1")
+    second = style.save(draw(table), str(tmp_path / "b" / "figure.v1"))
     assert [path.name for path in first] == ["figure.v1.png", "figure.v1.svg"]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["figure.v1.png", "figure.v1.svg"]
     for one, other in zip(first, second, strict=True):
@@ -328,9 +325,9 @@ def test_png_and_svg_are_written_and_the_same_each_time(plot, table, tmp_path):
 
 
 def test_the_users_matplotlib_settings_do_not_matter_and_are_kept(tmp_path):
-    plain = plot_gains(leaderboard(), tmp_path / "plain")
+    plain = style.save(gains_figure(leaderboard()), tmp_path / "plain")
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "black", "svg.hashsalt": "other"}):
-        changed = plot_gains(leaderboard(), tmp_path / "changed")
+        changed = style.save(gains_figure(leaderboard()), tmp_path / "changed")
         assert mpl.rcParams["font.size"] == 20
     for one, other in zip(plain, changed, strict=True):
         assert one.read_bytes() == other.read_bytes()
@@ -341,21 +338,20 @@ def test_names_are_names_and_not_formulas(tmp_path):
     table["method"] = table["method"] + r" $\frac{$"
     figure = gains_figure(table)
     assert r"SLA+AG $\frac{$" in row_labels(figure.axes[0])
-    assert len(plot_gains(table, tmp_path / "gains")) == 2
-    assert len(plot_accuracies(table, tmp_path / "accuracies")) == 2
     odd = histories(methods=("a_b $\\frac{$", "$"), learners=("$_x^{$",))
-    assert len(plot_learning_curves(odd, tmp_path / "curves")) == 2
+    for figure in (gains_figure(table), accuracies_figure(table), learning_curves_figure(odd)):
+        assert len(style.save(figure, tmp_path / "figure")) == 2
 
 
 def test_a_failed_write_keeps_the_earlier_file_and_leaves_no_other(tmp_path, monkeypatch):
-    before = [path.read_bytes() for path in plot_gains(leaderboard(), tmp_path / "gains")]
+    before = [path.read_bytes() for path in style.save(gains_figure(leaderboard()), tmp_path / "gains")]
 
     def full(handle):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(UserError, match="the disk is full"):
-        plot_gains(leaderboard(shots=(1,)), tmp_path / "gains")
+        style.save(gains_figure(leaderboard(shots=(1,))), tmp_path / "gains")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gains.png", "gains.svg"]
     assert [(tmp_path / name).read_bytes() for name in ("gains.png", "gains.svg")] == before
 
@@ -374,28 +370,18 @@ def test_a_png_of_256_colours_looks_like_what_was_drawn(tmp_path):
     assert (shown[(expected == 255).all(axis=2)] == 255).all()
 
 
-def test_nothing_to_show_writes_nothing(tmp_path):
+def test_nothing_to_show_is_no_figure():
     table = leaderboard()
-    assert plot_gains(table[table["method"] == "baseline"], tmp_path / "gains") == []
-    assert plot_accuracies(table.assign(value=np.nan), tmp_path / "accuracies") == []
-    assert plot_learning_curves(histories().iloc[:0], tmp_path / "curves") == []
-    assert list(tmp_path.iterdir()) == []
+    assert gains_figure(table[table["method"] == "baseline"]) is None
+    assert accuracies_figure(table.assign(value=np.nan)) is None
+    assert learning_curves_figure(histories().iloc[:0]) is None
 
 
 def test_a_character_that_the_font_lacks_is_drawn_as_a_box_without_a_warning(tmp_path, recwarn):
     table = leaderboard().assign(dataset="日")
-    for path in plot_accuracies(table, tmp_path / "a"):
+    for path in style.save(accuracies_figure(table), tmp_path / "a"):
         assert path.stat().st_size > 0
     assert not [str(warning.message) for warning in recwarn if "font" in str(warning.message)]
-
-
-def test_missing_columns_are_named(tmp_path):
-    with pytest.raises(UserError, match="lacks the columns reference, gain_ci95_low"):
-        plot_gains(leaderboard().drop(columns=["reference", "gain_ci95_low"]), tmp_path / "gains")
-    with pytest.raises(UserError, match="ci95_high"):
-        plot_accuracies(leaderboard().drop(columns="ci95_high"), tmp_path / "accuracies")
-    with pytest.raises(UserError, match="val_accuracy"):
-        plot_learning_curves(histories().drop(columns="val_accuracy"), tmp_path / "curves")
 
 
 def test_learning_curves_show_each_run_against_images():
@@ -524,7 +510,7 @@ def test_labels_with_room_stay_where_they_are():
 
 def test_plots_import_neither_torch_nor_pyplot():
     code = (
-        "import sys, sla_bench.statistics, sla_bench.metrics, sla_bench.reporting.plots;"
+        "import sys, sla_bench.statistics, sla_bench.metrics, sla_bench.reporting.figures.gains;"
         "sys.exit('torch' in sys.modules or 'matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

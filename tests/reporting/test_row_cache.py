@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from made_up_records import write_records
 
-from sla_bench.harness.record_cache import RecordCache
-from sla_bench.reporting import figure_cache, row_cache
-from sla_bench.reporting.figure_cache import leaderboard_of
+from sla_bench.reporting import row_cache
+from sla_bench.reporting.fewshot_reading import FewShotReading
 from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.row_cache import leaderboard_of
 
 BOTH = {"baseline": 0.5, "SLA+AG": 0.6}
 
@@ -23,15 +23,15 @@ def store(tmp_path):
 
 @pytest.fixture
 def read(monkeypatch):
-    """Evaluations whose figures were asked for."""
-    asked = []
-    figures_of = figure_cache.FigureCache.of
+    """Shots at test, and run, of the evaluations whose samples were read."""
+    asked = set()
+    figures = FewShotReading.figures
 
-    def watched(self, reading, record, evaluation):
-        asked.append((evaluation.config.shots, record.config.seed))
-        return figures_of(self, reading, record, evaluation)
+    def watched(self, evaluation, method):
+        asked.add((evaluation.config.shots, evaluation.folder))
+        return figures(self, evaluation, method)
 
-    monkeypatch.setattr(figure_cache.FigureCache, "of", watched)
+    monkeypatch.setattr(FewShotReading, "figures", watched)
     return asked
 
 
@@ -40,7 +40,7 @@ def test_rows_that_were_kept_are_the_same_to_the_last_bit(store, read):
     pd.testing.assert_frame_equal(leaderboard_of(store), worked_out, check_exact=True)
     read.clear()
     pd.testing.assert_frame_equal(leaderboard_of(store), worked_out, check_exact=True)
-    assert read == []
+    assert read == set()
 
 
 def test_only_a_setting_with_a_new_record_is_worked_out_again(store, tmp_path, read):
@@ -48,7 +48,8 @@ def test_only_a_setting_with_a_new_record_is_worked_out_again(store, tmp_path, r
     read.clear()
     write_records(tmp_path, BOTH, seeds=(2,), shots=1)
     table = leaderboard_of(store)
-    assert set(read) == {(1, 0), (1, 1), (1, 2)}
+    assert [shots for shots, _ in read] == [1] * len(read)
+    assert len(read) == sum(e.config.shots == 1 for r in store.records() for e in r.evaluations)
     pd.testing.assert_frame_equal(table, leaderboard(store.records()), check_exact=True)
 
 
@@ -65,26 +66,6 @@ def test_a_record_that_goes_or_changes_is_noticed(store):
     assert table["ci95_open"].max() == pytest.approx(18)
     assert not table["run_ids"].str.contains(first.run_id).any()
     pd.testing.assert_frame_equal(table, leaderboard(store.records()), check_exact=True)
-
-
-def test_figures_of_deleted_records_are_forgotten_with_the_next_that_are_kept(store, tmp_path):
-    def kept():
-        return set(RecordCache(store.cache_file).load("figures"))
-
-    def there():
-        return {f"{r.run_id}/{e.folder.name}" for r in store.records() for e in r.evaluations}
-
-    leaderboard_of(store)
-    first, second, *_ = store.records()
-    before = there()
-    shutil.rmtree(first.folder)
-    shutil.rmtree(second.evaluations[0].folder)
-    write_records(tmp_path, BOTH, seeds=(3,))
-    leaderboard_of(store)
-    assert kept() == there()
-    assert before - kept() == {
-        f"{record.run_id}/{record.evaluations[0].folder.name}" for record in (first, second)
-    }
 
 
 def test_other_code_works_all_rows_out_again(store, read, monkeypatch):

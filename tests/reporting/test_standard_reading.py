@@ -11,11 +11,11 @@ from sla_bench.classification_metrics import classification_metrics
 from sla_bench.grid import form_of, options_model, span
 from sla_bench.harness.store import Store
 from sla_bench.long_tail import GROUP_NAMES
-from sla_bench.reporting import style
-from sla_bench.reporting.class_records import class_results
+from sla_bench.reporting.class_results import class_results
+from sla_bench.reporting.figures import style
+from sla_bench.reporting.figures.curves import learning_curves_figure
 from sla_bench.reporting.files import histories, write_leaderboard, write_plots
 from sla_bench.reporting.leaderboard import leaderboard
-from sla_bench.reporting.learning_curves import learning_curves_figure
 from sla_bench.reporting.markdown import markdown
 from sla_bench.reporting.run_list import list_runs
 from sla_bench.reporting.summaries import primary_contrasts

@@ -4,14 +4,16 @@ from made_up_analyses import LABELS, write_analyses
 from matplotlib.text import Text
 
 from sla_bench.harness.store import Store
+from sla_bench.reporting.figures import style
+from sla_bench.reporting.figures.views import (
+    view_accuracies_figure,
+    view_agreement_figure,
+    view_confusions_figure,
+    view_figures,
+)
+from sla_bench.reporting.files import write_view_plots
 from sla_bench.reporting.report.page import write_report
-from sla_bench.reporting.style import BLUE
-from sla_bench.reporting.view_accuracies import view_accuracies_figure
-from sla_bench.reporting.view_agreement import view_agreement_figure
-from sla_bench.reporting.view_confusions import view_confusions_figure
-from sla_bench.reporting.view_pictures import plot_views, view_figures
-from sla_bench.reporting.view_records import view_settings
-from sla_bench.reporting.view_results import HeadViews, ViewSetting
+from sla_bench.reporting.view_results import HeadViews, ViewSetting, view_settings
 from sla_bench.reporting.view_tables import GUIDE, view_tables
 
 
@@ -86,7 +88,7 @@ def test_of_many_heads_each_has_one_line():
 def test_agreement_is_drawn_against_the_gain_with_a_dot_per_class():
     own = head("SLA", seeds=3)
     axes = view_agreement_figure([setting(own, head("DA", seeds=3))]).axes[0]
-    markers = [line for line in axes.lines if line.get_marker() == "o" and line.get_color() == BLUE]
+    markers = [line for line in axes.lines if line.get_marker() == "o" and line.get_color() == style.BLUE]
     (point,) = [m.get_xydata()[0] for m in markers if m.get_transform() == axes.transData]
     assert point == pytest.approx([100 * own.agreement.estimate, 100 * own.gain.estimate])
     clouds = [c for c in axes.collections if len(c.get_offsets()) == 5]
@@ -122,7 +124,8 @@ def test_any_number_of_views_fits_on_the_page(views, tmp_path):
             assert min(box.x0, box.y0) >= -1, axes.get_title()
             assert box.x1 <= width + 1
             assert box.y1 <= height + 1
-    assert len(plot_views(settings, tmp_path)) == 6
+    for figure in view_figures(settings).values():
+        assert len(style.save(figure, tmp_path / "figure")) == 2
     tables = view_tables(settings[0])
     assert all(len(line) == len(table.headings) for table in tables for line in table.lines)
     assert ("mean of the others" in tables[0].headings) == (views > 6)
@@ -140,9 +143,9 @@ def test_an_interval_of_two_unlike_seeds_does_not_flatten_the_panel():
 
 def test_the_same_records_give_the_same_files(tmp_path):
     store = write_analyses(tmp_path / "out", seeds=(0, 1))
-    first, second = (plot_views(view_settings(store.records()), tmp_path / n) for n in "ab")
-    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+    first = {path.name: path.read_bytes() for path in write_view_plots(store)}
     assert len(first) == 6
+    assert {path.name: path.read_bytes() for path in write_view_plots(store)} == first
 
 
 def test_seeds_join_and_data_sets_and_trainings_stay_apart(tmp_path):

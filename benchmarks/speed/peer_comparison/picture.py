@@ -13,7 +13,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from benchmarks.speed.peer_comparison.measured import Row
 from benchmarks.speed.peer_comparison.topics import OURS, PEERS
-from sla_bench.reporting import class_axes, style
+from sla_bench.reporting.figures import style
 
 SETTING_INCHES, NAME_INCHES = 1.12, 0.98
 # Libraries have colours of their own; ways that are nobody's in particular are grey.
@@ -38,10 +38,10 @@ def speed_figure(rows: Sequence[Row]) -> Figure:
     """
     bars = bars_of(rows)
     lines = _lines_of(bars)
-    note = _note(rows, bars)
+    note = style.wrap(_note(rows, bars), int((style.COLUMN_INCHES - 0.1) / style.PROSE_INCHES))
     with style.styled():
         plot = style.LINE_INCHES * lines.count
-        height = plot + _AXIS + class_axes.caption_height(note, style.COLUMN_INCHES)
+        height = plot + _AXIS + style.LINE_INCHES * (1 + note.count("\n")) + 0.08
         figure = style.new_figure(style.COLUMN_INCHES, height)
         left = SETTING_INCHES + NAME_INCHES
         axes = figure.add_axes(
@@ -63,7 +63,7 @@ def speed_figure(rows: Sequence[Row]) -> Figure:
         _left(axes, lines.headings, bold=True)
         _left(axes, lines.settings)
         _names(axes, lines.bars, bars)
-        class_axes.caption(figure, note)
+        figure.text(0.05 / style.COLUMN_INCHES, 0.05 / height, note, va="bottom", color=style.GREY)
     return figure
 
 

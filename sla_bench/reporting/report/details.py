@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.harness.store import RunRecord
 from sla_bench.reporting.commands import commands_of
-from sla_bench.reporting.report.curves import QUANTITIES, curve_of
-from sla_bench.reporting.report.numbers import interval, number
-from sla_bench.reporting.report.pool import Pool
 from sla_bench.reporting.report.sources import Cell, Source, Sources
+from sla_bench.reporting.report.whiskers import interval, number
 from sla_bench.reporting.table_texts import ONE_SEED, is_missing
 
 TableRow = Mapping[Any, Any]
@@ -24,6 +24,33 @@ _INTERVALS = {
     ONE_SEED: "nowhere: one seed has none",
     "seeds": "over seeds",
 }
+QUANTITIES = {
+    "val_accuracy": "Validation accuracy in %",
+    "train_accuracy": "Accuracy on the training task in %",
+}
+_MOST_POINTS = 100
+# In a script element of a page these could end it, start a comment, or break a line of JavaScript.
+_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+class Pool:
+    """Numbers JSON values in the order of their first appearance, equal ones alike."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self.items: list[Any] = []
+
+    def add(self, item: Any) -> int:
+        """Return the number of a value."""
+        place = self._places.setdefault(json.dumps(item), len(self.items))
+        if place == len(self.items):
+            self.items.append(item)
+        return place
+
+
+def script_json(content: Any) -> str:
+    """Return JSON without a character that means something to HTML."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
 
 
 class Details:
@@ -176,3 +203,32 @@ def _gain_facts(row: TableRow) -> Facts:
 
 def _known(*facts: tuple[str, str]) -> Facts:
     return [[name, text] for name, text in facts if text]
+
+
+def curve_of(record: RunRecord) -> dict[str, list[list[float]]]:
+    """Return quantity -> points (images through the backbone, accuracy in %).
+
+    Of an ensemble it is the first member's. Points that were not measured are left out, and so is a quantity
+    without any; of many points, every n-th and the last are kept. A history that can't be read gives
+    no curve.
+    """
+    try:
+        with (record.folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        members = {row["member"] for row in rows}
+        rows = [row for row in rows if row["member"] == rows[0]["member"]]
+        images = record.done["train_images"] / len(members) / float(rows[-1]["step"])
+        curves = {q: _points(rows, q, images) for q in QUANTITIES}
+    except (OSError, ValueError, KeyError, IndexError, TypeError, ZeroDivisionError, csv.Error):
+        return {}
+    return {quantity: points for quantity, points in curves.items() if points}
+
+
+def _points(rows: list[dict[str, Any]], quantity: str, images_per_step: float) -> list[list[float]]:
+    known = [
+        [round(float(row["step"]) * images_per_step), round(100 * float(row[quantity]), 2)]
+        for row in rows
+        if row.get(quantity) and math.isfinite(float(row[quantity]))
+    ]
+    every = math.ceil(len(known) / _MOST_POINTS) or 1
+    return known[:-1:every] + known[-1:]

@@ -13,8 +13,7 @@ from markupsafe import Markup
 
 from sla_bench.harness.outputs import write_output
 from sla_bench.harness.store import Store
-from sla_bench.reporting.report.details import Details
-from sla_bench.reporting.report.pool import script_json
+from sla_bench.reporting.report.details import Details, script_json
 from sla_bench.reporting.report.sections import METHOD, Section, section_of
 
 _MOST_ROWS = 200

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -12,15 +12,14 @@ import pandas as pd
 from sla_bench.harness.cycles import no_search_for_cycles
 from sla_bench.harness.store import Store
 from sla_bench.registry import SCENARIOS
-from sla_bench.reporting.figure_cache import leaderboard_of
-from sla_bench.reporting.panels import gain_limits
+from sla_bench.reporting.figures.limits import gain_limits
 from sla_bench.reporting.report.details import Details, Facts
-from sla_bench.reporting.report.numbers import typeset
 from sla_bench.reporting.report.sources import Sources
 from sla_bench.reporting.report.views import Views, views_of
-from sla_bench.reporting.report.whiskers import Axis, Whisker
+from sla_bench.reporting.report.whiskers import Axis, Whisker, typeset
+from sla_bench.reporting.row_cache import leaderboard_of
+from sla_bench.reporting.row_names import augments_labels
 from sla_bench.reporting.shown_records import shown_records
-from sla_bench.reporting.style import BLUE, method_colour
 from sla_bench.reporting.table_texts import (
     HEADINGS,
     UNTRIED,
@@ -190,11 +189,11 @@ def _rows(
                 texts=_texts(row),
                 values=_values(row),
                 whisker=axis.whisker(row) if axis else None,
-                is_sla=method_colour(row["method"]) == BLUE,
+                is_sla=augments_labels(row["method"]),
             )
 
 
-def _further(block: Iterable[Mapping[Any, Any]]) -> dict[tuple[Any, ...], Facts]:
+def _further(block: Sequence[Mapping[Any, Any]]) -> dict[tuple[Any, ...], Facts]:
     """(setting, learner, method) -> the metrics beside accuracy."""
     further = further_metrics(block)
     return {

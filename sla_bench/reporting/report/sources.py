@@ -52,9 +52,6 @@ class Sources:
         return self._found.get(cell, [])
 
 
-def _no_figures(
-    reading: Reading, record: RunRecord, evaluation: EvaluationRecord
-) -> dict[str, dict[str, Figure]]:
+def _no_figures(reading: Reading, evaluation: EvaluationRecord) -> dict[str, dict[str, Figure]]:
     """The rows of an evaluation; which records are behind them can be told without reading samples."""
-    del record
     return {method: {"accuracy": Figure(float("nan"))} for method in reading.rows(evaluation)}

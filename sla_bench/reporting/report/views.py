@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sla_bench.harness.store import RunRecord
-from sla_bench.reporting.report.numbers import typeset
-from sla_bench.reporting.view_records import view_settings
-from sla_bench.reporting.view_tables import GUIDE, WORDS_OF_VIEWS, ViewTable, view_tables
+from sla_bench.reporting.report.whiskers import typeset
+from sla_bench.reporting.table_texts import Table
+from sla_bench.reporting.view_results import view_settings
+from sla_bench.reporting.view_tables import GUIDE, WORDS_OF_VIEWS, view_tables
 
 _TITLES = {
     "view_accuracies": "Accuracy on each view of the test images",
@@ -38,7 +39,7 @@ class Views:
     """Pictures, tables and notes on the views of one scenario."""
 
     pictures: list[Picture]
-    tables: list[ViewTable]
+    tables: list[Table]
     notes: list[str]
 
     @property
@@ -53,11 +54,12 @@ def views_of(records: Iterable[RunRecord]) -> Views | None:
     if not settings:
         return None
     # Figures are drawn only where something was analysed: their library takes half a second to import.
-    from sla_bench.reporting.style import png_of
-    from sla_bench.reporting.view_pictures import view_figures
+    from sla_bench.reporting.figures.style import png_of
+    from sla_bench.reporting.figures.views import view_figures
 
     pictures = []
-    for stem, figure in view_figures(settings).items():
+    drawn = {stem: figure for stem, figure in view_figures(settings).items() if figure is not None}
+    for stem, figure in drawn.items():
         source = "data:image/png;base64," + base64.b64encode(png_of(figure)).decode()
         pictures.append(Picture(_TITLES[stem], source, round(96 * figure.get_figwidth() * _SCALE)))
     tables = [_typeset(table) for setting in settings for table in view_tables(setting)]
@@ -68,10 +70,10 @@ _SCALE = 1.25
 """Of the print size: seven points are small on a screen."""
 
 
-def _typeset(table: ViewTable) -> ViewTable:
+def _typeset(table: Table) -> Table:
     words = [heading in WORDS_OF_VIEWS for heading in table.headings]
     lines = [
         [cell if is_word else typeset(cell) for is_word, cell in zip(words, line, strict=True)]
         for line in table.lines
     ]
-    return ViewTable(table.title, table.headings, lines)
+    return Table(table.title, table.headings, lines)

@@ -1,4 +1,4 @@
-"""Where a gain and its interval lie on a common axis, in % of its length."""
+"""Numbers as they are typeset, and gains as places on a common axis, in % of its length."""
 
 from __future__ import annotations
 
@@ -9,10 +9,24 @@ from typing import Any
 
 import pandas as pd
 
-from sla_bench.reporting.report.numbers import number
 from sla_bench.reporting.table_texts import ONE_SEED
 
 _TICKS = 4
+
+
+def typeset(text: str) -> str:
+    """Return a text of figures with the signs of print."""
+    return text.replace("+-", "±").replace("-", "\N{MINUS SIGN}")
+
+
+def number(value: Any, form: str) -> str:
+    """Return a number in the given format, or an empty text where it is missing."""
+    return "" if pd.isna(value) else typeset(format(value, form))
+
+
+def interval(low: Any, high: Any, form: str) -> str:
+    """Return both ends, or an empty text where they are missing."""
+    return "" if pd.isna(low) else f"{number(low, form)} to {number(high, form)}"
 
 
 @dataclass(frozen=True)

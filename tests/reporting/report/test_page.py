@@ -9,8 +9,8 @@ from made_up_records import tune_rates, write_records
 from sla_bench.cli import run_command_line
 from sla_bench.config import FEWSHOT_PROTOCOL
 from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.reporting.report.details import Pool, script_json
 from sla_bench.reporting.report.page import write_report
-from sla_bench.reporting.report.pool import Pool, script_json
 
 BOTH = {"baseline": 0.5, "baseline+TTA": 0.55, "SLA+AG": 0.6, "SLA+SI": 0.58}
 EVIL = "folder:/x/<script>alert(1)</script>&amp;\"'\u2028"

@@ -8,10 +8,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -68,6 +69,12 @@ def styled() -> Iterator[None]:
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from", UserWarning)
         warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
         yield
+
+
+def grid(axes: Axes, axis: Literal["x", "y"] = "y") -> None:
+    """Draw light lines behind everything else."""
+    axes.grid(axis=axis, color="#E6E6E6", linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 def new_figure(width: float, height: float) -> Figure:

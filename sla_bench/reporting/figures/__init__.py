@@ -1,0 +1,1 @@
+"""Figures: three drawers, and for each figure a function that prepares its data."""
