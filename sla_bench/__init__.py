@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from sla_bench.adapters.torch_datasets import from_torch_dataset
     from sla_bench.datasets.named import load_dataset
     from sla_bench.episodes import EpisodeSampler
-    from sla_bench.label_augmentation import SLA, aggregate, joint_labels
     from sla_bench.long_tail import long_tailed_counts, long_tailed_indices
+    from sla_bench.objectives.scores import aggregate, joint_labels
+    from sla_bench.objectives.sla import SLA
     from sla_bench.pieces import get_learner, get_loss, get_transform
     from sla_bench.saved_classifier import load_classifier
     from sla_bench.statistics import paired_relative_gain
@@ -30,9 +31,9 @@ _HOMES = {
     "from_torch_dataset": "sla_bench.adapters.torch_datasets",
     "load_dataset": "sla_bench.datasets.named",
     "EpisodeSampler": "sla_bench.episodes",
-    "SLA": "sla_bench.label_augmentation",
-    "aggregate": "sla_bench.label_augmentation",
-    "joint_labels": "sla_bench.label_augmentation",
+    "SLA": "sla_bench.objectives.sla",
+    "aggregate": "sla_bench.objectives.scores",
+    "joint_labels": "sla_bench.objectives.scores",
     "load_classifier": "sla_bench.saved_classifier",
     "long_tailed_counts": "sla_bench.long_tail",
     "long_tailed_indices": "sla_bench.long_tail",

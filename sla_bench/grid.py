@@ -29,6 +29,7 @@ from sla_bench.datasets.folder_names import OPTIONS as DATA_OPTIONS
 from sla_bench.datasets.folder_names import canonical_dataset
 from sla_bench.errors import UserError, nearest, unknown
 from sla_bench.forms.base import BUDGETS, Form, field_called
+from sla_bench.objectives.objective import Objective
 from sla_bench.registry import (
     BACKBONES,
     DATASETS,
@@ -331,15 +332,22 @@ def expand_methods(scenario: str, names: list[str]) -> list[str]:
     for name in names:
         if name in ("all", "controls"):
             control = name == "controls"
-            group = [n for n, e in METHODS.items() if e.control == control and scenario not in e.refused]
+            usable = [n for n in METHODS if not method_refusal(n, scenario)]
+            group = [n for n in usable if METHODS.load(n).control == control]
         else:
             if name not in METHODS:
                 raise unknown("method", name, ["all", "controls", *METHODS])
-            if sentence := METHODS[name].refused.get(scenario):
+            if sentence := method_refusal(name, scenario):
                 raise UserError(f"method {name!r} is refused for {SCENARIOS[scenario].subject}: {sentence}")
             group = [name]
         expanded += [n for n in group if n not in expanded]
     return expanded
+
+
+def method_refusal(name: str, scenario: str) -> str:
+    """Say why a scenario can't use a method, in a sentence; empty where it can."""
+    method: Objective = METHODS.load(name)
+    return method.not_on_classes if SCENARIOS[scenario].classifier else method.not_on_episodes
 
 
 def _check_piece_options(
@@ -377,7 +385,7 @@ def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tup
             values[field] = {**recipe.get(field, {}), **chosen}
     form.complete(values, given)
     evaluation: EvalConfig = _build(form.evaluation, values)
-    if not METHODS[values["method"]].depends_on_transform:
+    if not METHODS.load(values["method"]).depends_on_transform:
         values["transform"] = None
     run: RunConfig = _build(form.run, values)
     return run, evaluation

@@ -16,7 +16,7 @@ from sla_bench.datasets.encoded_images import Block, EncodedImages
 from sla_bench.embedding import embed
 from sla_bench.errors import UserError
 from sla_bench.image_inputs import Images, as_list, encoded, name_of
-from sla_bench.objectives.classifier_base import ClassifierObjective
+from sla_bench.objectives.classes import OnClasses
 from sla_bench.transforms import Transform
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Classifier:
         return self._encoded(images).blocks()
 
     @property
-    def _objective(self) -> ClassifierObjective:
+    def _objective(self) -> OnClasses:
         return self._models[0].objective
 
     def _checked(self, mode: str | None) -> str:

@@ -80,33 +80,6 @@ class TransformEntry(Entry):
 
 
 @dataclass(frozen=True)
-class MethodEntry(Entry):
-    """An objective or a control: `target` for episodes, `classifier` for a fixed set of classes.
-
-    Args:
-        classifier: "module:attribute" of the objective of a classifier; empty where there is none.
-        joint: its loss has a term over joint labels.
-        depends_on_transform: training differs between transformations (else only test-time views do).
-        passes_views: in training each image passes the network M times, as views or copies.
-        control: named by `--method controls`; otherwise by `--method all`.
-        way_factor: the number of ways of a training episode is multiplied by the number of views.
-        pools_views: a class of the training pool is a pair (class, view).
-        tuned_like: the method whose trials choose its rate and batch; empty: its own.
-        refused: scenario -> the sentence that says why it can't be used there.
-    """
-
-    classifier: str = ""
-    depends_on_transform: bool = True
-    passes_views: bool = False
-    joint: bool = False
-    control: bool = False
-    way_factor: bool = False
-    pools_views: bool = False
-    tuned_like: str = ""
-    refused: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Argument:
     """What follows a name after a colon.
 
@@ -462,117 +435,38 @@ MIXES = Registry(
     },
 )
 
-_NO_DISTILLATION = (
-    "a few-shot test has no fixed set of classes to distil into; use sla, whose rows show single (SLA+SI) "
-    "and aggregated (SLA+AG) inference"
-)
-_NO_EPISODES = {"imbalanced": "it is about episodes", "standard": "it is about episodes"}
+_DISTILLATION = ("temperature", "single_weight")
 METHODS = Registry(
     "method",
     {
-        "baseline": MethodEntry(
-            "sla_bench.objectives.baseline:Baseline",
-            "the learner as it is",
-            classifier="sla_bench.objectives.baseline:BaselineClassifier",
-            depends_on_transform=False,
+        "baseline": Entry("sla_bench.objectives.objective:BASELINE", "the learner as it is"),
+        "da": Entry("sla_bench.objectives.objective:DA", "all views carry the image's label"),
+        "mt": Entry("sla_bench.objectives.objective:MT", "da, and the view is a second task"),
+        "rot-aux": Entry(
+            "sla_bench.objectives.objective:ROT_AUX", "baseline, and the view is a second task", ("weight",)
         ),
-        "da": MethodEntry(
-            "sla_bench.objectives.da:DataAugmentation",
-            "all views carry the image's label",
-            classifier="sla_bench.objectives.da:DataAugmentationClassifier",
-            passes_views=True,
+        "sla": Entry("sla_bench.objectives.objective:SLA", "one task over (class, view)", ("joint_scope",)),
+        "sla+sd": Entry(
+            "sla_bench.objectives.objective:SLA_SD", "sla, distilled into a second head", _DISTILLATION
         ),
-        "mt": MethodEntry(
-            "sla_bench.objectives.mt:MultiTask",
-            "da, and the view is a second task",
-            classifier="sla_bench.objectives.mt:MultiTaskClassifier",
-            passes_views=True,
+        "sla+u": Entry(
+            "sla_bench.objectives.objective:SLA_U", "sla+sd without the distillation", ("single_weight",)
         ),
-        "rot-aux": MethodEntry(
-            "sla_bench.objectives.rot_aux:AuxiliaryRotation",
-            "baseline, and the view is a second task",
-            ("weight",),
-            classifier="sla_bench.objectives.rot_aux:AuxiliaryRotationClassifier",
-            control=True,
-            passes_views=True,
+        "da+sd": Entry(
+            "sla_bench.objectives.objective:DA_SD", "da, distilled: no joint labels", _DISTILLATION
         ),
-        "sla": MethodEntry(
-            "sla_bench.objectives.sla:SLA",
-            "one task over (class, view)",
-            ("joint_scope",),
-            classifier="sla_bench.objectives.sla:SLAClassifier",
-            joint=True,
-            passes_views=True,
+        "views": Entry("sla_bench.objectives.objective:VIEWS", "one head per view, no negatives across"),
+        "baseline-xM": Entry("sla_bench.objectives.objective:BASELINE_XM", "baseline with M times the steps"),
+        "baseline-repM": Entry(
+            "sla_bench.objectives.objective:BASELINE_REPM", "baseline with each image M times in a batch"
         ),
-        "sla+sd": MethodEntry(
-            "",
-            "sla, distilled into a second head",
-            ("temperature", "single_weight"),
-            classifier="sla_bench.objectives.sla_sd:DistilledSLA",
-            joint=True,
-            refused={"fewshot": _NO_DISTILLATION},
-            passes_views=True,
+        "ens-M": Entry("sla_bench.objectives.objective:ENS_M", "M baselines, averaged"),
+        "baseline-NMway": Entry(
+            "sla_bench.objectives.objective:BASELINE_NMWAY", "baseline with M times the ways in training"
         ),
-        "sla+u": MethodEntry(
-            "",
-            "sla+sd without the distillation",
-            ("single_weight",),
-            classifier="sla_bench.objectives.sla_u:UndistilledSLA",
-            joint=True,
-            control=True,
-            refused={"fewshot": _NO_DISTILLATION},
-            passes_views=True,
-        ),
-        "da+sd": MethodEntry(
-            "",
-            "da, distilled: no joint labels",
-            ("temperature", "single_weight"),
-            classifier="sla_bench.objectives.da_sd:DistilledDataAugmentation",
-            control=True,
-            refused={"fewshot": _NO_DISTILLATION},
-            passes_views=True,
-        ),
-        "views": MethodEntry(
-            "sla_bench.objectives.views:Views",
-            "one head per view, no negatives across",
-            control=True,
-            refused=_NO_EPISODES,
-            passes_views=True,
-        ),
-        "baseline-xM": MethodEntry(
-            "sla_bench.objectives.baseline_xm:BaselineTimesM",
-            "baseline with M times the steps",
-            classifier="sla_bench.objectives.baseline_xm:BaselineTimesMClassifier",
-            control=True,
-        ),
-        "baseline-repM": MethodEntry(
-            "sla_bench.objectives.baseline_repm:BaselineRepeated",
-            "baseline with each image M times in a batch",
-            classifier="sla_bench.objectives.baseline_repm:BaselineRepeatedClassifier",
-            control=True,
-            passes_views=True,
-        ),
-        "ens-M": MethodEntry(
-            "sla_bench.objectives.ens_m:Ensemble",
-            "M baselines, averaged",
-            classifier="sla_bench.objectives.ens_m:EnsembleClassifier",
-            control=True,
-            tuned_like="baseline",
-        ),
-        "baseline-NMway": MethodEntry(
-            "sla_bench.objectives.baseline_nmway:BaselineManyWay",
-            "baseline with M times the ways in training",
-            control=True,
-            way_factor=True,
-            refused=_NO_EPISODES,
-        ),
-        "rotpool-NMway": MethodEntry(
-            "sla_bench.objectives.rotpool_nmway:RotatedPool",
+        "rotpool-NMway": Entry(
+            "sla_bench.objectives.objective:ROTPOOL_NMWAY",
             "as baseline-NMway, from a pool in which each view is a class",
-            control=True,
-            way_factor=True,
-            pools_views=True,
-            refused=_NO_EPISODES,
         ),
     },
 )

@@ -68,8 +68,8 @@ def at_recipe_rate(run: RunConfig) -> RunConfig:
 
 def tuned_like(run: RunConfig) -> RunConfig:
     """The run whose trials serve a run: its own, or of an ensemble that of its members."""
-    name = METHODS[run.method].tuned_like if run.method in METHODS else ""
-    changes: dict[str, Any] = {"method": name, "transform": None} if name else {}
+    of_members = run.method in METHODS and METHODS.load(run.method).multiplies == "members"
+    changes: dict[str, Any] = {"method": "baseline", "transform": None} if of_members else {}
     if getattr(run, "ensemble", 1) != 1:
         changes["ensemble"] = 1
     return run.model_copy(update=changes)

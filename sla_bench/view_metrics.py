@@ -1,7 +1,7 @@
 """What the predictions of a classifier on every view of its test images say: agreement, mistaken views.
 
 Shapes: T test images, M views, N classes; the leading axes of an array may be any. A joint prediction is the
-index i*M + j of class i under transformation j, as in `sla_bench.label_augmentation`.
+index i*M + j of class i under transformation j, as in `sla_bench.objectives.scores`.
 """
 
 from __future__ import annotations

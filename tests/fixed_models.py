@@ -10,6 +10,7 @@ from sla_bench.datasets.base import LabeledImages
 from sla_bench.datasets.glyphs import GLYPHS
 from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
+from sla_bench.objectives.episodes import OnEpisodes
 from sla_bench.registry import METHODS, TRANSFORMS
 from sla_bench.scenarios import fewshot
 from sla_bench.scenarios.base import member_states
@@ -44,7 +45,7 @@ def patterned_images(classes=12, per_class=12, noise=240.0):
 
 def our_hits(model, images, properties, episodes):
     """Correct queries of each of T episodes, int64 (T,), by the code that evaluates runs."""
-    objective = METHODS.load("baseline")(TRANSFORMS.load("rotation"))
+    objective = OnEpisodes(METHODS.load("baseline"), TRANSFORMS.load("rotation"))
     reader = EpisodeReader(images, replace(SMALL_GLYPHS, properties=properties), None, CPU)
     source = reader.chunks(model, None, "fp32")
     return reader.hits([model], [source], objective, episodes, ["baseline"])["baseline"].sum(1)

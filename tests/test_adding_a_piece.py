@@ -46,7 +46,7 @@ def copy(tmp_path_factory):
             (folder / step["new"]).write_text(step["code"])
         elif step["end"]:
             with (folder / step["end"]).open("a") as file:
-                file.write(step["code"])
+                file.write("\n\n" + step["code"])
         elif step["registry"]:
             register(package, step["registry"], step["code"])
         else:
@@ -72,7 +72,7 @@ def python(folder, *arguments):
 
 def test_the_checks_of_the_page_hold_and_its_commands_can_be_parsed(copy):
     folder, checks = copy
-    assert len(checks) == 4
+    assert len(checks) == 5
     assert len(commands(PAGE)) >= 4
     script = [
         "import sys, documented, sla_bench",
@@ -87,9 +87,9 @@ def test_the_checks_of_the_page_hold_and_its_commands_can_be_parsed(copy):
 @pytest.mark.parametrize(
     ("scenario", "pieces", "rows"),
     [
-        ("fewshot", {"learner": "manhattan", "transform": "mirror", "ways": "3"}, {"SLA+AG", "SLA+SI"}),
-        ("imbalanced", {"loss": "cdt", "transform": "mirror", "ratio": "4"}, {"SLA+SD"}),
-        ("standard", {"transform": "turn_swap"}, {"SLA+AG", "SLA+SI"}),
+        ("fewshot", {"learner": "manhattan", "transform": "mirror", "ways": "3"}, {"SLA+AG", "consistency"}),
+        ("imbalanced", {"loss": "cdt", "transform": "mirror", "ratio": "4"}, {"SLA+AG", "consistency"}),
+        ("standard", {"transform": "turn_swap"}, {"SLA+AG", "consistency"}),
     ],
 )
 def test_the_pieces_train_from_the_command_line(copy, tmp_path, scenario, pieces, rows):
@@ -102,7 +102,8 @@ def test_the_pieces_train_from_the_command_line(copy, tmp_path, scenario, pieces
     options = [f"--{name}={value}" for name, value in {"dataset": "leaves", **pieces}.items()]
     folders = [f"--data-root={tmp_path / 'data'}", f"--out={tmp_path / 'out'}"]
     short = [f"--set={setting}" for setting in SHORT[scenario]]
-    python(folder, "-m", "sla_bench", "run", scenario, *options, *folders, "--budget=smoke", *short)
+    methods = ["--method=sla", "--method=consistency"]
+    python(folder, "-m", "sla_bench", "run", scenario, *options, *methods, *folders, "--budget=smoke", *short)
     table = pd.read_csv(tmp_path / "out" / scenario / "leaderboard.csv")
     assert rows <= set(table["method"])
     assert set(table["dataset"]) == {"leaves"}

@@ -5,7 +5,7 @@ import pytest
 from sla_bench.errors import UserError
 from sla_bench.forms.episode_sizes import validation_ways
 from sla_bench.forms.fewshot import FORM
-from sla_bench.grid import evaluation_of, form_of, options_model, span
+from sla_bench.grid import evaluation_of, form_of, method_refusal, options_model, span
 from sla_bench.registry import BACKBONES, LEARNERS, LOSSES, METHODS, SCENARIOS, TRANSFORMS
 from sla_bench.training import learning_rate_factor
 
@@ -238,18 +238,20 @@ def test_every_registered_piece_loads_and_takes_its_options(registry):
     import inspect
 
     for name, entry in registry.items():
-        targets = [t for t in ("target", "classifier") if getattr(entry, t, "")]
-        assert targets, name
-        for target in targets if entry.options else ():
-            piece = registry.load(name, target)
-            assert set(entry.options) <= set(inspect.signature(piece).parameters), name
+        piece = registry.load(name)
+        if entry.options:
+            made_by = type(piece) if registry is METHODS else piece
+            assert set(entry.options) <= set(inspect.signature(made_by).parameters), name
 
 
-def test_methods_without_an_objective_for_a_scenario_are_refused_there():
-    for name, entry in METHODS.items():
-        assert ("fewshot" in entry.refused) == (not entry.target), name
-        for scenario in ("imbalanced", "standard"):
-            assert (scenario in entry.refused) == (not entry.classifier), name
+def test_which_methods_a_scenario_refuses():
+    refused = {s: {n for n in METHODS if method_refusal(n, s)} for s in SCENARIOS}
+    about_episodes = {"views", "baseline-NMway", "rotpool-NMway"}
+    assert refused == {
+        "fewshot": {"sla+sd", "sla+u", "da+sd"},
+        "imbalanced": about_episodes,
+        "standard": about_episodes,
+    }
 
 
 def imbalanced(settings=(), **given):

@@ -15,7 +15,7 @@ from sla_bench.harness.store import Store
 from sla_bench.registry import METHODS, SCENARIOS
 from sla_bench.saved_classifier import load_classifier
 
-METHOD_NAMES = [name for name, entry in METHODS.items() if entry.classifier]
+METHOD_NAMES = [name for name in METHODS if not METHODS.load(name).not_on_classes]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.speed.costs import Cost, add_option, write_costs
 from sla_bench.datasets.base import ImageProperties
 from sla_bench.losses.ce import CrossEntropy
-from sla_bench.objectives.classifier_base import Classes
+from sla_bench.objectives.classes import Classes, OnClasses
 from sla_bench.prediction import Classifier
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
 from sla_bench.scenarios.classifier import ClassifierModel
@@ -36,7 +36,7 @@ def build(method: str, backbone: str) -> Classifier:
     """A classifier with random weights."""
     classes = Classes(torch.full((CLASSES,), 100), CrossEntropy)
     network = BACKBONES.load(backbone)(SIZE)
-    objective = METHODS.load(method, "classifier")(network.num_features, classes, TRANSFORMS.load("rotation"))
+    objective = OnClasses(METHODS.load(method), network.num_features, classes, TRANSFORMS.load("rotation"))
     names = tuple(f"class {k}" for k in range(CLASSES))
     return Classifier([ClassifierModel(network, objective)], names, ImageProperties(SIZE))
 

@@ -40,7 +40,7 @@ from sla_bench.augment import ImageBatches
 from sla_bench.datasets.base import ImageProperties, LabeledImages
 from sla_bench.harness.environment import has_bf16_instructions
 from sla_bench.harness.memory import let_workers_keep_memory
-from sla_bench.label_augmentation import SLA
+from sla_bench.objectives.sla import SLA
 from sla_bench.registry import BACKBONES
 from sla_bench.training import autocast
 

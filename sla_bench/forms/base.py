@@ -116,7 +116,7 @@ class Form:
 def views_in_training(run: RunConfig) -> int:
     """Images through the network for each image that a training draws: views, or copies."""
     # A record may be of a method that is not known here.
-    if run.transform is None or run.method not in METHODS or not METHODS[run.method].passes_views:
+    if run.transform is None or run.method not in METHODS or not METHODS.load(run.method).passes_views:
         return 1
     return TRANSFORMS[run.transform].num_views
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sla_bench.config import FewShotEvaluation, FewShotRun
 from sla_bench.errors import UserError
+from sla_bench.objectives.objective import Objective
 from sla_bench.registry import LEARNERS, METHODS, TRANSFORMS
 
 if TYPE_CHECKING:
@@ -92,8 +93,9 @@ def training_demand(run: FewShotRun) -> Demand | None:
     """Episodes of the training split; None where the training draws none."""
     if LEARNERS[run.learner].trains_on != "episodes":
         return None
-    method = METHODS[run.method]
-    views = TRANSFORMS[run.transform].num_views if method.way_factor and run.transform is not None else 1
+    method: Objective = METHODS.load(run.method)
+    more_ways = method.multiplies == "ways" and run.transform is not None
+    views = TRANSFORMS[run.transform].num_views if more_ways else 1  # type: ignore[index]
     return Demand(
         "train",
         run.train_ways * views,

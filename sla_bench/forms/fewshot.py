@@ -17,6 +17,7 @@ from sla_bench.forms.episode_sizes import (
     validation_note,
     validation_ways,
 )
+from sla_bench.objectives.objective import Objective
 from sla_bench.registry import DATASETS, LEARNERS, METHODS, TRANSFORMS
 
 if TYPE_CHECKING:
@@ -184,13 +185,13 @@ def _too_few_classes(dataset: str, split: _Split, ways: int, option: str, pool: 
 
 def _refusal(run: RunConfig) -> str | None:
     assert isinstance(run, FewShotRun)
-    method = METHODS[run.method]
-    if LEARNERS[run.learner].trains_on != "episodes" and not method.classifier:
+    method: Objective = METHODS.load(run.method)
+    if LEARNERS[run.learner].trains_on != "episodes" and method.not_on_classes:
         return (
             f"method {run.method!r} is about episodes, and the backbone of learner {run.learner!r} is "
             "trained without them, as a classifier of the training classes"
         )
-    if not method.way_factor or run.transform is None:
+    if method.multiplies != "ways" or run.transform is None:
         return None
     views = TRANSFORMS[run.transform].num_views
     option = f"--train-ways {run.train_ways} (method {run.method} trains with {views} times the ways)"
@@ -219,7 +220,7 @@ def _unit(run: RunConfig) -> Unit:
     assert isinstance(run, FewShotRun)
     if not _trains_on_episodes(run):
         return image_unit(run)
-    more_ways = METHODS[run.method].way_factor and run.transform is not None
+    more_ways = METHODS.load(run.method).multiplies == "ways" and run.transform is not None
     ways_factor = TRANSFORMS[run.transform].num_views if more_ways else 1  # type: ignore[index]
     return Unit("one episode", _episode_images(run) * ways_factor * views_in_training(run))
 

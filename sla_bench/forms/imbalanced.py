@@ -78,7 +78,7 @@ def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     dataset = dataset_named(values["dataset"])
     values.setdefault("imbalance", "none" if dataset.long_tailed else "exp")
     values.setdefault("class_order", dataset.class_order)
-    if not METHODS[values["method"]].joint:
+    if "joint" not in METHODS.load(values["method"]).layers:
         values["loss_reduction"] = "mean"
     if values["imbalance"] == "none":
         if "ratio" in given:

@@ -64,7 +64,7 @@ def _budgets(name: str, dataset: str, loss: str | None) -> dict[str, Any]:
 
 
 def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
-    if not METHODS[values["method"]].joint:
+    if "joint" not in METHODS.load(values["method"]).layers:
         values["loss_reduction"] = "mean"
     views = TRANSFORMS[values["transform"]].num_views
     if values["method"] == "baseline" and 1 < values.get("ensemble", 1) == views:

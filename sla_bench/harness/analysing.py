@@ -125,7 +125,7 @@ def _perform(
     objective = saved.models[0].objective
     heads = {}
     for name in (key.partition("/")[2] for key in samples if key.startswith("classes/")):
-        invariant = "invariant" if name in objective.invariant_heads else "upright"
+        invariant = "invariant" if name in objective.method.invariant_heads else "upright"
         taught = "joint" if f"joint/{name}" in samples else invariant
         heads[name] = {"taught": taught, **head_metrics(samples, name)}
     transform = objective.transform

@@ -1,1 +1,1 @@
-"""What is minimised in training, and how predictions are read off at test."""
+"""Training losses of the methods, and how predictions are read at test."""

@@ -1,158 +1,131 @@
-"""Self-supervised label augmentation: one task over the joint labels (class, view)."""
+"""SLA as a module, for any backbone and any training loop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from sla_bench.errors import unknown
-from sla_bench.label_augmentation import aggregate, joint_labels, single, split_joint
-from sla_bench.losses.smoothing import smoothed_cross_entropy
-from sla_bench.objectives import classifier_base
-from sla_bench.objectives.base import (
-    EpisodeFeatures,
-    EpisodeObjective,
-    Head,
-    Passes,
-    ViewHead,
-    accuracy,
-    joint_logits,
-    per_view_logits,
-)
+from sla_bench.errors import UserError, unknown
+from sla_bench.losses.ce import CrossEntropy
+from sla_bench.objectives.classes import Classes, ClassScores, Reduction
+from sla_bench.objectives.objective import Distilled, LabelAugmentation, Layer
+from sla_bench.registry import TRANSFORMS
 from sla_bench.transforms import Transform
 
-JOINT_SCOPES = ("all", "view")
+REDUCTIONS = ("mean", "sum")
+MODES = ("ag", "si", "sd")
 
 
-class SLA(EpisodeObjective):
-    """An N-way K-shot episode becomes N*M-way K-shot; every view of every query is a training example.
+class SLA(nn.Module):
+    """Heads, loss and predictions of SLA, to be put on any backbone in any training loop.
 
-    Lee, Hwang and Shin, ICML 2020, arXiv 1910.05872. Its few-shot code was never published; this follows its
-    classification code. `SLA+plain` reads the trained backbone with an ordinary N-way head on upright images.
-
-    Args:
-        transform: the label augmentation.
-        joint_scope: "all": softmax over all N*M columns; "view": over the N columns of the query's own view.
-
-    Raises:
-        UserError: unknown scope.
-    """
-
-    trains_on_views = True
-
-    def __init__(self, transform: Transform, joint_scope: str = "all") -> None:
-        super().__init__(transform)
-        self.joint_scope = _checked_scope(joint_scope)
-        views = self.num_views
-        self.rows = {
-            "SLA+AG": Passes(views, views),
-            "SLA+SI": Passes(views, 1),
-            "SLA+plain": Passes(1, 1),
-            "SLA+plain+TTA": Passes(views, views),
-        }
-
-    def loss(
-        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
-    ) -> tuple[Tensor, Tensor]:
-        """mean_j CE(w(z_j), (y, j)); see the base class."""
-        del view_head
-        logits = joint_logits(features, head)
-        episodes, queries, views, ways, _ = logits.shape
-        if self.joint_scope == "view":
-            own = logits.diagonal(dim1=2, dim2=4).transpose(2, 3)
-            labels = features.query_labels[..., None].expand(own.shape[:-1])
-            return smoothed_cross_entropy(own, labels, label_smoothing), accuracy(own, labels)
-        joint = joint_labels(features.query_labels.flatten(), views).view(episodes, queries, views)
-        flat = logits.reshape(episodes, queries, views, ways * views)
-        return smoothed_cross_entropy(flat, joint, label_smoothing), accuracy(flat, joint)
-
-    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
-        """SLA+AG, SLA+SI of one joint head; plain and plain+TTA of ordinary heads; see the base class."""
-        joint = joint_logits(features, head)
-        plain = per_view_logits(features, head)
-        shape = (*joint.shape[:2], features.ways)
-        return {
-            "SLA+AG": aggregate(joint.flatten(0, 1)).view(shape),
-            "SLA+SI": single(joint.flatten(0, 1)).view(shape),
-            "SLA+plain": plain[:, :, 0],
-            "SLA+plain+TTA": plain.mean(2),
-        }
-
-
-class SLAClassifier(classifier_base.ClassifierObjective):
-    """A classifier over the N*M joint labels, trained on all views.
+    In training: `loss(backbone(sla.views(images)), labels)`. At test: `predict(...)` in one of three modes.
 
     Args:
         num_features: D.
-        classes: the classes and their criterion; a class's count is that of each of its joint labels.
-        transform: the label augmentation.
-        joint_scope: "all": softmax over all N*M columns; "view": over the N columns of the view itself.
+        num_classes: N.
+        transform: name of a label augmentation, or the augmentation itself.
+        distill: train a second head on upright images towards the aggregated prediction (SLA+SD).
+        temperature: T of the distillation.
+        single_weight: beta, weight of the second head's cross entropy.
+        reduction: of the joint loss over the views of an image; "sum" is M times "mean" (the official option
+            for ImageNet).
 
     Raises:
-        UserError: unknown scope.
+        UserError: an unknown name, sizes below 1, a temperature not above 0, a negative weight, or options of
+            the distillation without it.
     """
-
-    trains_on_views = True
-    knows_views = True
 
     def __init__(
         self,
         num_features: int,
-        classes: classifier_base.Classes,
-        transform: Transform,
-        joint_scope: str = "all",
+        num_classes: int,
+        transform: str | Transform = "rotation",
+        distill: bool = False,
+        temperature: float = 1.0,
+        single_weight: float = 1.0,
+        reduction: Reduction = "mean",
     ) -> None:
-        super().__init__(transform)
-        self.joint_scope = _checked_scope(joint_scope)
-        self.joint_criterion = classes.joint_criterion(self.num_views)
-        self.view_criterion = classes.criterion()
-        self.joint_head = self.joint_criterion.head(num_features)
-        self.joint_weight = self.num_views if classes.joint_reduction == "sum" else 1
+        super().__init__()
+        if num_features < 1 or num_classes < 1:
+            raise UserError(f"SLA needs features and classes, got {num_features} and {num_classes}")
+        distilled = Distilled(temperature=temperature, single_weight=single_weight)
+        if not distill and (temperature, single_weight) != (1.0, 1.0):
+            raise UserError("temperature and single_weight belong to the distillation; add distill=True")
+        if reduction not in REDUCTIONS:
+            raise unknown("reduction", reduction, REDUCTIONS)
+        self.transform: Transform = TRANSFORMS.load(transform) if isinstance(transform, str) else transform
+        self._method = distilled if distill else LabelAugmentation()
+        self.reduction: Reduction = reduction
+        # Cross entropy takes the number of classes from the counts, and nothing else.
+        counts = torch.ones(num_classes, dtype=torch.int64)
+        self._criteria = Classes(counts, CrossEntropy).criteria(self.num_views)
+        self.joint = nn.Linear(num_features, num_classes * self.transform.num_views)
+        self.single = nn.Linear(num_features, num_classes) if distill else None
 
     @property
-    def rows(self) -> Mapping[str, int]:
-        """Aggregated over the views, and single."""
-        return {"SLA+AG": self.num_views, "SLA+SI": 1}
+    def num_views(self) -> int:
+        """M."""
+        return self.transform.num_views
 
-    @property
-    def modes(self) -> Mapping[str, str]:
-        """Aggregated over the views, and single."""
-        return {"ag": "SLA+AG", "si": "SLA+SI"}
+    def views(self, images: Tensor) -> Tensor:
+        """All views as one batch: (B, C, H, W) -> (B*M, C, H, W), the views of an image together."""
+        return self.transform.views(images).flatten(0, 1)
 
-    def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """mean_j CE(w(z_j), (y, j)), or another criterion."""
-        return self.joint_loss(self.joint_logits(features), labels)
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The training loss.
 
-    def joint_logits(self, features: Tensor) -> Tensor:
-        """(B, M, D) -> (B, M, N, M)."""
-        return split_joint(self.joint_head(features), self.num_views)
+        Args:
+            features: (B*M, D), of the batch from `views`.
+            labels: int64 (B,).
 
-    def joint_loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss and accuracy of joint logits (B, M, N, M) for the classes (B,)."""
-        if self.joint_scope == "view":
-            own = logits.diagonal(dim1=1, dim2=3).transpose(1, 2)
-            loss, right = classifier_base.every_view(self.view_criterion, own, labels)
-        else:
-            flat, joint = logits.flatten(0, 1).flatten(1), joint_labels(labels, self.num_views).flatten()
-            loss, right = self.joint_criterion(flat, joint), accuracy(flat, joint)
-        return self.joint_weight * loss, right
+        Returns:
+            Scalar: the joint loss; with distillation also T^2 KL + beta * cross entropy of the second head.
 
-    def joint_scores(self, logits: Tensor) -> Tensor:
-        """The criterion's scores of joint logits (B, M, N, M)."""
-        return split_joint(self.joint_criterion.scores(logits.flatten(2)), self.num_views)
+        Raises:
+            UserError: the number of rows is not B*M.
+        """
+        if len(features) != len(labels) * self.num_views:
+            raise UserError(
+                f"{len(labels)} images in {self.num_views} views give {len(labels) * self.num_views} rows of "
+                f"features, got {len(features)}"
+            )
+        return self._method.loss(self._scores(features.unflatten(0, (-1, self.num_views)), labels))
 
-    def by_view(self, features: Tensor) -> dict[str, Tensor]:
-        """The joint head; see the base class."""
-        return {"SLA": self.joint_scores(self.joint_logits(features))}
+    def predict(self, features: Tensor, mode: Literal["ag", "si", "sd"] = "ag") -> Tensor:
+        """Class logits at test.
 
-    def read(self, features: Tensor) -> dict[str, Tensor]:
-        """SLA+AG and SLA+SI; see the base class."""
-        scores = self.by_view(features)["SLA"]
-        return {"SLA+AG": aggregate(scores), "SLA+SI": single(scores)}
+        Args:
+            features: "ag": (B*M, D), of all views as from `views`; "si", "sd": (B, D), of upright images.
+            mode: "ag" aggregates all views; "si" is the joint head on the image as it is; "sd" is the
+                distilled head on the image as it is.
 
+        Returns:
+            (B, N) logits.
 
-def _checked_scope(scope: str) -> str:
-    if scope not in JOINT_SCOPES:
-        raise unknown("joint_scope", str(scope), JOINT_SCOPES)
-    return scope
+        Raises:
+            UserError: unknown mode, "sd" without distillation, or rows that are not B*M.
+        """  # noqa: DOC501
+        if mode not in MODES:
+            raise unknown("mode", mode, MODES)
+        if mode == "sd":
+            if self.single is None:
+                raise UserError('mode "sd" reads the distilled head; build SLA with distill=True')
+            return self._scores(features[:, None]).read("class")
+        if mode == "si":
+            return self._scores(features[:, None]).read("own")
+        if len(features) % self.num_views:
+            raise UserError(
+                f'mode "ag" needs the features of all {self.num_views} views of each image, '
+                f"got {len(features)} rows"
+            )
+        return self._scores(features.unflatten(0, (-1, self.num_views))).read("own", mean=True)
+
+    def _scores(self, features: Tensor, labels: Tensor | None = None) -> ClassScores:
+        """Scores from features (B, V, D) and labels (B,)."""
+        layers: dict[Layer, nn.Module] = {"joint": self.joint}
+        if self.single is not None:
+            layers["class"] = self.single
+        return ClassScores(layers, self._criteria, features, labels, self.num_views, self.reduction)

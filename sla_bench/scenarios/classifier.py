@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -19,7 +20,7 @@ from sla_bench.datasets.base import Dataset
 from sla_bench.datasets.subset import Subset
 from sla_bench.embedding import embed
 from sla_bench.mixing.base import Mix, unmixed
-from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
+from sla_bench.objectives.classes import Classes, OnClasses
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import Augmenter, Member, batch_in_words, member_states, start_backbone
 from sla_bench.seeds import derive_seed, torch_seeded
@@ -33,7 +34,7 @@ _CHUNK = 2048
 class ClassifierModel(nn.Module):
     """A backbone and the heads of an objective."""
 
-    def __init__(self, backbone: Backbone, objective: ClassifierObjective) -> None:
+    def __init__(self, backbone: Backbone, objective: OnClasses) -> None:
         super().__init__()
         self.backbone, self.objective = backbone, objective
 
@@ -57,15 +58,14 @@ def build_classifier(
         backbone: Backbone = BACKBONES.load(config.backbone)(
             dataset.properties.size, **config.backbone_options
         )
-        objective: ClassifierObjective = METHODS.load(config.method, "classifier")(
-            backbone.num_features, classes, TRANSFORMS.load(transform), **config.method_options
-        )
+        method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
+        objective = OnClasses(method, backbone.num_features, classes, TRANSFORMS.load(transform))
     backbone.stretch(_plan(config, objective).stretch)
     backbone.seed_dropout(derive_seed(seed, "dropout"))
     return ClassifierModel(backbone, objective)
 
 
-def _plan(config: ClassifierRun, objective: ClassifierObjective, steps: int | None = None) -> Plan:
+def _plan(config: ClassifierRun, objective: OnClasses, steps: int | None = None) -> Plan:
     """See `plan_of`; steps as of a baseline at the recipe's batch."""
     unit = objective.images_per_image
     return plan_of(config.batch_images, unit, config.batch_size, steps, objective.step_factor)
@@ -143,7 +143,7 @@ def train_classifier(
         images, own = augmented(index), labels[chosen].to(device)
         mixed = unmixed(images, own) if mix is None else mix(images, own, augmented.generator)
         images = mixed.images
-        if objective.trains_on_views:
+        if objective.method.trains_on_views:
             images = objective.transform.views(images).flatten(0, 1)
         with autocast(config.precision, device):
             features = model.backbone(images.contiguous(memory_format=torch.channels_last))

@@ -15,7 +15,7 @@ from sla_bench.datasets.base import Dataset, LabeledImages
 from sla_bench.embedding import EpisodeChunk, embed, embed_crops, episode_chunks
 from sla_bench.episode_images import image_chunks
 from sla_bench.episodes import FlatEpisodes
-from sla_bench.objectives.base import EpisodeFeatures, Head
+from sla_bench.objectives.episodes import EpisodeFeatures, Head
 from sla_bench.scenarios.base import first_images
 from sla_bench.scenarios.base_classes import BaseClasses
 from sla_bench.scenarios.episodic_model import EpisodicModel

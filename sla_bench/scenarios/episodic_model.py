@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sla_bench.backbones.base import Backbone
 from sla_bench.config import Precision
-from sla_bench.objectives.base import Head
+from sla_bench.objectives.episodes import Head
 from sla_bench.training import autocast
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -30,7 +31,7 @@ from sla_bench.forms.episode_sizes import (
 from sla_bench.forms.fewshot import FORM
 from sla_bench.gradient_accumulation import mean_of_parts
 from sla_bench.metrics import class_jackknife, few_shot_metrics
-from sla_bench.objectives.base import CropReader, EpisodeFeatures, EpisodeObjective
+from sla_bench.objectives.episodes import CropReader, EpisodeFeatures, OnEpisodes
 from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
@@ -59,21 +60,17 @@ from sla_bench.training import (
 from sla_bench.weights import put_weights
 
 
-def build_objective(config: FewShotRun, transform: str) -> EpisodeObjective:
+def build_objective(config: FewShotRun, transform: str) -> OnEpisodes:
     """Build the config's objective over the views of `transform`.
 
     Raises:
         UserError: an option of the method has a wrong value.
     """
-    objective: EpisodeObjective = METHODS.load(config.method)(
-        TRANSFORMS.load(transform), **config.method_options
-    )
-    return objective
+    method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
+    return OnEpisodes(method, TRANSFORMS.load(transform))
 
 
-def build_model(
-    config: FewShotRun, dataset: Dataset, objective: EpisodeObjective, seed: int
-) -> EpisodicModel:
+def build_model(config: FewShotRun, dataset: Dataset, objective: OnEpisodes, seed: int) -> EpisodicModel:
     """Build a model; its initial weights depend on `seed`, backbone and head, and not on the objective.
 
     Raises:
@@ -93,7 +90,7 @@ def build_model(
     return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
 
 
-def _plan(config: FewShotRun, objective: EpisodeObjective) -> Plan:
+def _plan(config: FewShotRun, objective: OnEpisodes) -> Plan:
     """See `plan_of`; the units are episodes, or for the backbone of a classifier images."""
     unit, units = FORM.unit(config).images, FORM.units(config)
     return plan_of(config.batch_images, unit, units, config.steps, objective.step_factor)
@@ -109,7 +106,7 @@ def _reads_crops(config: FewShotRun) -> bool:
     """Whether crops are read: the backbone is that of a classifier whose head never saw turned images."""
     if LEARNERS[config.learner].trains_on == "episodes":
         return False
-    return not METHODS.load(config.method, "classifier").knows_views
+    return not METHODS.load(config.method).knows_views
 
 
 def load_images(config: FewShotRun, split: Split, data_root: Path) -> LabeledImages:
@@ -181,7 +178,7 @@ def run(
 
 def _train_member(
     config: FewShotRun,
-    objective: EpisodeObjective,
+    objective: OnEpisodes,
     model: EpisodicModel,
     labels: np.ndarray,
     batches: ImageBatches,
@@ -190,14 +187,13 @@ def _train_member(
     progress: Progress,
     checkpoints: Checkpoints | None,
 ) -> TrainingResult:
-    method, views = METHODS[config.method], objective.num_views
     sampler = EpisodeSampler(
         labels,
-        ways=config.train_ways * (views if method.way_factor else 1),
+        ways=config.train_ways * objective.way_factor,
         shots=config.train_shots,
         queries=config.train_queries,
         seed=derive_seed(seed, "training episodes"),
-        views=views if method.pools_views else 1,
+        views=objective.num_views if objective.method.pools_views else 1,
     )
     augmented = Augmenter(config, batches, seed)
     device, plan = batches.device, _plan(config, objective)
@@ -207,9 +203,9 @@ def _train_member(
         shape = index.shape
         index = index.flatten().repeat_interleave(objective.copies)
         batch = augmented(index)
-        if method.pools_views:
+        if objective.method.pools_views:
             batch = objective.transform.apply(batch, view_of_way.flatten().to(device))
-        if objective.trains_on_views:
+        if objective.method.trains_on_views:
             batch = objective.transform.views(batch).flatten(0, 1)
         features = model.features(batch)
         return features.view(*shape, -1, features.shape[-1])
@@ -256,7 +252,7 @@ def _train_member(
 
 
 def _validation(
-    config: FewShotRun, queries: int, objective: EpisodeObjective, reader: EpisodeReader
+    config: FewShotRun, queries: int, objective: OnEpisodes, reader: EpisodeReader
 ) -> Callable[[EpisodicModel], float]:
     """Return what reads a model on the validation episodes: accuracy in 0..1 of the selecting read-off."""
     episodes = test_episodes(

@@ -24,7 +24,7 @@ from sla_bench.long_tail import (
     with_held_out,
 )
 from sla_bench.losses.base import Criterion
-from sla_bench.objectives.classifier_base import Classes
+from sla_bench.objectives.classes import Classes
 from sla_bench.registry import LOSSES
 from sla_bench.scenarios.base import (
     ANY_TRANSFORM,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sla_bench.errors import UserError
-from sla_bench.label_augmentation import aggregate
+from sla_bench.objectives.scores import aggregate, own_columns
 from sla_bench.scenarios.classifier import ClassifierModel
 from sla_bench.scenarios.test_images import TestImages
 from sla_bench.training import Progress, silent
@@ -55,7 +55,7 @@ def _predictions(models: Sequence[ClassifierModel], features: Sequence[Tensor]) 
         scores = _mean([heads[head] for heads in by_head])
         if scores.ndim == _JOINT_AXES:
             found[f"joint/{head}"] = scores.flatten(2).argmax(2)
-            found[f"classes/{head}"] = scores.diagonal(dim1=1, dim2=3).argmax(1)
+            found[f"classes/{head}"] = own_columns(scores).argmax(2)
             found[f"aggregated/{head}"] = aggregate(scores).argmax(1)
         else:
             found[f"classes/{head}"] = scores.argmax(2)

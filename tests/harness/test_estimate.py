@@ -83,18 +83,16 @@ def test_every_method_but_the_baseline_costs_as_many_images_as_views():
     import torch
 
     from sla_bench.losses.ce import CrossEntropy
-    from sla_bench.objectives.classifier_base import Classes
+    from sla_bench.objectives.classes import Classes, OnClasses
+    from sla_bench.objectives.episodes import OnEpisodes
     from sla_bench.registry import METHODS, TRANSFORMS
 
     transform = TRANSFORMS.load("rotation")
-    for name, entry in METHODS.items():
-        expected = transform.num_views if entry.depends_on_transform else 1
-        if entry.target:
-            objective = METHODS.load(name)(transform)
-            ways = objective.num_views if entry.way_factor else 1
-            per_image = objective.copies * (objective.num_views if objective.trains_on_views else 1)
-            assert ways * per_image * objective.step_factor * objective.members == expected, name
-        if entry.classifier:
-            classes = Classes(torch.tensor([3, 2]), CrossEntropy)
-            classifier = METHODS.load(name, "classifier")(4, classes, transform)
-            assert classifier.images_per_image * classifier.step_factor * classifier.members == expected, name
+    classes = Classes(torch.tensor([3, 2]), CrossEntropy)
+    for name in METHODS:
+        method = METHODS.load(name)
+        expected = transform.num_views if method.depends_on_transform else 1
+        for bound in (OnEpisodes(method, transform), OnClasses(method, 4, classes, transform)):
+            per_image = bound.copies * (bound.num_views if method.trains_on_views else 1)
+            assert per_image == bound.images_per_image, name
+            assert bound.way_factor * per_image * bound.step_factor * bound.members == expected, name

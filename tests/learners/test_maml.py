@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from sla_bench.backbones.base import Backbone
 from sla_bench.errors import UserError
-from sla_bench.objectives.base import EpisodeFeatures
-from sla_bench.objectives.sla import SLA
+from sla_bench.objectives.episodes import EpisodeFeatures, OnEpisodes
+from sla_bench.objectives.objective import SLA
 from sla_bench.transforms import ROTATION
 
 learn2learn = peer("learn2learn")
@@ -201,7 +201,7 @@ def test_sla_adapts_to_all_joint_classes_at_once():
         return ROTATION.views(images).flatten(2).view(1, len(images), 4, PIXELS)
 
     features = EpisodeFeatures(views(support), labels, views(query), torch.tensor([[0, 1, 0, 1]]), 2)
-    loss, _ = SLA(ROTATION).loss(features, head, 0.0, None)
+    loss, _ = OnEpisodes(SLA, ROTATION).loss(features, head, 0.0, None)
     assert calls == [((1, 16), sorted(list(range(8)) * 2), 8)]
     assert torch.isfinite(loss)
 

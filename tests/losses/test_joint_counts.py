@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sla_bench.label_augmentation import aggregate, joint_labels, split_joint
+from sla_bench.objectives.scores import aggregate, joint_labels, split_joint
 from sla_bench.pieces import get_loss
 from sla_bench.registry import LOSSES
 

@@ -1,21 +1,24 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 from training_factors import TRAINING
 
 from sla_bench.errors import UserError
-from sla_bench.objectives.classifier_base import Classes, ClassifierObjective
+from sla_bench.objectives.classes import Classes, OnClasses
+from sla_bench.objectives.scores import joint_labels
 from sla_bench.registry import LOSSES, METHODS, TRANSFORMS
 
 B, M, N, D = 6, 4, 3, 5
 COUNTS = torch.tensor([40, 9, 2])
-METHOD_NAMES = [name for name, entry in METHODS.items() if entry.classifier]
+METHOD_NAMES = [name for name in METHODS if not METHODS.load(name).not_on_classes]
 
 
-def build(method, loss="ce", reduction="mean", loss_options=None, **options) -> ClassifierObjective:
+def build(method, loss="ce", reduction="mean", loss_options=None, **options) -> OnClasses:
     torch.manual_seed(0)
     classes = Classes(COUNTS, lambda counts: LOSSES.load(loss)(counts, **(loss_options or {})), reduction)
-    return METHODS.load(method, "classifier")(D, classes, TRANSFORMS.load("rotation"), **options)
+    return OnClasses(replace(METHODS.load(method), **options), D, classes, TRANSFORMS.load("rotation"))
 
 
 @pytest.fixture
@@ -60,18 +63,18 @@ FORMULAS = {
     ),
     "rot-aux": lambda o, z, y: (
         cross_entropy(o.head(z[0]), y)
-        + o.weight * sum(cross_entropy(o.view_head(z[j]), j) for j in range(M)) / M
+        + o.method.weight * sum(cross_entropy(o.view_head(z[j]), j) for j in range(M)) / M
     ),
     "sla": joint_term,
     "sla+sd": lambda o, z, y: (
         joint_term(o, z, y)
         + divergence(vote(o, z).detach(), o.head(z[0]))
-        + o.single_weight * cross_entropy(o.head(z[0]), y)
+        + o.method.single_weight * cross_entropy(o.head(z[0]), y)
     ),
-    "sla+u": lambda o, z, y: joint_term(o, z, y) + o.single_weight * cross_entropy(o.head(z[0]), y),
+    "sla+u": lambda o, z, y: joint_term(o, z, y) + o.method.single_weight * cross_entropy(o.head(z[0]), y),
     "da+sd": lambda o, z, y: (
         sum(cross_entropy(o.teacher_head(z[j]), y) for j in range(M)) / M
-        + o.single_weight * cross_entropy(o.head(z[0]), y)
+        + o.method.single_weight * cross_entropy(o.head(z[0]), y)
         + divergence(o.teacher_head(z).mean(0).detach(), o.head(z[0]))
     ),
 }
@@ -83,7 +86,7 @@ def test_losses_are_the_protocols_formulas(method, batch):
     options = {"weight": 0.3} if method == "rot-aux" else {}
     options |= {"single_weight": 0.7} if "+" in method else {}
     objective = build(method, **options)
-    given = features if objective.trains_on_views else features[:, :1]
+    given = features if objective.method.trains_on_views else features[:, :1]
     expected = mean_over(B, lambda b: FORMULAS[method](objective, features[b], int(labels[b])))
     loss, _ = objective.loss(given, labels)
     torch.testing.assert_close(loss, expected)
@@ -171,7 +174,7 @@ def test_counts_of_joint_labels_are_those_of_the_class(method, loss, batch):
     features, labels = batch
     objective = build(method, loss)
     objective.reweight(0.9)
-    given = features if objective.trains_on_views else features[:, :1]
+    given = features if objective.method.trains_on_views else features[:, :1]
     value, _ = objective.loss(given, labels)
     value.backward()
     assert torch.isfinite(value)
@@ -200,7 +203,8 @@ def test_distillation_reads_scores_and_carries_no_class_weights(batch):
     features, labels = batch
     objective = build("sla+sd", "ldam", single_weight=0.0)
     total, _ = objective.loss(features, labels)
-    joint_loss, _ = objective.joint_loss(objective.joint_logits(features), labels)
+    flat = objective.joint_head(features).flatten(0, 1)
+    joint_loss = objective.joint_criterion(flat, joint_labels(labels, M).flatten())
     scores = objective.read(features)
     expected = mean_over(B, lambda b: divergence(scores["SLA+SD teacher"][b], scores["SLA+SD"][b]))
     torch.testing.assert_close(total - joint_loss, expected)
@@ -223,7 +227,7 @@ def test_training_is_what_the_protocol_says(method):
     objective = build(method)
     step_factor, copies, members, views = TRAINING[method]
     assert (objective.step_factor, objective.copies, objective.members) == (step_factor, copies, members)
-    assert objective.trains_on_views is views
+    assert objective.method.trains_on_views is views
     assert objective.images_per_image == copies * (M if views else 1)
 
 
@@ -320,12 +324,12 @@ def test_heads_by_view_are_what_predictions_are_read_from(method, loss, batch):
         assert single is None or torch.equal(read[single], upright)
         torch.testing.assert_close(read[averaged], mean)
     assert {row.removesuffix("+TTA") for row in read} - {"SLA+SI", "SLA+AG"} == set(heads) - {"SLA"}
-    assert objective.invariant_heads <= set(heads)
+    assert objective.method.invariant_heads <= set(heads)
 
 
 def test_which_heads_are_taught_invariance_and_which_tell_the_view(batch):
     objectives = {name: build(name) for name in METHOD_NAMES}
-    invariant = {name: set(o.invariant_heads) for name, o in objectives.items() if o.invariant_heads}
+    invariant = {n: set(found) for n, o in objectives.items() if (found := o.method.invariant_heads)}
     assert invariant == {"da": {"DA"}, "mt": {"MT"}, "da+sd": {"DA+SD teacher"}}
     told = {name: o.recognised_view(batch[0]) for name, o in objectives.items()}
     assert {name for name, scores in told.items() if scores is not None} == {"mt", "rot-aux"}

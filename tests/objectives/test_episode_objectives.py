@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,12 +9,12 @@ from sla_bench.errors import UserError
 from sla_bench.learners.protonet import ProtoNet
 from sla_bench.learners.ridge import RidgeHead
 from sla_bench.losses.smoothing import smoothed_cross_entropy
-from sla_bench.objectives.base import EpisodeFeatures, accuracy, view_loss
+from sla_bench.objectives.episodes import EpisodeFeatures, EpisodeScores, OnEpisodes
 from sla_bench.registry import METHODS, TRANSFORMS
 
 E, W, K, Q, M, D = 3, 4, 2, 3, 4, 8
 ROTATION = TRANSFORMS.load("rotation")
-FEW_SHOT = [n for n, e in METHODS.items() if "fewshot" not in e.refused]
+FEW_SHOT = [n for n in METHODS if not METHODS.load(n).not_on_episodes]
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def features():
 
 
 def objective(name, **options):
-    return METHODS.load(name)(ROTATION, **options)
+    return OnEpisodes(replace(METHODS.load(name), **options), ROTATION)
 
 
 @pytest.mark.parametrize("name", FEW_SHOT)
@@ -131,6 +132,10 @@ def test_second_tasks_add_the_view_loss(features):
         objective("rot-aux", weight=0)
 
 
+def view_loss(features, view_head):
+    return EpisodeScores(features, None, view_head=view_head).ce("view")
+
+
 def test_view_loss_is_the_cross_entropy_of_the_view(features):
     head = torch.nn.Linear(D, M)
     every = torch.cat([features.support, features.query], 1).float()
@@ -168,7 +173,7 @@ def test_label_smoothing_may_not_put_the_label_below_the_others():
 @pytest.mark.parametrize("name", FEW_SHOT)
 def test_training_is_what_the_protocol_says(name):
     piece = objective(name)
-    assert (piece.step_factor, piece.copies, piece.members, piece.trains_on_views) == TRAINING[name]
+    assert (piece.step_factor, piece.copies, piece.members, piece.method.trains_on_views) == TRAINING[name]
 
 
 UPRIGHT = [name for name in FEW_SHOT if TRAINING[name][1] == 1 and not TRAINING[name][3]]
@@ -194,9 +199,9 @@ def test_an_ordinary_test_reads_the_upright_images_and_the_mean_of_a_head_per_vi
         head(features.support[:, :, j], features.support_labels, features.query[:, :, j], W) for j in range(M)
     ]
     read = piece.read(features, head)
-    torch.testing.assert_close(read[piece.row], per_view[0])
-    torch.testing.assert_close(read[f"{piece.row}+TTA"], sum(per_view) / M)
-    assert piece.selection_row == piece.row
+    torch.testing.assert_close(read[piece.method.name], per_view[0])
+    torch.testing.assert_close(read[f"{piece.method.name}+TTA"], sum(per_view) / M)
+    assert piece.selection_row == piece.method.name
 
 
 def test_an_ordinary_head_reads_the_backbone_of_sla_too(features):
@@ -236,11 +241,31 @@ def test_the_training_accuracy_of_sla_counts_every_view_of_every_query(name, opt
     assert float(right) == pytest.approx(hits / (E * W * Q * M))
 
 
-def test_accuracy_is_the_share_of_rows_whose_largest_entry_is_the_label():
-    logits = torch.tensor([[[0.1, 0.9], [2.0, -1.0]], [[0.0, 3.0], [5.0, 4.0]]], requires_grad=True)
-    share = accuracy(logits, torch.tensor([[1, 1], [1, 0]]))
-    assert float(share) == 0.75
-    assert not share.requires_grad
+def test_the_training_accuracy_has_no_gradient(features):
+    features.query.requires_grad_()
+    loss, right = objective("sla").loss(features, RidgeHead().double(), 0.0, None)
+    assert loss.requires_grad
+    assert not right.requires_grad
+
+
+def test_a_head_is_fitted_once_for_all_rows_and_terms_that_read_it(features):
+    fitted, head = [], RidgeHead().double()
+
+    def counting(support, labels, query, ways):
+        fitted.append(ways)
+        return head(support, labels, query, ways)
+
+    objective("sla").read(features, counting)
+    assert fitted == [W * M, *[W] * M]
+    scores = EpisodeScores(features, counting)
+    scores.ce("joint")
+    scores.ce("own")
+    assert fitted == [W * M, *[W] * M, W * M]
+
+
+def test_an_episode_has_no_teacher(features):
+    with pytest.raises(ValueError, match="no teacher scores"):
+        EpisodeScores(features, RidgeHead().double()).read("teacher")
 
 
 def test_episodes_are_split_into_batches_of_one(features):

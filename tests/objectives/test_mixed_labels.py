@@ -6,8 +6,8 @@ from test_classifier_objectives import METHOD_NAMES, B, D, M, N, build
 from torch.nn import functional as F
 
 from sla_bench.datasets.base import ImageProperties
-from sla_bench.label_augmentation import aggregate, distillation_loss
 from sla_bench.mixing.base import Mixed
+from sla_bench.objectives.scores import aggregate, distillation_loss, split_joint
 from sla_bench.registry import LOSSES, MIXES
 
 PROPERTIES = ImageProperties(8)
@@ -27,7 +27,7 @@ def test_every_objective_trains_under_every_mix(method, mix):
     images = torch.randn(B * objective.copies, 3, 8, 8, generator=generator)
     mixed = piece(images, LABELS, generator)
     pictures = mixed.images
-    if objective.trains_on_views:
+    if objective.method.trains_on_views:
         pictures = objective.transform.views(pictures).flatten(0, 1)
     features = backbone(pictures).view(B, objective.images_per_image, D)
     loss, accuracy = mixed.loss(lambda labels: objective.loss(features, labels))
@@ -85,7 +85,9 @@ def test_the_divergence_counts_once_and_the_second_head_has_soft_targets(method)
     expected = soft_joint_loss(objective, features)
     expected = expected + 0.7 * F.cross_entropy(logits, soft(LABELS, OTHERS, N).float())
     if method == "sla+sd":
-        expected = expected + distillation_loss(logits, aggregate(objective.joint_logits(features)))
+        expected = expected + distillation_loss(
+            logits, aggregate(split_joint(objective.joint_head(features), M))
+        )
     assert_same(loss, expected, objective)
 
 

@@ -24,7 +24,8 @@ from sla_bench.transforms import ROTATION
 
 pytestmark = pytest.mark.usefixtures("reduced_glyphs")
 FROZEN = [name for name, entry in LEARNERS.items() if entry.trains_on == "classes"]
-ON_CLASSES = [n for n, e in METHODS.items() if "fewshot" not in e.refused and e.classifier]
+FEW_SHOT = [n for n in METHODS if not METHODS.load(n).not_on_episodes]
+ON_CLASSES = [n for n in FEW_SHOT if not METHODS.load(n).not_on_classes]
 
 
 def tasks(*settings, **options):
@@ -167,7 +168,7 @@ def test_methods_about_episodes_are_refused_by_name_and_left_out_of_groups():
     found = {
         (t.run.learner, t.run.method) for t in tasks(method=["controls"], learner=["protonet", "finetune"])
     }
-    controls = {n for n, e in METHODS.items() if e.control and "fewshot" not in e.refused}
+    controls = {n for n in FEW_SHOT if METHODS.load(n).control}
     assert {m for learner, m in found if learner == "protonet"} == controls
     assert {m for learner, m in found if learner == "finetune"} == controls & set(ON_CLASSES)
 

@@ -9,7 +9,7 @@ from sla_bench.embedding import embed
 from sla_bench.episodes import test_episodes as fixed_episodes
 from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
-from sla_bench.objectives.base import EpisodeFeatures
+from sla_bench.objectives.episodes import EpisodeFeatures
 from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios import fewshot
 from sla_bench.scenarios.base import first_images
@@ -18,7 +18,7 @@ from sla_bench.scenarios.episode_reader import EpisodeReader
 pytestmark = pytest.mark.usefixtures("reduced_glyphs")
 CPU = torch.device("cpu")
 SHORT = ["steps=3", "validations=1", "validation_episodes=8", "jackknife_episodes=0", "episodes=12"]
-FEW_SHOT = [n for n, e in METHODS.items() if "fewshot" not in e.refused]
+FEW_SHOT = [n for n in METHODS if not METHODS.load(n).not_on_episodes]
 
 
 def task(*settings, **options):

@@ -1,0 +1,208 @@
+"""Objectives on fixed classes: scores come from layers on the features.
+
+Shapes: B images, V images of each in a batch (views or copies), M views, N classes, D features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sla_bench.losses.base import Criterion
+from sla_bench.objectives.objective import Kind, Layer, Objective, Read
+from sla_bench.objectives.scores import Scores, Views, WithViews, split_joint
+from sla_bench.transforms import Transform
+
+Reduction = Literal["mean", "sum"]
+"""Of a joint loss over the views of an image; "sum" is M times "mean"."""
+
+_NAMES: dict[Layer, str] = {
+    "joint": "joint_head",
+    "class": "head",
+    "teacher": "teacher_head",
+    "view": "view_head",
+}
+"""Layer -> its name in files of weights, in the order of these files and of the states of optimisers."""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes, as an objective has to know them.
+
+    Args:
+        counts: int64 (N,), training images of each class.
+        make_criterion: builds the loss for classes of the given counts.
+        joint_reduction: of a joint loss over the views of an image; "sum" is M times "mean".
+    """
+
+    counts: Tensor
+    make_criterion: Callable[[Tensor], Criterion]
+    joint_reduction: Reduction = "mean"
+
+    def criteria(self, num_views: int) -> dict[Layer, Criterion]:
+        """The losses over the N classes and the N*M joint classes: each image gives one of every view."""
+        joint = self.counts.repeat_interleave(num_views)
+        return {"class": self.make_criterion(self.counts), "joint": self.make_criterion(joint)}
+
+
+class ClassScores(Scores):
+    """Scores of images by layers on their features.
+
+    Args:
+        layers: (..., D) -> (..., n) of each layer.
+        criteria: the losses over classes and joint classes.
+        features: (B, V, D).
+        labels: int64 (B,); None where the scores are only read.
+        num_views: M.
+        joint_reduction: of the cross entropy of joint scores over the views of an image.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[Layer, nn.Module],
+        criteria: Mapping[Layer, Criterion],
+        features: Tensor,
+        labels: Tensor | None,
+        num_views: int,
+        joint_reduction: Reduction = "mean",
+    ) -> None:
+        super().__init__(labels, num_views)
+        self.layers, self.criteria, self.features = layers, criteria, features
+        self.joint_weight = num_views if joint_reduction == "sum" else 1
+
+    def _compute(self, of: Layer, views: Views) -> Tensor:
+        logits: Tensor = self.layers[of](self.features[:, :1] if views == "upright" else self.features)
+        return logits
+
+    def _scored(self, of: Layer, logits: Tensor) -> Tensor:
+        return logits if of == "view" else self._criterion(of).scores(logits)
+
+    def _cross_entropy(self, of: Kind, logits: Tensor, labels: Tensor) -> Tensor:
+        rows, targets = logits.flatten(0, -2), labels.flatten()
+        if of == "view":
+            return F.cross_entropy(rows, targets)
+        loss: Tensor = self._criterion(of)(rows, targets)
+        return self.joint_weight * loss if of in ("joint", "own") else loss
+
+    def _criterion(self, of: Kind) -> Criterion:
+        return self.criteria["joint" if of == "joint" else "class"]
+
+
+class OnClasses(nn.Module, WithViews):
+    """The layers of an objective on a backbone's features, the loss of a batch, and its rows.
+
+    Args:
+        method: the objective.
+        num_features: D.
+        classes: the classes and their criterion; a class's count is that of each of its joint labels.
+        transform: the label augmentation.
+    """
+
+    def __init__(self, method: Objective, num_features: int, classes: Classes, transform: Transform) -> None:
+        super().__init__()
+        self.method, self.transform = method, transform
+        self.joint_reduction = classes.joint_reduction
+        criteria = classes.criteria(self.num_views)
+        self.criterion, self.joint_criterion = criteria["class"], criteria["joint"]
+        makers: dict[Layer, Callable[[], nn.Module]] = {
+            "class": lambda: self.criterion.head(num_features),
+            "joint": lambda: self.joint_criterion.head(num_features),
+            "teacher": lambda: self.criterion.head(num_features),
+            "view": lambda: nn.Linear(num_features, self.num_views),
+        }
+        # Drawn in this order, so that the class layer of all methods starts alike.
+        drawn = {layer: make() for layer, make in makers.items() if layer in method.layers}
+        for layer, name in _NAMES.items():
+            if layer in drawn:
+                self.add_module(name, drawn[layer])
+
+    @property
+    def rows(self) -> Mapping[str, int]:
+        """Row -> forward passes per test image, in the order of the table; the first is its own."""
+        return {row: self._passes(read) for row, read in self._reads.items() if self._is_shown(read)}
+
+    @property
+    def further_rows(self) -> Mapping[str, int]:
+        """The same for rows that are recorded and not shown."""
+        return {row: self._passes(read) for row, read in self._reads.items() if not self._is_shown(read)}
+
+    @property
+    def single_row(self) -> str:
+        """The row of single inference, one pass per member: validation reads it, whatever is first."""
+        return next(row for row, read in self._reads.items() if not read.mean)
+
+    @property
+    def crops_row(self) -> str | None:
+        """Single inference averaged over M crops and flips; None where the layer knows the views instead."""
+        return None if self.method.knows_views else f"{self.single_row}+crops"
+
+    @property
+    def modes(self) -> Mapping[str, str]:
+        """Short name of each inference -> its row, see `Read`; the first is the objective's own."""
+        return {read.mode: row for row, read in self._reads.items()}
+
+    def reweight(self, progress: float) -> None:
+        """Tell every criterion that `progress` = step / steps in [0, 1) of the training is done."""
+        for criterion in (self.criterion, self.joint_criterion):
+            criterion.reweight(progress)
+
+    def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the training loss (scalar) and the training accuracy (scalar in 0..1).
+
+        Args:
+            features: (B, V, D).
+            labels: int64 (B,).
+        """
+        scores = self._scores(features, labels)
+        loss = self.method.loss(scores)
+        assert scores.accuracy is not None
+        return loss, scores.accuracy
+
+    def read(self, features: Tensor) -> dict[str, Tensor]:
+        """Return row -> scores (B, N) for each of `rows` and `further_rows`.
+
+        Args:
+            features: (B, M, D), of all views, view 0 the image as it is. From view 0 alone, (B, 1, D), the
+                rows that cost one pass per member are the same, and the others mean nothing.
+        """
+        scores = self._scores(features)
+        return {row: scores.read(read.of, read.mean) for row, read in self._reads.items()}
+
+    def by_view(self, features: Tensor) -> dict[str, Tensor]:
+        """Return head -> its scores of every view, from which `read` makes its predictions.
+
+        (B, M, N) of a head over the classes, (B, M, N, M) of a joint one: [image, view, class,
+        transformation].
+
+        Args:
+            features: as `read`.
+        """
+        scores = self._scores(features)
+        found = {name: scores.scores(layer) for name, layer in self.method.heads.items()}
+        joint = {name for name, layer in self.method.heads.items() if layer == "joint"}
+        return {n: split_joint(s, self.num_views) if n in joint else s for n, s in found.items()}
+
+    def recognised_view(self, features: Tensor) -> Tensor | None:
+        """Scores (B, M, M) of a layer that tells the view, from (B, M, D); None where there is none."""
+        return self._scores(features).scores("view") if "view" in self.method.layers else None
+
+    @property
+    def _reads(self) -> dict[str, Read]:
+        """The rows whose scores have a layer."""
+        there = {"own" if layer == "joint" else layer for layer in self.method.layers}
+        return {row: read for row, read in self.method.reads.items() if read.of in there}
+
+    def _is_shown(self, read: Read) -> bool:
+        return read.shown and (self.method.knows_views or not read.mean)
+
+    def _passes(self, read: Read) -> int:
+        return self.members * (self.num_views if read.mean else 1)
+
+    def _scores(self, features: Tensor, labels: Tensor | None = None) -> ClassScores:
+        layers = {layer: getattr(self, _NAMES[layer]) for layer in self.method.layers}
+        criteria: dict[Layer, Criterion] = {"class": self.criterion, "joint": self.joint_criterion}
+        return ClassScores(layers, criteria, features, labels, self.num_views, self.joint_reduction)

@@ -1,0 +1,169 @@
+"""Objectives on episodes: scores come from a head fitted on the supports.
+
+Shapes: E episodes, S supports, Q queries, M views, D features, W ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sla_bench.losses.smoothing import smoothed_cross_entropy
+from sla_bench.objectives.objective import Kind, Layer, Objective
+from sla_bench.objectives.scores import Scores, Views, WithViews, joint_labels
+from sla_bench.transforms import Transform
+
+Head = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+"""`(support (E,S,D), support_labels (E,S), query (E,Q,D), ways) -> logits (E,Q,ways)`."""
+
+ViewHead = Callable[[Tensor], Tensor]
+"""A trained classifier of the view, `(..., D) -> (..., M)`."""
+
+
+@dataclass(frozen=True)
+class EpisodeFeatures:
+    """Embeddings of a batch of episodes.
+
+    Args:
+        support: (E, S, M, D); view 0 is the image as it is.
+        support_labels: int64 (E, S), 0..W-1.
+        query: (E, Q, M, D).
+        query_labels: int64 (E, Q).
+        ways: W.
+    """
+
+    support: Tensor
+    support_labels: Tensor
+    query: Tensor
+    query_labels: Tensor
+    ways: int
+
+    def split(self) -> list[EpisodeFeatures]:
+        """Each episode as a batch of its own."""
+        tensors = (self.support, self.support_labels, self.query, self.query_labels)
+        parts = zip(*(tensor.split(1) for tensor in tensors), strict=True)
+        return [EpisodeFeatures(s, s_labels, q, q_labels, self.ways) for s, s_labels, q, q_labels in parts]
+
+
+class Passes(NamedTuple):
+    """Forward passes per image that a row needs at test."""
+
+    support: int
+    query: int
+
+
+class EpisodeScores(Scores):
+    """Scores of the queries, by a head fitted on the supports of each episode.
+
+    Class scores of each view: the head is fitted on support view j and queried with view j. Pooled: fitted on
+    all views under the W labels. Joint: fitted on the W*M joint classes. The view is told by a trained
+    classifier, for supports and queries.
+
+    Args:
+        features: the episodes.
+        head: fits the supports.
+        label_smoothing: of the cross entropies of classes and joint labels.
+        view_head: tells the view, where the objective has that task.
+    """
+
+    def __init__(
+        self,
+        features: EpisodeFeatures,
+        head: Head,
+        label_smoothing: float = 0.0,
+        view_head: ViewHead | None = None,
+    ) -> None:
+        super().__init__(features.query_labels, features.support.shape[2])
+        self.features, self.head = features, head
+        self.label_smoothing, self.view_head = label_smoothing, view_head
+
+    def _compute(self, of: Layer, views: Views) -> Tensor:
+        of_episode = self.features
+        support, labels, query = of_episode.support, of_episode.support_labels, of_episode.query
+        if of == "view":
+            assert self.view_head is not None
+            return self.view_head(torch.cat([support, query], dim=1).float())
+        upright = views == "upright"
+        if of == "class" and views != "pooled":
+            seen = range(1 if upright else self.num_views)
+            fitted = [self.head(support[:, :, j], labels, query[:, :, j], of_episode.ways) for j in seen]
+            return torch.stack(fitted, dim=2)
+        if of == "joint":
+            ways, labels = of_episode.ways * self.num_views, joint_labels(labels, self.num_views)
+        elif of == "class":
+            ways, labels = of_episode.ways, labels[..., None].expand(support.shape[:-1])
+        else:
+            raise ValueError(f"an episode has no {of} scores")
+        asked = query[:, :, :1] if upright else query
+        logits = self.head(support.flatten(1, 2), labels.flatten(1), asked.flatten(1, 2), ways)
+        return logits.view(len(logits), *asked.shape[1:3], ways)
+
+    def _cross_entropy(self, of: Kind, logits: Tensor, labels: Tensor) -> Tensor:
+        if of == "view":
+            return F.cross_entropy(logits.flatten(0, -2), labels.flatten())
+        return smoothed_cross_entropy(logits, labels, self.label_smoothing)
+
+
+class OnEpisodes(WithViews):
+    """An objective on episodes: the loss of a batch, and its rows.
+
+    Args:
+        method: the objective.
+        transform: the label augmentation.
+
+    Attributes:
+        rows: row -> its cost, in the order of the table; the first is the objective's own.
+    """
+
+    def __init__(self, method: Objective, transform: Transform) -> None:
+        self.method, self.transform = method, transform
+        every, one = self.members * self.num_views, self.members
+        self.rows = {
+            row: Passes(every if read.mean or read.of == "own" else one, every if read.mean else one)
+            for row, read in method.reads.items()
+        }
+
+    @property
+    def selection_row(self) -> str:
+        """The row by which validation chooses the checkpoint: single inference, one pass per query."""
+        return next(row for row, read in self.method.reads.items() if not read.mean)
+
+    def view_head(self, num_features: int) -> nn.Module | None:
+        """A classifier of the view, (..., D) -> (..., M), for objectives with that second task."""
+        return nn.Linear(num_features, self.num_views) if "view" in self.method.layers else None
+
+    def loss(
+        self, features: EpisodeFeatures, head: Head, label_smoothing: float, view_head: ViewHead | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the training loss (scalar) and the training accuracy (scalar in 0..1)."""
+        scores = EpisodeScores(features, head, label_smoothing, view_head)
+        loss = self.method.loss(scores)
+        assert scores.accuracy is not None
+        return loss, scores.accuracy
+
+    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
+        """Return row -> logits (E, Q, W), one entry for each of `rows`; all M views are given."""
+        scores = EpisodeScores(features, head)
+        return {row: scores.read(read.of, read.mean) for row, read in self.method.reads.items()}
+
+
+class CropReader:
+    """Reads single inference on M crops of each image in place of its views: one head per crop, averaged.
+
+    Args:
+        objective: whose single inference it is.
+    """
+
+    def __init__(self, objective: OnEpisodes) -> None:
+        self.row = f"{objective.selection_row}+crops"
+        passes = objective.members * objective.num_views
+        self.passes = Passes(passes, passes)
+
+    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
+        """Row -> mean logits (E, Q, W) over the crops."""
+        return {self.row: EpisodeScores(features, head).read("class", mean=True)}

@@ -1,0 +1,307 @@
+"""Every method: its training loss, and how predictions are read at test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from sla_bench.checks import not_negative, positive
+from sla_bench.errors import unknown
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sla_bench.objectives.scores import Scores
+
+Layer = Literal["class", "joint", "teacher", "view"]
+"""A task that is learned: N classes, N*M joint labels, N classes by a second layer, M views."""
+
+Kind = Literal["class", "joint", "own", "teacher", "view"]
+"""The scores of a layer; "own" are the N columns of the joint scores that belong to the view itself."""
+
+JOINT_SCOPES = ("all", "view")
+_NO_DISTILLATION = (
+    "a few-shot test has no fixed set of classes to distil into; use sla, whose rows show single (SLA+SI) "
+    "and aggregated (SLA+AG) inference"
+)
+_EPISODES_ONLY = "it is about episodes"
+
+
+class Read(NamedTuple):
+    """A row of the tables: whose scores are read, and on which views.
+
+    Args:
+        of: the scores; "class", "own" or "teacher".
+        mode: short name of the inference: "si" single, "ag" aggregated, "sd" distilled, "tta" the mean over
+            the views of a head that predicts each view by itself.
+        mean: the scores are averaged over all views; else those of the image as it is.
+        shown: the row is in the tables; else it is recorded only.
+    """
+
+    of: Kind
+    mode: str
+    mean: bool = False
+    shown: bool = True
+
+
+def _plain(name: str) -> dict[str, Read]:
+    """The class scores of the image as it is, and +TTA, their mean over the views."""
+    return {name: Read("class", "si"), f"{name}+TTA": Read("class", "tta", mean=True)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """CE(u(z_0), y): the baseline, and what every method is made of.
+
+    A method is an instance and serves episodes and fixed classes alike: it asks `Scores` for scores, cross
+    entropies and divergences of a batch, and knows neither head, nor loss, nor data. Letters: N classes, M
+    views, z_j the features of view j; u scores the classes, w the joint labels, v the view.
+
+    Args:
+        name: of its row in the tables, and of its head.
+        layers: what is learned. For fixed classes each is a layer, in episodes "class" and "joint" are the
+            few-shot head.
+        trains_on_views: training embeds all M views of each image, else the image as it is.
+        multiplies: what M multiplies in a control of equal cost: "steps" with every schedule; "copies" of
+            each image in a batch, each with its own crop and flip; "members", models of disjoint seeds whose
+            scores are averaged; "ways" of a training episode.
+        pools_views: a class of the pool of training episodes is a pair (class, view).
+        control: named by `--method controls`; otherwise by `--method all`.
+        not_on_episodes: the sentence that says why it can't be used on episodes; empty: it can.
+        not_on_classes: the same for fixed classes.
+    """
+
+    name: str = "baseline"
+    layers: tuple[Layer, ...] = ("class",)
+    trains_on_views: bool = False
+    multiplies: Literal["nothing", "steps", "copies", "members", "ways"] = "nothing"
+    pools_views: bool = False
+    control: bool = False
+    not_on_episodes: str = ""
+    not_on_classes: str = ""
+
+    def loss(self, z: Scores) -> Tensor:
+        """The training loss of a batch, a scalar.
+
+        The cross entropy that is asked for first also gives the training accuracy.
+        """
+        return z.ce("class", "upright")
+
+    @property
+    def reads(self) -> Mapping[str, Read]:
+        """Row -> how it is read, in the order of the tables; the first is the method's own."""
+        return _plain(self.name)
+
+    @property
+    def invariant(self) -> frozenset[Layer]:
+        """Layers over the classes that learn one label for all views of an image."""
+        return frozenset()
+
+    @property
+    def heads(self) -> dict[str, Layer]:
+        """Name -> layer that predicts classes; a second one is the teacher of the first."""
+        names = (self.name, f"{self.name} teacher")
+        return dict(zip(names, (layer for layer in self.layers if layer != "view"), strict=False))
+
+    @property
+    def invariant_heads(self) -> frozenset[str]:
+        """Names of the heads that learn one label for all views of an image."""
+        return frozenset(name for name, layer in self.heads.items() if layer in self.invariant)
+
+    @property
+    def knows_views(self) -> bool:
+        """The layer of single inference learns all views; of another, the views say nothing at test."""
+        single = next(read.of for read in self.reads.values() if not read.mean)
+        return single == "own" or single in self.invariant
+
+    @property
+    def passes_views(self) -> bool:
+        """In training each image passes the network M times, as views or copies."""
+        return self.trains_on_views or self.multiplies == "copies"
+
+    @property
+    def depends_on_transform(self) -> bool:
+        """Training differs between transformations; else only the views at test do."""
+        return self.trains_on_views or self.multiplies != "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataAugmentation(Objective):
+    """mean_j CE(u(z_j), y): every view carries its image's label.
+
+    In episodes one head of N ways is fitted on all views of the supports. With copies in place of views it is
+    the control of large batches.
+    """
+
+    trains_on_views: bool = True
+
+    def loss(self, z: Scores) -> Tensor:
+        """See `Objective.loss`."""
+        return z.ce("class", "pooled")
+
+    @property
+    def invariant(self) -> frozenset[Layer]:
+        """The class layer, where it sees views."""
+        return frozenset({"class"} if self.trains_on_views else ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeparateViews(Objective):
+    """mean_j CE(u_j(z_j), y): in episodes a head for each view, without negatives across views."""
+
+    trains_on_views: bool = True
+
+    def loss(self, z: Scores) -> Tensor:
+        """See `Objective.loss`."""
+        return z.ce("class")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiTask(DataAugmentation):
+    """mean_j [CE(u(z_j), y) + CE(v(z_j), j)]: the view is a second task."""
+
+    layers: tuple[Layer, ...] = ("class", "view")
+
+    def loss(self, z: Scores) -> Tensor:
+        """See `Objective.loss`."""
+        return super().loss(z) + z.ce("view")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuxiliaryRotation(Objective):
+    """CE(u(z_0), y) + beta mean_j CE(v(z_j), j): the view is a second task, without forced invariance.
+
+    Gidaris et al. 2019, arXiv 1906.05186.
+
+    Args:
+        weight: beta, above 0.
+
+    Raises:
+        UserError: the weight is not positive.
+    """
+
+    layers: tuple[Layer, ...] = ("class", "view")
+    trains_on_views: bool = True
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        positive("rot-aux", "weight", self.weight)
+
+    def loss(self, z: Scores) -> Tensor:
+        """See `Objective.loss`."""
+        return super().loss(z) + self.weight * z.ce("view")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelAugmentation(Objective):
+    """mean_j CE(w(z_j), (y, j)): one task over the joint labels.
+
+    Lee, Hwang and Shin, ICML 2020, arXiv 1910.05872. Its few-shot code was never published; this follows its
+    classification code: an N-way K-shot episode becomes N*M-way K-shot, and every view of every query is a
+    training example. `SLA+plain`, in episodes, reads the network with an ordinary N-way head.
+
+    Args:
+        joint_scope: "all": softmax over all N*M columns; "view": over the N columns of the view itself.
+
+    Raises:
+        UserError: unknown scope.
+    """
+
+    name: str = "SLA"
+    layers: tuple[Layer, ...] = ("joint",)
+    trains_on_views: bool = True
+    joint_scope: str = "all"
+
+    def __post_init__(self) -> None:
+        if self.joint_scope not in JOINT_SCOPES:
+            raise unknown("joint_scope", str(self.joint_scope), JOINT_SCOPES)
+
+    def loss(self, z: Scores) -> Tensor:
+        """See `Objective.loss`."""
+        return z.ce("joint" if self.joint_scope == "all" else "own")
+
+    @property
+    def reads(self) -> Mapping[str, Read]:
+        """SLA+AG, the vote of all views; SLA+SI, one pass; the ordinary head."""
+        return {
+            "SLA+AG": Read("own", "ag", mean=True),
+            "SLA+SI": Read("own", "si"),
+            **_plain("SLA+plain"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distilled(Objective):
+    """mean_j CE(w(z_j), (y, j)) + beta CE(u(z_0), y) + T^2 KL(agg / T || u(z_0) / T): one pass at test.
+
+    Lee, Hwang and Shin 2020, section 3; temperature and weight are those of its code. The class layer learns
+    from the labels and from agg, the mean of its teacher's scores over the views. The teacher is the joint
+    layer, or a second layer over the classes that learns every view under its image's label. The divergence
+    gives the teacher no gradient and has no class weights.
+
+    Args:
+        temperature: T of the distillation, above 0.
+        single_weight: beta, at least 0.
+        distils: the divergence counts; else the layers share the backbone only.
+
+    Raises:
+        UserError: temperature or weight out of range.
+    """
+
+    name: str = "SLA+SD"
+    layers: tuple[Layer, ...] = ("class", "joint")
+    trains_on_views: bool = True
+    not_on_episodes: str = _NO_DISTILLATION
+    temperature: float = 1.0
+    single_weight: float = 1.0
+    distils: bool = True
+
+    def __post_init__(self) -> None:
+        positive("distillation", "temperature", self.temperature)
+        not_negative("distillation", "single_weight", self.single_weight)
+
+    def loss(self, z: Scores) -> Tensor:
+        """See `Objective.loss`."""
+        loss = z.ce(self.layers[1]) + self.single_weight * z.ce("class", "upright")
+        return loss + z.kl("class", self._teacher, self.temperature) if self.distils else loss
+
+    @property
+    def reads(self) -> Mapping[str, Read]:
+        """The class layer, whose mean over views it does not know is recorded only, and its teacher."""
+        return {
+            **_plain(self.name),
+            self.name: Read("class", "sd"),
+            f"{self.name} teacher": Read(self._teacher, "ag", mean=True, shown=False),
+        }
+
+    @property
+    def invariant(self) -> frozenset[Layer]:
+        """The teacher over the classes."""
+        return frozenset({"teacher"})
+
+    @property
+    def _teacher(self) -> Kind:
+        return "own" if self.layers[1] == "joint" else self.layers[1]
+
+
+BASELINE = Objective()
+DA = DataAugmentation(name="DA")
+MT = MultiTask(name="MT")
+ROT_AUX = AuxiliaryRotation(name="rot-aux", control=True)
+SLA = LabelAugmentation()
+SLA_SD = Distilled()
+SLA_U = Distilled(name="SLA+U", distils=False, control=True)
+DA_SD = Distilled(name="DA+SD", layers=("class", "teacher"), control=True)
+VIEWS = SeparateViews(name="views", control=True, not_on_classes=_EPISODES_ONLY)
+BASELINE_XM = Objective(name="baseline-xM", multiplies="steps", control=True)
+BASELINE_REPM = DataAugmentation(
+    name="baseline-repM", multiplies="copies", trains_on_views=False, control=True
+)
+ENS_M = Objective(name="ens-M", multiplies="members", control=True)
+BASELINE_NMWAY = Objective(
+    name="baseline-NMway", multiplies="ways", control=True, not_on_classes=_EPISODES_ONLY
+)
+ROTPOOL_NMWAY = Objective(
+    name="rotpool-NMway", multiplies="ways", pools_views=True, control=True, not_on_classes=_EPISODES_ONLY
+)

@@ -1,0 +1,197 @@
+"""Joint labels and scores, and the terms of a batch that objectives ask for.
+
+Lee, Hwang and Shin, "Self-supervised Label Augmentation via Input Transformations", ICML 2020,
+arXiv 1910.05872. Shapes: B images, M views (transformations), N classes, D features. Joint scores are
+(B, M, N, M): [image, view, class, transformation]; flattened, class i under transformation j is i*M + j.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sla_bench.errors import UserError
+from sla_bench.objectives.objective import Kind, Layer, Objective
+from sla_bench.transforms import Transform
+
+Views = Literal["each", "upright", "pooled"]
+"""Which views are scored: all, each by a head of its own; the image as it is; all, by one head.
+
+Heads that are layers are the same for all views: "each" and "pooled" differ in episodes only.
+"""
+
+
+def joint_labels(labels: Tensor, num_views: int) -> Tensor:
+    """Labels of all views: int64 (...) -> (..., M), value label*M + j for view j."""
+    return labels[..., None] * num_views + torch.arange(num_views, device=labels.device)
+
+
+def split_joint(logits: Tensor, num_views: int) -> Tensor:
+    """Joint logits (..., N*M) as (..., N, M): [class, transformation].
+
+    Raises:
+        UserError: the number of columns is not a multiple of M.
+    """
+    if logits.shape[-1] % num_views:
+        raise UserError(f"{logits.shape[-1]} joint logits do not divide into {num_views} transformations")
+    split: Tensor = logits.unflatten(-1, (-1, num_views))
+    return split
+
+
+def own_columns(joint: Tensor) -> Tensor:
+    """For each view the columns that belong to it: (..., M, N, M) -> (..., M, N)."""
+    return joint.diagonal(dim1=-3, dim2=-1).mT
+
+
+def aggregate(joint_logits: Tensor) -> Tensor:
+    """SLA+AG: the logit of (class, j) on view j, mean over j; (B, M, N, M) -> (B, N), before any softmax."""
+    return own_columns(joint_logits).mean(-2)
+
+
+def distillation_loss(single_logits: Tensor, aggregated: Tensor, temperature: float = 1.0) -> Tensor:
+    """T^2 KL(softmax(aggregated / T) || softmax(single / T)), mean over images; the teacher gets no gradient.
+
+    Args:
+        single_logits: (B, N), the student.
+        aggregated: (B, N), the teacher, as from `aggregate`.
+        temperature: T, above 0.
+    """
+    teacher = F.log_softmax(aggregated.detach() / temperature, dim=1)
+    student = F.log_softmax(single_logits / temperature, dim=1)
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
+class Scores(ABC):
+    """Scores of the V views of each example of a batch, and the terms of a loss over them.
+
+    Subclasses say where scores come from, `_compute`, and which cross entropy is taken, `_cross_entropy`.
+    Logits are computed once, however often they are asked for.
+
+    Args:
+        labels: int64, (B,) or (E, Q); None where the scores are only read.
+        num_views: M.
+
+    Attributes:
+        accuracy: share (scalar in 0..1) of right answers in the first cross entropy that was asked for.
+    """
+
+    accuracy: Tensor | None = None
+
+    def __init__(self, labels: Tensor | None, num_views: int) -> None:
+        self.labels, self.num_views = labels, num_views
+        self._logits: dict[tuple[Layer, Views], Tensor] = {}
+
+    @abstractmethod
+    def _compute(self, of: Layer, views: Views) -> Tensor:
+        """Logits (..., V, n) of a layer, of V = 1 view where `views` is "upright"; n is N, N*M or M."""
+
+    @abstractmethod
+    def _cross_entropy(self, of: Kind, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy (scalar) of logits (..., V, n) for the labels (..., V)."""
+
+    def _scored(self, of: Layer, logits: Tensor) -> Tensor:
+        """The scores that predictions read, from logits (..., n)."""
+        del of
+        return logits
+
+    def logits(self, of: Kind, views: Views = "each") -> Tensor:
+        """Return logits (..., V, n), [example, view, column]."""
+        if of == "own":
+            return own_columns(split_joint(self.logits("joint", views), self.num_views))
+        if (of, views) not in self._logits:
+            self._logits[of, views] = self._compute(of, views)
+        return self._logits[of, views]
+
+    def scores(self, of: Kind, views: Views = "each") -> Tensor:
+        """Return the scores (..., V, n) that predictions read; the logits, but for losses that shift them."""
+        if of == "own":
+            return own_columns(split_joint(self.scores("joint", views), self.num_views))
+        return self._scored(of, self.logits(of, views))
+
+    def read(self, of: Kind, mean: bool = False) -> Tensor:
+        """Return scores (..., n): the mean over all views, or those of the image as it is."""
+        scores = self.scores(of)
+        return scores.mean(-2) if mean else scores[..., 0, :]
+
+    def ce(self, of: Kind, views: Views = "each") -> Tensor:
+        """Return the mean cross entropy (scalar) over examples and views.
+
+        The label of view j is the class y; of joint scores (y, j), of the view's j.
+
+        Args:
+            of: the scores.
+            views: which views count.
+        """
+        logits = self.logits(of, views)
+        labels = self._labels(of, logits)
+        if self.accuracy is None:
+            self.accuracy = (logits.detach().argmax(-1) == labels).float().mean()
+        return self._cross_entropy(of, logits, labels)
+
+    def kl(self, student: Kind, teacher: Kind, temperature: float = 1.0) -> Tensor:
+        """Return T^2 KL(teacher || student), a scalar, as `distillation_loss` has it.
+
+        Args:
+            student: scores, of the image as it is.
+            teacher: scores, of which the mean over all views is taught; they get no gradient.
+            temperature: T, above 0.
+        """
+        taught, learning = self.read(teacher, mean=True), self.scores(student, "upright")[..., 0, :]
+        return distillation_loss(learning.flatten(0, -2), taught.flatten(0, -2), temperature)
+
+    def _labels(self, of: Kind, logits: Tensor) -> Tensor:
+        """Labels int64 (..., V) of logits (..., V, n)."""
+        shape = logits.shape[:-1]
+        if of == "view":
+            return torch.arange(shape[-1], device=logits.device).expand(shape)
+        assert self.labels is not None
+        return joint_labels(self.labels, shape[-1]) if of == "joint" else self.labels[..., None].expand(shape)
+
+
+class WithViews:
+    """An objective over the views of one transformation.
+
+    Attributes:
+        method: the objective.
+        transform: the label augmentation with its M views.
+    """
+
+    method: Objective
+    transform: Transform
+
+    @property
+    def num_views(self) -> int:
+        """M."""
+        return self.transform.num_views
+
+    @property
+    def step_factor(self) -> int:
+        """The number of steps, and every schedule, is multiplied by it."""
+        return self._factor("steps")
+
+    @property
+    def copies(self) -> int:
+        """Times that each image enters a batch; copies take the place of views."""
+        return self._factor("copies")
+
+    @property
+    def members(self) -> int:
+        """Models trained from disjoint seeds, whose scores are averaged at test."""
+        return self._factor("members")
+
+    @property
+    def way_factor(self) -> int:
+        """The number of ways of a training episode is multiplied by it."""
+        return self._factor("ways")
+
+    @property
+    def images_per_image(self) -> int:
+        """V, images that pass through the backbone in training for each image of a batch."""
+        return self.num_views if self.method.passes_views else 1
+
+    def _factor(self, part: str) -> int:
+        return self.num_views if self.method.multiplies == part else 1
