@@ -11,8 +11,7 @@ from sla_bench.registry import LEARNERS, LOSSES, TRANSFORMS
 if TYPE_CHECKING:
     from torch import nn
 
-    from sla_bench.losses.base import Criterion
-    from sla_bench.losses.counts import Counts
+    from sla_bench.losses.base import Counts, Criterion
     from sla_bench.transforms import Transform
 
 

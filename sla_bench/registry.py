@@ -295,34 +295,36 @@ _LDAM = ("max_margin", "scale")
 LOSSES = Registry(
     "loss",
     {
-        "ce": Entry("sla_bench.losses.ce:CrossEntropy", "cross entropy", _SMOOTHING),
+        "ce": Entry("sla_bench.losses.criteria:CrossEntropy", "cross entropy", _SMOOTHING),
         "cb-rw": Entry(
-            "sla_bench.losses.cb_rw:ClassBalancedCrossEntropy",
+            "sla_bench.losses.criteria:ClassBalancedCrossEntropy",
             "ce with class-balanced weights",
             (*_WEIGHTS, *_SMOOTHING),
         ),
         "ce-drw": Entry(
-            "sla_bench.losses.ce_drw:DeferredCrossEntropy",
+            "sla_bench.losses.criteria:DeferredCrossEntropy",
             "ce, class-balanced weights for the last fifth",
             (*_WEIGHTS, *_SMOOTHING),
         ),
-        "focal": Entry("sla_bench.losses.focal:Focal", "ce that looks away from easy images", ("gamma",)),
+        "focal": Entry("sla_bench.losses.criteria:Focal", "ce that looks away from easy images", ("gamma",)),
         "cb-focal": Entry(
-            "sla_bench.losses.cb_focal:ClassBalancedFocal",
+            "sla_bench.losses.criteria:ClassBalancedFocal",
             "focal with class-balanced weights",
             ("gamma", *_WEIGHTS),
         ),
-        "ldam": Entry("sla_bench.losses.ldam:LDAM", "cosines with larger margins for small classes", _LDAM),
+        "ldam": Entry(
+            "sla_bench.losses.criteria:LDAM", "cosines with larger margins for small classes", _LDAM
+        ),
         "ldam-drw": Entry(
-            "sla_bench.losses.ldam_drw:DeferredLDAM",
+            "sla_bench.losses.criteria:DeferredLDAM",
             "ldam, class-balanced weights for the last fifth",
             (*_LDAM, *_WEIGHTS),
         ),
         "balanced-softmax": Entry(
-            "sla_bench.losses.balanced_softmax:BalancedSoftmax", "softmax that carries the class sizes"
+            "sla_bench.losses.criteria:BalancedSoftmax", "softmax that carries the class sizes"
         ),
         "logit-adjust": Entry(
-            "sla_bench.losses.logit_adjust:LogitAdjustment",
+            "sla_bench.losses.criteria:LogitAdjustment",
             "ce, class sizes taken out of the logits at test",
             ("tau",),
         ),
@@ -413,24 +415,20 @@ _POLICY = ("images_per_draw",)
 MIXES = Registry(
     "mix",
     {
-        "none": Entry("sla_bench.mixing.none:NoMix", "crop and flip alone"),
-        "cutout": Entry("sla_bench.mixing.cutout:Cutout", "a square becomes the mean", ("size",)),
-        "mixup": Entry(
-            "sla_bench.mixing.pairs:MixUp", "weighted means of two images", ("alpha", "probability")
-        ),
-        "cutmix": Entry(
-            "sla_bench.mixing.pairs:CutMix", "a rectangle of another image", ("alpha", "probability")
-        ),
+        "none": Entry("sla_bench.mixing:NoMix", "crop and flip alone"),
+        "cutout": Entry("sla_bench.mixing:Cutout", "a square becomes the mean", ("size",)),
+        "mixup": Entry("sla_bench.mixing:MixUp", "weighted means of two images", ("alpha", "probability")),
+        "cutmix": Entry("sla_bench.mixing:CutMix", "a rectangle of another image", ("alpha", "probability")),
         "autoaugment": Entry(
-            "sla_bench.mixing.policies:AutoAugment", "a learned pair of operations", ("policy", *_POLICY)
+            "sla_bench.mixing:AutoAugment", "a learned pair of operations", ("policy", *_POLICY)
         ),
         "randaugment": Entry(
-            "sla_bench.mixing.policies:RandAugment",
+            "sla_bench.mixing:RandAugment",
             "random operations of one strength",
             ("num_ops", "magnitude", *_POLICY),
         ),
         "trivialaugment": Entry(
-            "sla_bench.mixing.policies:TrivialAugment", "one random operation of random strength", _POLICY
+            "sla_bench.mixing:TrivialAugment", "one random operation of random strength", _POLICY
         ),
     },
 )

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.speed.costs import Cost, add_option, write_costs
 from sla_bench.datasets.base import ImageProperties
-from sla_bench.losses.ce import CrossEntropy
+from sla_bench.losses.criteria import CrossEntropy
 from sla_bench.objectives.classes import Classes, OnClasses
 from sla_bench.prediction import Classifier
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS

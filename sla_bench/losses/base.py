@@ -1,16 +1,115 @@
-"""What all criteria for imbalanced classes share."""
+"""Class counts, class weights, label smoothing, and the base class of losses."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from sla_bench.checks import fraction
 from sla_bench.errors import UserError
-from sla_bench.losses.counts import Counts, checked_counts
-from sla_bench.losses.reweighting import ClassBalancedWeights
+
+Counts = Sequence[int] | np.ndarray | Tensor
+
+
+def checked_counts(class_counts: Counts) -> Tensor:
+    """Training images per class as float64 (N,), on the CPU.
+
+    Raises:
+        UserError: not a list of integers, or a class without an image.
+    """
+    try:
+        counts = np.asarray(class_counts.cpu() if isinstance(class_counts, Tensor) else class_counts)
+    except ValueError as error:
+        raise UserError(f"class counts must be integers (N,), got {class_counts!r}") from error
+    if counts.ndim != 1 or not len(counts) or counts.dtype.kind not in "iu":
+        raise UserError(f"class counts must be integers (N,), got {counts.dtype} {counts.shape}")
+    if int(counts.min()) < 1:
+        empty = int(counts.argmin())
+        raise UserError(
+            f"class {empty} of {len(counts)} has {int(counts[empty])} training images; "
+            "a loss for imbalanced classes needs at least 1 of each class"
+        )
+    return torch.from_numpy(counts.astype(np.float64))
+
+
+def smoothed_cross_entropy(
+    logits: Tensor, labels: Tensor, smoothing: float, reduction: Literal["mean", "none"] = "mean"
+) -> Tensor:
+    """Cross entropy with `smoothing` spread over the other classes, as MetaOptNet's train.py has it.
+
+    Args:
+        logits: (..., n).
+        labels: int64 (...).
+        smoothing: eps; the target is 1 - eps on the label and eps / (n - 1) elsewhere.
+        reduction: "none" gives the loss of each row, flat.
+
+    Raises:
+        UserError: eps leaves the label less than the others.
+    """
+    ways = logits.shape[-1]
+    if smoothing * ways > ways - 1:
+        raise UserError(f"label_smoothing of {ways} ways is {(ways - 1) / ways:.3g} at most, got {smoothing}")
+    # PyTorch spreads its smoothing over all n classes, the label included.
+    return F.cross_entropy(
+        logits.reshape(-1, ways),
+        labels.reshape(-1),
+        label_smoothing=smoothing * ways / (ways - 1),
+        reduction=reduction,
+    )
+
+
+BETA = 0.9999
+# LDAM-DRW switches on at the 0-based epoch 160 of 200.
+DEFERRED = 0.8
+
+
+class ClassBalancedWeights(nn.Module):
+    """Weights of the effective number of images (Cui et al., CVPR 2019, arXiv 1901.05555).
+
+    w_i is proportional to (1 - beta) / (1 - beta^n_i) and the weights sum to N. From `start` on they count;
+    before, all images weigh the same (deferred re-weighting: Cao et al., NeurIPS 2019, arXiv 1906.07413).
+
+    Args:
+        class_counts: training images per class, integers (N,), each at least 1.
+        beta: in [0, 1); 0 gives equal weights, towards 1 they go as 1 / n_i.
+        start: fraction of the training in [0, 1) from which the weights count; 0 is from the first epoch.
+
+    Raises:
+        UserError: a class without an image, or an option out of range.
+    """
+
+    weights: Tensor
+
+    def __init__(self, class_counts: Counts, beta: float = BETA, start: float = 0.0) -> None:
+        super().__init__()
+        self.beta = fraction(
+            "class-balanced weights", "beta", beta, "the effective number of images is defined below 1"
+        )
+        self.start = fraction(
+            "class-balanced weights", "start", start, "re-weighting would start after the last epoch"
+        )
+        counts = checked_counts(class_counts)
+        # 1 - beta^n, with all digits where beta is close to 1; the factor 1 - beta is lost in the sum.
+        effective = -torch.expm1(counts * torch.tensor(self.beta, dtype=torch.float64).log())
+        weights = effective.reciprocal()
+        self.register_buffer("weights", (weights * (len(counts) / weights.sum())).float(), persistent=False)
+        self.reweight(0.0)
+
+    def reweight(self, progress: float) -> None:
+        """Say that `progress` in [0, 1) of the training is done."""
+        self.active = progress >= self.start
+
+    @property
+    def current(self) -> Tensor | None:
+        """(N,), or None while all images weigh the same."""
+        return self.weights if self.active else None
 
 
 class Criterion(nn.Module, ABC):

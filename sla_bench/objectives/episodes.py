@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sla_bench.losses.smoothing import smoothed_cross_entropy
+from sla_bench.losses.base import smoothed_cross_entropy
 from sla_bench.objectives.objective import Kind, Layer, Objective
 from sla_bench.objectives.scores import Scores, Views, WithViews, joint_labels
 from sla_bench.transforms import Transform

@@ -29,7 +29,7 @@ _EPISODES_ONLY = "it is about episodes"
 
 
 class Read(NamedTuple):
-    """A row of the tables: whose scores are read, and on which views.
+    """A row of the tables: the scores that are read, and the views.
 
     Args:
         of: the scores; "class", "own" or "teacher".
@@ -52,7 +52,7 @@ def _plain(name: str) -> dict[str, Read]:
 
 @dataclass(frozen=True, kw_only=True)
 class Objective:
-    """CE(u(z_0), y): the baseline, and what every method is made of.
+    """CE(u(z_0), y): the baseline, and the base class of all methods.
 
     A method is an instance and serves episodes and fixed classes alike: it asks `Scores` for scores, cross
     entropies and divergences of a batch, and knows neither head, nor loss, nor data. Letters: N classes, M
@@ -60,15 +60,15 @@ class Objective:
 
     Args:
         name: of its row in the tables, and of its head.
-        layers: what is learned. For fixed classes each is a layer, in episodes "class" and "joint" are the
-            few-shot head.
+        layers: the tasks that are learned. For fixed classes each is a layer; in episodes "class" and "joint"
+            are the few-shot head.
         trains_on_views: training embeds all M views of each image, else the image as it is.
-        multiplies: what M multiplies in a control of equal cost: "steps" with every schedule; "copies" of
-            each image in a batch, each with its own crop and flip; "members", models of disjoint seeds whose
-            scores are averaged; "ways" of a training episode.
+        multiplies: the factor of cost that M multiplies in a control: "steps" with every schedule; "copies"
+            of each image in a batch, each with its own crop and flip; "members", models of disjoint seeds
+            whose scores are averaged; "ways" of a training episode.
         pools_views: a class of the pool of training episodes is a pair (class, view).
-        control: named by `--method controls`; otherwise by `--method all`.
-        not_on_episodes: the sentence that says why it can't be used on episodes; empty: it can.
+        control: `--method controls` names the method; otherwise `--method all` does.
+        not_on_episodes: the reason why the method can't be used on episodes; empty: it can.
         not_on_classes: the same for fixed classes.
     """
 

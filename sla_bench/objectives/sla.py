@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sla_bench.errors import UserError, unknown
-from sla_bench.losses.ce import CrossEntropy
+from sla_bench.losses.criteria import CrossEntropy
 from sla_bench.objectives.classes import Classes, ClassScores, Reduction
 from sla_bench.objectives.objective import Distilled, LabelAugmentation, Layer
 from sla_bench.registry import TRANSFORMS

@@ -18,7 +18,7 @@ from sla_bench.datasets.base import Dataset, LabeledImages
 from sla_bench.datasets.subset import Subset
 from sla_bench.embedding import embed
 from sla_bench.forms.fewshot import FORM
-from sla_bench.losses.ce import CrossEntropy
+from sla_bench.losses.criteria import CrossEntropy
 from sla_bench.objectives.classes import Classes
 from sla_bench.scenarios.base import ANY_TRANSFORM, Member, first_images
 from sla_bench.scenarios.classifier import ClassifierModel, build_classifier, train_classifier

@@ -19,7 +19,7 @@ from sla_bench.config import ClassifierRun, Precision
 from sla_bench.datasets.base import Dataset
 from sla_bench.datasets.subset import Subset
 from sla_bench.embedding import embed
-from sla_bench.mixing.base import Mix, unmixed
+from sla_bench.mixing import Mix, unmixed
 from sla_bench.objectives.classes import Classes, OnClasses
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import Augmenter, Member, batch_in_words, member_states, start_backbone

@@ -20,8 +20,8 @@ from sla_bench.datasets.stratified import split_images
 from sla_bench.datasets.subset import Subset
 from sla_bench.errors import UserError
 from sla_bench.long_tail import GROUP_NAMES, head_and_tail_groups
-from sla_bench.losses.ce import CrossEntropy
-from sla_bench.mixing.base import Mix
+from sla_bench.losses.criteria import CrossEntropy
+from sla_bench.mixing import Mix
 from sla_bench.objectives.classes import Classes
 from sla_bench.registry import MIXES
 from sla_bench.scenarios.base import (

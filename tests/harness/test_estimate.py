@@ -82,7 +82,7 @@ def test_every_method_but_the_baseline_costs_as_many_images_as_views():
     """The rule that `estimate` and the protocol share, against what the objectives do."""
     import torch
 
-    from sla_bench.losses.ce import CrossEntropy
+    from sla_bench.losses.criteria import CrossEntropy
     from sla_bench.objectives.classes import Classes, OnClasses
     from sla_bench.objectives.episodes import OnEpisodes
     from sla_bench.registry import METHODS, TRANSFORMS

@@ -9,8 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from sla_bench.errors import UserError
-from sla_bench.losses.cosine_head import CosineHead
-from sla_bench.losses.focal import Focal
+from sla_bench.losses.criteria import CosineHead, Focal
 from sla_bench.pieces import get_loss
 
 COUNTS = [400, 81, 16, 1]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import sla_bench
 from sla_bench.errors import UserError
-from sla_bench.losses.cosine_head import CosineHead
+from sla_bench.losses.criteria import CosineHead
 from sla_bench.pieces import get_loss
 from sla_bench.registry import LOSSES
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sla_bench.errors import UserError
-from sla_bench.losses.ldam import LDAM
-from sla_bench.losses.reweighting import ClassBalancedWeights
+from sla_bench.losses.base import ClassBalancedWeights
+from sla_bench.losses.criteria import LDAM
 from sla_bench.pieces import get_loss
 from sla_bench.registry import LOSSES
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sla_bench.datasets.base import ImageProperties
-from sla_bench.mixing.cutout import Cutout
+from sla_bench.mixing import Cutout
 
 
 def squares(side, size, images=4000, seed=0):

@@ -6,7 +6,7 @@ import torch
 from sla_bench.augment import ImageBatches
 from sla_bench.datasets.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
-from sla_bench.mixing.base import Mixed
+from sla_bench.mixing import Mixed
 from sla_bench.registry import MIXES
 
 SIZE = 16

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from sla_bench.datasets.base import ImageProperties
-from sla_bench.mixing.pairs import CutMix, MixUp
+from sla_bench.mixing import CutMix, MixUp
 
 PROPERTIES = ImageProperties(8)
 

@@ -4,7 +4,7 @@ from torchvision.transforms import v2
 
 from sla_bench.augment import ImageBatches
 from sla_bench.datasets.base import ImageProperties, LabeledImages
-from sla_bench.mixing.policies import AutoAugment, PolicyMix, RandAugment, TrivialAugment
+from sla_bench.mixing import POLICIES, AutoAugment, PolicyMix, RandAugment, TrivialAugment
 from sla_bench.seeds import torch_seeded
 
 SIZE = 16
@@ -18,6 +18,10 @@ def batch(images=24, seed=0):
     labels = torch.arange(images) % 2
     batches = ImageBatches(LabeledImages(pixels.numpy(), labels.numpy(), ("a", "b")), PROPERTIES)
     return pixels.permute(0, 3, 1, 2), batches.plain(torch.arange(images)), labels
+
+
+def test_policies_are_those_of_torchvision():
+    assert tuple(policy.value for policy in v2.AutoAugmentPolicy) == POLICIES
 
 
 def in_bytes(images):

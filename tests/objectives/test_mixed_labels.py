@@ -6,7 +6,7 @@ from test_classifier_objectives import METHOD_NAMES, B, D, M, N, build
 from torch.nn import functional as F
 
 from sla_bench.datasets.base import ImageProperties
-from sla_bench.mixing.base import Mixed
+from sla_bench.mixing import Mixed
 from sla_bench.objectives.scores import aggregate, distillation_loss, split_joint
 from sla_bench.registry import LOSSES, MIXES
 

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from sla_bench.errors import UserError
-from sla_bench.losses.ce import CrossEntropy
+from sla_bench.losses.criteria import CrossEntropy
 from sla_bench.objectives.classes import ClassScores
 from sla_bench.objectives.scores import aggregate, distillation_loss, joint_labels, own_columns, split_joint
 from sla_bench.objectives.sla import SLA

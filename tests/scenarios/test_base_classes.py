@@ -14,8 +14,8 @@ from sla_bench.embedding import embed
 from sla_bench.errors import UserError
 from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
-from sla_bench.losses.ce import CrossEntropy
-from sla_bench.losses.smoothing import smoothed_cross_entropy
+from sla_bench.losses.base import smoothed_cross_entropy
+from sla_bench.losses.criteria import CrossEntropy
 from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios import base_classes, fewshot
 from sla_bench.scenarios.base_classes import BaseClasses, as_classifier_run

@@ -27,7 +27,7 @@ def draw_matrix(
 
     Args:
         axes: where to.
-        percent: (rows, columns), from 0 to 100.
+        percent: (R, C), rows and columns, from 0 to 100.
         norm: per cent -> shade; cells in the darker half have white numbers.
         ticks: places and texts along both axes.
         labels: of the horizontal and the vertical axis; without the latter, rows have no texts.

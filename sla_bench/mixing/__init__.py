@@ -1,1 +1,0 @@
-"""Augmentations on top of crop and flip, with or without mixed labels."""
