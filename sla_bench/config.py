@@ -10,11 +10,14 @@ import json
 import math
 from collections.abc import Collection
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sla_bench.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 PROTOCOL_VERSION = 2
 """Of a scenario that names no other. It rises when the same config would give another figure, and is part of
@@ -91,21 +94,33 @@ def as_user_error(error: ValidationError, set_only: Collection[str] = ()) -> Use
         set_only: fields without an option, which `--set` changes.
     """
     first = error.errors()[0]
-    path, value = [str(p) for p in first["loc"] if isinstance(p, str)], first["input"]
+    path = [str(p) for p in first["loc"] if isinstance(p, str)]
     if path and path[0].endswith("_options"):
         option, joint = f"--set {path[0].removesuffix('_options')}.{path[1]}", "="
     elif path and path[0] in set_only:
         option, joint = f"--set {path[0]}", "="
     else:
         option, joint = "--" + ".".join(path).replace("_", "-"), " "
-    if first["type"] == "literal_error":
-        known = [k.strip("' ") for k in first["ctx"]["expected"].replace(" or ", ",").split(",")]
-        return UserError(f"{option}: unknown value {value!r}; {nearest(str(value), known)}")
-    if first["type"] == "extra_forbidden":
-        return UserError(f"{option}: no such field")
-    if first["type"] == "value_error":
-        return UserError(f"{option}: {first['ctx']['error']}")
-    return UserError(f"{option}{joint}{value!r}: {first['msg'][0].lower()}{first['msg'][1:]}")
+    if first["type"] in _SENTENCES:
+        joint = ": "
+    return UserError(f"{option}{joint}{mistake_of(first)}")
+
+
+_SENTENCES = ("literal_error", "extra_forbidden", "value_error")
+"""Mistakes whose words do not begin with the value."""
+
+
+def mistake_of(error: ErrorDetails) -> str:
+    """Say what is wrong with a value, and the nearest right one if there is a list; not which field it is."""
+    value = error["input"]
+    if error["type"] == "literal_error":
+        known = [k.strip("' ") for k in error["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return f"unknown value {value!r}; {nearest(str(value), known)}"
+    if error["type"] == "extra_forbidden":
+        return "no such field"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{value!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _starts_as_text(value: object) -> object:

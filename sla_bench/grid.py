@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Optional, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
@@ -25,10 +24,9 @@ from sla_bench.config import (
     Settings,
     as_user_error,
 )
-from sla_bench.datasets.folder_names import OPTIONS as DATA_OPTIONS
 from sla_bench.datasets.folder_names import canonical_dataset
 from sla_bench.errors import UserError, nearest, unknown
-from sla_bench.forms.base import BUDGETS, Form, field_called
+from sla_bench.forms.base import BUDGETS, Form
 from sla_bench.objectives.objective import Objective
 from sla_bench.registry import (
     BACKBONES,
@@ -41,6 +39,7 @@ from sla_bench.registry import (
     TRANSFORMS,
     Registry,
 )
+from sla_bench.settings import DATA, PIECES, options_field, parse_settings
 from sla_bench.value_lists import written_out
 
 REGISTRIES: dict[str, Registry[Any]] = {
@@ -52,9 +51,6 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "backbone": BACKBONES,
     "mix": MIXES,
 }
-PIECES = ("learner", "loss", "method", "backbone", "mix")
-DATA = "data"
-"""Piece of the settings that change the name of a folder of images: `data.flip`."""
 
 
 def has(info: FieldInfo, marker: type) -> bool:
@@ -148,68 +144,6 @@ def learner_or_loss(values: Mapping[str, Any]) -> str | None:
     return values.get("learner") or values.get("loss")
 
 
-def parse_settings(form: Form, settings: Iterable[str]) -> dict[str, Any]:
-    """Turn `["steps=20", "learner.C=1"]` into `{"steps": 20, "learner_options": {"C": 1}}`.
-
-    Raises:
-        UserError: not of the form key=value, or no such field.
-    """
-    pairs = []
-    for setting in settings:
-        key, equals, text = (part.strip() for part in setting.partition("="))
-        if not equals:
-            raise UserError(f"--set {setting!r}: write key=value, as epochs=5")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {setting!r}: {text!r} is not a value") from error
-        pairs.append((key, _number(value) if isinstance(value, str) else value))
-    return place_settings(form, pairs)
-
-
-def place_settings(form: Form, settings: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Turn `[("steps", 20), ("learner.C", 1)]` into `{"steps": 20, "learner_options": {"C": 1}}`.
-
-    Raises:
-        UserError: no such field, or no such piece.
-    """  # noqa: DOC501
-    fields = {n for m in (form.run, form.evaluation) for n in m.model_fields}
-    pieces = [piece for piece in PIECES if piece in fields]
-    known = fields - {"scenario", *map(_options_field, pieces)}
-    placed: dict[str, Any] = {}
-    for key, value in settings:
-        piece, dot, option = key.partition(".")
-        if dot:
-            if piece not in (*pieces, DATA):
-                raise unknown("piece", piece, [*pieces, DATA])
-            if piece == DATA and option not in DATA_OPTIONS:
-                raise UserError(f"--set {key}: no such option of a folder; {nearest(option, DATA_OPTIONS)}")
-            placed.setdefault(_options_field(piece), {})[option] = value
-        elif key in known:
-            placed[key] = value
-        elif key in DATA_OPTIONS:
-            raise UserError(
-                f"--set {key!r}: no such field; did you mean '{DATA}.{key}', an option of folder:PATH?"
-            )
-        else:
-            meant = field_called(key, known)
-            near = f"did you mean {meant!r}?" if meant else nearest(key, sorted(known))
-            raise UserError(f"--set {key!r}: no such field; {near}")
-    return placed
-
-
-def _options_field(piece: str) -> str:
-    return f"{piece}_options"
-
-
-def _number(text: str) -> float | str:
-    # YAML 1.1 reads 1e-3 as a string.
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
 def span(form: Form, options: Mapping[str, Any], settings: Iterable[str] = ()) -> list[Task]:
     """Return the trainings that the options span, without doubles, evaluations of one training joined.
 
@@ -255,13 +189,14 @@ def points(
             for value in axes[name]:
                 REGISTRIES[name].check(value)
     fixed = _name_data_sets(axes, fixed)
-    _check_piece_options(form, options, axes, fixed)
     scalars = {n: v for n, v in options.items() if n not in axes and v is not None}
+    resolved = []
     for part in _parts(form, axes, fixed):
         # An axis that says nothing leaves its field to the budget.
         for values in itertools.product(*(part[name] or [None] for name in form.order)):
             point = {n: v for n, v in zip(form.order, values, strict=True) if v is not None}
             run, evaluation = _resolve(form, {**scalars, **point, **fixed}, fixed)
+            resolved.append(run)
             if left_out(run, evaluation):
                 continue
             if sentence := form.refusal(run) or batch_refusal(form, run):
@@ -271,14 +206,15 @@ def points(
             form.check(run, evaluation)
             _check_meaning(run, fixed)
             yield with_whole_batch(form, run), evaluation
+    _check_piece_options(resolved, fixed)
 
 
 def _name_data_sets(axes: dict[str, list[Any]], fixed: Mapping[str, Any]) -> dict[str, Any]:
     """Write the options of the data into the names of the data sets; returns the other fixed values."""
-    options = fixed.get(_options_field(DATA), {})
+    options = fixed.get(options_field(DATA), {})
     axes["dataset"] = [canonical_dataset(name, options) for name in axes["dataset"]]
     named = {"dataset": axes["dataset"][0]} if "dataset" in fixed else {}
-    return {name: value for name, value in fixed.items() if name != _options_field(DATA)} | named
+    return {name: value for name, value in fixed.items() if name != options_field(DATA)} | named
 
 
 def _parts(
@@ -350,29 +286,17 @@ def method_refusal(name: str, scenario: str) -> str:
     return method.not_on_classes if SCENARIOS[scenario].classifier else method.not_on_episodes
 
 
-def _check_piece_options(
-    form: Form, options: Mapping[str, Any], axes: Mapping[str, list[Any]], fixed: Mapping[str, Any]
-) -> None:
+def _check_piece_options(runs: Iterable[RunConfig], fixed: Mapping[str, Any]) -> None:
+    """Refuse options that no chosen learner, loss, ... takes."""
     for piece in PIECES:
-        given = fixed.get(_options_field(piece), {})
-        if not given:
+        if not (given := fixed.get(options_field(piece))):
             continue
-        registry = REGISTRIES[piece]
-        chosen = axes[piece] or _chosen_by_budget(form, piece, {**options, **fixed}, axes)
-        taken = {option for name in chosen for option in registry[name].options}
+        chosen = list(dict.fromkeys(getattr(run, piece) for run in runs))
+        taken = {option for name in chosen for option in REGISTRIES[piece][name].options}
         for option in given:
             if option not in taken:
                 known = f"; {nearest(option, sorted(taken))}" if taken else ""
                 raise UserError(f"--set {piece}.{option}: not an option of {', '.join(chosen)}{known}")
-
-
-def _chosen_by_budget(
-    form: Form, piece: str, given: Mapping[str, Any], axes: Mapping[str, list[Any]]
-) -> list[str]:
-    """What the budget takes where the command names none, without repetition."""
-    points = itertools.product(axes["dataset"], axes.get("learner") or axes.get("loss") or [None])
-    recipes = (budget_of(form, given["budget"], dataset, learner) for dataset, learner in points)
-    return list(dict.fromkeys(recipe[piece] for recipe in recipes))
 
 
 def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tuple[RunConfig, EvalConfig]:
@@ -380,7 +304,7 @@ def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tup
     values = {**recipe, **given}
     for piece in PIECES:
         if piece in values:
-            field, taken = _options_field(piece), REGISTRIES[piece][values[piece]].options
+            field, taken = options_field(piece), REGISTRIES[piece][values[piece]].options
             chosen = {k: v for k, v in fixed.get(field, {}).items() if k in taken}
             values[field] = {**recipe.get(field, {}), **chosen}
     form.complete(values, given)

@@ -13,11 +13,12 @@ from typing import Any
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.confirmation import confirm
 from sla_bench.errors import UserError, nearest
-from sla_bench.grid import Point, Task, expand_methods, join, place_settings, points
-from sla_bench.grid_schema import Exclude, Grid, Part, checked
-from sla_bench.grid_values import Vocabulary
-from sla_bench.located_yaml import LocatedError, read_yaml
+from sla_bench.forms.base import Form
+from sla_bench.grid import Point, Task, expand_methods, join, options_model, points
+from sla_bench.grid_schema import Exclude, Grid, Part, checked, is_axis
+from sla_bench.located_yaml import Located, read_yaml
 from sla_bench.registry import SCENARIOS
+from sla_bench.settings import place_settings
 
 UNASKED = 10_000
 """Runs that a grid may span without a question."""
@@ -28,19 +29,17 @@ class GridFile:
     """What a file spans.
 
     Args:
-        path: the file.
-        grids: its grids, in order.
+        grids: of the file, in order.
         committed_code: its records have to come from a commit without local changes.
     """
 
-    path: Path
     grids: tuple[Grid, ...]
     committed_code: bool
 
     @property
     def size(self) -> int:
         """Number of combinations, counted without building them; excluded and double ones are in it."""
-        return sum(_size(grid.words, part) for grid in self.grids for part in grid.parts)
+        return sum(_size(grid.form, part) for grid in self.grids for part in grid.parts)
 
     def tasks(self) -> dict[str, list[Task]]:
         """Scenario -> its trainings, without doubles, those of all grids joined.
@@ -51,7 +50,7 @@ class GridFile:
         """
         found: dict[str, list[Point]] = {}
         for grid in self.grids:
-            found.setdefault(grid.words.form.scenario, []).extend(self._points(grid))
+            found.setdefault(grid.form.scenario, []).extend(self._points(grid))
         return {scenario: join(wanted) for scenario, wanted in found.items()}
 
     def _points(self, grid: Grid) -> list[Point]:
@@ -64,15 +63,15 @@ class GridFile:
         found: list[Point] = []
         for part in grid.parts:
             try:
-                for options, fixed in _combinations(grid.words, part):
-                    found += points(grid.words.form, options, fixed, left_out)
+                for options, fixed in _combinations(grid.form, part):
+                    found += points(grid.form, options, fixed, left_out)
             except UserError as error:
-                raise LocatedError(self.path, _line_at_fault(str(error), part), str(error)) from None
+                raise _at_fault(str(error), part).error(str(error)) from None
         for one in filters:
             if not one.matched:
-                raise LocatedError(self.path, one.exclude.line, "exclude: matches no run of this grid")
+                raise one.exclude.at.error("exclude: matches no run of this grid")
         if not found:
-            raise LocatedError(self.path, grid.line, "the grid spans nothing: its excludes leave no run")
+            raise grid.at.error("the grid spans nothing: its excludes leave no run")
         return found
 
 
@@ -87,7 +86,7 @@ def read_grid_file(path: Path, elsewhere: Collection[str] = ()) -> GridFile:
         UserError: the file can't be read, or something in it is wrong; the sentence begins with file and
             line.
     """
-    return GridFile(path, *checked(path, read_yaml(path), elsewhere))
+    return GridFile(*checked(read_yaml(path), elsewhere))
 
 
 def open_grid_file(path: Path, yes: bool, elsewhere: Collection[str] = ()) -> GridFile:
@@ -125,40 +124,45 @@ class _Filter:
         return True
 
 
-def _size(words: Vocabulary, part: Part) -> int:
+def _size(form: Form, part: Part) -> int:
     lengths = [len(v) for n, v in {**part.options, **part.settings}.items() if n != "method"]
     # Axes that are not named have their default, and those of the budget one value.
-    lengths += [len(words.defaults[n]) or 1 for n in words.form.order if n not in {*part.options, "method"}]
-    return math.prod([*lengths, len(expand_methods(words.form.scenario, _methods(words, part)))])
+    defaults = _defaults(form)
+    lengths += [len(defaults[n]) or 1 for n in form.order if n not in {*part.options, "method"}]
+    return math.prod([*lengths, len(expand_methods(form.scenario, _methods(form, part)))])
 
 
-def _methods(words: Vocabulary, part: Part) -> list[str]:
+def _defaults(form: Form) -> dict[str, Any]:
+    return options_model(form)().model_dump()
+
+
+def _methods(form: Form, part: Part) -> list[str]:
     given = part.options.get("method")
-    names = [v.content for v in given] if given else list(words.form.default_methods)
+    names = [v.content for v in given] if given else list(form.default_methods)
     return [*names, "controls"] if part.controls else names
 
 
-def _combinations(words: Vocabulary, part: Part) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _combinations(form: Form, part: Part) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Yield (options, fixed) as `points` takes them: one of each list that is no axis."""
-    axes = {n: [v.plain for v in values] for n, values in part.options.items() if words.is_axis(n)}
-    axes["method"] = _methods(words, part)
+    axes = {n: [v.plain for v in values] for n, values in part.options.items() if is_axis(form, n)}
+    common = {**_defaults(form), **axes, "method": _methods(form, part)}
     scalars = [n for n in part.options if n not in axes]
     lists = [*(part.options[n] for n in scalars), *part.settings.values()]
     for values in itertools.product(*lists):
         chosen = [v.plain for v in values]
-        options = {**words.defaults, **axes, **dict(zip(scalars, chosen, strict=False))}
+        options = {**common, **dict(zip(scalars, chosen, strict=False))}
         settings = zip(part.settings, chosen[len(scalars) :], strict=True)
-        yield options, place_settings(words.form, settings)
+        yield options, place_settings(form, settings)
 
 
 _OPTION = re.compile(r"--(?:set )?'?([A-Za-z][\w.-]*)'?(?:[ =]([^\s:;,)]+))?")
 _NAMED = re.compile(r"\b([a-z_]+) '([^']+)'")
 
 
-def _line_at_fault(message: str, part: Part) -> int:
-    """The line of what a sentence of `points` speaks of: `--option value` or `option 'value'`."""
+def _at_fault(message: str, part: Part) -> Located:
+    """Where that stands of which a sentence of `points` speaks: `--option value` or `option 'value'`."""
     given = {**part.options, **part.settings}
     for name, value in [*_OPTION.findall(message), *_NAMED.findall(message)]:
         if values := given.get(name.replace("-", "_")):
-            return next((v.line for v in values if str(v.content) == value), values[0].line)
-    return part.line
+            return next((v for v in values if str(v.content) == value), values[0])
+    return part.at

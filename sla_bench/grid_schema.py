@@ -1,22 +1,30 @@
-"""From the located values of a grid file to grids of which each key and value is known."""
+"""Grid files as checked grids; a mistake is one line with file and line."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, create_model
+from pydantic.fields import FieldInfo
+
+from sla_bench.config import Axis, OptionValue, mistake_of
 from sla_bench.datasets.folder_names import canonical_dataset
 from sla_bench.errors import UserError, nearest
-from sla_bench.grid import expand_methods, form_of
-from sla_bench.grid_values import Vocabulary
+from sla_bench.forms.base import Form
+from sla_bench.grid import REGISTRIES, budget_of, expand_methods, form_of, has, options_model
 from sla_bench.located_yaml import Located, LocatedError
 from sla_bench.registry import SCENARIOS
+from sla_bench.settings import DATA, PIECES, place_settings
+from sla_bench.value_lists import written_out
 
 _STRUCTURE = ("scenario", "set", "controls", "include", "exclude")
 _OF_FILE = "committed_code"
 """Key of the whole file, not of one of its grids."""
+Lists = dict[str, list[Located]]
+"""Name of a field, or of an option of a piece (`learner.C`) -> its values, one or more."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +32,15 @@ class Part:
     """One product of lists: a grid's own, or that of an `include`.
 
     Args:
-        line: where it begins.
-        options: option -> its values, one or more.
-        settings: field below `set:` -> its values.
+        at: where it begins.
+        options: of `run SCENARIO`.
+        settings: what stands below `set:`.
         controls: the controls are added to the methods.
     """
 
-    line: int
-    options: dict[str, list[Located]]
-    settings: dict[str, list[Located]]
+    at: Located
+    options: Lists
+    settings: Lists
     controls: bool
 
 
@@ -41,11 +49,11 @@ class Exclude:
     """Runs that are not wanted: those that have one of the values of every key.
 
     Args:
-        line: where it begins.
+        at: where it begins.
         values: field of the run or its evaluation -> values.
     """
 
-    line: int
+    at: Located
     values: dict[str, list[Any]]
 
 
@@ -54,196 +62,254 @@ class Grid:
     """One grid of one scenario.
 
     Args:
-        line: where it begins.
-        words: of the scenario.
+        at: where it begins.
+        form: of the scenario.
         parts: the products, at least one.
         excludes: what is left out of all of them.
     """
 
-    line: int
-    words: Vocabulary
+    at: Located
+    form: Form
     parts: tuple[Part, ...]
     excludes: tuple[Exclude, ...]
 
 
-def checked(path: Path, root: Located, elsewhere: Collection[str]) -> tuple[tuple[Grid, ...], bool]:
+def checked(root: Located, elsewhere: Collection[str]) -> tuple[tuple[Grid, ...], bool]:
     """Return the grids of a file, and whether their records have to come from committed code.
 
     Args:
-        path: the file, for errors.
-        root: its content.
+        root: the content of the file.
         elsewhere: options that only the command line takes.
 
     Raises:
         UserError: an unknown key or value, a wrong type, an empty list; the sentence begins with file and
             line.
     """
-    schema = _Schema(path, elsewhere)
-    content = schema.mapping(root, "a grid file")
-    committed = schema.flag(_OF_FILE, content.pop(_OF_FILE, Located(False, root.line)))
-    return tuple(_grids_of(schema, content, root.line)), committed
+    content = _mapping(root, "a grid file")
+    committed = _flag(content, _OF_FILE)
+    content.pop(_OF_FILE, None)
+    return tuple(_grids(root, content, elsewhere)), committed
 
 
-def _grids_of(schema: _Schema, content: dict[str, Located], line: int) -> Iterator[Grid]:
+def _grids(root: Located, content: dict[str, Located], elsewhere: Collection[str]) -> Iterator[Grid]:
     if "grids" not in content:
-        yield schema.grid(Located(content, line), {})
+        yield _grid(root, content, elsewhere)
         return
     for key, value in content.items():
         if key not in ("defaults", "grids"):
-            raise schema.fail(value, f"{key}: beside grids: what all grids share stands below defaults:")
-    defaults = schema.mapping(content["defaults"], "defaults") if "defaults" in content else {}
+            raise value.error(f"{key}: beside grids: what all grids share stands below defaults:")
+    defaults = _mapping(content["defaults"], "defaults") if "defaults" in content else {}
     for key in ("include", "exclude"):
         if key in defaults:
-            raise schema.fail(defaults[key], f"{key}: belongs to one of the grids")
-    for grid in schema.list_of_mappings("grids", content["grids"]):
-        yield schema.grid(grid, defaults)
+            raise defaults[key].error(f"{key}: belongs to one of the grids")
+    for at, grid in _mappings("grids", content["grids"], "a grid"):
+        yield _grid(at, _completed(grid, defaults), elsewhere)
 
 
-class _Schema:
-    """Checks the parts of one file."""
+def _grid(at: Located, keys: dict[str, Located], elsewhere: Collection[str]) -> Grid:
+    form = form_of(_scenario(at, keys))
+    common = {key: value for key, value in keys.items() if key not in ("scenario", "include", "exclude")}
+    corners = [(at, common)]
+    if "include" in keys:
+        found = _mappings("include", keys["include"], "an include")
+        corners += [(corner, _completed(own, common)) for corner, own in found]
+    excludes = _mappings("exclude", keys["exclude"], "an exclude") if "exclude" in keys else []
+    return Grid(
+        at,
+        form,
+        tuple(_part(form, corner, own, elsewhere) for corner, own in corners),
+        tuple(_exclude(form, one, own) for one, own in excludes),
+    )
 
-    def __init__(self, path: Path, elsewhere: Collection[str]) -> None:
-        self.path, self.elsewhere = path, elsewhere
 
-    def fail(self, at: Located, what: str) -> LocatedError:
-        return LocatedError(self.path, at.line, what)
+def _mapping(at: Located, what: str) -> dict[str, Located]:
+    """Its keys with underscores for dashes."""
+    if not isinstance(at.content, dict):
+        raise at.error(f"{what} is a mapping of keys to values, not {at.words}")
+    found: dict[str, Located] = {}
+    for key, value in at.content.items():
+        # The names of a piece's options and of fields have no dashes.
+        name = key.replace("-", "_")
+        if name in found:
+            raise value.error(f"{name} is given twice, first on line {found[name].line}")
+        found[name] = value
+    return found
 
-    def mapping(self, value: Located, what: str) -> dict[str, Located]:
-        """Its keys with underscores for dashes."""
-        if not isinstance(value.content, dict):
-            raise self.fail(value, f"{what} is a mapping of keys to values, not {value.words}")
-        found: dict[str, Located] = {}
-        for key, entry in value.content.items():
-            # The names of a piece's options and of fields have no dashes.
-            name = key.replace("-", "_")
-            if name in found:
-                raise self.fail(entry, f"{name} is given twice, first on line {found[name].line}")
-            found[name] = entry
-        return found
 
-    def flag(self, key: str, value: Located) -> bool:
-        if not isinstance(value.content, bool):
-            raise self.fail(value, f"{key}: true or false is wanted, not {value.words}")
-        return value.content
+def _mappings(key: str, value: Located, what: str) -> list[tuple[Located, dict[str, Located]]]:
+    if not isinstance(value.content, list):
+        raise value.error(f"{key}: a list of mappings is wanted, not {value.words}")
+    if not value.content:
+        raise value.error(f"{key}: the list is empty")
+    return [(one, _mapping(one, what)) for one in value.content]
 
-    def list_of_mappings(self, key: str, value: Located) -> list[Located]:
-        entries = value.content
-        if not isinstance(entries, list):
-            raise self.fail(value, f"{key}: a list of mappings is wanted, not {value.words}")
-        if not entries:
-            raise self.fail(value, f"{key}: the list is empty")
-        return entries
 
-    def grid(self, located: Located, defaults: Mapping[str, Located]) -> Grid:
-        own = self.mapping(located, "a grid")
-        common = self._completed(own, defaults)
-        words = Vocabulary(form_of(self._scenario(located, common)))
-        common.pop("scenario")
-        include, exclude = common.pop("include", None), common.pop("exclude", None)
-        parts = [self._part(located, common, words)]
-        if include is not None:
-            for entry in self.list_of_mappings("include", include):
-                corner = self._completed(self.mapping(entry, "an include"), common)
-                parts.append(self._part(entry, corner, words))
-        entries = [] if exclude is None else self.list_of_mappings("exclude", exclude)
-        excludes = tuple(self._exclude(entry, words) for entry in entries)
-        return Grid(located.line, words, tuple(parts), excludes)
+def _flag(keys: Mapping[str, Located], name: str) -> bool:
+    if name not in keys:
+        return False
+    if not isinstance(content := keys[name].content, bool):
+        raise keys[name].error(f"{name}: true or false is wanted, not {keys[name].words}")
+    return content
 
-    def _completed(self, own: Mapping[str, Located], common: Mapping[str, Located]) -> dict[str, Located]:
-        """Own keys win; settings are completed one by one."""
-        completed = {**common, **own}
-        if "set" in own and "set" in common:
-            settings = {**self.mapping(common["set"], "set"), **self.mapping(own["set"], "set")}
-            completed["set"] = Located(settings, own["set"].line)
-        return completed
 
-    def _scenario(self, located: Located, common: Mapping[str, Located]) -> str:
-        known = ", ".join(SCENARIOS)
-        if "scenario" not in common:
-            raise self.fail(located, f"the grid names no scenario; write scenario: and one of {known}")
-        value = common["scenario"]
-        if not isinstance(value.content, str):
-            raise self.fail(value, f"scenario: one of {known} is wanted, not {value.words}")
-        with _At(self.path, value, "scenario"):
-            return SCENARIOS.check(value.content)
+def _completed(own: Mapping[str, Located], common: Mapping[str, Located]) -> dict[str, Located]:
+    """Own keys win; settings are completed one by one."""
+    completed = {**common, **own}
+    if "set" in own and "set" in common:
+        settings = {**_mapping(common["set"], "set"), **_mapping(own["set"], "set")}
+        completed["set"] = own["set"].holding(settings)
+    return completed
 
-    def _part(self, located: Located, keys: Mapping[str, Located], words: Vocabulary) -> Part:
-        options: dict[str, list[Located]] = {}
-        settings: dict[str, list[Located]] = {}
-        controls = self.flag("controls", keys.get("controls", Located(False, located.line)))
-        for key, value in keys.items():
-            if key == "set":
-                entries = self.mapping(value, "set")
-                settings = {n: self._settings(n, v, words) for n, v in entries.items()}
-            elif key in words.options:
-                options[key] = self._values(key, value, words)
-            elif key != "controls":
-                raise self._unknown(key, value, words)
-        for key in settings:
-            if key in options:
-                raise self.fail(settings[key][0], f"set: {key} is given beside set: too")
-        return Part(located.line, options, settings, controls)
 
-    def _settings(self, name: str, value: Located, words: Vocabulary) -> list[Located]:
-        with _At(self.path, value, "set"):
-            words.check_setting(name)
-        return self._values(name, value, words, "set: ", null=True)
+def _scenario(at: Located, keys: Mapping[str, Located]) -> str:
+    known = ", ".join(SCENARIOS)
+    if "scenario" not in keys:
+        raise at.error(f"the grid names no scenario; write scenario: and one of {known}")
+    value = keys["scenario"]
+    if not isinstance(value.content, str):
+        raise value.error(f"scenario: one of {known} is wanted, not {value.words}")
+    with value.naming("scenario"):
+        return SCENARIOS.check(value.content)
 
-    def _values(
-        self, name: str, value: Located, words: Vocabulary, where: str = "", null: bool = False
-    ) -> list[Located]:
-        values = value.content if isinstance(value.content, list) else [value]
-        with _At(self.path, value, f"{where}{name}"):
-            values = [Located(one, v.line) for v in values for one in words.written_out(name, v.content)]
-        if not values:
-            raise self.fail(value, f"{where}{name}: the list is empty, so the grid spans nothing")
-        for one in values:
-            if isinstance(one.content, list):
-                raise self.fail(one, f"{where}{name}: a list within a list")
-            if one.content is None and not null:
-                raise self.fail(one, f"{where}{name}: has no value; leave the key out for the usual one")
-            with _At(self.path, one, f"{where}{name}"):
-                words.check(name, one.plain)
-        return values
 
-    def _unknown(self, key: str, value: Located, words: Vocabulary) -> LocatedError:
-        if key in ("include", "exclude", "scenario", "defaults", "grids", _OF_FILE):
-            return self.fail(value, f"{key}: can't stand here")
-        if words.is_setting(key):
-            return self.fail(value, f"{key}: stands below set:")
-        if key in self.elsewhere:
-            option = "--" + key.replace("_", "-")
-            return self.fail(value, f"{key}: changes no result; give {option} on the command line")
-        known = nearest(key, [*words.options, *_STRUCTURE, _OF_FILE])
-        return self.fail(value, f"{key}: no such key; {known}")
+def _part(form: Form, at: Located, keys: Mapping[str, Located], elsewhere: Collection[str]) -> Part:
+    options: Lists = {}
+    settings: Lists = {}
+    for key, value in keys.items():
+        if key in options_model(form).model_fields:
+            options[key] = _listed(form, key, value)
+        elif key not in ("set", "controls"):
+            raise _unknown(form, key, value, elsewhere)
+    for key, value in (_mapping(keys["set"], "set") if "set" in keys else {}).items():
+        if is_axis(form, key):
+            raise value.error(f"set: {key} stands beside set:, not below it")
+        if key in options:
+            raise value.error(f"set: {key} is given beside set: too")
+        with value.naming("set"):
+            place_settings(form, [(key, None)])
+        settings[key] = _listed(form, key, value, "set: ", null=True)
+    _check(form, options)
+    _check(form, settings, "set: ")
+    return Part(at, options, settings, _flag(keys, "controls"))
 
-    def _exclude(self, entry: Located, words: Vocabulary) -> Exclude:
-        values = {}
-        for name, value in self.mapping(entry, "an exclude").items():
-            if name not in words.fields or name.endswith("_options"):
-                known = nearest(name, [n for n in words.fields if not n.endswith("_options")])
-                raise self.fail(value, f"exclude: {name}: no such key; {known}")
-            found = [one.plain for one in self._values(name, value, words, "exclude: ", null=True)]
+
+def _unknown(form: Form, key: str, value: Located, elsewhere: Collection[str]) -> LocatedError:
+    if key in ("include", "exclude", "scenario", "defaults", "grids", _OF_FILE):
+        return value.error(f"{key}: can't stand here")
+    piece, dot, _ = key.partition(".")
+    if piece in (*PIECES, DATA) if dot else key in _fields(form):
+        return value.error(f"{key}: stands below set:")
+    if key in elsewhere:
+        option = "--" + key.replace("_", "-")
+        return value.error(f"{key}: changes no result; give {option} on the command line")
+    known = nearest(key, [*options_model(form).model_fields, *_STRUCTURE, _OF_FILE])
+    return value.error(f"{key}: no such key; {known}")
+
+
+def _exclude(form: Form, at: Located, keys: Mapping[str, Located]) -> Exclude:
+    if not keys:
+        raise at.error("exclude: an empty mapping would leave out everything")
+    known = [name for name in _fields(form) if not name.endswith("_options")]
+    for name, value in keys.items():
+        if name not in known:
+            raise value.error(f"exclude: {name}: no such key; {nearest(name, known)}")
+    lists = {name: _listed(form, name, value, "exclude: ", null=True) for name, value in keys.items()}
+    _check(form, lists, "exclude: ")
+    values = {name: [one.plain for one in found] for name, found in lists.items()}
+    if "method" in values:
+        values["method"] = expand_methods(form.scenario, values["method"])
+    if "dataset" in values:
+        with keys["dataset"].naming("exclude: dataset"):
+            values["dataset"] = [canonical_dataset(name) for name in values["dataset"]]
+    return Exclude(at, values)
+
+
+def _fields(form: Form) -> dict[str, FieldInfo]:
+    return {**form.evaluation.model_fields, **form.run.model_fields}
+
+
+def is_axis(form: Form, name: str) -> bool:
+    """The option takes a list wherever it is given."""
+    return name in options_model(form).model_fields and has(_fields(form)[name], Axis)
+
+
+def _listed(form: Form, name: str, value: Located, where: str = "", null: bool = False) -> list[Located]:
+    """The values of a key, those of `0..4` and `0,1,2` written out where the option is an axis.
+
+    Raises:
+        UserError: an empty list, a list within a list, an empty value where `null` is false, or not a range.
+    """
+    parts = value.content if isinstance(value.content, list) else [value]
+    try:
+        found = [part.holding(one) for part in parts for one in _written_out(form, name, part.content)]
+    except ValueError as error:
+        raise value.error(f"{where}{name}: {error}") from None
+    if not found:
+        raise value.error(f"{where}{name}: the list is empty, so the grid spans nothing")
+    for one in found:
+        if isinstance(one.content, list):
+            raise one.error(f"{where}{name}: a list within a list")
+        if one.content is None and not null:
+            raise one.error(f"{where}{name}: has no value; leave the key out for the usual one")
+    return found
+
+
+def _written_out(form: Form, name: str, content: Any) -> list[Any]:
+    if not isinstance(content, str) or not is_axis(form, name):
+        return [content]
+    annotation = _fields(form)[name].annotation
+    kind = next((k for k in (int, float) if annotation is k or k in get_args(annotation)), str)
+    return [_number(kind, one) for one in written_out(kind, [content])]
+
+
+def _number(kind: type, value: Any) -> Any:
+    """A number that was written in a text; anything else is refused where values are checked."""
+    try:
+        return kind(value)
+    except ValueError:
+        return value
+
+
+def _check(form: Form, lists: Lists, where: str = "") -> None:
+    """Refuse values that a field can't have, whatever the others are; the first of the file is told."""
+    try:
+        _lists_model(form).model_validate({n: [one.plain for one in found] for n, found in lists.items()})
+    except ValidationError as error:
+        mistakes = [(lists[e["loc"][0]][e["loc"][1]], e) for e in error.errors()]  # type: ignore[index]
+        at, first = min(mistakes, key=lambda mistake: mistake[0].line)
+        raise at.error(f"{where}{first['loc'][0]}: {mistake_of(first)}") from None
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, OptionValue):
+        raise ValueError("a number, a text, true or false is wanted")
+    return value
+
+
+class _Lists(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    # Options of pieces, as `learner.C`, whose own types are known when the piece is.
+    __pydantic_extra__: dict[str, list[Annotated[Any, AfterValidator(_plain)]]]
+
+
+@functools.cache
+def _lists_model(form: Form) -> type[BaseModel]:
+    """A list of values for each field of a run and its evaluation, as these declare it."""
+
+    def known(name: str, value: Any) -> Any:
+        try:
             if name == "method":
-                found = expand_methods(words.form.scenario, found)
-            elif name == "dataset":
-                with _At(self.path, value, "exclude: dataset"):
-                    found = [canonical_dataset(one) for one in found]
-            values[name] = found
-        if not values:
-            raise self.fail(entry, "exclude: an empty mapping would leave out everything")
-        return Exclude(entry.line, values)
+                expand_methods(form.scenario, [value])
+            elif name in REGISTRIES and value is not None:
+                REGISTRIES[name].check(value)
+            elif name == "budget":
+                budget_of(form, value, _fields(form)["dataset"].default)
+        except UserError as error:
+            raise ValueError(str(error)) from None
+        return value
 
-
-class _At:
-    """Gives what fails inside a place in the file and a name."""
-
-    def __init__(self, path: Path, at: Located, name: str) -> None:
-        self.path, self.at, self.name = path, at, name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, UserError):
-            raise LocatedError(self.path, self.at.line, f"{self.name}: {error}") from None
+    fields: dict[str, Any] = {}
+    for name, info in _fields(form).items():
+        check = AfterValidator(functools.partial(known, name))
+        fields[name] = list[Annotated[info.annotation, *info.metadata, check]], []  # type: ignore[name-defined]
+    return create_model("Lists", __base__=_Lists, **fields)

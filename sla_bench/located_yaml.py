@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,10 +38,12 @@ class Located:
     Args:
         content: str, int, float, bool, None, a list of `Located` or a dict of them.
         line: from 1; in a mapping that of its key.
+        path: of the file.
     """
 
     content: Any
     line: int
+    path: Path
 
     @property
     def plain(self) -> Any:
@@ -58,6 +62,22 @@ class Located:
         if isinstance(self.content, list):
             return "a list"
         return "nothing" if self.content is None else repr(self.content)[:60]
+
+    def holding(self, content: Any) -> Located:
+        """Another content at the same place."""
+        return Located(content, self.line, self.path)
+
+    def error(self, what: str) -> LocatedError:
+        """The error for a mistake here."""
+        return LocatedError(self.path, self.line, what)
+
+    @contextmanager
+    def naming(self, what: str) -> Iterator[None]:
+        """Give errors this place, and a name."""
+        try:
+            yield
+        except UserError as error:
+            raise self.error(f"{what}: {str(error).removeprefix('--set ')}") from None
 
 
 class LocatedError(UserError):
@@ -118,7 +138,7 @@ class _Reader:
             raise UserError(f"{self.path}: nested too deeply") from None
         if node is None:
             raise UserError(f"{self.path}: the file is empty")
-        return Located(self._content(node, 0), _line(node))
+        return Located(self._content(node, 0), _line(node), self.path)
 
     def _content(self, node: yaml.Node, depth: int) -> Any:
         self.values += 1
@@ -131,7 +151,7 @@ class _Reader:
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):
-            return [Located(self._content(item, depth + 1), _line(item)) for item in node.value]
+            return [Located(self._content(item, depth + 1), _line(item), self.path) for item in node.value]
         assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node)
 
@@ -162,7 +182,7 @@ class _Reader:
             name = key if isinstance(key, str) else str(key_node.value)
             if name in own:
                 self._fail(key_node, f"{name} is given twice, first on line {own[name].line}")
-            own[name] = Located(self._content(value_node, depth + 1), _line(key_node))
+            own[name] = Located(self._content(value_node, depth + 1), _line(key_node), self.path)
         return {**merged, **own}
 
     def _merged(self, node: yaml.Node, depth: int) -> dict[str, Located]:

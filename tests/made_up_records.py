@@ -8,7 +8,7 @@ from sla_bench.config import EvalConfig
 from sla_bench.forms.fewshot import FORM
 from sla_bench.grid import options_model, span
 from sla_bench.harness.store import Store
-from sla_bench.harness.tuning_file import TuningFile
+from sla_bench.harness.tuning_file import TrialRow, TuningFile
 from sla_bench.tuning import choice_of, group_of
 
 ROWS = {
@@ -83,16 +83,31 @@ def as_tuned(store):
     return [replace(record, tuned=True) for record in store.records()]
 
 
+TRIAL = TrialRow(
+    group="a" * 12,
+    training="glyphs protonet 5-shot",
+    share="1",
+    factor="1",
+    learning_rate=0.002,
+    batch_images=300,
+    validation_accuracy=0.5,
+    run_id="b" * 12,
+    chosen=True,
+    data_state="0" * 16,
+)
+
+
 def tune_rates(store, rates):
     """Write the tuning file of a store whose records are the trainings; `rates`: method -> chosen rate."""
     rows = {
-        group_of(record.config): {
-            "group": group_of(record.config),
-            "learning_rate": rates[record.config.method],
-            "batch_images": choice_of(record.config).batch_images,
-            "chosen": True,
-            "data_state": record.evaluations[0].state,
-        }
+        group_of(record.config): TRIAL.model_copy(
+            update={
+                "group": group_of(record.config),
+                "learning_rate": rates[record.config.method],
+                "batch_images": choice_of(record.config).batch_images,
+                "data_state": record.evaluations[0].state,
+            }
+        )
         for record in store.records()
     }
     TuningFile(store.folder).put(list(rows.values()))

@@ -207,7 +207,7 @@ def test_several_grids_share_defaults_and_do_a_training_once(tmp_path):
         ("scenario: fewshot\nshots: five", 2, "shots: 'five': input should be a valid integer"),
         ("scenario: fewshot\nshots: true", 2, "shots: True: input should be a valid integer"),
         ("scenario: fewshot\nshots: 0", 2, "greater than or equal to 1"),
-        ("scenario: fewshot\nshots: {a: 1}", 2, "shots: one value is wanted, not a mapping"),
+        ("scenario: fewshot\nshots: {a: 1}", 2, "shots: {'a': 1}: input should be a valid integer"),
         ("scenario: fewshot\nshots: [1, [2]]", 2, "shots: a list within a list"),
         ("scenario: fewshot\nseed: []", 2, "seed: the list is empty, so the grid spans nothing"),
         ("scenario: fewshot\nseed:", 2, "seed: has no value"),

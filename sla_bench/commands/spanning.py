@@ -12,8 +12,9 @@ from cyclopts import App, Parameter
 from sla_bench.commands.options import Settings, TrainingExecution
 from sla_bench.commands.printing import print_lines
 from sla_bench.errors import UserError
-from sla_bench.grid import DATA, Task, form_of, options_model, span
+from sla_bench.grid import Task, form_of, options_model, span
 from sla_bench.registry import SCENARIOS
+from sla_bench.settings import DATA
 
 SEVERAL_VALUES = Parameter(consume_multiple=(1, sys.maxsize))
 """Options that repeat take several values at once, too: `--seed 0 1 2`."""

@@ -14,6 +14,7 @@ from sla_bench.commands.run import execute, prepare
 from sla_bench.commands.spanning import SEVERAL_VALUES, add_grids
 from sla_bench.errors import UserError
 from sla_bench.grid import Task
+from sla_bench.harness.tuning_file import TrialRow, TuningFile
 from sla_bench.tuning import SHARES, Choice, Trial, chosen_trial, finalists, group_of, trials_of, tuned_tasks
 
 tune_app = App(
@@ -89,7 +90,6 @@ def _tune(
         UserError: nothing can be written, or all trials of a method diverged.
     """
     from sla_bench.harness.store import Store
-    from sla_bench.harness.tuning_file import TuningFile
 
     file, store = TuningFile(execution.out / scenario), Store(execution.out / "tuning", scenario)
     states = {job.data_state for job in jobs}
@@ -110,16 +110,16 @@ def _tune(
         # Trials are exported with this file alone: a tuning that is stopped continues elsewhere from it.
         _learn(tried, store, known)
         chosen = file.choices(states)
-        if rows := [row for row in _rows(tried, known) if row["group"] not in chosen]:
+        if rows := [row for row in _rows(tried, known) if row.group not in chosen]:
             file.put(rows)
     rows = _judge(tried, known)
     file.put(rows)
     for row in rows:
-        accuracy = row["validation_accuracy"]
+        accuracy = row.validation_accuracy
         result = "diverged" if accuracy is None else f"validation {100 * accuracy:.1f} %"
         print(
-            f"{row['training']}: {row['share']} of the images, learning rate {row['learning_rate']:.3g}, "
-            f"batch {row['batch_images']}, {result}" + "  <- chosen" * row["chosen"]
+            f"{row.training}: {row.share} of the images, learning rate {row.learning_rate:.3g}, "
+            f"batch {row.batch_images}, {result}" + "  <- chosen" * row.chosen
         )
     print(f"trials: {file.path}")
     return prepare([*tasks, *tuned_tasks(tasks, file.choices(states))], scenario, execution)()
@@ -176,7 +176,7 @@ def _accuracies_of(tried: Mapping[Trial, Any], known: Accuracies) -> dict[Trial,
     return {trial: -1.0 if accuracy is None else accuracy for trial, accuracy in found.items()}
 
 
-def _judge(tried: Mapping[Trial, Any], known: Accuracies) -> list[dict[str, Any]]:
+def _judge(tried: Mapping[Trial, Any], known: Accuracies) -> list[TrialRow]:
     """The rows of the tuning file, each group's best marked.
 
     Raises:
@@ -196,22 +196,21 @@ def _judge(tried: Mapping[Trial, Any], known: Accuracies) -> list[dict[str, Any]
 
 def _rows(
     tried: Mapping[Trial, Any], known: Accuracies, chosen: Collection[Trial] = frozenset()
-) -> list[dict[str, Any]]:
+) -> list[TrialRow]:
     """The rows of the trials that are known, group by group."""
     first = {trial.group: place for place, trial in reversed(list(enumerate(tried)))}
     return [
-        {
-            "group": trial.group,
-            "training": _words(trial),
-            "share": trial.share,
-            "factor": trial.factor,
-            "learning_rate": trial.choice.learning_rate,
-            "batch_images": trial.choice.batch_images,
-            "validation_accuracy": known[trial.group, job.run_id],
-            "run_id": job.run_id,
-            "chosen": trial in chosen,
-            "data_state": job.data_state,
-        }
+        TrialRow(
+            group=trial.group,
+            training=_words(trial),
+            share=str(trial.share),
+            factor=str(trial.factor),
+            validation_accuracy=known[trial.group, job.run_id],
+            run_id=job.run_id,
+            chosen=trial in chosen,
+            data_state=job.data_state,
+            **trial.choice._asdict(),
+        )
         for trial, job in sorted(tried.items(), key=lambda one: first[one[0].group])
         if (trial.group, job.run_id) in known
     ]

@@ -37,15 +37,20 @@ ZIP_ERRORS = (
 """What reading a damaged archive raises."""
 
 _ID = r"[0-9a-f]{12}"
-_RUN_FILES = ("config.json", "history.csv", "environment.json", "done.json")
-_EVALUATION_FILES = ("config.json", "samples.npz", "metrics.json")
+RUN_FILES = ("config.json", "history.csv", "environment.json", "done.json")
+EVALUATION_FILES = ("config.json", "samples.npz", "metrics.json")
+"""The last one makes the record valid and is written last, as that of RUN_FILES."""
 TUNING = "tuning.csv"
 _MEMBER = re.compile(
     rf"(?P<scenario>{'|'.join(map(re.escape, SCENARIOS))})/"
     rf"(?:(?P<tuning>{re.escape(TUNING)})|runs/(?P<run>{_ID})/"
-    rf"(?:(?P<file>{'|'.join(map(re.escape, _RUN_FILES))})"
-    rf"|evaluations/(?P<evaluation>{_ID})/(?P<part>{'|'.join(map(re.escape, _EVALUATION_FILES))})))"
+    rf"(?:(?P<file>{'|'.join(map(re.escape, RUN_FILES))})"
+    rf"|evaluations/(?P<evaluation>{_ID})/(?P<part>{'|'.join(map(re.escape, EVALUATION_FILES))})))"
 )
+
+
+class RefusedError(UserError):
+    """Something in an archive is not part of a record; the message says where."""
 
 
 def is_plain(info: zipfile.ZipInfo) -> bool:
@@ -53,26 +58,65 @@ def is_plain(info: zipfile.ZipInfo) -> bool:
     return not info.flag_bits & 1 and info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-@dataclass
-class RunFiles:
-    """Where the files of one run are in an archive: file name -> member; evaluations: id -> the same."""
+@dataclass(frozen=True)
+class Member:
+    """A file or a folder in an archive; a record is read from it as from a `Path`."""
+
+    archive: RecordArchive
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    def __truediv__(self, name: str) -> Member:
+        return Member(self.archive, f"{self.path}/{name}")
+
+    def read_bytes(self) -> bytes:
+        """The content of the file.
+
+        Raises:
+            RefusedError: damaged, or of another size than declared.
+        """
+        size = self.archive.members[self.path].file_size
+        try:
+            with self.archive.file.open(self.path) as file:
+                content = file.read(size + 1)
+        except ZIP_ERRORS as error:
+            raise self.archive.refused(self.path, f"damaged ({error})") from None
+        if len(content) != size:
+            raise self.archive.refused(self.path, "of another size than it says")
+        return content
+
+
+@dataclass(frozen=True)
+class ArchivedRun:
+    """One run in an archive: the folder of its training, and those of its evaluations by their ids."""
 
     scenario: str
-    run_id: str
-    files: dict[str, zipfile.ZipInfo] = field(default_factory=dict)
-    evaluations: dict[str, dict[str, zipfile.ZipInfo]] = field(default_factory=dict)
+    folder: Member
+    evaluations: dict[str, Member] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The name of its folder."""
+        return self.folder.name
 
 
 class RecordArchive:
     """An open archive whose names and sizes were found harmless.
 
     Attributes:
-        runs: where their files are.
-        tunings: scenario -> member, what was tuned.
+        path: the file.
+        file: the same, open for reading.
+        members: name -> where and how large it is.
+        runs: all of them, with all their files.
+        tunings: scenario -> its tuning file.
 
     Args:
         path: the file.
-        archive: it, open for reading.
+        archive: the same, open for reading.
 
     Raises:
         UserError: a name that no record has, a link, encryption, a file that is there twice or is missing, or
@@ -80,34 +124,33 @@ class RecordArchive:
     """
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        self.path, self._archive = path, archive
-        infos = archive.infolist()
-        self._check_sizes(infos)
-        self.tunings: dict[str, zipfile.ZipInfo] = {}
-        runs: dict[tuple[str, str], RunFiles] = {}
-        for info in infos:
+        self.path, self.file = path, archive
+        self.members: dict[str, zipfile.ZipInfo] = {}
+        self.tunings: dict[str, Member] = {}
+        runs: dict[str, ArchivedRun] = {}
+        self._check_sizes(archive.infolist())
+        for info in archive.infolist():
             match = _MEMBER.fullmatch(info.filename)
             # A link is written as a file that holds its target.
             kind = stat.S_IFMT(info.external_attr >> 16)
             if match is None or kind not in (0, stat.S_IFREG) or not is_plain(info):
                 raise self.refused(info.filename, "no file of a record")
-            key = (match["scenario"], match["run"])
-            if match["tuning"]:
-                place, name = self.tunings, match["scenario"]
-            elif match["evaluation"]:
-                run = runs.setdefault(key, RunFiles(*key))
-                place, name = run.evaluations.setdefault(match["evaluation"], {}), match["part"]
-            else:
-                place, name = runs.setdefault(key, RunFiles(*key)).files, match["file"]
-            if name in place:
+            if info.filename in self.members:
                 raise self.refused(info.filename, "there twice")
-            place[name] = info
+            self.members[info.filename] = info
+            scenario, run_id, eval_id = match.group("scenario", "run", "evaluation")
+            if match["tuning"]:
+                self.tunings[scenario] = Member(self, info.filename)
+                continue
+            folder = Member(self, f"{scenario}/runs/{run_id}")
+            run = runs.setdefault(folder.path, ArchivedRun(scenario, folder))
+            if eval_id:
+                run.evaluations[eval_id] = folder / "evaluations" / eval_id
         self.runs = list(runs.values())
         for run in self.runs:
-            self._check_complete(f"{run.scenario}/runs/{run.run_id}", run.files, _RUN_FILES)
-            for eval_id, files in run.evaluations.items():
-                where = f"{run.scenario}/runs/{run.run_id}/evaluations/{eval_id}"
-                self._check_complete(where, files, _EVALUATION_FILES)
+            self._check_complete(run.folder, RUN_FILES)
+            for evaluation in run.evaluations.values():
+                self._check_complete(evaluation, EVALUATION_FILES)
 
     def _check_sizes(self, infos: list[zipfile.ZipInfo]) -> None:
         for info in infos:
@@ -117,29 +160,14 @@ class RecordArchive:
         if total > LARGEST_TOTAL or total > max(_UNSUSPICIOUS, LARGEST_RATIO * packed):
             raise UserError(f"{self.path}: {packed:,} bytes that unpack to {total:,}; this is no export")
 
-    def _check_complete(self, where: str, files: dict[str, zipfile.ZipInfo], wanted: tuple[str, ...]) -> None:
+    def _check_complete(self, folder: Member, wanted: tuple[str, ...]) -> None:
         for name in wanted:
-            if name not in files:
-                raise self.refused(f"{where}/{name}", "missing")
+            if (path := f"{folder.path}/{name}") not in self.members:
+                raise self.refused(path, "missing")
 
-    def refused(self, member: str, why: str) -> UserError:
+    def refused(self, member: str, why: str) -> RefusedError:
         """The error for a member."""
-        return UserError(f"{self.path}: {member[:200]!r}: {why}; nothing was imported")
-
-    def read(self, info: zipfile.ZipInfo) -> bytes:
-        """Return the content of a member.
-
-        Raises:
-            UserError: damaged, or of another size than declared.
-        """
-        try:
-            with self._archive.open(info) as file:
-                content = file.read(info.file_size + 1)
-        except ZIP_ERRORS as error:
-            raise self.refused(info.filename, f"damaged ({error})") from None
-        if len(content) != info.file_size:
-            raise self.refused(info.filename, "of another size than it says")
-        return content
+        return RefusedError(f"{self.path}: {member[:200]!r}: {why}; nothing was imported")
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import numpy as np
 
 from sla_bench.classification_metrics import recorded
 from sla_bench.datasets.npy_format import read_array
-from sla_bench.errors import UserError
 from sla_bench.harness.archive import ZIP_ERRORS, is_plain
 
 LARGEST_SAMPLES = 256 << 20
@@ -59,24 +58,23 @@ def checked_samples(content: bytes) -> dict[str, np.ndarray]:
     """Read a samples.npz that may hold anything.
 
     Raises:
-        UserError: it is no archive of plain numeric arrays, or these are larger than LARGEST_SAMPLES; the
-            sentence says why, not where.
+        ValueError: it is not an archive of plain numeric arrays, or these are larger than LARGEST_SAMPLES.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             infos = archive.infolist()
             if not all(is_plain(info) for info in infos):
-                raise UserError("packed in an unusual way")
+                raise ValueError("packed in an unusual way")
             if sum(info.file_size for info in infos) > LARGEST_SAMPLES:
-                raise UserError(f"arrays of more than {LARGEST_SAMPLES:,} bytes")
+                raise ValueError(f"arrays of more than {LARGEST_SAMPLES:,} bytes")
             return {info.filename.removesuffix(".npy"): _array(archive.read(info)) for info in infos}
     except ZIP_ERRORS as error:
-        raise UserError(f"damaged arrays ({error})") from None
+        raise ValueError(f"samples.npz: damaged arrays ({error})") from None
 
 
 def _array(content: bytes) -> np.ndarray:
     """The array of a .npy file, whose header is believed only after it was checked."""
     array = read_array(io.BytesIO(content), len(content))
     if array.dtype.kind not in "iuf":
-        raise UserError(f"an array of type {array.dtype}, not of numbers")
+        raise ValueError(f"an array of type {array.dtype}, not of numbers")
     return array

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from sla_bench.errors import UserError
-from sla_bench.harness.archive import TUNING, RecordArchive, RunFiles, open_archive
+from sla_bench.harness.archive import (
+    EVALUATION_FILES,
+    RUN_FILES,
+    TUNING,
+    ArchivedRun,
+    Member,
+    open_archive,
+)
 from sla_bench.harness.compact import compact_samples, samples_bytes
 from sla_bench.harness.files import write_bytes
 from sla_bench.harness.locks import RunClaimedError, claim
@@ -91,7 +98,7 @@ def export_records(
 
 def _write_record(archive: zipfile.ZipFile, store: Store, record: RunRecord, kept: KeptSamples) -> None:
     where = f"{store.scenario}/runs/{record.run_id}"
-    for name in ("config.json", "history.csv", "environment.json", "done.json"):
+    for name in RUN_FILES:
         _add(archive, f"{where}/{name}", _bytes_of(record.folder / name))
     for evaluation in record.evaluations:
         below = f"{where}/evaluations/{evaluation.folder.name}"
@@ -134,8 +141,8 @@ def import_records(path: Path, root: Path) -> Exchanged:
     added = Exchanged()
     with open_archive(path) as archive:
         for run in archive.runs:
-            check_run(archive, run)
-        trials = {scenario: check_tuning(archive, info) for scenario, info in archive.tunings.items()}
+            check_run(run)
+        trials = {scenario: check_tuning(file) for scenario, file in archive.tunings.items()}
         for run in archive.runs:
             store = Store(root, run.scenario)
             if _is_there(run, store):
@@ -143,7 +150,7 @@ def import_records(path: Path, root: Path) -> Exchanged:
                 continue
             try:
                 with claim(store.lock_file(run.run_id)):
-                    _add_run(archive, run, store, added)
+                    _add_run(run, store, added)
             except RunClaimedError:
                 added.claimed += 1
     for scenario, rows in trials.items():
@@ -151,28 +158,25 @@ def import_records(path: Path, root: Path) -> Exchanged:
     return added
 
 
-def _is_there(run: RunFiles, store: Store) -> bool:
+def _is_there(run: ArchivedRun, store: Store) -> bool:
     return store.has_run(run.run_id) and all(store.has_evaluation(run.run_id, e) for e in run.evaluations)
 
 
-def _add_run(archive: RecordArchive, run: RunFiles, store: Store, added: Exchanged) -> None:
+def _add_run(run: ArchivedRun, store: Store, added: Exchanged) -> None:
     """Write what is missing; the file that makes a record valid comes last."""
     new, folder = not store.has_run(run.run_id), store.run_folder(run.run_id)
     if new:
-        _copy(archive, run.files, folder, ("config.json", "history.csv", "environment.json"))
-    for eval_id, files in run.evaluations.items():
+        _copy(run.folder, folder, RUN_FILES[:-1])
+    for eval_id, evaluation in run.evaluations.items():
         if not store.has_evaluation(run.run_id, eval_id):
-            place = store.evaluation_folder(run.run_id, eval_id)
-            _copy(archive, files, place, ("config.json", "samples.npz", "metrics.json"))
+            _copy(evaluation, store.evaluation_folder(run.run_id, eval_id), EVALUATION_FILES)
             added.evaluations += 1
     if new:
-        _copy(archive, run.files, folder, ("done.json",))
+        _copy(run.folder, folder, RUN_FILES[-1:])
     added.runs += new
     added.there += not new
 
 
-def _copy(
-    archive: RecordArchive, files: dict[str, zipfile.ZipInfo], folder: Path, names: tuple[str, ...]
-) -> None:
+def _copy(source: Member, folder: Path, names: tuple[str, ...]) -> None:
     for name in names:
-        write_bytes(folder / name, archive.read(files[name]))
+        write_bytes(folder / name, (source / name).read_bytes())

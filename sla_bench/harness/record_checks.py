@@ -1,50 +1,34 @@
-"""Whether the files of an archived record are what their names say."""
+"""Records of an archive: read as the store reads its own, and checked as far as tables go."""
 
 from __future__ import annotations
 
 import csv
-import io
-import json
 import math
-import re
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import pandas as pd
 from pydantic import ValidationError
 
-from sla_bench.config import OLDEST_PROTOCOL, EvalConfig, Settings, as_user_error
+from sla_bench.config import OLDEST_PROTOCOL, Settings, as_user_error
 from sla_bench.errors import UserError
 from sla_bench.grid import REGISTRIES, form_of, recipe_of
-from sla_bench.harness.archive import RecordArchive, RunFiles
-from sla_bench.harness.compact import checked_samples
-from sla_bench.harness.record_files import HISTORY_COLUMNS
-from sla_bench.harness.store import EvaluationRecord, RunRecord
-from sla_bench.harness.tuning_file import COLUMNS
+from sla_bench.harness.archive import ArchivedRun, Member, RefusedError
+from sla_bench.harness.record_files import check_history, read_evaluation, read_mapping, read_training
+from sla_bench.harness.store import EvaluationRecord, RunRecord, evaluation_record
+from sla_bench.harness.tuning_file import TrialRow, parse_trials
 from sla_bench.registry import SCENARIOS
-from sla_bench.tuning import RATES, SHARES, WHOLE
 
 if TYPE_CHECKING:
     from sla_bench.reporting.reading import Reading
 
-_MOST_COLUMNS = 100
 _LARGEST_TUNING = 4 << 20
-_ID = re.compile("[0-9a-f]{12}")
-_STATE = re.compile("[0-9a-f]{16}")
-_BATCH = re.compile("[1-9][0-9]{0,8}")
-# A spreadsheet must not take it for a formula.
-_TRAINING = re.compile(r"[^=+\-@].{0,999}")
-_SUMMARY_KEYS = ("train_images", "train_seconds", "parameters")
 
 
-def check_run(archive: RecordArchive, run: RunFiles) -> None:
-    """Check each file of a run and of its evaluations, and the ids that they stand under.
+def check_run(run: ArchivedRun) -> None:
+    """Read a run and its evaluations, and check the ids that they stand under.
 
     The id of a run is known where its data's hash is recorded; that of an evaluation always.
 
@@ -53,125 +37,41 @@ def check_run(archive: RecordArchive, run: RunFiles) -> None:
             loss, ... that is not known here; figures that no table could be made of.
     """
     form = form_of(run.scenario)
-    with _content_of(archive, run.files["config.json"]) as content:
-        config = form.run.model_validate_json(content)
+    with _refusing(run.folder):
+        content = read_training(run.folder)
+        check_history(run.folder)
+        read_mapping(run.folder / "environment.json")
+        done, config = content["done"], form.run.model_validate(content["config"])
         _check_pieces(config)
         # Knows the budgets.
         recipe_of(config)
-    with _content_of(archive, run.files["done.json"]) as content:
-        done = _mapping(content)
-        for key in _SUMMARY_KEYS:
-            if not _is_number(done.get(key)):
-                raise UserError(f"{key} is no number")
-        protocol = _checked_protocol(done, config)
-        if "data_hash" in done:
-            _check_id(config, done["data_hash"], run.run_id, protocol)
-        _check_state(done.get("data_state", ""))
-    with _content_of(archive, run.files["environment.json"]) as content:
-        _mapping(content)
-    with _content_of(archive, run.files["history.csv"]) as content:
-        _check_history(content)
-    record = RunRecord(run.run_id, Path(run.run_id), config, done, ())
-    for eval_id, files in run.evaluations.items():
-        _check_evaluation(archive, files, eval_id, form.evaluation, record)
+        _check_id(config, done, run.run_id)
+    record = RunRecord(run.run_id, _as_path(run.folder), config, done, ())
+    for eval_id, folder in run.evaluations.items():
+        with _refusing(folder):
+            content = read_evaluation(folder)
+            evaluation = evaluation_record(form, _as_path(folder), content)
+            _check_pieces(evaluation.config)
+            _check_id(evaluation.config, content["metrics"], eval_id)
+            _check_figures(record, evaluation)
 
 
-def check_tuning(archive: RecordArchive, info: zipfile.ZipInfo) -> list[dict[str, Any]]:
-    """Check what was tuned, and return the trials as `TuningFile.put` takes them.
+def check_tuning(file: Member) -> list[TrialRow]:
+    """Return the trials of an archive.
 
     Raises:
-        UserError: it is damaged, or a cell or a group is not what it should be.
+        UserError: as `parse_trials`, or larger than 4 MB.
     """
-    with _content_of(archive, info) as content:
-        # A line costs more than a hundred bytes.
+    with _refusing(file):
+        content = file.read_bytes()
         if len(content) > _LARGEST_TUNING:
             raise UserError(f"larger than {_LARGEST_TUNING:,} bytes")
-        try:
-            heading, *lines = csv.reader(io.StringIO(content.decode(), newline=""))
-        except csv.Error as error:
-            raise UserError(str(error)) from None
-        if tuple(heading) != COLUMNS:
-            raise UserError(f"other columns than {', '.join(COLUMNS)}")
-        trials = [_trial(line) for line in lines]
-        groups: dict[str, list[dict[str, Any]]] = {}
-        for trial in trials:
-            groups.setdefault(f"{trial['group']} {trial['data_state']}", []).append(trial)
-        for name, own in groups.items():
-            _check_group(name, own)
-    return trials
+        return parse_trials(content)
 
 
-def _trial(cells: list[str]) -> dict[str, Any]:
-    if len(cells) != len(COLUMNS):
-        raise UserError(f"a line of {len(cells)} cells")
-    group, training, share, factor, rate, batch, accuracy, run_id, chosen, state = cells
-    for name in (group, run_id):
-        if not _ID.fullmatch(name):
-            raise UserError(f"{name[:80]!r} is no id")
-    if not _TRAINING.fullmatch(training) or not training.isprintable():
-        raise UserError(f"{training[:80]!r} names no training")
-    if share not in (shares := [str(known) for known in (*SHARES.values(), WHOLE)]):
-        raise UserError(f"share {share[:80]!r}; trials have {', '.join(shares)}")
-    if factor not in map(str, RATES):
-        raise UserError(f"factor {factor[:80]!r}; trials have {', '.join(map(str, RATES))}")
-    if not _BATCH.fullmatch(batch):
-        raise UserError(f"batch_images {batch[:80]!r} is not a number of images")
-    value = float(accuracy) if accuracy else None
-    if not 0 < float(rate) < math.inf or not (value is None or 0 <= value <= 1):
-        raise UserError(f"learning rate {rate[:80]} or validation accuracy {accuracy[:80]} out of range")
-    if chosen not in ("True", "False"):
-        raise UserError(f"chosen is {chosen[:80]!r}, neither True nor False")
-    _check_state(state)
-    texts = (group, training, share, factor)
-    values = (*texts, float(rate), int(batch), value, run_id, chosen == "True", state)
-    return dict(zip(COLUMNS, values, strict=True))
-
-
-def _check_group(name: str, trials: list[dict[str, Any]]) -> None:
-    tried = {(trial["share"], trial["factor"], trial["batch_images"]) for trial in trials}
-    if len(tried) < len(trials):
-        raise UserError(f"group {name}: a trial that is there twice")
-    # None is chosen where the tuning was stopped.
-    if [trial["validation_accuracy"] is None for trial in trials if trial["chosen"]] not in ([], [False]):
-        raise UserError(f"group {name}: more than one trial is chosen, or one that diverged")
-
-
-def _check_evaluation(
-    archive: RecordArchive,
-    files: dict[str, zipfile.ZipInfo],
-    eval_id: str,
-    kind: type[EvalConfig],
-    record: RunRecord,
-) -> None:
-    with _content_of(archive, files["config.json"]) as content:
-        config = kind.model_validate_json(content)
-        _check_pieces(config)
-    with _content_of(archive, files["metrics.json"]) as content:
-        metrics = _mapping(content)
-        protocol = _checked_protocol(metrics, config)
-        _check_id(config, metrics.get("data_hash"), eval_id, protocol)
-        _check_state(metrics.get("data_state", ""))
-        if not _is_number(metrics.get("recorded_at", 0)):
-            raise UserError("recorded_at is no number")
-        rows = metrics.get("rows")
-        if not isinstance(rows, dict) or not all(isinstance(row, dict) for row in rows.values()):
-            raise UserError("rows are no mapping of rows to metrics")
-    with _content_of(archive, files["samples.npz"]) as content:
-        samples = checked_samples(content)
-    about = Path(eval_id), config, rows, metrics["data_hash"], metrics["protocol"]
-    with _named(archive, files["metrics.json"]):
-        _check_figures(record, _Unwritten(*about, arrays=samples))
-
-
-@dataclass(frozen=True)
-class _Unwritten(EvaluationRecord):
-    """An evaluation whose arrays are not on disk yet."""
-
-    arrays: dict[str, np.ndarray] = field(default_factory=dict)
-
-    @cached_property
-    def samples(self) -> dict[str, np.ndarray]:
-        return self.arrays
+def _as_path(folder: Member) -> Path:
+    # Of its folder a record asks only what a `Member` has, too.
+    return cast("Path", folder)
 
 
 def _check_pieces(config: Settings) -> None:
@@ -209,64 +109,29 @@ def _check_row(reading: Reading, evaluation: EvaluationRecord, method: str) -> N
 
 
 @contextmanager
-def _content_of(archive: RecordArchive, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """Give the content of a member; what is wrong with it is said with its name."""
-    content = archive.read(info)
-    with _named(archive, info):
-        yield content
-
-
-@contextmanager
-def _named(archive: RecordArchive, info: zipfile.ZipInfo) -> Iterator[None]:
-    """Say what is wrong with a member with its name."""
+def _refusing(place: Member) -> Iterator[None]:
+    """Say what is wrong with a part of an archive with its name."""
     try:
         yield
+    except RefusedError:
+        raise
     except ValidationError as error:
-        raise archive.refused(info.filename, str(as_user_error(error))) from None
-    except (UserError, ValueError, RecursionError) as error:
-        raise archive.refused(info.filename, str(error)) from None
-
-
-def _mapping(content: bytes) -> dict[str, Any]:
-    found = json.loads(content)
-    if not isinstance(found, dict):
-        raise UserError("no mapping")
-    return found
+        raise place.archive.refused(place.path, str(as_user_error(error))) from None
+    except KeyError as error:
+        raise place.archive.refused(place.path, f"no {error}") from None
+    except (UserError, ValueError, RecursionError, csv.Error) as error:
+        raise place.archive.refused(place.path, str(error)) from None
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _checked_protocol(content: dict[str, Any], config: Settings) -> int:
-    """The protocol of a record, from the oldest that can be read to that of this version."""
-    protocol = content.get("protocol")
-    if type(protocol) is not int or not OLDEST_PROTOCOL <= protocol <= config.protocol:
-        raise UserError(f"made under protocol {protocol!r}, this version follows {config.protocol}")
-    return protocol
-
-
-def _check_id(config: Settings, data_hash: object, named: str, protocol: int) -> None:
-    if not isinstance(data_hash, str):
-        raise UserError("data_hash is no text")
-    if (own := config.digest(data=data_hash, protocol=protocol)) != named:
+def _check_id(config: Settings, facts: Mapping[str, Any], named: str) -> None:
+    """Check the protocol of a record, and the id that it stands under where the hash of its data is known."""
+    protocol = facts["protocol"]
+    if not OLDEST_PROTOCOL <= protocol <= config.protocol:
+        raise UserError(f"made under protocol {protocol}, this version follows {config.protocol}")
+    data = facts.get("data_hash")
+    if data is not None and (own := config.digest(data=data, protocol=protocol)) != named:
         raise UserError(f"its folder is named {named}, but its config and data give {own}")
-
-
-def _check_state(state: object) -> None:
-    if not isinstance(state, str) or (state and not _STATE.fullmatch(state)):
-        raise UserError(f"data_state is {str(state)[:80]!r}, not 16 hex digits")
-
-
-def _check_history(content: bytes) -> None:
-    # pandas spends a kilobyte on a column.
-    if content.partition(b"\n")[0].count(b",") >= _MOST_COLUMNS:
-        raise UserError(f"more than {_MOST_COLUMNS} columns")
-    table = pd.read_csv(io.BytesIO(content))
-    if not HISTORY_COLUMNS.issubset(table.columns):
-        raise UserError(f"no columns {', '.join(sorted(HISTORY_COLUMNS))}")
-    if table.empty:
-        raise UserError("no row below the heading")
-    for name, column in table.items():
-        if column.dtype.kind not in ("iu" if name in HISTORY_COLUMNS else "iuf"):
-            raise UserError(f"{name!s:.40}: not all are numbers")

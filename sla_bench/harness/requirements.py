@@ -6,9 +6,10 @@ import importlib.util
 from collections.abc import Iterable
 
 from sla_bench.config import RunConfig
-from sla_bench.grid import PIECES, REGISTRIES
+from sla_bench.grid import REGISTRIES
 from sla_bench.harness.jobs import Job
 from sla_bench.peers import RECIPE
+from sla_bench.settings import PIECES
 
 
 def split_by_requirements(jobs: Iterable[Job]) -> tuple[list[Job], dict[str, list[Job]]]:

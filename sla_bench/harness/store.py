@@ -25,6 +25,7 @@ import pandas as pd
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.forms.base import Form
 from sla_bench.grid import form_of
+from sla_bench.harness.compact import checked_samples
 from sla_bench.harness.cycles import no_search_for_cycles
 from sla_bench.harness.data_states import settled, state_of_parts
 from sla_bench.harness.files import json_bytes, write_together
@@ -61,8 +62,35 @@ class EvaluationRecord:
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
         """The arrays of samples.npz."""
-        with np.load(self.folder / "samples.npz", allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return checked_samples((self.folder / "samples.npz").read_bytes())
+
+
+def evaluation_record(
+    form: Form, folder: Path, content: Mapping[str, Any], training_data: str | None = None
+) -> EvaluationRecord:
+    """The record of an evaluation.
+
+    Args:
+        form: of the scenario.
+        folder: of the record.
+        content: of its files, as from `read_evaluation`; "changed": the time of a file that tells none.
+        training_data: hash of the training's data; None: unknown.
+
+    Raises:
+        ValidationError: its config is invalid.
+    """
+    metrics = content["metrics"]
+    state = metrics.get("data_state")
+    return EvaluationRecord(
+        folder,
+        form.evaluation.model_validate(content["config"]),
+        dict(metrics["rows"]),
+        metrics["data_hash"],
+        metrics["protocol"],
+        str(state or state_of_parts(training_data, metrics["data_hash"])),
+        state is not None,
+        float(metrics.get("recorded_at", content.get("changed", 0.0))),
+    )
 
 
 @dataclass(frozen=True)
@@ -185,7 +213,7 @@ class Store:
         if not (folder / "metrics.json").exists():
             return False
         try:
-            found = self._evaluation(folder, read_evaluation(folder))
+            found = evaluation_record(form_of(self.scenario), folder, read_evaluation(folder))
         except UNREADABLE:
             return False
         return found.protocol == found.config.protocol
@@ -332,26 +360,10 @@ class Store:
                 unreadable.append(Unreadable(place, newer=False))
                 continue
             try:
-                evaluations.append(self._evaluation(place, found, done.get("data_hash")))
+                evaluations.append(evaluation_record(form, place, found, done.get("data_hash")))
             except UNREADABLE as error:
                 unreadable.append(Unreadable(place, is_of_newer_version(error)))
         return RunRecord(folder.name, folder, config, done, tuple(evaluations), signature), unreadable
-
-    def _evaluation(
-        self, folder: Path, content: dict[str, Any], training_data: str | None = None
-    ) -> EvaluationRecord:
-        metrics = content["metrics"]
-        state = metrics.get("data_state")
-        return EvaluationRecord(
-            folder,
-            form_of(self.scenario).evaluation.model_validate(content["config"]),
-            dict(metrics["rows"]),
-            metrics["data_hash"],
-            metrics["protocol"],
-            str(state or state_of_parts(training_data, metrics["data_hash"])),
-            state is not None,
-            float(metrics.get("recorded_at", content["changed"])),
-        )
 
 
 class Snapshot(Store):

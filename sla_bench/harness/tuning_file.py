@@ -1,35 +1,99 @@
-"""Which learning rates and batches were tried and chosen: results/<scenario>/tuning.csv.
-
-Columns: group (of `tuning.group_of`), training (in words), share (of the images of a training), factor (of
-the recipe's rate), learning_rate, batch_images (through the network in a step), validation_accuracy (0 to 1;
-empty: it diverged), run_id (of the trial), chosen, data_state (of all data that the trial's scenario sees).
-"""
+"""The trials of `tune` and what was chosen: results/<scenario>/tuning.csv."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import csv
+import io
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import pandas as pd
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from sla_bench.config import mistake_of
 from sla_bench.errors import UserError
 from sla_bench.harness.files import write_text
 from sla_bench.harness.locks import wait_for
-from sla_bench.tuning import Choice
+from sla_bench.tuning import RATES, SHARES, WHOLE, Choice
 
-COLUMNS = (
-    "group",
-    "training",
-    "share",
-    "factor",
-    "learning_rate",
-    "batch_images",
-    "validation_accuracy",
-    "run_id",
-    "chosen",
-    "data_state",
-)
+
+def _matching(*texts: object) -> Any:
+    return Field(pattern=f"^({'|'.join(map(str, texts))})$")
+
+
+class TrialRow(BaseModel):
+    """One line of the file.
+
+    Args:
+        group: `tuning.group_of` the trainings that the trial serves.
+        training: in words; a spreadsheet must not take it for a formula.
+        share: of the images of a training.
+        factor: of the recipe's learning rate.
+        learning_rate: of the trial.
+        batch_images: through the network in a step.
+        validation_accuracy: 0 to 1; None: the training diverged.
+        run_id: of the trial.
+        chosen: the group's runs take its rate and batch.
+        data_state: hash of all data that the trial's scenario sees.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    group: str = _matching("[0-9a-f]{12}")
+    training: str = Field(max_length=1000, pattern=r"^[^=+\-@\p{C}\p{Z}][^\p{C}\p{Zl}\p{Zp}]*$")
+    share: str = _matching(*SHARES.values(), WHOLE)
+    factor: str = _matching(*RATES)
+    learning_rate: float = Field(gt=0)
+    batch_images: int = Field(ge=1, lt=10**9)
+    validation_accuracy: Annotated[
+        Annotated[float, Field(ge=0, le=1)] | None, BeforeValidator(lambda cell: None if cell == "" else cell)
+    ]
+    run_id: str = _matching("[0-9a-f]{12}")
+    chosen: bool
+    data_state: str = _matching("[0-9a-f]{16}", "")
+
+
+COLUMNS = tuple(TrialRow.model_fields)
+
+
+def parse_trials(content: bytes) -> list[TrialRow]:
+    """Read the content of a tuning file.
+
+    Raises:
+        UserError: not such a file, a cell is invalid, a trial is there twice, or a group has more than one
+            choice or a choice that diverged.
+    """
+    try:
+        heading, *lines = csv.reader(io.StringIO(content.decode(), newline="")) if content else [[]]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(str(error)) from None
+    if tuple(heading) != COLUMNS:
+        raise UserError(
+            f"other columns than {', '.join(COLUMNS)}; if it is of a version that tuned no batches, move it "
+            "away and tune again"
+        )
+    rows = [_parsed(number, cells) for number, cells in enumerate(lines, 2)]
+    tried, chosen = set(), set()
+    for row in rows:
+        group = row.group, row.data_state
+        trial = *group, row.share, row.factor, row.batch_images
+        if trial in tried:
+            raise UserError(f"group {row.group}: a trial that is there twice")
+        if row.chosen and (group in chosen or row.validation_accuracy is None):
+            raise UserError(f"group {row.group}: more than one trial is chosen, or one that diverged")
+        tried.add(trial)
+        chosen |= {group} if row.chosen else set()
+    return rows
+
+
+def _parsed(number: int, cells: list[str]) -> TrialRow:
+    if len(cells) != len(COLUMNS):
+        raise UserError(f"line {number}: {len(cells)} cells, not {len(COLUMNS)}")
+    try:
+        return TrialRow.model_validate(dict(zip(COLUMNS, cells, strict=True)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"line {number}: {first['loc'][0]}: {mistake_of(first)}") from None
 
 
 class TuningFile:
@@ -42,21 +106,18 @@ class TuningFile:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "tuning.csv"
 
-    def read(self) -> pd.DataFrame:
-        """All trials, one row each; empty where there is no file.
+    def read(self) -> list[TrialRow]:
+        """All trials; none where there is no file.
 
         Raises:
-            UserError: the file has other columns.
+            UserError: as `parse_trials`.
         """
         if not self.path.exists():
-            return pd.DataFrame(columns=list(COLUMNS))
-        texts = {"group": str, "run_id": str, "factor": str, "share": str, "data_state": str}
-        # To the last bit: a rate is part of a run's id, and accuracies may be equal.
-        exact = {"learning_rate": float, "validation_accuracy": lambda text: float(text or "nan")}
-        trials = pd.read_csv(self.path, dtype=texts, converters=exact)
-        if tuple(trials.columns) != COLUMNS:
-            raise UserError(f"{self.path}: of a version that tuned no batches; move it away and tune again")
-        return trials
+            return []
+        try:
+            return parse_trials(self.path.read_bytes())
+        except UserError as error:
+            raise UserError(f"{self.path}: {error}") from None
 
     def choices(self, states: Collection[str]) -> dict[str, Choice]:
         """Group -> the learning rate and the batch that were chosen.
@@ -64,40 +125,34 @@ class TuningFile:
         Args:
             states: of the data; choices on others are left out.
         """
-        trials = self.read()
-        chosen = trials[trials["chosen"].astype(bool) & trials["data_state"].isin(states)]
-        found = zip(chosen["learning_rate"].astype(float), chosen["batch_images"].astype(int), strict=True)
-        return dict(zip(chosen["group"], (Choice(*pair) for pair in found), strict=True))
+        chosen = [row for row in self.read() if row.chosen and row.data_state in states]
+        return {row.group: Choice(row.learning_rate, row.batch_images) for row in chosen}
 
     def accuracies(self) -> dict[tuple[str, str], float | None]:
         """(group, run id of a trial) -> its validation accuracy, 0 to 1; None: it diverged."""
-        trials = self.read()
-        keys = zip(trials["group"], trials["run_id"], strict=True)
-        found = (None if pd.isna(value) else float(value) for value in trials["validation_accuracy"])
-        return dict(zip(keys, found, strict=True))
+        return {(row.group, row.run_id): row.validation_accuracy for row in self.read()}
 
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the trials of groups of which nothing is known yet; those of others are passed over.
+    def add(self, rows: Sequence[TrialRow]) -> None:
+        """Write the trials of groups of which nothing is known yet; skip those of others.
 
         Raises:
             UserError: no permission, or the disk is full.
         """
-        trials = self.read()
-        known = set(zip(trials["group"], trials["data_state"], strict=True))
-        if new := [row for row in rows if (row["group"], row["data_state"]) not in known]:
+        known = {(row.group, row.data_state) for row in self.read()}
+        if new := [row for row in rows if (row.group, row.data_state) not in known]:
             self.put(new)
 
-    def put(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def put(self, rows: Sequence[TrialRow]) -> None:
         """Write the trials of some groups in the place of what was known of these groups on the same data.
 
         Raises:
             UserError: no permission, or the disk is full.
         """
-        added = pd.DataFrame(rows, columns=list(COLUMNS))
-        replaced = set(zip(added["group"], added["data_state"], strict=True))
+        replaced = {(row.group, row.data_state) for row in rows}
         with wait_for(self.path.with_name(".tuning.lock")):
-            known = self.read()
-            keys = zip(known["group"], known["data_state"], strict=True)
-            kept = known[[key not in replaced for key in keys]]
-            table = pd.concat([kept, added], ignore_index=True) if len(kept) else added
-            write_text(self.path, table.to_csv(index=False))
+            kept = [row for row in self.read() if (row.group, row.data_state) not in replaced]
+            text = io.StringIO()
+            lines = csv.writer(text, lineterminator="\n")
+            lines.writerow(COLUMNS)
+            lines.writerows([cell for _, cell in row] for row in (*kept, *rows))
+            write_text(self.path, text.getvalue())

@@ -123,9 +123,8 @@ def test_a_rate_that_was_chosen_on_other_data_marks_no_run_as_tuned(tmp_path):
     assert [r.tuned for r in shown_records(store)] == [False]
     file, first = TuningFile(store.folder), state_of_parts(None, "first")
     (rate, batch) = next(iter(file.choices([first]).values()))
-    file.put(
-        [{**row, "learning_rate": rate * 3, "data_state": "2" * 16} for row in file.read().to_dict("records")]
-    )
+    changes = {"learning_rate": rate * 3, "data_state": "2" * 16}
+    file.put([row.model_copy(update=changes) for row in file.read()])
     assert list(file.choices([first]).values()) == [(rate, batch)]
     assert list(file.choices(["2" * 16]).values()) == [(pytest.approx(rate * 3), batch)]
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_records import write_evaluation, write_records
+from made_up_records import TRIAL, write_evaluation, write_records
 
 from sla_bench.cli import run_command_line
 from sla_bench.config import FEWSHOT_PROTOCOL, OLDEST_PROTOCOL, FewShotEvaluation
@@ -221,18 +221,19 @@ def test_an_unfinished_folder_is_completed(tmp_path):
 def trials_of(store):
     """Three for the method of each record; the last is chosen, the first has diverged."""
     return [
-        {
-            "group": group,
-            "training": "glyphs protonet 5-shot",
-            "share": "1/4",
-            "factor": factor,
-            "learning_rate": rate,
-            "batch_images": batch,
-            "validation_accuracy": accuracy,
-            "run_id": run_id,
-            "chosen": factor == "2",
-            "data_state": STATE,
-        }
+        TRIAL.model_copy(
+            update={
+                "group": group,
+                "share": "1/4",
+                "factor": factor,
+                "learning_rate": rate,
+                "batch_images": batch,
+                "validation_accuracy": accuracy,
+                "run_id": run_id,
+                "chosen": factor == "2",
+                "data_state": STATE,
+            }
+        )
         for group, batch in sorted(
             {(group_of(r.config), choice_of(r.config).batch_images) for r in store.records()}
         )
@@ -266,8 +267,9 @@ def test_what_was_tuned_is_tuned_where_it_is_imported(tmp_path):
 def test_what_was_tuned_here_stays(tmp_path):
     store, path = tuned(tmp_path)
     target = TuningFile(tmp_path / "to" / "fewshot")
-    (mine, batch), (other, others) = sorted({(t["group"], t["batch_images"]) for t in trials_of(store)})
-    target.put([{**trial, "learning_rate": 0.5} for trial in trials_of(store) if trial["group"] == mine])
+    (mine, batch), (other, others) = sorted({(t.group, t.batch_images) for t in trials_of(store)})
+    put = [t.model_copy(update={"learning_rate": 0.5}) for t in trials_of(store) if t.group == mine]
+    target.put(put)
     import_records(path, tmp_path / "to")
     assert target.choices([STATE]) == {mine: (0.5, batch), other: (0.002, others)}
     assert {batch, others} == {75, 300}
@@ -295,21 +297,23 @@ def line(**changes):
 
 
 BAD_TUNING = {
-    "empty": ("", "fewshot/tuning.csv"),
+    "empty": ("", "other columns than group"),
     "columns": ("group,training\n", "other columns than group"),
-    "cells": (HEADING + "a,b\n", "a line of 2 cells"),
-    "group": (HEADING + line(group="../../x"), "'../../x' is no id"),
-    "run": (HEADING + line(run="B" * 12), "is no id"),
-    "formula": (HEADING + line(training="=cmd()"), "'=cmd()' names no training"),
-    "escape": (HEADING + line(training="a\x1b[2J"), "names no training"),
-    "share": (HEADING + line(share="1/3"), "trials have 1/4, 1/8, 1"),
-    "factor": (HEADING + line(factor="9"), "trials have 1/2, 1, 2"),
-    "batch": (HEADING + line(batch="0"), "'0' is not a number of images"),
-    "no rate": (HEADING + line(rate="fast"), "could not convert"),
-    "negative rate": (HEADING + line(rate="-1"), "out of range"),
-    "infinite rate": (HEADING + line(rate="inf"), "out of range"),
-    "accuracy": (HEADING + line(accuracy="nan"), "out of range"),
-    "chosen": (HEADING + line(chosen="1"), "neither True nor False"),
+    "cells": (HEADING + "a,b\n", "line 2: 2 cells, not 10"),
+    "group": (HEADING + line(group="../../x"), "line 2: group: '../../x': string should match"),
+    "run": (HEADING + line() + line(run="B" * 12), "line 3: run_id: "),
+    "formula": (HEADING + line(training="=cmd()"), "training: '=cmd()': string should match"),
+    "escape": (HEADING + line(training="a\x1b[2J"), "training: 'a\\x1b[2J': string should match"),
+    "share": (HEADING + line(share="1/3"), "share: '1/3': string should match pattern '^(1/4|1/8|1)$'"),
+    "factor": (HEADING + line(factor="9"), "factor: '9': string should match pattern '^(1/2|1|2)$'"),
+    "batch": (HEADING + line(batch="0"), "batch_images: '0': input should be greater than or equal to 1"),
+    "no rate": (HEADING + line(rate="fast"), "learning_rate: 'fast': input should be a valid number"),
+    "negative rate": (HEADING + line(rate="-1"), "greater than 0"),
+    "infinite rate": (HEADING + line(rate="inf"), "a finite number"),
+    "accuracy": (HEADING + line(accuracy="nan"), "a finite number"),
+    "accuracy above 1": (HEADING + line(accuracy="1.5"), "less than or equal to 1"),
+    "chosen": (HEADING + line(chosen="2"), "chosen: '2': input should be a valid boolean"),
+    "state": (HEADING + line(state="x"), "data_state: 'x': string should match"),
     "twice": (HEADING + line() + line(chosen="False"), "there twice"),
     "two chosen": (HEADING + line() + line(factor="2"), "more than one trial is chosen"),
     "diverged and chosen": (HEADING + line(accuracy=""), "or one that diverged"),
@@ -441,17 +445,17 @@ BAD = {
     "missing": ("history.csv", lambda n, c: [], "missing"),
     "missing samples": ("samples.npz", lambda n, c: [], "missing"),
     "bomb": ("done.json", content_is(bytes(65 << 20)), "larger than"),
-    "no json": ("done.json", content_is("{"), "done.json"),
+    "no json": ("done.json", content_is("{"), "done.json: Expecting property name"),
     "deep json": ("environment.json", content_is("[" * 100_000), "environment.json"),
-    "a list": ("environment.json", content_is("[]"), "no mapping"),
-    "no seconds": ("done.json", edited(train_seconds="=1+1"), "train_seconds is no number"),
+    "a list": ("environment.json", content_is("[]"), "environment.json: not a mapping"),
+    "no seconds": ("done.json", edited(train_seconds="=1+1"), "done.json: train_seconds: '=1+1': input"),
     "newer protocol": ("done.json", edited(protocol=FEWSHOT_PROTOCOL + 1), "made under protocol"),
     "too old protocol": ("done.json", edited(protocol=OLDEST_PROTOCOL - 1), "made under protocol"),
     "wrong hash of the data": ("done.json", edited(data_hash="x"), "but its config and data give"),
     "wrong config": ("h/config.json", edited(shots=0), "greater than or equal to 1"),
     "no such field": ("config.json", edited(frobnicate=1), "--frobnicate: no such field"),
     "other config": ("metrics.json", edited(data_hash="y"), "but its config and data give"),
-    "no rows": ("metrics.json", edited(rows=[]), "rows are no mapping"),
+    "no rows": ("metrics.json", edited(rows=[]), "metrics.json: rows: []: input should be a valid d"),
     "row without samples": ("metrics.json", edited(rows={"SLA": {}}), "no 'hits/SLA'"),
     "unknown learner": ("config.json", edited(learner="protonot"), "did you mean 'protonet'?"),
     "unknown method": ("config.json", edited(method="mine"), "unknown method 'mine'"),
@@ -470,13 +474,22 @@ BAD = {
         content_is(npz_of(np.zeros((2, 3, 3)), *HITS)),
         "more than one figure",
     ),
-    "history of texts": ("history.csv", content_is("member,step,x\n0,1,=cmd()\n"), "x: not all are numbers"),
-    "half a step": ("history.csv", content_is("member,step\n0,1.5\n"), "step: not all are numbers"),
-    "history of many columns": ("history.csv", content_is("member,step" + ",x" * 1_000_000), "columns"),
+    "history of texts": (
+        "history.csv",
+        content_is("member,step,x\n0,1,=cmd()\n"),
+        "x: '=cmd()' is not a number",
+    ),
+    "half a step": ("history.csv", content_is("member,step\n0,1.5\n"), "step: '1.5' is not a number"),
+    "history of many columns": ("history.csv", content_is("member,step" + ",x" * 1_000_000), "100 columns"),
+    "long history": ("history.csv", content_is(np.random.default_rng(0).bytes(17 << 20)), "larger than"),
     "objects": ("samples.npz", content_is(npz_of(np.array([{}], dtype=object))), "not of numbers"),
     "dates": ("samples.npz", content_is(npz_of(np.array(["2020"], "M8[Y]"))), "not of numbers"),
     "records": ("samples.npz", content_is(npz_of(np.zeros(2, "u1,u1"))), "not of numbers"),
-    "no row of a history": ("history.csv", content_is("member,step\n"), "no row below the heading"),
+    "no row of a history": (
+        "history.csv",
+        content_is("member,step\n"),
+        "cut within its heading, or after it",
+    ),
     "no history": ("history.csv", content_is(""), "history.csv"),
     "samples": ("samples.npz", content_is("x"), "damaged arrays"),
 }
