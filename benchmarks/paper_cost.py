@@ -25,10 +25,10 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sla_bench.config import FewShotRun, ImbalancedRun, RunConfig, StandardRun
-from sla_bench.datasets.named import dataset_named
-from sla_bench.grid import form_of, options_model, span
-from sla_bench.long_tail import long_tailed_counts
+from sla_bench.data.named import dataset_named
+from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
+from sla_bench.training.long_tail import long_tailed_counts
 
 V100 = 15.7e12
 SHARE = 0.25

@@ -21,11 +21,11 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sla_bench.equivalence import RELEVANT, verdict
-from sla_bench.error_distribution import two_sided_p
-from sla_bench.harness.files import write_text
-from sla_bench.statistics import mean_interval, paired_relative_gain
-from sla_bench.table_statistics import holm
+from sla_bench.evaluation.equivalence import RELEVANT, verdict
+from sla_bench.evaluation.error_distribution import two_sided_p
+from sla_bench.evaluation.statistics import mean_interval, paired_relative_gain
+from sla_bench.evaluation.table_statistics import holm
+from sla_bench.records.files import write_text
 
 SEEDS = (2, 3, 5, 10)
 RATIOS = (0.1, 1.0, 10.0, 100.0)
@@ -94,7 +94,7 @@ def null_p_values(
         repetitions: n.
 
     Returns:
-        (n, m), by the formulas of `sla_bench.crossed_error` for many arrays at once.
+        (n, m), by the formulas of `sla_bench.evaluation.crossed_error` for many arrays at once.
     """
     own_sd = _ERROR * np.sqrt(ratio * seeds)
     sample_sd = _ERROR * np.sqrt(SAMPLES)

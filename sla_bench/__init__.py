@@ -12,15 +12,15 @@ from sla_bench.errors import UserError
 
 if TYPE_CHECKING:
     from sla_bench.adapters.learn2learn_tasks import TasksetEpisodes, to_metadataset, to_taskset
+    from sla_bench.adapters.pieces import get_learner, get_loss, get_transform
     from sla_bench.adapters.torch_datasets import from_torch_dataset
-    from sla_bench.datasets.named import load_dataset
-    from sla_bench.episodes import EpisodeSampler
-    from sla_bench.long_tail import long_tailed_counts, long_tailed_indices
+    from sla_bench.data.named import load_dataset
+    from sla_bench.evaluation.statistics import paired_relative_gain
     from sla_bench.objectives.scores import aggregate, joint_labels
     from sla_bench.objectives.sla import SLA
-    from sla_bench.pieces import get_learner, get_loss, get_transform
-    from sla_bench.saved_classifier import load_classifier
-    from sla_bench.statistics import paired_relative_gain
+    from sla_bench.records.saved_classifier import load_classifier
+    from sla_bench.training.episodes import EpisodeSampler
+    from sla_bench.training.long_tail import long_tailed_counts, long_tailed_indices
 
 __version__ = "0.1.0"
 
@@ -29,18 +29,18 @@ _HOMES = {
     "to_metadataset": "sla_bench.adapters.learn2learn_tasks",
     "to_taskset": "sla_bench.adapters.learn2learn_tasks",
     "from_torch_dataset": "sla_bench.adapters.torch_datasets",
-    "load_dataset": "sla_bench.datasets.named",
-    "EpisodeSampler": "sla_bench.episodes",
+    "load_dataset": "sla_bench.data.named",
+    "EpisodeSampler": "sla_bench.training.episodes",
     "SLA": "sla_bench.objectives.sla",
     "aggregate": "sla_bench.objectives.scores",
     "joint_labels": "sla_bench.objectives.scores",
-    "load_classifier": "sla_bench.saved_classifier",
-    "long_tailed_counts": "sla_bench.long_tail",
-    "long_tailed_indices": "sla_bench.long_tail",
-    "get_learner": "sla_bench.pieces",
-    "get_loss": "sla_bench.pieces",
-    "get_transform": "sla_bench.pieces",
-    "paired_relative_gain": "sla_bench.statistics",
+    "load_classifier": "sla_bench.records.saved_classifier",
+    "long_tailed_counts": "sla_bench.training.long_tail",
+    "long_tailed_indices": "sla_bench.training.long_tail",
+    "get_learner": "sla_bench.adapters.pieces",
+    "get_loss": "sla_bench.adapters.pieces",
+    "get_transform": "sla_bench.adapters.pieces",
+    "paired_relative_gain": "sla_bench.evaluation.statistics",
 }
 
 __all__ = [

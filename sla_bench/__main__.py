@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    from sla_bench.cli import run_command_line
+    from sla_bench.cli.app import run_command_line
 
     sys.exit(run_command_line(sys.argv[1:]))
 

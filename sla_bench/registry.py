@@ -196,28 +196,28 @@ SCENARIOS = Registry(
     "scenario",
     {
         "fewshot": ScenarioEntry(
-            "sla_bench.scenarios.fewshot",
+            "sla_bench.scenarios.fewshot.run",
             "Few-shot learning: train on episodes of some classes, test on unseen ones.",
-            form="sla_bench.forms.fewshot:FORM",
-            reading="sla_bench.reporting.fewshot_reading:READING",
+            form="sla_bench.scenarios.fewshot.form:FORM",
+            reading="sla_bench.tables.fewshot_reading:READING",
             subject="few-shot",
         ),
         "imbalanced": ScenarioEntry(
-            "sla_bench.scenarios.imbalanced",
+            "sla_bench.scenarios.classify.imbalanced",
             "Imbalanced learning: train on a long-tailed part, test on balanced classes.",
-            form="sla_bench.forms.imbalanced:FORM",
-            reading="sla_bench.reporting.imbalanced_reading:READING",
-            classifier="sla_bench.scenarios.imbalanced:build_model",
+            form="sla_bench.scenarios.classify.imbalanced_form:FORM",
+            reading="sla_bench.tables.imbalanced_reading:READING",
+            classifier="sla_bench.scenarios.classify.imbalanced:build_model",
             subject="imbalanced learning",
             by="images",
             training_splits=("trainval",),
         ),
         "standard": ScenarioEntry(
-            "sla_bench.scenarios.standard",
+            "sla_bench.scenarios.classify.standard",
             "Fully supervised learning: train on all images of all classes.",
-            form="sla_bench.forms.standard:FORM",
-            reading="sla_bench.reporting.standard_reading:READING",
-            classifier="sla_bench.scenarios.standard:build_model",
+            form="sla_bench.scenarios.classify.standard_form:FORM",
+            reading="sla_bench.tables.standard_reading:READING",
+            classifier="sla_bench.scenarios.classify.standard:build_model",
             subject="fully supervised learning",
             by="images",
             training_splits=("trainval",),
@@ -228,8 +228,8 @@ SCENARIOS = Registry(
 LAUNCHERS = Registry(
     "launcher",
     {
-        "local": Entry("sla_bench.harness.local_launcher:launch", "processes of this machine"),
-        "ray": Entry("sla_bench.harness.ray_launcher:launch", "tasks of a Ray cluster"),
+        "local": Entry("sla_bench.records.local_launcher:launch", "processes of this machine"),
+        "ray": Entry("sla_bench.records.ray_launcher:launch", "tasks of a Ray cluster"),
     },
 )
 
@@ -238,53 +238,55 @@ LEARNERS = Registry(
     "learner",
     {
         "protonet": LearnerEntry(
-            "sla_bench.learners.protonet:ProtoNet",
+            "sla_bench.models.heads.protonet:ProtoNet",
             "nearest class mean, squared distance",
             ("scale",),
             trains_at_test_shots=True,
         ),
         "metaoptnet-rr": LearnerEntry(
-            "sla_bench.learners.ridge:RidgeHead", "ridge regression, closed form", ("regularization", "scale")
+            "sla_bench.models.heads.ridge:RidgeHead",
+            "ridge regression, closed form",
+            ("regularization", "scale"),
         ),
         "metaoptnet-svm": LearnerEntry(
-            "sla_bench.learners.svm:SVMHead",
+            "sla_bench.models.heads.svm:SVMHead",
             "multi-class SVM, solved per episode",
             ("C", "regularization", "scale"),
         ),
         "simpleshot": LearnerEntry(
-            "sla_bench.learners.simpleshot:SimpleShot",
+            "sla_bench.models.heads.simpleshot:SimpleShot",
             "backbone of a classifier; nearest class mean, centred and normalised",
             ("centred",),
             trains_on="classes",
         ),
         "cosine": LearnerEntry(
-            "sla_bench.learners.cosine:CosineHead",
+            "sla_bench.models.heads.cosine:CosineHead",
             "backbone of a classifier; Baseline++, cosines fitted by gradient steps",
             ("epochs", "learning_rate", "weight_decay", "scale"),
             trains_on="classes",
         ),
         "finetune": LearnerEntry(
-            "sla_bench.learners.finetune:LogisticHead",
+            "sla_bench.models.heads.finetune:LogisticHead",
             "backbone of a classifier; logistic regression on the support",
             ("C",),
             trains_on="classes",
         ),
         "anil": LearnerEntry(
-            "sla_bench.learners.anil:ANIL",
+            "sla_bench.models.heads.anil:ANIL",
             "gradient steps on a linear classifier",
             _INNER_LOOP,
             needs_learn2learn=True,
             trains_at_test_shots=True,
-            recipe="sla_bench.forms.gradient_based:anil",
+            recipe="sla_bench.scenarios.fewshot.gradient_based:anil",
         ),
         "maml": LearnerEntry(
-            "sla_bench.learners.maml:MAML",
+            "sla_bench.models.heads.maml:MAML",
             "gradient steps on the whole network",
             _INNER_LOOP,
             needs_learn2learn=True,
             trains_at_test_shots=True,
             adapts_network=True,
-            recipe="sla_bench.forms.gradient_based:maml",
+            recipe="sla_bench.scenarios.fewshot.gradient_based:maml",
         ),
     },
 )
@@ -295,36 +297,38 @@ _LDAM = ("max_margin", "scale")
 LOSSES = Registry(
     "loss",
     {
-        "ce": Entry("sla_bench.losses.criteria:CrossEntropy", "cross entropy", _SMOOTHING),
+        "ce": Entry("sla_bench.models.losses.criteria:CrossEntropy", "cross entropy", _SMOOTHING),
         "cb-rw": Entry(
-            "sla_bench.losses.criteria:ClassBalancedCrossEntropy",
+            "sla_bench.models.losses.criteria:ClassBalancedCrossEntropy",
             "ce with class-balanced weights",
             (*_WEIGHTS, *_SMOOTHING),
         ),
         "ce-drw": Entry(
-            "sla_bench.losses.criteria:DeferredCrossEntropy",
+            "sla_bench.models.losses.criteria:DeferredCrossEntropy",
             "ce, class-balanced weights for the last fifth",
             (*_WEIGHTS, *_SMOOTHING),
         ),
-        "focal": Entry("sla_bench.losses.criteria:Focal", "ce that looks away from easy images", ("gamma",)),
+        "focal": Entry(
+            "sla_bench.models.losses.criteria:Focal", "ce that looks away from easy images", ("gamma",)
+        ),
         "cb-focal": Entry(
-            "sla_bench.losses.criteria:ClassBalancedFocal",
+            "sla_bench.models.losses.criteria:ClassBalancedFocal",
             "focal with class-balanced weights",
             ("gamma", *_WEIGHTS),
         ),
         "ldam": Entry(
-            "sla_bench.losses.criteria:LDAM", "cosines with larger margins for small classes", _LDAM
+            "sla_bench.models.losses.criteria:LDAM", "cosines with larger margins for small classes", _LDAM
         ),
         "ldam-drw": Entry(
-            "sla_bench.losses.criteria:DeferredLDAM",
+            "sla_bench.models.losses.criteria:DeferredLDAM",
             "ldam, class-balanced weights for the last fifth",
             (*_LDAM, *_WEIGHTS),
         ),
         "balanced-softmax": Entry(
-            "sla_bench.losses.criteria:BalancedSoftmax", "softmax that carries the class sizes"
+            "sla_bench.models.losses.criteria:BalancedSoftmax", "softmax that carries the class sizes"
         ),
         "logit-adjust": Entry(
-            "sla_bench.losses.criteria:LogitAdjustment",
+            "sla_bench.models.losses.criteria:LogitAdjustment",
             "ce, class sizes taken out of the logits at test",
             ("tau",),
         ),
@@ -335,52 +339,54 @@ _RESNET12_OPTIONS = ("drop_rate", "block_size", "drop_block_steps")
 BACKBONES = Registry(
     "backbone",
     {
-        "conv4": Entry("sla_bench.backbones.conv4:conv4", "four convolutions of 64 channels"),
-        "conv4-32": Entry("sla_bench.backbones.conv4:conv4_32", "four convolutions of 32 channels"),
+        "conv4": Entry("sla_bench.models.backbones.conv4:conv4", "four convolutions of 64 channels"),
+        "conv4-32": Entry("sla_bench.models.backbones.conv4:conv4_32", "four convolutions of 32 channels"),
         "airbench": Entry(
-            "sla_bench.backbones.airbench:airbench", "wide, shallow and fast; from 28 px", ("width",)
+            "sla_bench.models.backbones.airbench:airbench", "wide, shallow and fast; from 28 px", ("width",)
         ),
         "resnet12": Entry(
-            "sla_bench.backbones.resnet12:resnet12",
+            "sla_bench.models.backbones.resnet12:resnet12",
             "MetaOptNet's ResNet-12, no average pooling",
             _RESNET12_OPTIONS,
         ),
         "resnet12-avgpool": Entry(
-            "sla_bench.backbones.resnet12:resnet12_avgpool", "ResNet-12, average pooled", _RESNET12_OPTIONS
+            "sla_bench.models.backbones.resnet12:resnet12_avgpool",
+            "ResNet-12, average pooled",
+            _RESNET12_OPTIONS,
         ),
-        "resnet8": Entry("sla_bench.backbones.cifar_resnet:resnet8", "small SLA variant, for 28 px"),
+        "resnet8": Entry("sla_bench.models.backbones.cifar_resnet:resnet8", "small SLA variant, for 28 px"),
         "resnet20-ldam": Entry(
-            "sla_bench.backbones.cifar_resnet:resnet20_ldam", "CIFAR ResNet-20 as in LDAM-DRW's code"
+            "sla_bench.models.backbones.cifar_resnet:resnet20_ldam", "CIFAR ResNet-20 as in LDAM-DRW's code"
         ),
         "resnet20-sla": Entry(
-            "sla_bench.backbones.cifar_resnet:resnet20_sla", "CIFAR ResNet-20 as in SLA's code"
+            "sla_bench.models.backbones.cifar_resnet:resnet20_sla", "CIFAR ResNet-20 as in SLA's code"
         ),
         "resnet32-ldam": Entry(
-            "sla_bench.backbones.cifar_resnet:resnet32_ldam", "CIFAR ResNet-32 as in LDAM-DRW's code"
+            "sla_bench.models.backbones.cifar_resnet:resnet32_ldam", "CIFAR ResNet-32 as in LDAM-DRW's code"
         ),
         "resnet32-sla": Entry(
-            "sla_bench.backbones.cifar_resnet:resnet32_sla", "CIFAR ResNet-32 as in SLA's code"
+            "sla_bench.models.backbones.cifar_resnet:resnet32_sla", "CIFAR ResNet-32 as in SLA's code"
         ),
         "resnet18": Entry(
-            "sla_bench.backbones.torchvision_resnet:resnet18", "torchvision's ResNet-18, large images"
+            "sla_bench.models.backbones.torchvision_resnet:resnet18", "torchvision's ResNet-18, large images"
         ),
         "resnet50": Entry(
-            "sla_bench.backbones.torchvision_resnet:resnet50", "torchvision's ResNet-50, large images"
+            "sla_bench.models.backbones.torchvision_resnet:resnet50", "torchvision's ResNet-50, large images"
         ),
         "l2l-cnn4": Entry(
-            "sla_bench.backbones.learn2learn_networks:cnn4",
+            "sla_bench.models.backbones.learn2learn_networks:cnn4",
             "learn2learn's CNN4, 64 channels",
             ("channels",),
             needs_learn2learn=True,
         ),
         "l2l-resnet12": Entry(
-            "sla_bench.backbones.learn2learn_networks:resnet12",
+            "sla_bench.models.backbones.learn2learn_networks:resnet12",
             "learn2learn's ResNet-12, average pooled",
             ("avg_pool", "drop_rate", "block_size"),
             needs_learn2learn=True,
         ),
         "l2l-wrn28": Entry(
-            "sla_bench.backbones.learn2learn_networks:wrn28",
+            "sla_bench.models.backbones.learn2learn_networks:wrn28",
             "learn2learn's wide ResNet-28-10",
             ("drop_rate",),
             needs_learn2learn=True,
@@ -391,22 +397,39 @@ BACKBONES = Registry(
 TRANSFORMS = Registry(
     "transform",
     {
-        "rotation": TransformEntry("sla_bench.transforms:ROTATION", "four quarter turns", num_views=4),
-        "rotation2": TransformEntry("sla_bench.transforms:ROTATION2", "upright and upside down", num_views=2),
+        "rotation": TransformEntry("sla_bench.views.transforms:ROTATION", "four quarter turns", num_views=4),
+        "rotation2": TransformEntry(
+            "sla_bench.views.transforms:ROTATION2", "upright and upside down", num_views=2
+        ),
         "color_perm": TransformEntry(
-            "sla_bench.transforms:COLOR_PERM", "six orders of the channels", num_views=6, uses_color=True
+            "sla_bench.views.transforms:COLOR_PERM",
+            "six orders of the channels",
+            num_views=6,
+            uses_color=True,
         ),
         "color_perm3": TransformEntry(
-            "sla_bench.transforms:COLOR_PERM3", "three cyclic orders of them", num_views=3, uses_color=True
+            "sla_bench.views.transforms:COLOR_PERM3",
+            "three cyclic orders of them",
+            num_views=3,
+            uses_color=True,
         ),
         "rot_color_perm6": TransformEntry(
-            "sla_bench.transforms:ROT_COLOR_PERM6", "rotation2 x color_perm3", num_views=6, uses_color=True
+            "sla_bench.views.transforms:ROT_COLOR_PERM6",
+            "rotation2 x color_perm3",
+            num_views=6,
+            uses_color=True,
         ),
         "rot_color_perm12": TransformEntry(
-            "sla_bench.transforms:ROT_COLOR_PERM12", "rotation x color_perm3", num_views=12, uses_color=True
+            "sla_bench.views.transforms:ROT_COLOR_PERM12",
+            "rotation x color_perm3",
+            num_views=12,
+            uses_color=True,
         ),
         "rot_color_perm24": TransformEntry(
-            "sla_bench.transforms:ROT_COLOR_PERM24", "rotation x color_perm", num_views=24, uses_color=True
+            "sla_bench.views.transforms:ROT_COLOR_PERM24",
+            "rotation x color_perm",
+            num_views=24,
+            uses_color=True,
         ),
     },
 )
@@ -415,20 +438,24 @@ _POLICY = ("images_per_draw",)
 MIXES = Registry(
     "mix",
     {
-        "none": Entry("sla_bench.mixing:NoMix", "crop and flip alone"),
-        "cutout": Entry("sla_bench.mixing:Cutout", "a square becomes the mean", ("size",)),
-        "mixup": Entry("sla_bench.mixing:MixUp", "weighted means of two images", ("alpha", "probability")),
-        "cutmix": Entry("sla_bench.mixing:CutMix", "a rectangle of another image", ("alpha", "probability")),
+        "none": Entry("sla_bench.views.mixing:NoMix", "crop and flip alone"),
+        "cutout": Entry("sla_bench.views.mixing:Cutout", "a square becomes the mean", ("size",)),
+        "mixup": Entry(
+            "sla_bench.views.mixing:MixUp", "weighted means of two images", ("alpha", "probability")
+        ),
+        "cutmix": Entry(
+            "sla_bench.views.mixing:CutMix", "a rectangle of another image", ("alpha", "probability")
+        ),
         "autoaugment": Entry(
-            "sla_bench.mixing:AutoAugment", "a learned pair of operations", ("policy", *_POLICY)
+            "sla_bench.views.mixing:AutoAugment", "a learned pair of operations", ("policy", *_POLICY)
         ),
         "randaugment": Entry(
-            "sla_bench.mixing:RandAugment",
+            "sla_bench.views.mixing:RandAugment",
             "random operations of one strength",
             ("num_ops", "magnitude", *_POLICY),
         ),
         "trivialaugment": Entry(
-            "sla_bench.mixing:TrivialAugment", "one random operation of random strength", _POLICY
+            "sla_bench.views.mixing:TrivialAugment", "one random operation of random strength", _POLICY
         ),
     },
 )
@@ -472,46 +499,38 @@ METHODS = Registry(
 DATASETS = Registry(
     "dataset",
     {
-        "glyphs": Entry("sla_bench.datasets.glyphs:GLYPHS", "100 classes of rendered characters, 32 px"),
-        "glyphs20": Entry("sla_bench.datasets.glyphs:GLYPHS20", "easier glyphs, one class per superclass"),
-        "glyphs-rot": Entry(
-            "sla_bench.datasets.glyphs:GLYPHS_ROT", "glyphs, each turned at random: no signal"
-        ),
-        "glyphs-pairs": Entry(
-            "sla_bench.datasets.glyphs:GLYPHS_PAIRS", "half the classes are turns of others"
-        ),
-        "glyphs-sym": Entry("sla_bench.datasets.glyphs:GLYPHS_SYM", "glyphs with rotational symmetry"),
-        "fc100": Entry("sla_bench.datasets.cifar100_few_shot:FC100", "CIFAR-100 split by superclass"),
-        "cifar_fs": Entry("sla_bench.datasets.cifar100_few_shot:CIFAR_FS", "CIFAR-100 split by class"),
-        "mini_imagenet": Entry(
-            "sla_bench.datasets.mini_imagenet:MINI_IMAGENET", "100 ImageNet classes, 84 px"
-        ),
-        "omniglot": Entry("sla_bench.datasets.omniglot:OMNIGLOT", "1,623 handwritten characters, 28 px"),
-        "tiered_imagenet": Entry("sla_bench.datasets.tiered_imagenet:TIERED_IMAGENET", "608 classes, 84 px"),
-        "cifar10": Entry("sla_bench.datasets.cifar:CIFAR10", "10 classes of photographs, 32 px"),
-        "cifar100": Entry("sla_bench.datasets.cifar:CIFAR100", "100 classes of photographs, 32 px"),
-        "fashion_mnist": Entry(
-            "sla_bench.datasets.fashion_mnist:FASHION_MNIST", "10 classes of clothes, 28 px"
-        ),
+        "glyphs": Entry("sla_bench.data.glyphs:GLYPHS", "100 classes of rendered characters, 32 px"),
+        "glyphs20": Entry("sla_bench.data.glyphs:GLYPHS20", "easier glyphs, one class per superclass"),
+        "glyphs-rot": Entry("sla_bench.data.glyphs:GLYPHS_ROT", "glyphs, each turned at random: no signal"),
+        "glyphs-pairs": Entry("sla_bench.data.glyphs:GLYPHS_PAIRS", "half the classes are turns of others"),
+        "glyphs-sym": Entry("sla_bench.data.glyphs:GLYPHS_SYM", "glyphs with rotational symmetry"),
+        "fc100": Entry("sla_bench.data.cifar100_few_shot:FC100", "CIFAR-100 split by superclass"),
+        "cifar_fs": Entry("sla_bench.data.cifar100_few_shot:CIFAR_FS", "CIFAR-100 split by class"),
+        "mini_imagenet": Entry("sla_bench.data.mini_imagenet:MINI_IMAGENET", "100 ImageNet classes, 84 px"),
+        "omniglot": Entry("sla_bench.data.omniglot:OMNIGLOT", "1,623 handwritten characters, 28 px"),
+        "tiered_imagenet": Entry("sla_bench.data.tiered_imagenet:TIERED_IMAGENET", "608 classes, 84 px"),
+        "cifar10": Entry("sla_bench.data.cifar:CIFAR10", "10 classes of photographs, 32 px"),
+        "cifar100": Entry("sla_bench.data.cifar:CIFAR100", "100 classes of photographs, 32 px"),
+        "fashion_mnist": Entry("sla_bench.data.fashion_mnist:FASHION_MNIST", "10 classes of clothes, 28 px"),
         "tiny_imagenet": Entry(
-            "sla_bench.datasets.tiny_imagenet:TINY_IMAGENET", "200 classes of photographs, 64 px"
+            "sla_bench.data.tiny_imagenet:TINY_IMAGENET", "200 classes of photographs, 64 px"
         ),
-        "imagenet": Entry("sla_bench.datasets.imagenet:IMAGENET", "1,000 classes of photographs, 224 px"),
-        "cub200": Entry("sla_bench.datasets.listed_photographs:CUB200", "200 species of birds, 224 px"),
-        "mit67": Entry("sla_bench.datasets.listed_photographs:MIT67", "67 kinds of room, 224 px"),
+        "imagenet": Entry("sla_bench.data.imagenet:IMAGENET", "1,000 classes of photographs, 224 px"),
+        "cub200": Entry("sla_bench.data.listed_photographs:CUB200", "200 species of birds, 224 px"),
+        "mit67": Entry("sla_bench.data.listed_photographs:MIT67", "67 kinds of room, 224 px"),
         "stanford_dogs": Entry(
-            "sla_bench.datasets.listed_photographs:STANFORD_DOGS", "120 breeds of dogs, 224 px"
+            "sla_bench.data.listed_photographs:STANFORD_DOGS", "120 breeds of dogs, 224 px"
         ),
         "imagenet_lt": Entry(
-            "sla_bench.datasets.long_tailed_photographs:IMAGENET_LT", "1,000 long-tailed classes, 224 px"
+            "sla_bench.data.long_tailed_photographs:IMAGENET_LT", "1,000 long-tailed classes, 224 px"
         ),
         "inaturalist2018": Entry(
-            "sla_bench.datasets.long_tailed_photographs:INATURALIST2018", "8,142 long-tailed species, 224 px"
+            "sla_bench.data.long_tailed_photographs:INATURALIST2018", "8,142 long-tailed species, 224 px"
         ),
         "learn2learn": Entry(
-            "sla_bench.datasets.learn2learn_files:learn2learn_files", "where learn2learn keeps its files"
+            "sla_bench.data.learn2learn_files:learn2learn_files", "where learn2learn keeps its files"
         ),
-        "folder": Entry("sla_bench.datasets.folder:Folder", "your own images: folder:PATH"),
+        "folder": Entry("sla_bench.data.folder:Folder", "your own images: folder:PATH"),
     },
     arguments={
         "learn2learn": Argument(

@@ -1,9 +1,11 @@
-"""Text for terminals: streams and lines without characters that cannot be printed."""
+"""Terminals: printable text, and a question before something large or final."""
 
 from __future__ import annotations
 
 import io
 import sys
+
+from sla_bench.errors import UserError
 
 
 def forgive_characters() -> None:
@@ -19,3 +21,26 @@ def forgive_characters() -> None:
 def one_line(text: str) -> str:
     """Text without line breaks and control characters, which a name from outside may have."""
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def confirm(fact: str, question: str, yes: bool) -> None:
+    """Return if the user agrees.
+
+    Args:
+        fact: a sentence's worth, without its full stop: what would happen.
+        question: asked on a terminal.
+        yes: agreed beforehand (`--yes`).
+
+    Raises:
+        UserError: no, or there is no terminal to ask on.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(f"{fact}; if that is meant, add --yes")
+    try:
+        answer = input(f"{fact}. {question} [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise UserError("nothing was done")

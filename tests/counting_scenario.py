@@ -3,8 +3,8 @@
 from made_up_records import classes_of, hits_of
 from torch import ones
 
-from sla_bench.harness.jobs import perform
-from sla_bench.harness.launching import News, attempt
+from sla_bench.records.jobs import perform
+from sla_bench.records.launching import News, attempt
 from sla_bench.scenarios.base import Evaluation, Training
 
 ROWS = {"baseline": "baseline", "sla": "SLA+AG"}

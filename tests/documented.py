@@ -4,10 +4,10 @@ import re
 import shlex
 from pathlib import Path
 
-from sla_bench.cli import app
-from sla_bench.commands.options import TrainingExecution
-from sla_bench.grid import form_of, options_model, span
-from sla_bench.grid_files import open_grid_file
+from sla_bench.cli.app import app
+from sla_bench.cli.options import TrainingExecution
+from sla_bench.grids.files import open_grid_file
+from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import DATASETS, SCENARIOS
 
 ROOT = Path(__file__).parent.parent

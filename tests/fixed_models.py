@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from sla_bench.datasets.base import LabeledImages
-from sla_bench.datasets.glyphs import GLYPHS
-from sla_bench.forms.fewshot import FORM
-from sla_bench.grid import options_model, span
+from sla_bench.data.base import LabeledImages
+from sla_bench.data.glyphs import GLYPHS
+from sla_bench.grids.tasks import options_model, span
 from sla_bench.objectives.episodes import OnEpisodes
 from sla_bench.registry import METHODS, TRANSFORMS
-from sla_bench.scenarios import fewshot
 from sla_bench.scenarios.base import member_states
-from sla_bench.scenarios.episode_reader import EpisodeReader
+from sla_bench.scenarios.fewshot import run as fewshot
+from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
+from sla_bench.scenarios.fewshot.form import FORM
 
 CPU = torch.device("cpu")
 SMALL_GLYPHS = GLYPHS.reduced(30, 10)
@@ -26,7 +26,7 @@ def trained_protonet(data_root, method="baseline", steps=10):
     options = {"method": [method], "budget": "smoke"}
     (one,) = span(FORM, options_model(FORM)(**options).model_dump(), settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sla_bench.datasets.glyphs.GLYPHS", SMALL_GLYPHS)
+        patch.setattr("sla_bench.data.glyphs.GLYPHS", SMALL_GLYPHS)
         training = fewshot.run(one.run, data_root, CPU)
     (state,) = member_states(training.state)
     model = fewshot.build_model(one.run, SMALL_GLYPHS, fewshot.build_objective(one.run, "rotation"), 0)

@@ -16,22 +16,22 @@ from deep_formats import deep_png, deep_tiff
 from made_up_records import write_records
 from PIL import Image
 
-from sla_bench.datasets.cifar import CIFAR10, CIFAR100
-from sla_bench.datasets.cifar100_few_shot import FC100
-from sla_bench.datasets.folder_listing import list_folder
-from sla_bench.datasets.folder_splits import split_listing
-from sla_bench.datasets.image_files import decode, look_at
-from sla_bench.datasets.imagenet import _from_solution
-from sla_bench.datasets.inaturalist_json import read_annotations
-from sla_bench.datasets.index_files import read_indices
-from sla_bench.datasets.listed_photographs import _read_cub
-from sla_bench.datasets.mini_imagenet import _LAYOUTS
-from sla_bench.datasets.restricted_pickle import load_pickle
-from sla_bench.datasets.tiered_imagenet import TIERED_IMAGENET
-from sla_bench.grid_files import read_grid_file
-from sla_bench.harness.exchange import export_records, import_records
-from sla_bench.harness.store import Store
-from sla_bench.reporting.leaderboard import leaderboard
+from sla_bench.data.cifar import CIFAR10, CIFAR100
+from sla_bench.data.cifar100_few_shot import FC100
+from sla_bench.data.folder_listing import list_folder
+from sla_bench.data.folder_splits import split_listing
+from sla_bench.data.image_files import decode, look_at
+from sla_bench.data.imagenet import _from_solution
+from sla_bench.data.inaturalist_json import read_annotations
+from sla_bench.data.index_files import read_indices
+from sla_bench.data.listed_photographs import _read_cub
+from sla_bench.data.mini_imagenet import _LAYOUTS
+from sla_bench.data.restricted_pickle import load_pickle
+from sla_bench.data.tiered_imagenet import TIERED_IMAGENET
+from sla_bench.grids.files import read_grid_file
+from sla_bench.records.exchange import export_records, import_records
+from sla_bench.records.store import Store
+from sla_bench.tables.leaderboard import leaderboard
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _cache(root):
 
 
 def _cached(path):
-    from sla_bench.reporting.row_cache import leaderboard_of
+    from sla_bench.tables.row_cache import leaderboard_of
 
     store = Store(path.parents[1], "fewshot")
     assert len(store.records()) == 2
@@ -192,7 +192,7 @@ def _cached(path):
 def _weights(root):
     import torch
 
-    from sla_bench.weights import weights_bytes
+    from sla_bench.models.weights import weights_bytes
 
     root.mkdir(parents=True, exist_ok=True)
     state = {"members.0.a.weight": torch.ones(3, 4), "members.0.count": torch.tensor(3)}
@@ -204,8 +204,8 @@ def _read_weights(path):
     import torch
     from torch import nn
 
+    from sla_bench.models.weights import put_weights, read_weights
     from sla_bench.scenarios.base import member_states
-    from sla_bench.weights import put_weights, read_weights
 
     model = nn.Module()
     model.a = nn.Linear(4, 3, bias=False)
@@ -217,7 +217,7 @@ def _read_weights(path):
 def _checkpoint(root):
     import torch
 
-    from sla_bench.harness.checkpoints import FileCheckpoints
+    from sla_bench.records.checkpoints import FileCheckpoints
 
     content = {"step": 1, "model": {"a": torch.ones(5)}, "rows": [{"x": 1.5}], "none": None, "text": "abc"}
     FileCheckpoints(root, 0).save(1, content)
@@ -230,7 +230,7 @@ def _signed(content, changes):
 
 
 def _read_checkpoint(path):
-    from sla_bench.harness.checkpoints import FileCheckpoints
+    from sla_bench.records.checkpoints import FileCheckpoints
 
     FileCheckpoints(path.parent, 0).load()
 
@@ -243,7 +243,7 @@ def _run_folder(root):
 
 
 def _classifier(path):
-    from sla_bench.saved_classifier import load_classifier
+    from sla_bench.records.saved_classifier import load_classifier
 
     load_classifier(path.parent)
 
@@ -251,7 +251,7 @@ def _classifier(path):
 def _local():
     from dataclasses import replace
 
-    from sla_bench.datasets.fashion_mnist import FASHION_MNIST
+    from sla_bench.data.fashion_mnist import FASHION_MNIST
 
     return replace(FASHION_MNIST, debian_folder=Path("/nonexistent"))
 

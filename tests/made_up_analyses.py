@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from sla_bench.grid import form_of, options_model, span
-from sla_bench.harness.analyses import ViewsOf, write_analysis
-from sla_bench.harness.store import Store
-from sla_bench.view_metrics import head_metrics
+from sla_bench.evaluation.view_metrics import head_metrics
+from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.records.analyses import ViewsOf, write_analysis
+from sla_bench.records.store import Store
 
 FORM = form_of("standard")
 NAMES = ("six", "nine", "zero")

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from sla_bench.config import EvalConfig
-from sla_bench.forms.fewshot import FORM
-from sla_bench.grid import options_model, span
-from sla_bench.harness.store import Store
-from sla_bench.harness.tuning_file import TrialRow, TuningFile
-from sla_bench.tuning import choice_of, group_of
+from sla_bench.grids.tasks import options_model, span
+from sla_bench.grids.tuning import choice_of, group_of
+from sla_bench.records.store import Store
+from sla_bench.records.tuning_file import TrialRow, TuningFile
+from sla_bench.scenarios.fewshot.form import FORM
 
 ROWS = {
     "baseline": ("baseline", "baseline+TTA"),

@@ -51,7 +51,7 @@ FC100_HELD_OUT = {
     "val": "large_carnivores large_omnivores_and_herbivores non-insect_invertebrates small_mammals",
     "test": "aquatic_mammals insects medium_mammals people",
 }
-_LISTS = Path(__file__).parents[1] / "sla_bench" / "datasets" / "class_lists"
+_LISTS = Path(__file__).parents[1] / "sla_bench" / "data" / "class_lists"
 MINI_IMAGENET = {split: json.loads((_LISTS / "mini_imagenet.json").read_text())[split] for split in SPLITS}
 CIFAR_FS = {
     split: [

@@ -8,7 +8,7 @@ import real_formats
 from made_up_records import write_records
 from PIL import Image
 
-from sla_bench.cli import run_command_line
+from sla_bench.cli.app import run_command_line
 
 TINY = ["steps=2", "validations=1", "validation_episodes=4", "jackknife_episodes=0"]
 
@@ -64,7 +64,7 @@ def assert_one_line(code, err, *fragments):
 
 def test_help_needs_no_torch_and_names_the_options():
     code = (
-        "import sys\nfrom sla_bench.cli import run_command_line as run\n"
+        "import sys\nfrom sla_bench.cli.app import run_command_line as run\n"
         "assert run(['--help']) == 0 and run(['run', 'fewshot', '--help']) == 0\n"
         "assert run(['run', 'fewshot', '--learner', 'x']) == 2\n"
         "assert run(['run', 'fewshot', '--ways', '50']) == 2\n"
@@ -85,7 +85,7 @@ def test_help_needs_no_torch_and_names_the_options():
 
 def test_help_loads_nothing_that_takes_its_time():
     code = (
-        "import sys\nfrom sla_bench.cli import run_command_line as run\n"
+        "import sys\nfrom sla_bench.cli.app import run_command_line as run\n"
         "assert run(['--help']) == 0\n"
         "assert not {'numpy', 'pandas', 'torch', 'scipy'} & set(sys.modules)"
     )

@@ -11,10 +11,10 @@ from made_up_records import write_records
 from real_formats import write_cifar10, write_folder
 from trained_runs import train_runs
 
-from sla_bench.cli import run_command_line
-from sla_bench.harness.analyses import read_analyses
-from sla_bench.harness.locks import claim
-from sla_bench.harness.store import Store
+from sla_bench.cli.app import run_command_line
+from sla_bench.records.analyses import read_analyses
+from sla_bench.records.locks import claim
+from sla_bench.records.store import Store
 
 METHODS = ("baseline", "mt", "sla", "sla+sd")
 
@@ -108,7 +108,7 @@ def test_from_the_command_to_pictures_and_report(runs, capsys):
     for stem in stems:
         (folder / f"{stem}.png").unlink()
     code = (
-        "import sys\nfrom sla_bench.cli import run_command_line as run\n"
+        "import sys\nfrom sla_bench.cli.app import run_command_line as run\n"
         "assert run(['plot', '--out', sys.argv[1]]) == 0 and run(['report', '--out', sys.argv[1]]) == 0\n"
         "assert 'torch' not in sys.modules"
     )

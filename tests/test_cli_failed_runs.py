@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 from real_formats import write_folder
 
-from sla_bench.cli import run_command_line
-from sla_bench.commands import run as run_command
-from sla_bench.harness.launching import News
+from sla_bench.cli import run as run_command
+from sla_bench.cli.app import run_command_line
+from sla_bench.records.launching import News
 
 RUN = ["run", "imbalanced", "--budget", "smoke", "--set", "epochs=1", "--method", "baseline"]
 
@@ -22,8 +22,8 @@ def command(tmp_path):
 @pytest.mark.parametrize(("seeds", "left"), [(["0"], 0), (["0", "1"], 1)])
 def test_a_failure_is_counted_and_neither_hint_nor_files_are_told(seeds, left, command, monkeypatch, capsys):
     """The launcher fails the first job, and does the others in this process."""
-    from sla_bench.harness.jobs import perform
-    from sla_bench.training import silent
+    from sla_bench.records.jobs import perform
+    from sla_bench.training.loop import silent
 
     def launch(jobs, settings):
         for job in jobs:

@@ -10,14 +10,14 @@ import real_formats
 from cyclopts import App
 from made_up_records import write_evaluation
 
-from sla_bench.cli import run_command_line
-from sla_bench.commands.run import show_so_far
-from sla_bench.commands.spanning import add_grids
+from sla_bench.cli.app import run_command_line
+from sla_bench.cli.run import show_so_far
+from sla_bench.cli.spanning import add_grids
 from sla_bench.errors import UserError
-from sla_bench.grid_files import read_grid_file
-from sla_bench.harness import environment
-from sla_bench.harness.jobs import make_jobs
-from sla_bench.harness.store import Store
+from sla_bench.grids.files import read_grid_file
+from sla_bench.records import environment
+from sla_bench.records.jobs import make_jobs
+from sla_bench.records.store import Store
 
 GRID = """
 scenario: fewshot
@@ -184,7 +184,7 @@ def test_run_alone_shows_the_help(capsys):
 def test_reading_a_grid_needs_no_torch(tmp_path):
     (tmp_path / "x.yaml").write_text("scenario: fewshot\ndataset: glyhps\n")
     code = (
-        "import sys\nfrom sla_bench.cli import run_command_line as run\n"
+        "import sys\nfrom sla_bench.cli.app import run_command_line as run\n"
         "assert run(['run', sys.argv[1]]) == 2 and run(['import', 'nowhere.zip']) == 2\n"
         "assert 'torch' not in sys.modules"
     )

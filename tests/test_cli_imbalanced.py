@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import real_formats
 
-from sla_bench.cli import run_command_line
+from sla_bench.cli.app import run_command_line
 
 SETTINGS = ["--set", "epochs=1", "--set", "batch_size=8", "--ratio", "4", "--max-class-size"]
 

@@ -7,8 +7,8 @@ from made_up_records import write_records
 from PIL import Image
 from trained_runs import train_runs
 
-from sla_bench.cli import run_command_line
-from sla_bench.saved_classifier import load_classifier
+from sla_bench.cli.app import run_command_line
+from sla_bench.records.saved_classifier import load_classifier
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_paths_and_classes_are_written_as_they_are(run, images, tmp_path, monkey
 
 
 def test_classes_are_named_as_their_folders(images, tmp_path):
-    from sla_bench.commands.predict import _csv
+    from sla_bench.cli.predict import _csv
 
     names = [
         "-5",

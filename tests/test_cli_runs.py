@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from made_up_records import write_records
 
-from sla_bench.cli import run_command_line
-from sla_bench.harness.store import Store
+from sla_bench.cli.app import run_command_line
+from sla_bench.records.store import Store
 
 
 @pytest.fixture

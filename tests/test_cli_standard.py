@@ -6,8 +6,8 @@ import pytest
 from real_formats import write_cifar10
 
 from sla_bench import load_classifier, load_dataset
-from sla_bench.cli import run_command_line
-from sla_bench.harness.store import Store
+from sla_bench.cli.app import run_command_line
+from sla_bench.records.store import Store
 
 SHORT = ["--budget", "smoke", "--set", "steps=2", "--set", "batch_size=8"]
 

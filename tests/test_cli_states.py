@@ -10,11 +10,11 @@ import real_formats
 from counting_scenario import CountingScenario
 from made_up_records import write_records
 
-from sla_bench.cli import run_command_line
-from sla_bench.commands import run as run_commands
-from sla_bench.harness.store import Store
-from sla_bench.reporting import files
-from sla_bench.reporting.report.page import write_report
+from sla_bench.cli import run as run_commands
+from sla_bench.cli.app import run_command_line
+from sla_bench.records.store import Store
+from sla_bench.tables import files
+from sla_bench.tables.report.page import write_report
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import pytest
 import real_formats
 from counting_scenario import CountingScenario
 
-from sla_bench.cli import run_command_line
-from sla_bench.commands import run as run_commands
-from sla_bench.commands import tune as tune_commands
+from sla_bench.cli import run as run_commands
+from sla_bench.cli import tune as tune_commands
+from sla_bench.cli.app import run_command_line
 from sla_bench.errors import DivergedError, UserError
-from sla_bench.reporting import files
+from sla_bench.tables import files
 
 RATE = 2e-3
 RATES = (RATE / 2, RATE, 2 * RATE)

@@ -4,9 +4,9 @@ import pytest
 import real_formats
 from counting_scenario import CountingScenario
 
-from sla_bench.cli import run_command_line
-from sla_bench.commands import run as run_commands
-from sla_bench.reporting import files
+from sla_bench.cli import run as run_commands
+from sla_bench.cli.app import run_command_line
+from sla_bench.tables import files
 
 ACCURACIES = {1e-3: (0.3, 0.4), 2e-3: (0.5, 0.7), 4e-3: (0.6, 0.2)}
 """Learning rate -> best validation accuracy at two seeds."""

@@ -9,12 +9,12 @@ from made_up_records import write_records
 from own_process import HERE
 from real_formats import write_folder
 
-from sla_bench.cli import run_command_line
-from sla_bench.datasets.named import default_data_root
+from sla_bench.cli.app import run_command_line
+from sla_bench.data.named import default_data_root
 from sla_bench.errors import UserError
-from sla_bench.grid import form_of, options_model, span
-from sla_bench.grid_files import read_grid_file
-from sla_bench.value_lists import MOST_VALUES, written_out
+from sla_bench.grids.files import read_grid_file
+from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.grids.value_lists import MOST_VALUES, written_out
 
 
 def said(capsys, *words):
@@ -232,7 +232,7 @@ def test_home_is_found_behind_every_option(tmp_path, monkeypatch, capsys):
 
 def test_home_is_found_in_positions_and_in_code(tmp_path, monkeypatch):
     import sla_bench
-    from sla_bench.datasets.index_files import with_hash
+    from sla_bench.data.index_files import with_hash
 
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "val.txt").write_text("1\n2\n")
@@ -312,8 +312,8 @@ def test_errors_that_somebody_chose_for_a_stream_stay():
 
 SCRIPT = """
 import sys
-from sla_bench.cli import run_command_line
-from sla_bench.datasets.named import default_data_root
+from sla_bench.cli.app import run_command_line
+from sla_bench.data.named import default_data_root
 sys.exit(run_command_line(["run", "imbalanced", "--dataset", "folder:few:16", "--budget", "smoke",
     "--method", "baseline", "--set", "epochs=1", "--data-root", "d"]))
 """

@@ -3,16 +3,16 @@
 import pytest
 from real_formats import write_folder
 
-from sla_bench.batches import step_images
-from sla_bench.cli import run_command_line
-from sla_bench.commands.options import TrainingExecution
-from sla_bench.commands.run import execute
+from sla_bench.cli.app import run_command_line
+from sla_bench.cli.options import TrainingExecution
+from sla_bench.cli.run import execute
 from sla_bench.errors import UserError
-from sla_bench.grid import evaluation_of, form_of, options_model, span
-from sla_bench.harness.jobs import Job
-from sla_bench.harness.store import Store
+from sla_bench.grids.tasks import evaluation_of, form_of, options_model, span
+from sla_bench.records.jobs import Job
+from sla_bench.records.store import Store
 from sla_bench.registry import LEARNERS, SCENARIOS
-from sla_bench.scenarios.base_classes import as_classifier_run
+from sla_bench.scenarios.batches import step_images
+from sla_bench.scenarios.fewshot.class_training import as_classifier_run
 
 DATASETS = {
     "imbalanced": ["cifar100", "cifar10", "fashion_mnist", "glyphs20", "folder:/somewhere:32"],
@@ -154,7 +154,7 @@ def test_nearest_means_train_with_more_ways_where_there_are_classes_enough():
 def test_a_processor_without_bf16_instructions_gets_the_same_runs_and_is_warned(
     tmp_path, monkeypatch, capsys, instructions
 ):
-    monkeypatch.setattr("sla_bench.harness.environment.has_bf16_instructions", lambda: instructions)
+    monkeypatch.setattr("sla_bench.records.environment.has_bf16_instructions", lambda: instructions)
     run = task("standard").run
     assert run.precision == "bf16"
     started = []
@@ -163,7 +163,7 @@ def test_a_processor_without_bf16_instructions_gets_the_same_runs_and_is_warned(
         started.extend(jobs)
         yield from ()
 
-    monkeypatch.setattr("sla_bench.commands.run.LAUNCHERS.load", lambda name: launch)
+    monkeypatch.setattr("sla_bench.cli.run.LAUNCHERS.load", lambda name: launch)
     job = Job("0", run, {}, "", "", tmp_path, tmp_path, "cpu")
     assert execute([job], Store(tmp_path, "standard"), TrainingExecution(out=tmp_path)) == []
     assert started == [job]

@@ -2,17 +2,17 @@
 
 import pytest
 
-from sla_bench.commands.options import TrainingExecution
-from sla_bench.commands.run import execute
+from sla_bench.cli.options import TrainingExecution
+from sla_bench.cli.run import execute
 from sla_bench.errors import UserError
-from sla_bench.forms.fewshot import FORM
-from sla_bench.grid import evaluation_of, options_model, span
-from sla_bench.harness import requirements
-from sla_bench.harness.jobs import Job
-from sla_bench.harness.store import Store
+from sla_bench.grids.tasks import evaluation_of, options_model, span
+from sla_bench.records import requirements
+from sla_bench.records.jobs import Job
+from sla_bench.records.store import Store
 from sla_bench.registry import LEARNERS
-from sla_bench.reporting.commands import command_of
-from sla_bench.reporting.fewshot_reading import READING
+from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.tables.commands import command_of
+from sla_bench.tables.fewshot_reading import READING
 
 
 def tasks(*settings, **options):
@@ -116,7 +116,7 @@ def test_a_command_with_nothing_else_ends_with_the_recipe_and_a_grid_goes_on(tmp
         yield from ()
 
     monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr("sla_bench.commands.run.LAUNCHERS.load", lambda name: launch)
+    monkeypatch.setattr("sla_bench.cli.run.LAUNCHERS.load", lambda name: launch)
     jobs = jobs_of(tasks(learner=["maml", "protonet"]), tmp_path)
     store = Store(tmp_path, "fewshot")
     (failure,) = execute(jobs, store, TrainingExecution(out=tmp_path))

@@ -13,9 +13,9 @@ from documented import ROOT
 from torch.nn import functional as F
 
 import sla_bench
-from sla_bench.backbones.airbench import airbench, whitening_filters
-from sla_bench.forms.fast import imbalanced
-from sla_bench.training import build_optimizer, learning_rate_factor, warm_up_factor
+from sla_bench.models.backbones.airbench import airbench, whitening_filters
+from sla_bench.scenarios.fast import imbalanced
+from sla_bench.training.loop import build_optimizer, learning_rate_factor, warm_up_factor
 
 SCRIPT = ROOT / "examples" / "sla_in_one_file.py"
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from documented import ROOT
 
-from sla_bench.cli import run_command_line
+from sla_bench.cli.app import run_command_line
 from sla_bench.registry import DATASETS, LEARNERS
 
 README = ROOT / "README.md"

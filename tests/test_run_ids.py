@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sla_bench.grid import form_of
+from sla_bench.grids.tasks import form_of
 
 RECORDS = Path(__file__).parents[1] / "results" / "reference" / "records"
 

@@ -8,15 +8,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sla_bench.errors import UserError
-from sla_bench.sign_flips import MAX_EXACT_SEEDS
-from sla_bench.statistics import (
+from sla_bench.evaluation.sign_flips import MAX_EXACT_SEEDS
+from sla_bench.evaluation.statistics import (
     Gain,
     mean_interval,
     mean_over_seeds,
     paired_gain_over_seeds,
     paired_relative_gain,
 )
-from sla_bench.table_statistics import holm, interquartile_mean, share_of_losses
+from sla_bench.evaluation.table_statistics import holm, interquartile_mean, share_of_losses
 
 
 @st.composite

@@ -9,9 +9,9 @@ import pandas as pd
 import psutil
 import real_formats
 
-from sla_bench.grid import form_of, options_model, span
-from sla_bench.harness.jobs import make_jobs
-from sla_bench.harness.store import Store
+from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.records.jobs import make_jobs
+from sla_bench.records.store import Store
 
 SCENARIO = "imbalanced"
 

@@ -3,9 +3,9 @@
 import numpy as np
 from real_formats import write_cifar10
 
-from sla_bench.grid import form_of, options_model, span
-from sla_bench.harness.jobs import make_jobs, perform
-from sla_bench.training import silent
+from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.records.jobs import make_jobs, perform
+from sla_bench.training.loop import silent
 
 SETTINGS = ("epochs=1", "batch_size=16", "validations=1")
 
@@ -26,10 +26,10 @@ def train_runs(folder, keep_models=True, **options):
 
 def random_run(folder):
     """Write a recorded run of the imbalanced scenario whose weights are random, and return its folder."""
-    from sla_bench.datasets.named import dataset_named
-    from sla_bench.harness.store import Store
-    from sla_bench.scenarios.imbalanced import build_model
-    from sla_bench.weights import weights_bytes
+    from sla_bench.data.named import dataset_named
+    from sla_bench.models.weights import weights_bytes
+    from sla_bench.records.store import Store
+    from sla_bench.scenarios.classify.imbalanced import build_model
 
     form = form_of("imbalanced")
     given = {"dataset": ["cifar10"], "ratio": [5.0], "max_class_size": 10, "method": ["sla"]}

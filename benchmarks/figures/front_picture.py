@@ -12,11 +12,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from benchmarks.figures.result_files import ResultFiles, TableRow
-from sla_bench.harness.files import write_text
-from sla_bench.reporting.figures import style
-from sla_bench.reporting.figures.dots import DotPanel, dots_figure, draw_zero, gain_text
-from sla_bench.reporting.figures.limits import padded
-from sla_bench.reporting.table_texts import ALONE
+from sla_bench.records.files import write_text
+from sla_bench.tables.figures import style
+from sla_bench.tables.figures.dots import DotPanel, dots_figure, draw_zero, gain_text
+from sla_bench.tables.figures.limits import padded
+from sla_bench.tables.table_texts import ALONE
 
 CONVENTION = "the baseline of equal steps"
 MATCHED = "controls: equal images, both tuned"

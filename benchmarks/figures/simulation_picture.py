@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from sla_bench.reporting.figures import style
+from sla_bench.tables.figures import style
 
 _WIDTH, _HEIGHT = 7.0, 2.3
 _PANELS = (

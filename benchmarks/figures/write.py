@@ -22,12 +22,12 @@ from benchmarks.figures import front_picture, speed_ratios, wording
 from benchmarks.figures.pages import Difference, differences, filled, places
 from benchmarks.figures.result_files import ResultFiles, ends, number
 from sla_bench.errors import UserError, unknown
-from sla_bench.harness.files import write_text
+from sla_bench.records.files import write_text
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = Path(__file__).parent / "templates"
 RESULTS = ROOT / "results" / "reference"
-PUBLISHED = ROOT / "sla_bench" / "reporting" / "published.csv"
+PUBLISHED = ROOT / "sla_bench" / "tables" / "published.csv"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _WORDS: dict[str, Callable[..., object]] = {
     function.__name__: function

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from sla_bench.harness.environment import describe
-from sla_bench.harness.files import write_atomically
+from sla_bench.records.environment import describe
+from sla_bench.records.files import write_atomically
 
 COLUMNS = ("setting", "what", "value", "low", "high", "unit", "processor", "load", "date")
 

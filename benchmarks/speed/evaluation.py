@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sla_bench.augment import ImageBatches
-from sla_bench.backbones.base import Backbone
-from sla_bench.datasets.base import ImageProperties, LabeledImages
-from sla_bench.embedding import embed, episode_chunks
+from sla_bench.data.base import ImageProperties, LabeledImages
+from sla_bench.evaluation.embedding import embed, episode_chunks
+from sla_bench.models.backbones.base import Backbone
 from sla_bench.registry import BACKBONES, LEARNERS, TRANSFORMS
+from sla_bench.views.augment import ImageBatches
 
 WAYS, SHOTS, QUERIES = 5, 5, 15
 CLASSES, SIZE = 20, 32

@@ -27,14 +27,14 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.speed.costs import Cost, add_option, write_costs
-from sla_bench.forms.fewshot import FORM
-from sla_bench.grid import options_model, span
-from sla_bench.harness.jobs import Job, perform
-from sla_bench.harness.store import Store
-from sla_bench.reporting.dry_run import dry_run_lines
-from sla_bench.reporting.files import write_leaderboard
-from sla_bench.reporting.report.page import write_report
+from sla_bench.grids.tasks import options_model, span
+from sla_bench.records.jobs import Job, perform
+from sla_bench.records.store import Store
 from sla_bench.scenarios.base import Evaluation, Training
+from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.tables.dry_run import dry_run_lines
+from sla_bench.tables.files import write_leaderboard
+from sla_bench.tables.report.page import write_report
 
 IN_REPORT = 1000
 SEEDS, LEARNERS = 10, ["protonet", "metaoptnet-rr", "metaoptnet-svm"]

@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.speed.peer_comparison.topics import missing_peers
 from benchmarks.speed.timing import Candidate, interleaved, quartiles
-from sla_bench.learners.base import FewShotHead
-from sla_bench.learners.ridge import RidgeHead
-from sla_bench.learners.svm import SVMHead
+from sla_bench.models.heads.base import FewShotHead
+from sla_bench.models.heads.ridge import RidgeHead
+from sla_bench.models.heads.svm import SVMHead
 
 SETTINGS = {"5w1s": (5, 1), "5w5s": (5, 5), "5w15s": (5, 15), "20w5s": (20, 5)}
 QUERIES = 6

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.speed.costs import Cost, add_option, write_costs
-from sla_bench.learners.maml import MAML
+from sla_bench.models.heads.maml import MAML
 from sla_bench.registry import BACKBONES
 
 SIZE, WAYS, SHOTS, QUERIES, VIEWS = 32, 5, 5, 10, 4

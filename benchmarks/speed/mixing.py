@@ -16,7 +16,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.speed.costs import Cost, add_option, write_costs
-from sla_bench.datasets.base import ImageProperties
+from sla_bench.data.base import ImageProperties
 from sla_bench.registry import MIXES
 
 SIZE = 32

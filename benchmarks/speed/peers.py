@@ -34,8 +34,8 @@ from benchmarks.speed.peer_comparison.picture import bars_of, speed_figure
 from benchmarks.speed.peer_comparison.tables import csv_text, markdown_text
 from benchmarks.speed.peer_comparison.topics import Topic, missing_peers
 from sla_bench.errors import UserError
-from sla_bench.harness.files import write_atomically
-from sla_bench.reporting.figures import style
+from sla_bench.records.files import write_atomically
+from sla_bench.tables.figures import style
 
 FULL = Effort(rounds=7, seconds=0.1, limit=4.0, once=20.0)
 QUICK = Effort(rounds=3, seconds=0.05, limit=1.0, once=4.0)

@@ -21,12 +21,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.speed.costs import Cost, add_option, write_costs
-from sla_bench.datasets.base import ImageProperties
-from sla_bench.losses.criteria import CrossEntropy
+from sla_bench.data.base import ImageProperties
+from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.objectives.classes import Classes, OnClasses
-from sla_bench.prediction import Classifier
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
-from sla_bench.scenarios.classifier import ClassifierModel
+from sla_bench.scenarios.classify.classifier import ClassifierModel
+from sla_bench.scenarios.classify.prediction import Classifier
 
 SIZE, CLASSES = 32, 20
 MEASURED = (("sla", "si"), ("sla", "ag"), ("sla+sd", "sd"), ("sla+sd", "ag"))

@@ -33,9 +33,9 @@ from benchmarks.speed.usual_ways import (
     learn2learn_tasks,
     loop_episodes,
 )
-from sla_bench.augment import ImageBatches, draw_augmentation
-from sla_bench.datasets.base import ImageProperties, LabeledImages
-from sla_bench.episodes import EpisodeSampler
+from sla_bench.data.base import ImageProperties, LabeledImages
+from sla_bench.training.episodes import EpisodeSampler
+from sla_bench.views.augment import ImageBatches, draw_augmentation
 
 IMAGES, CLASSES, SIZE = 60_000, 100, 32
 SHAPE = Shape(ways=5, shots=5, queries=15)

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision import transforms
 from torchvision.transforms import functional as F
 
-from sla_bench.augment import Augmentation
-from sla_bench.datasets.base import ImageProperties, LabeledImages
+from sla_bench.data.base import ImageProperties, LabeledImages
+from sla_bench.views.augment import Augmentation
 
 
 class Shape(NamedTuple):

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from sla_bench.adapters.torch_datasets import TorchImages
-from sla_bench.datasets.base import ImageProperties, LabeledImages
-from sla_bench.episodes import Episodes, FlatEpisodes
+from sla_bench.data.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
-from sla_bench.peers import learn2learn
+from sla_bench.models.peers import learn2learn
+from sla_bench.training.episodes import Episodes, FlatEpisodes
 
 Adaptation = Literal["first", "even"]
 """Which images of a class are its support: the first K of a task ("first": `partition_task` and the example

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sla_bench.adapters.pixel_reading import PixelReader
-from sla_bench.augment import ImageBatches
-from sla_bench.datasets.base import ImageProperties, LabeledImages
-from sla_bench.datasets.sources import relabel
+from sla_bench.data.base import ImageProperties, LabeledImages
+from sla_bench.data.sources import relabel
 from sla_bench.errors import UserError
+from sla_bench.views.augment import ImageBatches
 
 _READINGS_OF_THE_FIRST = 8
 

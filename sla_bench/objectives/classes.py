@@ -12,10 +12,10 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sla_bench.losses.base import Criterion
+from sla_bench.models.losses.base import Criterion
 from sla_bench.objectives.objective import Kind, Layer, Objective, Read
 from sla_bench.objectives.scores import Scores, Views, WithViews, split_joint
-from sla_bench.transforms import Transform
+from sla_bench.views.transforms import Transform
 
 Reduction = Literal["mean", "sum"]
 """Of a joint loss over the views of an image; "sum" is M times "mean"."""

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sla_bench.losses.base import smoothed_cross_entropy
+from sla_bench.models.losses.base import smoothed_cross_entropy
 from sla_bench.objectives.objective import Kind, Layer, Objective
 from sla_bench.objectives.scores import Scores, Views, WithViews, joint_labels
-from sla_bench.transforms import Transform
+from sla_bench.views.transforms import Transform
 
 Head = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 """`(support (E,S,D), support_labels (E,S), query (E,Q,D), ways) -> logits (E,Q,ways)`."""

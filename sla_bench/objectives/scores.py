@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from sla_bench.errors import UserError
 from sla_bench.objectives.objective import Kind, Layer, Objective
-from sla_bench.transforms import Transform
+from sla_bench.views.transforms import Transform
 
 Views = Literal["each", "upright", "pooled"]
 """Which views are scored: all, each by a head of its own; the image as it is; all, by one head.

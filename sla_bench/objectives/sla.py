@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from sla_bench.errors import UserError, unknown
-from sla_bench.losses.criteria import CrossEntropy
+from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.objectives.classes import Classes, ClassScores, Reduction
 from sla_bench.objectives.objective import Distilled, LabelAugmentation, Layer
 from sla_bench.registry import TRANSFORMS
-from sla_bench.transforms import Transform
+from sla_bench.views.transforms import Transform
 
 REDUCTIONS = ("mean", "sum")
 MODES = ("ag", "si", "sd")

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sla_bench.augment import ImageBatches
-from sla_bench.backbones.base import Backbone
 from sla_bench.config import RunConfig
-from sla_bench.flips import AlternatingFlips
+from sla_bench.models.backbones.base import Backbone
 from sla_bench.seeds import derive_seed
-from sla_bench.training import Checkpoints, GeneratorSource, Source, TrainingResult
+from sla_bench.training.loop import Checkpoints, GeneratorSource, Source, TrainingResult
+from sla_bench.views.augment import ImageBatches
+from sla_bench.views.flips import AlternatingFlips
 
 ANY_TRANSFORM = "rotation"
 """Stands in where a training has no views (config.transform is None) and so does not depend on it."""

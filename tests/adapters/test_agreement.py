@@ -8,8 +8,8 @@ from torch.utils.data import DataLoader, Sampler
 
 import sla_bench
 from sla_bench.adapters.torch_datasets import TorchImages
-from sla_bench.episodes import EpisodeSampler
-from sla_bench.learners.protonet import ProtoNet
+from sla_bench.models.heads.protonet import ProtoNet
+from sla_bench.training.episodes import EpisodeSampler
 
 pytestmark = pytest.mark.learn2learn
 l2l = peer("learn2learn")

@@ -11,7 +11,7 @@ from peer_modules import peer
 from real_formats import write_for_learn2learn
 
 import sla_bench
-from sla_bench.datasets.named import dataset_named
+from sla_bench.data.named import dataset_named
 from sla_bench.registry import DATASETS
 
 pytestmark = pytest.mark.learn2learn

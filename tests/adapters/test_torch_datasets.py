@@ -9,9 +9,9 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from torchvision.transforms import Compose, Normalize, RandomCrop, ToTensor
 
 import sla_bench
-from sla_bench.augment import ImageBatches
-from sla_bench.datasets.base import ImageProperties, LabeledImages
+from sla_bench.data.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
+from sla_bench.views.augment import ImageBatches
 
 from_torch_dataset = sla_bench.from_torch_dataset
 

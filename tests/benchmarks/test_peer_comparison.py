@@ -32,8 +32,8 @@ from benchmarks.speed.peer_comparison.topics import (
     missing_peers,
 )
 from benchmarks.speed.timing import interleaved
-from sla_bench.datasets.base import LabeledImages
-from sla_bench.reporting.figures import style
+from sla_bench.data.base import LabeledImages
+from sla_bench.tables.figures import style
 
 QUICKLY = Effort(rounds=3, seconds=0.0, limit=60.0, once=60.0)
 

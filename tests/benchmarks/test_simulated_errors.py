@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import simulated_errors
 from benchmarks.simulated_errors import Result, components, coverage, errors_of_tests, new_classes, verdicts
-from sla_bench.crossed_error import crossed_error
+from sla_bench.evaluation.crossed_error import crossed_error
 
 PARTS = [errors_of_tests, coverage, new_classes, verdicts]
 

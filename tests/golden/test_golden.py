@@ -5,7 +5,7 @@ from golden_comparison import ABSENT, changes, differences, identical, lines_of,
 from golden_markdown import table_differences, tables_of
 from golden_runs import SCENARIOS, machine, make_runs, read_files, read_results, write_files
 
-from sla_bench.grid import method_refusal
+from sla_bench.grids.tasks import method_refusal
 from sla_bench.registry import METHODS
 
 

@@ -6,9 +6,9 @@ import torch
 from training_factors import TRAINING
 
 from sla_bench.errors import UserError
-from sla_bench.learners.protonet import ProtoNet
-from sla_bench.learners.ridge import RidgeHead
-from sla_bench.losses.base import smoothed_cross_entropy
+from sla_bench.models.heads.protonet import ProtoNet
+from sla_bench.models.heads.ridge import RidgeHead
+from sla_bench.models.losses.base import smoothed_cross_entropy
 from sla_bench.objectives.episodes import EpisodeFeatures, EpisodeScores, OnEpisodes
 from sla_bench.registry import METHODS, TRANSFORMS
 

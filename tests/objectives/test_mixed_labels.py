@@ -5,10 +5,10 @@ import torch
 from test_classifier_objectives import METHOD_NAMES, B, D, M, N, build
 from torch.nn import functional as F
 
-from sla_bench.datasets.base import ImageProperties
-from sla_bench.mixing import Mixed
+from sla_bench.data.base import ImageProperties
 from sla_bench.objectives.scores import aggregate, distillation_loss, split_joint
 from sla_bench.registry import LOSSES, MIXES
+from sla_bench.views.mixing import Mixed
 
 PROPERTIES = ImageProperties(8)
 LABELS = torch.tensor([0, 1, 2, 0, 0, 1])

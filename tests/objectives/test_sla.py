@@ -6,12 +6,12 @@ import torch
 from torch.nn import functional as F
 
 from sla_bench.errors import UserError
-from sla_bench.losses.criteria import CrossEntropy
+from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.objectives.classes import ClassScores
 from sla_bench.objectives.scores import aggregate, distillation_loss, joint_labels, own_columns, split_joint
 from sla_bench.objectives.sla import SLA
 from sla_bench.registry import TRANSFORMS
-from sla_bench.transforms import COLOR_PERM3, ROTATION
+from sla_bench.views.transforms import COLOR_PERM3, ROTATION
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "visible_core.npz")
 IMAGES, LABELS = torch.from_numpy(GOLDEN["sla_images"]), torch.from_numpy(GOLDEN["sla_labels"])

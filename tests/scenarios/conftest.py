@@ -1,7 +1,7 @@
 import pytest
 from real_formats import write_category_pickles, write_cifar10
 
-from sla_bench.datasets.glyphs import GLYPHS
+from sla_bench.data.glyphs import GLYPHS
 
 
 @pytest.fixture(scope="session")
@@ -12,7 +12,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture
 def reduced_glyphs(monkeypatch):
-    monkeypatch.setattr("sla_bench.datasets.glyphs.GLYPHS", GLYPHS.reduced(30, 10))
+    monkeypatch.setattr("sla_bench.data.glyphs.GLYPHS", GLYPHS.reduced(30, 10))
 
 
 @pytest.fixture(scope="module")

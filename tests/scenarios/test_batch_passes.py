@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from sla_bench.backbones.base import Backbone
-from sla_bench.grid import form_of, options_model, span
+from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.models.backbones.base import Backbone
 from sla_bench.registry import SCENARIOS
 
 CPU = torch.device("cpu")

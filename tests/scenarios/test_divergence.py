@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sla_bench.errors import DivergedError
-from sla_bench.grid import form_of, options_model, span
+from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import SCENARIOS
 
 CASES = {

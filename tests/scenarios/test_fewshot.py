@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from sla_bench.datasets.base import LabeledImages
-from sla_bench.embedding import embed
-from sla_bench.episodes import test_episodes as fixed_episodes
-from sla_bench.forms.fewshot import FORM
-from sla_bench.grid import options_model, span
+from sla_bench.data.base import LabeledImages
+from sla_bench.evaluation.embedding import embed
+from sla_bench.grids.tasks import options_model, span
 from sla_bench.objectives.episodes import EpisodeFeatures
 from sla_bench.registry import LEARNERS, METHODS
-from sla_bench.scenarios import fewshot
 from sla_bench.scenarios.base import first_images
-from sla_bench.scenarios.episode_reader import EpisodeReader
+from sla_bench.scenarios.fewshot import run as fewshot
+from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
+from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.training.episodes import test_episodes as fixed_episodes
 
 pytestmark = pytest.mark.usefixtures("reduced_glyphs")
 CPU = torch.device("cpu")

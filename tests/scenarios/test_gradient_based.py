@@ -9,9 +9,9 @@ from peer_modules import peer
 from test_fewshot import CPU, FEW_SHOT, evaluate
 from test_fewshot import task as few_shot_task
 
-from sla_bench.grid import evaluation_of
-from sla_bench.harness.checkpoints import FileCheckpoints
-from sla_bench.scenarios import fewshot
+from sla_bench.grids.tasks import evaluation_of
+from sla_bench.records.checkpoints import FileCheckpoints
+from sla_bench.scenarios.fewshot import run as fewshot
 
 peer("learn2learn")
 pytestmark = [pytest.mark.learn2learn, pytest.mark.usefixtures("reduced_glyphs")]

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from sla_bench.augment import ImageBatches
-from sla_bench.classification_metrics import classification_metrics
-from sla_bench.datasets.named import dataset_named
+from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.grid import form_of, options_model, span
-from sla_bench.long_tail import long_tailed_counts
+from sla_bench.evaluation.class_metrics import classification_metrics
+from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import LOSSES, METHODS
-from sla_bench.scenarios import imbalanced
 from sla_bench.scenarios.base import member_states
+from sla_bench.scenarios.classify import imbalanced
+from sla_bench.training.long_tail import long_tailed_counts
+from sla_bench.views.augment import ImageBatches
 
 CPU = torch.device("cpu")
 SHORT = ("epochs=2", "batch_size=16", "validations=2")

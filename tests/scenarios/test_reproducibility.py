@@ -7,8 +7,8 @@ nothing was measured.
 import pytest
 import torch
 
-from sla_bench.grid import form_of, options_model, span
-from sla_bench.harness.environment import has_bf16_instructions
+from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.records.environment import has_bf16_instructions
 from sla_bench.registry import SCENARIOS
 
 STEPS = 4

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from sla_bench.grid import form_of, options_model, span
-from sla_bench.harness.checkpoints import FileCheckpoints
+from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.records.checkpoints import FileCheckpoints
 from sla_bench.registry import SCENARIOS
 
 CPU = torch.device("cpu")

@@ -7,13 +7,13 @@ import torch
 from PIL import Image
 from real_formats import write_cifar10
 
-from sla_bench.augment import ImageBatches
-from sla_bench.datasets.named import dataset_named
+from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.grid import form_of, options_model, span
+from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import METHODS
-from sla_bench.scenarios import imbalanced, standard
 from sla_bench.scenarios.base import member_states
+from sla_bench.scenarios.classify import imbalanced, standard
+from sla_bench.views.augment import ImageBatches
 
 CPU = torch.device("cpu")
 SHORT = ("steps=4", "batch_size=16", "validations=2")

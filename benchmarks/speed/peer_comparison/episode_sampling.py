@@ -18,8 +18,8 @@ from benchmarks.speed.usual_ways import (
     learn2learn_tasks,
     loop_episodes,
 )
-from sla_bench.augment import ImageBatches
-from sla_bench.datasets.base import ImageProperties, LabeledImages
+from sla_bench.data.base import ImageProperties, LabeledImages
+from sla_bench.views.augment import ImageBatches
 
 TOLERANCE = 1e-4
 DRAWN_AT_ONCE = 16

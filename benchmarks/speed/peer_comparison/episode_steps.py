@@ -17,9 +17,9 @@ from benchmarks.speed import sampler, training_step
 from benchmarks.speed.peer_comparison.classifier_steps import by_pipe
 from benchmarks.speed.peer_comparison.topics import OURS, Comparison, Implementation, Topic, checked
 from benchmarks.speed.usual_ways import TorchvisionImages, easyfsl_loader, learn2learn_tasks
-from sla_bench.augment import ImageBatches
-from sla_bench.episodes import EpisodeSampler
 from sla_bench.registry import BACKBONES, LEARNERS
+from sla_bench.training.episodes import EpisodeSampler
+from sla_bench.views.augment import ImageBatches
 
 SHAPE = sampler.SHAPE
 PROPERTIES = sampler.SETTINGS["crop + jitter + flip"]

@@ -10,8 +10,8 @@ from benchmarks.speed import heads
 from benchmarks.speed.heads import Episodes, Head
 from benchmarks.speed.peer_comparison.topics import OURS, Comparison, Implementation, Topic
 from benchmarks.speed.timing import Candidate
-from sla_bench.learners.ridge import RidgeHead
-from sla_bench.learners.svm import SVMHead
+from sla_bench.models.heads.ridge import RidgeHead
+from sla_bench.models.heads.svm import SVMHead
 
 TASKS, FEATURES = 8, 2560
 # qpth stops after 15 iterations, which in float32 are some percent from the solution.

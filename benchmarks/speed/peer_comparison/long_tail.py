@@ -10,10 +10,10 @@ from torch.utils.data import DataLoader
 from benchmarks.speed.peer_comparison.topics import OURS, Comparison, Implementation, Topic, checked
 from benchmarks.speed.training_step import PROPERTIES
 from benchmarks.speed.usual_ways import TorchvisionImages, by_torchvision
-from sla_bench.augment import ImageBatches, draw_augmentation
-from sla_bench.class_sampling import ClassSampler
-from sla_bench.datasets.base import ImageProperties, LabeledImages
-from sla_bench.long_tail import long_tailed_indices
+from sla_bench.data.base import ImageProperties, LabeledImages
+from sla_bench.training.class_sampling import ClassSampler
+from sla_bench.training.long_tail import long_tailed_indices
+from sla_bench.views.augment import ImageBatches, draw_augmentation
 
 CLASSES, LARGEST, RATIO, BATCH = 10, 5_000, 100, 128
 TOLERANCE = 1e-4

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.speed.peer_comparison.topics import OURS, Comparison, Topic
 from benchmarks.speed.timing import interleaved, quartiles
-from sla_bench.harness.environment import describe
+from sla_bench.records.environment import describe
 
 Row = dict[str, Any]
 COLUMNS = (

@@ -13,7 +13,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from benchmarks.speed.peer_comparison.measured import Row
 from benchmarks.speed.peer_comparison.topics import OURS, PEERS
-from sla_bench.reporting.figures import style
+from sla_bench.tables.figures import style
 
 SETTING_INCHES, NAME_INCHES = 1.12, 0.98
 # Libraries have colours of their own; ways that are nobody's in particular are grey.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from benchmarks.speed.peer_comparison.measured import COLUMNS, Row
 from benchmarks.speed.peer_comparison.topics import OURS
-from sla_bench.reporting.markdown import escape_markdown, table_lines
+from sla_bench.tables.markdown import escape_markdown, table_lines
 
 HEADINGS = (
     "setting",

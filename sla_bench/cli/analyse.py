@@ -1,0 +1,155 @@
+"""`analyse`: what trained classifiers say of every view of their test images."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from sla_bench.cli.options import NO_FOLDERS, Folders
+from sla_bench.cli.printing import print_lines
+from sla_bench.cli.stores import records_of
+from sla_bench.errors import UserError
+from sla_bench.registry import SCENARIOS
+
+
+def analyse(
+    *run_id: str,
+    scenario: str | None = None,
+    device: str = "auto",
+    folders: Annotated[Folders, Parameter(name="*")] = NO_FOLDERS,
+) -> int:
+    """Read trained classifiers on every view of their test images: accuracy, agreement, confusions.
+
+    What is found is recorded beside the evaluation, printed, drawn, and stands in the report; what is there
+    already is not read again.
+
+    Parameters
+    ----------
+    run_id: str
+        Names of folders in results/<scenario>/runs/ (the beginning is enough); default: all classifiers
+        whose model was kept.
+    scenario: str
+        Without ids: only this one.
+    device: str
+        auto, cpu, cuda or cuda:0.
+    """
+    from sla_bench.records.analysing import analyses_of
+    from sla_bench.records.files import check_writable
+
+    records = _chosen(run_id, scenario, folders)
+    analyses = analyses_of(records)
+    still_open = [analysis for analysis in analyses if not analysis.is_recorded()]
+    if len(still_open) < len(analyses):
+        print(f"{len(analyses) - len(still_open)} of {len(analyses)} analyses are recorded already")
+    for analysis in still_open:
+        check_writable(analysis.run.folder)
+    claimed, refused = _read(still_open, device, folders) if still_open else ([], {})
+    seen = {a.run.config.dataset: a.evaluation.state for a in still_open if a.is_recorded()}
+    if any(analysis.is_recorded() for analysis in analyses):
+        _show([record.run_id for record in records], {r.config.scenario for r in records}, folders, seen)
+    for reason, run_ids in refused.items():
+        print_lines([f"not analysed, {reason}: {', '.join(run_ids)}"], sys.stderr)
+    # What held a run may have been an `analyse` that has recorded it by now.
+    left = dict.fromkeys(analysis.run.run_id for analysis in claimed if not analysis.is_recorded())
+    if left:
+        print(
+            f"passed over, another command works on them: {', '.join(left)}; "
+            "the same command reads them when it has ended",
+            file=sys.stderr,
+        )
+    return 2 if left or refused else 0
+
+
+def _chosen(run_ids: Sequence[str], scenario: str | None, folders: Folders) -> list[Any]:
+    if run_ids and scenario is not None:
+        raise UserError("name runs, or all of a scenario with --scenario, not both")
+    return _named(run_ids, folders) if run_ids else _with_models(scenario, folders)
+
+
+def _named(run_ids: Sequence[str], folders: Folders) -> list[Any]:
+    from sla_bench.records.analysing import check_analysable
+    from sla_bench.tables.run_list import find_run
+
+    records = records_of(SCENARIOS, folders.out)
+    found = {record.run_id: record for record in (find_run(records, run_id) for run_id in run_ids)}
+    for record in found.values():
+        check_analysable(record)
+    return list(found.values())
+
+
+def _with_models(scenario: str | None, folders: Folders) -> list[Any]:
+    from sla_bench.records.analysing import has_model
+
+    able = [name for name, entry in SCENARIOS.items() if entry.classifier]
+    if scenario is not None and SCENARIOS.check(scenario) not in able:
+        raise UserError(
+            f"--scenario {scenario}: its classes are new in each test episode; take {' or '.join(able)}"
+        )
+    names = able if scenario is None else [scenario]
+    records = records_of(names, folders.out)
+    found = [record for record in records if has_model(record) and record.evaluations]
+    if not records:
+        raise UserError(
+            f"no finished runs of {' or '.join(names)} in {folders.out}; "
+            f"python -m sla_bench run {names[-1]} --method all makes some"
+        )
+    if not found:
+        raise UserError(
+            f"none of the {len(records)} trainings in {folders.out} has a model: they were recorded with "
+            "--keep-models none or imported; delete them to train again, with --keep-models all"
+        )
+    print(f"{len(found)} of {len(records)} trainings have a model")
+    return found
+
+
+def _read(analyses: Sequence[Any], device: str, folders: Folders) -> tuple[list[Any], dict[str, list[str]]]:
+    """Do the analyses.
+
+    Returns:
+        Those of runs that another command works on; reason -> ids of runs whose data are missing or changed.
+    """
+    from sla_bench.data.progress import terminal_progress
+    from sla_bench.records.analysing import perform_analysis
+    from sla_bench.records.jobs import Fingerprints, pick_device
+    from sla_bench.records.locks import RunClaimedError
+    from sla_bench.tables.terminal import label
+
+    chosen, prints = pick_device(device), Fingerprints(folders.data_root)
+    claimed = []
+    refused: dict[str, list[str]] = {}
+    for place, analysis in enumerate(analyses, 1):
+        views = analysis.evaluation.config.transform
+        what = f"{place} of {len(analyses)}: {label(analysis.run.config)}, views of {views}"
+        with terminal_progress(what) as progress:
+
+            def show(phase: str, done: int, total: int, note: str = "", tell: Any = progress) -> None:
+                del phase, note
+                tell(done, total)
+
+            try:
+                perform_analysis(analysis, folders.data_root, chosen, prints, show)
+            except RunClaimedError:
+                claimed.append(analysis)
+            except UserError as error:
+                refused.setdefault(str(error), []).append(analysis.run.run_id)
+    return claimed, refused
+
+
+def _show(run_ids: Sequence[str], scenarios: set[str], folders: Folders, seen: Mapping[str, str]) -> None:
+    from sla_bench.records.store import Store
+    from sla_bench.tables.files import write_learning_curves, write_view_plots
+    from sla_bench.tables.shown_records import shown_records
+    from sla_bench.tables.terminal import print_views
+    from sla_bench.tables.view_results import view_settings
+
+    stores = [
+        Store(folders.out, name, folders.tables, seen).snapshot() for name in SCENARIOS if name in scenarios
+    ]
+    chosen = [record for store in stores for record in shown_records(store) if record.run_id in run_ids]
+    print_views(view_settings(chosen))
+    for store in stores:
+        paths = [*write_view_plots(store), *write_learning_curves(store)]
+        print(f"{store.tables}/: {', '.join(path.name for path in paths if path.suffix == '.png')}")

@@ -1,0 +1,149 @@
+"""Tables, plots and report from the records; records to and from an archive."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from sla_bench.cli.options import NO_RESULTS, NO_TABLES, Results, Tables
+from sla_bench.cli.stores import stores_of
+from sla_bench.errors import UserError
+from sla_bench.grids.value_lists import written_out
+from sla_bench.registry import SCENARIOS
+
+_MOST_ROWS_PRINTED = 2000
+
+
+def leaderboard(
+    scenario: str | None = None, *, results: Annotated[Tables, Parameter(name="*")] = NO_TABLES
+) -> int:
+    """Build the tables again from the records, and print them.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    """
+    from sla_bench.tables.files import write_leaderboard
+    from sla_bench.tables.terminal import print_table
+
+    for store in stores_of(scenario, results):
+        table = write_leaderboard(store)
+        if len(table) > _MOST_ROWS_PRINTED:
+            print(f"{len(table):,} rows, too many to print: {store.tables / 'leaderboard.md'}")
+        else:
+            print_table(table)
+    return 0
+
+
+def plot(scenario: str | None = None, *, results: Annotated[Tables, Parameter(name="*")] = NO_TABLES) -> int:
+    """Draw the plots again from the records.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    """
+    from sla_bench.tables.files import write_leaderboard, write_plots
+
+    for store in stores_of(scenario, results):
+        for path in write_plots(store, write_leaderboard(store)):
+            print(path)
+    return 0
+
+
+def report(
+    scenario: str | None = None,
+    *,
+    file: Path | None = None,
+    results: Annotated[Tables, Parameter(name="*")] = NO_TABLES,
+) -> int:
+    """Write results/report.html: tables that sort and filter, each row with all that it was made of.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    file: Path
+        Write the page here instead; - is the standard output.
+    """
+    from sla_bench.records.outputs import check_output, words_beside
+    from sla_bench.tables.report.page import write_report
+
+    path = (results.tables or results.out) / "report.html" if file is None else file
+    check_output(path, "--file")
+    write_report(stores_of(scenario, results), path)
+    print(path, file=words_beside(path))
+    return 0
+
+
+def export(
+    file: Path | None = None,
+    *,
+    scenario: Annotated[list[str] | None, Parameter(consume_multiple=(1, 2**31))] = None,
+    only_tables: bool = False,
+    results: Annotated[Results, Parameter(name="*")] = NO_RESULTS,
+) -> int:
+    """Write the records, without weights, to one compact file, so that a grid can go on elsewhere.
+
+    Parameters
+    ----------
+    file: Path
+        The archive, `NAME.zip`; - is the standard output.
+    scenario: list[str]
+        Only these; default: each that has records.
+    only_tables: bool
+        Keep only samples that tables and pictures are made of; confidences (ECE, NLL) only of rows in
+        confirmatory and primary contrasts.
+    """
+    from sla_bench.records.exchange import all_samples, export_records
+    from sla_bench.records.outputs import is_plain_file, words_beside
+    from sla_bench.tables.levelling import partners_of
+
+    scenarios = written_out(str, scenario or [])
+    file = file or _archive_among(scenarios)
+    names: list[str | None] = list(dict.fromkeys(scenarios)) or [None]
+    stores = [store for name in names for store in stores_of(name, results, trials=True)]
+    kept = _samples_of_tables if only_tables else all_samples
+    written = export_records(stores, file, kept, partners_of)
+    size = f", {file.stat().st_size:,} bytes" if is_plain_file(file) else ""
+    summary = f"{file}: {written.runs} runs, {written.evaluations} evaluations{size}"
+    print(summary, file=words_beside(file))
+    return 0
+
+
+def _archive_among(scenarios: list[str]) -> Path:
+    """Take the archive from the end of what follows --scenario."""
+    if not scenarios or scenarios[-1] in SCENARIOS:
+        raise UserError("export needs the name of the archive, NAME.zip")
+    return Path(scenarios.pop())
+
+
+def _samples_of_tables(scenario: str, evaluation: Any) -> Any:
+    return SCENARIOS.load(scenario, "reading").samples_of_tables(evaluation)
+
+
+def import_(file: Path, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:
+    """Add the records of an archive that are not here yet; `leaderboard` then shows them.
+
+    Parameters
+    ----------
+    file: Path
+        As `export` wrote it.
+    """
+    from sla_bench.records.exchange import import_records
+
+    added = import_records(file, results.out)
+    print(
+        f"added {added.runs} runs and {added.evaluations} evaluations to {results.out}; "
+        f"{added.there} runs were there already"
+    )
+    if added.claimed:
+        print(
+            f"left out, another command works on them: {added.claimed} runs; import again when it has ended",
+            file=sys.stderr,
+        )
+    return 0

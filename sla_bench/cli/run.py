@@ -1,0 +1,277 @@
+"""`run` and `evaluate`: train and test what is not recorded, then show the table."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from pydantic import Field
+
+from sla_bench.cli.options import NO_EXECUTION, Execution, Settings, TrainingExecution
+from sla_bench.cli.printing import print_lines
+from sla_bench.cli.spanning import SEVERAL_VALUES, add_grids, announce
+from sla_bench.cli.stores import records_of, say_set_apart
+from sla_bench.errors import UserError
+from sla_bench.grids.tuning import check_validated
+from sla_bench.registry import LAUNCHERS, SCENARIOS
+
+run_app = App(
+    name="run",
+    help="Train, evaluate and show the table; what is recorded already is not done again.",
+    default_parameter=SEVERAL_VALUES,
+)
+
+
+class RunExecution(TrainingExecution):
+    """How the runs of a grid are executed."""
+
+    validate_only: bool = Field(
+        False, description="test nothing, and show the accuracies on validation data instead, best first"
+    )
+
+
+def evaluate(
+    run_id: str,
+    *,
+    execution: Annotated[Execution, Parameter(name="*")] = NO_EXECUTION,
+    ways: int | None = None,
+    shots: int | None = None,
+    queries: int | None = None,
+    episodes: int | None = None,
+    test_seed: int | None = None,
+    set_: Settings = None,
+) -> int:
+    """Evaluate a finished training again, in any setting; nothing is trained.
+
+    Parameters
+    ----------
+    run_id: str
+        Name of a folder in results/<scenario>/runs/ (its beginning is enough), or the path of one, or of its
+        model.safetensors.
+    ways: int
+        Ways of a test episode.
+    shots: int
+        Support images per class.
+    queries: int
+        Query images per class.
+    episodes: int
+        Test episodes.
+    test_seed: int
+        Chooses the test episodes.
+    """
+    from sla_bench.grids.tasks import evaluation_of
+    from sla_bench.tables.run_list import find_run
+
+    if (path := Path(run_id)).exists():
+        folder = path.resolve() if path.is_dir() else path.resolve().parent
+        run_id, execution = folder.name, execution.model_copy(update={"out": folder.parent.parent.parent})
+    record = find_run(records_of(SCENARIOS, execution.out), run_id)
+    _check_protocol(record)
+    changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
+    task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
+    announce([task], execution.data_root)
+    as_for_training = TrainingExecution(**dict(execution))
+    return prepare([task], record.config.scenario, as_for_training, retrain=record.run_id)()
+
+
+def _check_protocol(record: Any) -> None:
+    if (protocol := record.done["protocol"]) != (own := record.config.protocol):
+        raise UserError(
+            f"run {record.run_id} was made under protocol {protocol}, this version follows {own}; "
+            "`run` trains it again"
+        )
+
+
+def prepare(
+    tasks: Sequence[Any],
+    scenario: str,
+    execution: TrainingExecution,
+    hint: bool = False,
+    retrain: str | None = None,
+) -> Callable[[], int]:
+    """Make sure of the data of some tasks.
+
+    Args:
+        tasks: of one scenario.
+        scenario: its name.
+        execution: how.
+        hint: say what `--controls` is for.
+        retrain: the id of a finished run; the only task has to be a test of it.
+
+    Returns:
+        What does those that are not recorded, shows their rows, writes tables and plots, and returns the
+        exit code.
+
+    Raises:
+        UserError: data are missing or damaged, or the run saw other data.
+    """
+    from sla_bench.data.named import dataset_named
+    from sla_bench.records.jobs import make_jobs
+
+    jobs = make_jobs(
+        tasks,
+        execution.data_root,
+        execution.out,
+        execution.device,
+        keep_models=execution.keep_models == "all",
+        checkpoint_seconds=execution.checkpoint_every,
+    )
+    if retrain is not None and jobs[0].run_id != retrain:
+        place = dataset_named(jobs[0].run.dataset).where(execution.data_root)
+        raise UserError(
+            f"run {retrain} was trained on other data of {jobs[0].run.dataset} than {place} holds now; `run` "
+            "trains on these"
+        )
+    return functools.partial(_run, jobs, scenario, execution, hint)
+
+
+def prepare_run(
+    tasks: Sequence[Any], scenario: str, execution: RunExecution, hint: bool = False
+) -> Callable[[], int]:
+    """Make sure of the data of some tasks, and with --validate-only of validation images; see `prepare`.
+
+    Raises:
+        UserError: as `prepare`, or there is nothing to validate on.
+    """
+    if not execution.validate_only:
+        return prepare(tasks, scenario, execution, hint)
+    trained = [replace(task, evaluations=()) for task in tasks]
+    for task in trained:
+        check_validated(task.run)
+    return prepare(trained, scenario, execution)
+
+
+def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint: bool) -> int:
+    from sla_bench.records.data_states import note_seen
+    from sla_bench.records.store import Store
+    from sla_bench.tables.validations import validation_lines
+
+    seen = {job.run.dataset: job.data_state for job in jobs}
+    store = Store(execution.out, scenario, execution.tables, seen)
+    if execution.dry_run:
+        from sla_bench.records.jobs import pick_device
+        from sla_bench.records.launching import known_workers
+        from sla_bench.tables.dry_run import dry_run_lines
+
+        # torch, which takes seconds to load, knows whether other devices are there.
+        if execution.device not in ("auto", "cpu"):
+            pick_device(execution.device)
+        for line in dry_run_lines(jobs, store, known_workers(jobs, execution)):
+            print(line)
+        say_set_apart([store.snapshot()])
+        return 0
+    failures = execute(jobs, store, execution)
+    note_seen(store)
+    if not any(job.evaluations for job in jobs):
+        ids = {job.run_id for job in jobs}
+        print_lines(validation_lines(record for record in store.records() if record.run_id in ids))
+        return max((news.exit_code for news in failures), default=0)
+    _report(store.snapshot(), [j.run_id for j in jobs], hint, len(failures))
+    return max((news.exit_code for news in failures), default=0)
+
+
+def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> list[Any]:
+    """Do the jobs that are not recorded; return the news of those that failed.
+
+    Raises:
+        UserError: nothing can be written, or a library is missing for all of them.
+    """
+    from sla_bench.records.environment import has_bf16_instructions
+    from sla_bench.records.files import check_writable, write_text
+    from sla_bench.records.jobs import delete_spent_checkpoints
+    from sla_bench.records.launching import News
+    from sla_bench.records.requirements import split_by_requirements
+    from sla_bench.tables.row_names import BASELINE
+    from sla_bench.tables.terminal import Board
+
+    delete_spent_checkpoints(jobs)
+    known = store.snapshot()
+    open_jobs = [j for j in jobs if not j.is_recorded(known)]
+    if len(open_jobs) < len(jobs):
+        print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")
+    if not open_jobs:
+        return []
+    open_jobs, lacking = split_by_requirements(open_jobs)
+    if not open_jobs:
+        raise UserError(next(iter(lacking)))
+    failures = []
+    for sentence, kept_back in lacking.items():
+        print(sentence, file=sys.stderr)
+        failures += [News(job, "failed", note=sentence, exit_code=2) for job in kept_back]
+    if any(j.run.precision == "bf16" for j in open_jobs) and has_bf16_instructions() is False:
+        print(
+            "this processor has no bf16 instructions; on it precision bf16, which --budget fast has, is "
+            "several times slower",
+            file=sys.stderr,
+        )
+    launch = LAUNCHERS.load(execution.launcher)
+    check_writable(store.folder)
+    shown = False
+    with Board(len(open_jobs)) as board, closing(launch(open_jobs, execution)) as all_news:
+        for news in all_news:
+            board.show(news)
+            if news.kind == "failed":
+                failures.append(news)
+                if news.log:
+                    path = store.folder / "logs" / f"{news.job.run_id}.log"
+                    write_text(path, news.log)
+                    board.console.print(f"its log: {path}", soft_wrap=True, highlight=False)
+            is_baseline = news.job.run.method == BASELINE and news.job.evaluations
+            if news.kind == "done" and not shown and is_baseline and len(open_jobs) > 1:
+                shown = True
+                show_so_far(store, news.job.run_id)
+    return failures
+
+
+def show_so_far(store: Any, run_id: str) -> None:
+    """Print the rows of a run; records that no table can be made of end no grid.
+
+    Args:
+        store: where it is recorded.
+        run_id: of a finished run.
+    """
+    from sla_bench.tables.files import rows_of_runs
+    from sla_bench.tables.row_cache import leaderboard_of
+    from sla_bench.tables.terminal import print_table
+
+    try:
+        print_table(rows_of_runs(leaderboard_of(store), [run_id]))
+    except UserError as error:
+        print(f"no table so far: {error}", file=sys.stderr)
+
+
+def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None:
+    from sla_bench.tables.files import rows_of_runs, write_leaderboard, write_plots
+    from sla_bench.tables.terminal import print_table
+
+    table = write_leaderboard(store)
+    rows = rows_of_runs(table, run_ids)
+    if len(rows) or not failed:
+        print_table(rows)
+    paths = write_plots(store, table)
+    if failed:
+        others = f"; the tables in {store.folder}/ are of the others" if len(rows) else ""
+        print(f"{failed} of {len(run_ids)} runs failed{others}", file=sys.stderr)
+    elif hint:
+        print("Is it SLA, or more images, views and ways? The same command with --controls says.")
+    say_set_apart([store])
+    if failed:
+        return
+    names = ", ".join(
+        [
+            "leaderboard.csv",
+            "leaderboard.md",
+            "leaderboard.tex",
+            *sorted(p.name for p in paths if p.suffix == ".png"),
+        ]
+    )
+    print(f"{store.tables}/: {names}")
+
+
+add_grids(run_app, prepare_run, RunExecution)

@@ -1,0 +1,151 @@
+"""`runs`: the recorded trainings, one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+
+from sla_bench.cli.options import NO_RESULTS, Results
+from sla_bench.cli.printing import print_lines
+from sla_bench.cli.stores import records_of, say_set_apart, stores_of
+from sla_bench.errors import UserError, unknown
+from sla_bench.registry import SCENARIOS
+
+runs_app = App(name="runs", help="List, show, compare and prune the recorded runs.")
+
+
+@runs_app.default
+def list_recorded(
+    scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
+) -> int:
+    """List the recorded runs: id, what was trained, state of its data, accuracies in %, seconds of training.
+
+    A run is on an older state where the data have changed since; tables leave it out.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: each that has records.
+    """
+    from sla_bench.records.data_states import shown_states
+    from sla_bench.tables.run_list import list_runs
+
+    _check_scenario(scenario)
+    for store in stores_of(scenario, results):
+        print_lines(list_runs(store.records(), shown_states(store)))
+    return 0
+
+
+def _check_scenario(name: str | None) -> None:
+    if name is not None and name not in SCENARIOS:
+        raise unknown("scenario or command", name, [*SCENARIOS, "show", "compare", "prune"])
+
+
+@runs_app.command
+def show(run_id: str, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:
+    """Show all of a record, with the command that makes it again.
+
+    Parameters
+    ----------
+    run_id: str
+        Name of a folder in results/<scenario>/runs/ (its beginning is enough).
+    """
+    from sla_bench.tables.run_list import find_run, show_run
+
+    records = records_of(SCENARIOS, results.out)
+    print_lines(show_run(find_run(records, run_id)))
+    return 0
+
+
+@runs_app.command
+def compare(first: str, second: str, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:
+    """Show what differs between two runs: config, training, environment, accuracies.
+
+    Parameters
+    ----------
+    first: str
+        A run id (its beginning is enough).
+    second: str
+        Another.
+    """
+    from sla_bench.tables.run_list import compare_runs, find_run
+
+    records = records_of(SCENARIOS, results.out)
+    print_lines(compare_runs(find_run(records, first), find_run(records, second)))
+    return 0
+
+
+@runs_app.command
+def prune(
+    scenario: str | None = None,
+    *,
+    results: Annotated[Results, Parameter(name="*")] = NO_RESULTS,
+    state: list[str] | None = None,
+    older_states: bool = False,
+    yes: bool = False,
+) -> int:
+    """Delete unfinished and damaged runs, those of an older protocol, and checkpoints of finished runs.
+
+    With --state or --older-states it deletes the runs on these states of the data instead.
+
+    Parameters
+    ----------
+    scenario: str
+        Only this one; default: all.
+    state: list[str]
+        A state of the data, as `runs` names it (its beginning is enough).
+    older_states: bool
+        All states that tables leave out, because the data have changed since.
+    yes: bool
+        Don't ask.
+    """
+    from sla_bench.records.pruning import leftovers
+    from sla_bench.records.pruning import prune as delete
+    from sla_bench.records.store import Store
+    from sla_bench.streams import confirm
+
+    names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
+    stores = [Store(results.out, name).snapshot() for name in names]
+    if state or older_states:
+        found = _on_states(stores, state or [], older_states)
+    else:
+        found = [leftover for store in stores for leftover in leftovers(store)]
+    say_set_apart(stores)
+    print_lines(f"{leftover.path}: {leftover.why}" for leftover in found)
+    if not found:
+        print("nothing to delete")
+        return 0
+    confirm(f"{len(found)} folders would be deleted", "Delete them?", yes)
+    print(f"deleted {delete(found)}")
+    return 0
+
+
+def _on_states(stores: Sequence[Any], beginnings: Sequence[str], older: bool) -> list[Any]:
+    """The runs on states that begin so, and on all but those shown if `older`.
+
+    Raises:
+        UserError: no state begins so, or several do.
+    """
+    from sla_bench.records.data_states import shown_states
+    from sla_bench.records.pruning import of_states
+
+    pairs = [{(r.config.dataset, e.state) for r in s.records() for e in r.evaluations} for s in stores]
+    states = {state for own in pairs for _, state in own}
+    chosen = {_state_named(beginning, states) for beginning in beginnings}
+    found = []
+    for store, own in zip(stores, pairs, strict=True):
+        shown = set(shown_states(store).items())
+        wanted = {pair for pair in own if pair[1] in chosen or (older and pair not in shown)}
+        found += of_states(store, wanted)
+    return found
+
+
+def _state_named(beginning: str, states: Collection[str]) -> str:
+    found = sorted(state for state in states if state.startswith(beginning))
+    if len(found) != 1:
+        known = ", ".join(sorted(states)) or "none"
+        many = f"{len(found)} states begin" if found else "no state begins"
+        raise UserError(f"--state: {many} with {beginning!r}; recorded are {known}")
+    return found[0]

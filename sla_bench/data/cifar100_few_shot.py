@@ -1,0 +1,181 @@
+"""FC100 and CIFAR-FS: CIFAR-100's classes split for few-shot learning, 600 images each, 32 x 32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sla_bench.data import cifar100
+from sla_bench.data.array_files import read_category_pickle
+from sla_bench.data.base import ImageProperties, Split
+from sla_bench.data.cifar_files import PARTS, CifarVersion
+from sla_bench.data.class_folders import read_class_folders
+from sla_bench.data.class_lists import (
+    SPLITS,
+    check_classes,
+    cifar100_names,
+    cifar_fs_labels,
+    fc100_labels,
+)
+from sla_bench.data.download import download_archive
+from sla_bench.data.image_files import list_folders
+from sla_bench.data.layouts import Layout, LayoutDataset
+from sla_bench.data.sources import Promise, SplitSource, relabel, selected_blocks
+from sla_bench.errors import UserError
+
+_PROMISE = Promise(size=32, per_class=600)
+_LabelsOf = Callable[[Split], tuple[int, ...]]
+
+# Mean and deviation of the training images as in MetaOptNet's loaders.
+_PROPERTIES = ImageProperties(
+    size=32,
+    mean=(129.37731888 / 255, 124.10583864 / 255, 112.47758569 / 255),
+    std=(68.20947949 / 255, 65.43124043 / 255, 70.45866994 / 255),
+    crop_padding=4,
+    flip=True,
+    jitter=0.4,
+    fit="stretch",
+)
+
+
+def _read_cifar100(version: CifarVersion, labels_of: _LabelsOf, base: Path, split: Split) -> SplitSource:
+    parts = [version.read_part(base, part) for part in PARTS]
+    wanted = labels_of(split)
+    taken = [(images, labels, np.flatnonzero(np.isin(labels, wanted))) for images, labels in parts]
+    labels, values = relabel(np.concatenate([labels[index] for _, labels, index in taken]))
+    names = tuple(cifar100_names().fine[value] for value in values)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for images, _, index in taken:
+            yield from selected_blocks(images, index)()
+
+    return SplitSource((len(labels), 32, 32, 3), labels, names, blocks)
+
+
+def _cifar100_layout(name: str, version: CifarVersion, labels_of: _LabelsOf) -> Layout:
+    return Layout(
+        name=f"CIFAR-100's {name}",
+        folders=(version.folder,),
+        # Every split takes its classes from both files.
+        files=lambda base, split: version.all_files(base),
+        read=partial(_read_cifar100, version, labels_of),
+        verify=version.verify,
+    )
+
+
+_python = partial(
+    _cifar100_layout, f"own files {cifar100.PYTHON.folder}/{{train,test,meta}}", cifar100.PYTHON
+)
+_binary = partial(
+    _cifar100_layout, f"binary version {cifar100.BINARY.folder}/{{train,test}}.bin", cifar100.BINARY
+)
+
+
+def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
+    """`FOLDER/STEM_{train,val,test}.pickle`; the folder may be "", the data root."""
+    known = {split: labels_of(split) for split in SPLITS}
+
+    def file(base: Path, split: Split) -> Path:
+        return base / f"{stem}_{split}.pickle"
+
+    def read(base: Path, split: Split) -> SplitSource:
+        siblings = {other: file(base, other) for other in SPLITS}
+        return read_category_pickle(siblings[split], siblings, split, _PROMISE, known, cifar100_names().fine)
+
+    return Layout(
+        name=f"MetaOptNet's {Path(folder, stem)}_{{train,val,test}}.pickle",
+        folders=(folder,),
+        files=lambda base, split: [file(base, split)],
+        read=read,
+    )
+
+
+def _class_folders(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    return [folder / name for name in names]
+
+
+def _read_folders(folders: list[Path], base: Path) -> SplitSource:
+    return read_class_folders(folders, [folder.name for folder in folders], _PROPERTIES, _PROMISE, base)
+
+
+def _cifar_fs_names(split: Split) -> tuple[str, ...]:
+    return tuple(cifar100_names().fine[label] for label in cifar_fs_labels(split))
+
+
+def _read_r2d2(base: Path, split: Split) -> SplitSource:
+    listing = base / "splits" / "bertinetto" / f"{split}.txt"
+    if listing.exists():
+        try:
+            lines = frozenset(listing.read_text(encoding="utf-8").split())
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {listing}: {error}") from None
+        check_classes(lines, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(listing))
+    return _read_folders(_class_folders(base / "data", _cifar_fs_names(split)), base / "data")
+
+
+def _read_processed(base: Path, split: Split) -> SplitSource:
+    folders = list_folders(base / split)
+    found = frozenset(folder.name for folder in folders)
+    check_classes(found, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(base / split))
+    return _read_folders(folders, base / split)
+
+
+R2D2 = Layout(
+    name="R2D2's cifar100/data/CLASS/*.png with cifar100/splits/bertinetto/{train,val,test}.txt",
+    folders=("cifar100", "CIFAR-FS/cifar100", "cifarfs/cifar100"),
+    files=lambda base, split: _class_folders(base / "data", _cifar_fs_names(split)),
+    read=_read_r2d2,
+    decoded=True,
+)
+PROCESSED = Layout(
+    name="learn2learn's cifarfs/processed/{train,val,test}/CLASS/*.png",
+    folders=("cifarfs/processed",),
+    files=lambda base, split: _class_folders(base / split, _cifar_fs_names(split)),
+    read=_read_processed,
+    decoded=True,
+)
+
+
+def _fetch_cifar100(data_root: Path) -> None:
+    download_archive(cifar100.ARCHIVE, data_root)
+
+
+_ORIGIN = (
+    f"unpack {cifar100.PYTHON.url} or {cifar100.BINARY.url} there, or let `datasets prepare` download the "
+    "first"
+)
+
+FC100 = LayoutDataset(
+    name="fc100",
+    properties=_PROPERTIES,
+    origin=_ORIGIN,
+    classes={"train": 60, "val": 20, "test": 20},
+    layouts=(
+        _python(fc100_labels),
+        pickle_layout("FC100", "FC100", fc100_labels),
+        _binary(fc100_labels),
+    ),
+    alternative="use cifar100 for the same classes in training and test",
+    fetch=_fetch_cifar100,
+)
+"""FC100 (Oreshkin et al. 2018): 60, 20 and 20 classes, no superclass in two splits."""
+
+CIFAR_FS = LayoutDataset(
+    name="cifar_fs",
+    properties=_PROPERTIES,
+    origin=_ORIGIN,
+    classes={"train": 64, "val": 16, "test": 20},
+    layouts=(
+        _python(cifar_fs_labels),
+        pickle_layout("CIFAR-FS", "CIFAR_FS", cifar_fs_labels),
+        R2D2,
+        PROCESSED,
+        _binary(cifar_fs_labels),
+    ),
+    alternative="use cifar100 for the same classes in training and test",
+    fetch=_fetch_cifar100,
+)
+"""CIFAR-FS (Bertinetto et al. 2019): 64, 16 and 20 classes split at random."""

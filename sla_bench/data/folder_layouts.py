@@ -1,0 +1,236 @@
+"""Which layout a folder of pictures has: class folders, parts with class folders, or lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sla_bench.data.base import Split
+from sla_bench.data.class_lists import SPLITS
+from sla_bench.data.folder_hints import no_classes, would_work
+from sla_bench.data.folder_lists import PictureList, find_lists, normalized
+from sla_bench.data.image_files import EXTENSIONS
+from sla_bench.data.left_out import BESIDE_CLASSES, EMPTY_CLASSES, LeftOut
+from sla_bench.data.listed_pictures import ListedPicture, read_lists
+from sla_bench.data.part_names import part_of, roles
+from sla_bench.data.picture_folders import PictureFolder
+from sla_bench.errors import UserError
+
+_DOCUMENTS = frozenset(f".{kind} files" for kind in (
+    "txt", "md", "csv", "tsv", "json", "xml", "yaml", "yml", "html", "pdf", "log", "ini", "db", "py",
+))  # fmt: skip
+CLASS_FOLDERS = "class folders"
+_NEVER_CLASSES = frozenset({"val", "valid", "validation", "test", "testing"})
+
+
+@dataclass(frozen=True)
+class FolderLayout:
+    """Pictures of a folder, sorted by its layout.
+
+    Args:
+        pictures: each picture with its class and part, by part, class and path.
+        seen: the layout in words, for example "train/ and test/".
+        left_out: account of everything that is not used.
+        files: the lists that were read.
+        unread: sentences about lists that were not read.
+    """
+
+    pictures: tuple[ListedPicture, ...]
+    seen: str
+    left_out: LeftOut
+    files: tuple[Path, ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+def recognise(path: Path) -> FolderLayout:
+    """Recognise the layout of a folder.
+
+    Lists decide where they name splits or where no class folders are there; class folders decide elsewhere.
+
+    Raises:
+        UserError: nothing that is clear, with the nearest path that would work where one is known.
+    """
+    top = PictureFolder(path)
+    parts = _parts(top)
+    classes = _class_names(parts.values() if parts else (top,))
+    lists = find_lists(path, strict=len(classes) < 2)
+    splits_of_lists = any(one.has_splits for one in lists) or len({one.part for one in lists} - {None}) > 1
+    if lists and (splits_of_lists or len(classes) < 2):
+        listed = _from_lists(top, lists, path)
+        if listed is not None:
+            return listed
+    elif lists:
+        # A list that repeats the folders need not be complete.
+        with suppress(UserError):
+            listed = _from_lists(top, lists, path)
+            if listed is not None and not {picture.label for picture in listed.pictures} & classes:
+                return listed
+    account = LeftOut()
+    if parts:
+        pictures, seen = _divided(top, parts, path, account)
+    else:
+        pictures, seen = _of_classes(top, path, account, None), CLASS_FOLDERS
+    account.add_unread(top, path)
+    unread = tuple(f"{one.path} is not read: the class folders decide" for one in lists)
+    return FolderLayout(tuple(pictures), seen, account, unread=unread)
+
+
+def _class_names(folders: Iterable[PictureFolder]) -> set[str]:
+    return {normalized(inside.name) for folder in folders for inside in folder.folders if inside.images}
+
+
+def _from_lists(top: PictureFolder, lists: list[PictureList], path: Path) -> FolderLayout | None:
+    account = LeftOut()
+    found = read_lists(top, lists, account)
+    if found is None:
+        return None
+    pictures, used = found
+    account.add_unread(top, path)
+    names = " and ".join(one.name for one in used)
+    return FolderLayout(tuple(pictures), names, account, tuple(used))
+
+
+def _parts(top: PictureFolder) -> dict[Split, PictureFolder] | None:
+    """The folders of the parts; None where there are not two different parts.
+
+    Raises:
+        UserError: two folders mean the same part.
+    """
+    by_name = {folder.name: folder for folder in top.folders}
+    found: dict[Split, PictureFolder] = {}
+    doubled = None
+    for name, part in roles(by_name).items():
+        if part in found:
+            doubled = doubled or (part, found[part].name, name)
+        found[part] = by_name[name]
+    if len(found) < 2:
+        return None
+    if doubled is not None:
+        part, first, second = doubled
+        raise UserError(f"{top.path}: {first!r} and {second!r} both mean {part}; keep one, or join them")
+    return {part: _unwrapped(found[part]) for part in SPLITS if part in found}
+
+
+def _unwrapped(part: PictureFolder) -> PictureFolder:
+    """`train/train/CLASS` as `train/CLASS`."""
+    inside = part.folders
+    if len(inside) == 1 and not part.images and inside[0].name == part.name and not inside[0].images:
+        return inside[0]
+    return part
+
+
+def _divided(
+    top: PictureFolder, parts: dict[Split, PictureFolder], path: Path, account: LeftOut
+) -> tuple[list[ListedPicture], str]:
+    without = [folder for folder in parts.values() if not any(f.images for f in folder.folders)]
+    if len(without) == len(parts) and any(folder.images for folder in without):
+        raise UserError(
+            f"{', '.join(str(f.path) for f in without)}: these are parts without classes, their pictures lie "
+            f"in them directly; put the pictures of each class into a folder of its own in each part, or a "
+            f"list like labels.csv (file,label,split) into {path}"
+        )
+    if "train" not in parts:
+        names = " and ".join(folder.name for folder in parts.values())
+        raise UserError(f"{path} has {names} but no training part; add a folder train")
+    for part, folder in parts.items():
+        if folder in without:
+            raise _part_without_classes(folder, part, parts, path)
+    pictures = []
+    for part, folder in parts.items():
+        pictures += _of_classes(folder, path, account, part)
+    chosen = {folder.path for folder in parts.values()}
+    for folder in top.folders:
+        if folder.total and not any(one.is_relative_to(folder.path) for one in chosen):
+            account.add("pictures in folders beside the parts", folder.name, folder.total)
+    for image in top.images:
+        account.add(BESIDE_CLASSES, image.name)
+    names_of = [f"{folder.path.relative_to(path)}/" for folder in parts.values()]
+    return pictures, f"{', '.join(names_of[:-1])} and {names_of[-1]}"
+
+
+def _part_without_classes(
+    folder: PictureFolder, part: Split, parts: dict[Split, PictureFolder], path: Path
+) -> UserError:
+    train = parts["train"].path
+    works = "" if part == "train" or not would_work(train) else f"; or use folder:{train} alone"
+    if folder.images:
+        return UserError(
+            f"{folder.path} has no class folders, its {len(folder.images):,} pictures lie in it directly; "
+            f"put those of each class into a folder of its own{works}"
+        )
+    deeper = [f"{f.path}/{g.name}" for f in folder.folders for g in f.folders if g.total]
+    if deeper:
+        return UserError(
+            f"{folder.path} has no classes directly: pictures lie one level deeper, in "
+            f"{', '.join(deeper[:3])}; a class must lie directly in {folder.path}{works}"
+        )
+    return UserError(
+        f"{folder.path} has no classes: it holds no pictures; fill it, or delete it: a part of train is then "
+        "held out"
+    )
+
+
+def _of_classes(base: PictureFolder, path: Path, account: LeftOut, part: Split | None) -> list[ListedPicture]:
+    """The pictures of the class folders directly in a folder."""
+    classes = [folder for folder in base.folders if folder.images]
+    if not classes:
+        for folder in base.folders:
+            if not any(inside.total for inside in base.folders):
+                _check_empty(folder)
+        raise no_classes(base)
+    if part is None:
+        _check_unsorted(classes)
+    pictures = []
+    for folder in classes:
+        name = normalized(folder.name)
+        pictures += [ListedPicture(image, name, part) for image in folder.images]
+        account.add_others(folder, path)
+        account.add_below(folder, path)
+    for folder in base.folders:
+        if not folder.images:
+            _check_empty(folder)
+            account.add(EMPTY_CLASSES, str(folder.path.relative_to(path)))
+    for image in base.images:
+        account.add(BESIDE_CLASSES, str(image.relative_to(path)))
+    if part is not None:
+        account.add_unread(base, path)
+    return pictures
+
+
+def _check_unsorted(classes: list[PictureFolder]) -> None:
+    """Refuse a part without classes that lies where the class folders lie; "train" can be a class, too.
+
+    Raises:
+        UserError: a class would be called val or test, or train beside one other folder.
+    """
+    for folder in classes:
+        name = folder.name.casefold()
+        if name in _NEVER_CLASSES or (part_of(name) == "train" and len(classes) < 3):
+            raise UserError(
+                f"{folder.path} looks like a part without classes: its {len(folder.images):,} pictures lie "
+                "in it directly; put those of each class into a folder of its own in it, or move it away"
+            )
+
+
+def _check_empty(folder: PictureFolder) -> None:
+    """Refuse a folder that holds something that may be the pictures of a class.
+
+    Raises:
+        UserError: pictures one level deeper, or files that are not read.
+    """
+    if folder.total:
+        inside = [f.name for f in folder.folders if f.total]
+        raise UserError(
+            f"{folder.path} holds no pictures directly, but {folder.total:,} in folders below "
+            f"({', '.join(inside[:3]) or 'hidden ones'}); if these are classes move them up, if "
+            f"{folder.name!r} is a class move its pictures up, else move {folder.name!r} away"
+        )
+    files = {kind: len(paths) for kind, paths in folder.others.items() if kind not in _DOCUMENTS}
+    if files:
+        holds = ", ".join(f"{count:,} {kind}" for kind, count in files.items())
+        raise UserError(
+            f"the class {folder.name!r} is empty: {folder.path} holds {holds}, which are not read (known are "
+            f"{', '.join(sorted(EXTENSIONS))}); convert or fetch them, or move the folder away"
+        )

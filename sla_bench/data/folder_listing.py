@@ -1,0 +1,144 @@
+"""All pictures that a folder gives, with their classes and parts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from sla_bench.data.checksums import fingerprint_of
+from sla_bench.data.class_lists import SPLITS
+from sla_bench.data.folder_layouts import recognise
+from sla_bench.data.left_out import LeftOut
+from sla_bench.data.source_files import stamps_in, states_of
+from sla_bench.errors import UserError
+from sla_bench.paths import names_below, nearest_path
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """All images of a folder.
+
+    Args:
+        path: the folder.
+        images: paths relative to it, by part, class and name.
+        labels: class of each image, int64 (N,), 0..C-1.
+        class_names: C names, ascending.
+        parts: for each image the position of its part in ("train", "val", "test"), int64 (N,); None where
+            the folder is not divided.
+        stamps: of each image, uint64 (N, 2), see `source_files.stamps_of`.
+        fingerprint: of names, sizes and times of change.
+        seen: the layout in words.
+        left_out: account of everything that is not used.
+        unread: sentences about lists that were not read.
+        small: classes that are left out for want of images.
+    """
+
+    path: Path
+    images: tuple[str, ...]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    parts: np.ndarray | None
+    stamps: np.ndarray
+    fingerprint: str
+    seen: str
+    left_out: LeftOut
+    unread: tuple[str, ...] = ()
+    small: tuple[str, ...] = ()
+
+    def without(self, images: Collection[str]) -> FolderListing:
+        """The listing without some images; all classes stay, and so does the fingerprint."""
+        absent = frozenset(images)
+        return self._kept(np.array([image not in absent for image in self.images]))
+
+    def classes_of_parts(self) -> dict[int, set[int]]:
+        """Labels of each part that has images, by the position of the part."""
+        assert self.parts is not None
+        found = ((part, self.labels[self.parts == part]) for part in range(len(SPLITS)))
+        return {part: set(np.unique(labels).tolist()) for part, labels in found if len(labels)}
+
+    def _kept(self, kept: np.ndarray) -> FolderListing:
+        return replace(
+            self,
+            images=tuple(image for image, keep in zip(self.images, kept, strict=True) if keep),
+            labels=self.labels[kept],
+            parts=None if self.parts is None else self.parts[kept],
+            stamps=self.stamps[kept],
+        )
+
+    def of_large_classes(self, min_images: int) -> FolderListing:
+        """The listing without the classes of fewer than `min_images` images, which the account names.
+
+        Raises:
+            UserError: no class is left.
+        """
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        if counts.min() >= min_images:
+            return self
+        large = np.flatnonzero(counts >= min_images)
+        if not len(large):
+            raise UserError(
+                f"{self.path}: no class has {min_images} images, the largest has {counts.max()}; take a "
+                "smaller min_images"
+            )
+        account = self.left_out.copy()
+        small = {self.class_names[label]: int(counts[label]) for label in np.flatnonzero(counts < min_images)}
+        for name, count in small.items():
+            account.add(f"pictures of classes with fewer than {min_images}", name, count)
+        listing = self._kept(np.isin(self.labels, large))
+        return replace(
+            listing,
+            labels=np.searchsorted(large, listing.labels).astype(np.int64),
+            class_names=tuple(self.class_names[label] for label in large),
+            left_out=account,
+            small=tuple(small),
+        )
+
+
+def list_folder(path: Path, min_images: int = 1) -> FolderListing:
+    """List classes and images.
+
+    Args:
+        path: the folder.
+        min_images: classes of fewer images are left out.
+
+    Raises:
+        UserError: the folder does not exist, its layout is not clear, or a class has no images.
+    """
+    if not path.is_dir():
+        what, near = ("is a file", "") if path.exists() else ("does not exist", nearest_path(path))
+        raise UserError(f"the folder {path} {what}; folder:PATH needs PATH/CLASS/image.jpg{near}")
+    layout = recognise(path)
+    pictures = layout.pictures
+    names = sorted({picture.label for picture in pictures})
+    _check_names(names, path)
+    position = {name: label for label, name in enumerate(names)}
+    labels = np.array([position[picture.label] for picture in pictures], dtype=np.int64)
+    parts = None
+    if pictures[0].part is not None:
+        parts = np.array([SPLITS.index(p.part) for p in pictures if p.part], dtype=np.int64)
+    files = [*(picture.path for picture in pictures), *layout.files]
+    relative, states = names_below(files, path), states_of(files)
+    listing = FolderListing(
+        path,
+        tuple(relative[: len(pictures)]),
+        labels,
+        tuple(names),
+        parts,
+        stamps_in(states[: len(pictures)]),
+        fingerprint_of(relative, states),
+        layout.seen,
+        layout.left_out,
+        layout.unread,
+    )
+    return listing.of_large_classes(min_images)
+
+
+def _check_names(names: list[str], path: Path) -> None:
+    """Names of classes reach tables and records, which are UTF-8."""
+    for name in names:
+        if os.fsencode(name) != name.encode(errors="replace"):
+            raise UserError(f"{path}: the name of the class {name!r} is not UTF-8; give the folder another")

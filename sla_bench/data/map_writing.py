@@ -1,0 +1,314 @@
+"""Writes images into a memory map, block by block, and resumes after a kill."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from sla_bench.data.encoded_images import Block
+from sla_bench.data.memory_map import (
+    FORMAT,
+    MapDescription,
+    description_or_none,
+    map_path,
+    verify_map,
+)
+from sla_bench.data.preparation import IN_THREADS, Preparation
+from sla_bench.data.progress import Progress
+from sla_bench.data.sources import SplitSource
+from sla_bench.errors import UserError
+
+_READ_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a split comes from.
+
+    Args:
+        layout: name of the layout.
+        folder: with the files.
+        fingerprint: of the files.
+    """
+
+    layout: str
+    folder: Path
+    fingerprint: str
+
+
+def write_map(
+    folder: Path,
+    name: str,
+    source: SplitSource,
+    origin: Origin,
+    progress: Progress,
+    how: Preparation = IN_THREADS,
+) -> Path:
+    """Write one split as a map, never in memory as a whole.
+
+    A second process that wants the same waits for the first one.
+
+    Args:
+        folder: usually `DATA_ROOT/prepared/NAME`; made where missing.
+        name: usually the split.
+        source: the images.
+        origin: where they come from.
+        progress: called at the start and after each block.
+        how: by how many processes, and what happens to images that can't be decoded.
+
+    Returns:
+        The file with the pixels.
+
+    Raises:
+        UserError: folder not writable, disk full, or damaged images. What was decoded is kept for the next
+            call.
+    """  # noqa: DOC501
+    from filelock import FileLock
+
+    make_folder(folder, source)
+    try:
+        with FileLock(folder.with_name(f"{folder.name}.lock"), fallback_to_soft=False):
+            if not _is_made(folder, name, origin, how):
+                _make(folder, name, source, origin, progress, how)
+    except OSError as error:
+        raise _unwritable(folder, source, error) from None
+    return map_path(folder, name)
+
+
+def make_folder(folder: Path, source: SplitSource) -> None:
+    """Make the folder of a map.
+
+    Args:
+        folder: of the map.
+        source: of its images, whose size the error names.
+
+    Raises:
+        UserError: it can't be made.
+    """  # noqa: DOC501
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, source, error) from None
+
+
+def _unwritable(folder: Path, source: SplitSource, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write {folder} ({error.strerror or error}); --data-root must name a folder that can be "
+        f"written, with {source.num_bytes / 1e9:.1f} GB free"
+    )
+
+
+def _is_made(folder: Path, name: str, origin: Origin, how: Preparation) -> bool:
+    """Another process made it while this one waited."""
+    made = description_or_none(folder, name)
+    wanted = (origin.layout, str(origin.folder.resolve()), origin.fingerprint)
+    return (
+        made is not None
+        and (made.layout, made.source, made.fingerprint) == wanted
+        and (how.skip_bad or not made.left_out)
+        and verify_map(folder, name) == "ok"
+    )
+
+
+@dataclass
+class _Notes:
+    """How far a part is.
+
+    Args:
+        key: of all that determines the pixels.
+        read: images of the source that are dealt with.
+        left_out: positions of images that could not be decoded.
+        grey: the three channels of every image so far are equal.
+        sha256: of the pixels so far.
+    """
+
+    key: str
+    read: int = 0
+    left_out: list[int] = field(default_factory=list)
+    grey: bool = True
+    sha256: str = hashlib.sha256().hexdigest()
+
+    @property
+    def written(self) -> int:
+        """Images whose pixels are in the file."""
+        return self.read - len(self.left_out)
+
+
+def _make(
+    folder: Path, name: str, source: SplitSource, origin: Origin, progress: Progress, how: Preparation
+) -> None:
+    part = _Part(folder / f".{name}.part", source, _key(source, origin))
+    try:
+        with part.opened(how) as file:
+            part.fill(file, progress, how)
+    except BaseException:
+        if source.encoded is None or not part.notes.read:
+            part.discard()
+        raise
+    notes, encoded = part.notes, source.encoded
+    kept = np.delete(source.labels, notes.left_out)
+    empty = np.flatnonzero(np.bincount(kept, minlength=len(source.class_names)) == 0)
+    if len(empty):
+        part.discard()
+        raise UserError(
+            f"{len(notes.left_out):,} images can't be decoded, and {len(empty)} of {len(source.class_names)} "
+            f"classes have no other, {source.class_names[empty[0]]!r} for example; fix some of them"
+        )
+    description = MapDescription(
+        shape=[len(kept), *source.shape[1:]],
+        labels=kept.tolist(),
+        class_names=list(source.class_names),
+        grey=notes.grey,
+        sha256=notes.sha256,
+        layout=origin.layout,
+        source=str(origin.folder.resolve()),
+        fingerprint=origin.fingerprint,
+        left_out=[encoded.short_name(position) for position in notes.left_out] if encoded else [],
+    )
+    part.publish(folder, name, description)
+
+
+class _Part:
+    """Pixels that grow under a temporary name.
+
+    Where images are decoded one by one, notes beside the pixels say how far they are: a later call resumes
+    there, if the pixels and everything that determines them are the same.
+    """
+
+    def __init__(self, path: Path, source: SplitSource, key: str) -> None:
+        self._path, self._notes_path = path, path.with_name(f"{path.name}.json")
+        self._source, self.notes = source, _Notes(key)
+        self._image_bytes = int(np.prod(source.shape[1:]))
+        self._digest = hashlib.sha256()
+
+    def opened(self, how: Preparation) -> BinaryIO:
+        """The file at the end of its pixels, after a look at the free space."""
+        file = self._resumed(how)
+        needed = self._source.num_bytes - self.notes.written * self._image_bytes
+        free = shutil.disk_usage(self._path.parent).free
+        if free < needed:
+            raise UserError(f"{self._path.parent} needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+        if file is None:
+            self.discard()
+            file = self._path.open("wb")
+            file.write(_header(self._source.shape))
+        return file
+
+    def fill(self, file: BinaryIO, progress: Progress, how: Preparation) -> None:
+        """Write what is missing.
+
+        Raises:
+            UserError: an image can't be decoded.
+            RuntimeError: more or fewer images than the source promised.
+        """
+        source, total, read = self._source, self._source.shape[0], self.notes.read
+        progress(read, total)
+        blocks = source.encoded.blocks(read, how.workers) if source.encoded else map(Block, source.blocks())
+        for block in blocks:
+            if not how.skip_bad:
+                _refuse_unreadable(block)
+            self._append(file, block)
+            progress(self.notes.read, total)
+        if self.notes.read != total:
+            raise RuntimeError(f"{total} images were promised, {self.notes.read} came")
+        # The number of images is known now; the header has room for any.
+        file.seek(0)
+        file.write(_header((self.notes.written, *source.shape[1:])))
+        file.flush()
+        os.fsync(file.fileno())
+
+    def publish(self, folder: Path, name: str, description: MapDescription) -> None:
+        """Give the pixels their name and put the description beside them."""
+        # An equal description may stay: whoever opens the map meanwhile finds the same pixels.
+        if description_or_none(folder, name) != description:
+            (folder / f"{name}.json").unlink(missing_ok=True)
+        temporary = self._path.with_name(f"{self._path.name}.new")
+        temporary.write_text(json.dumps({"format": FORMAT, **vars(description)}), encoding="utf-8")
+        self._path.replace(map_path(folder, name))
+        temporary.replace(folder / f"{name}.json")
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the pixels and the notes."""
+        for path in (self._path, self._notes_path):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _resumed(self, how: Preparation) -> BinaryIO | None:
+        """The open file where it is as its notes say; None where there is nothing to resume."""
+        try:
+            notes = _Notes(**json.loads(self._notes_path.read_text(encoding="utf-8")))
+            if notes.key != self.notes.key:
+                return None
+            file = self._path.open("r+b")
+        except (OSError, ValueError, TypeError, RecursionError):
+            return None
+        digest, left = hashlib.sha256(), notes.written * self._image_bytes
+        file.seek(len(_header(self._source.shape)))
+        while left and (data := file.read(min(_READ_BYTES, left))):
+            digest.update(data)
+            left -= len(data)
+        if left or digest.hexdigest() != notes.sha256:
+            file.close()
+            return None
+        file.truncate()
+        self.notes, self._digest = notes, digest
+        if notes.left_out and not how.skip_bad and self._source.encoded is not None:
+            # Images that a call with --skip-bad left out: all of them must be readable now.
+            for block in self._source.encoded.chosen(notes.left_out):
+                _refuse_unreadable(block)
+            self.notes, self._digest = _Notes(notes.key), hashlib.sha256()
+            return None
+        return file
+
+    def _append(self, file: BinaryIO, block: Block) -> None:
+        # Ordinary writes, not a writable map: on a full disk the former raise, the latter kill the process.
+        pixels, notes = np.ascontiguousarray(block.pixels), self.notes
+        file.write(pixels.data)
+        self._digest.update(pixels.data)
+        notes.sha256 = self._digest.hexdigest()
+        notes.grey = notes.grey and bool((pixels[..., :1] == pixels[..., 1:]).all())
+        notes.left_out += [unreadable.position for unreadable in block.unreadable]
+        notes.read += len(pixels) + len(block.unreadable)
+        if self._source.encoded is not None:
+            file.flush()
+            temporary = self._notes_path.with_name(f"{self._notes_path.name}.new")
+            temporary.write_text(json.dumps(asdict(notes)), encoding="utf-8")
+            temporary.replace(self._notes_path)
+
+
+def _refuse_unreadable(block: Block) -> None:
+    if block.unreadable:
+        raise UserError(
+            f"{block.unreadable[0].message}; fix it, or leave such images out: datasets prepare --skip-bad"
+        )
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """The head of an `.npy` file; numpy leaves room for a first dimension of any size."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
+    )
+    return buffer.getvalue()
+
+
+def _key(source: SplitSource, origin: Origin) -> str:
+    """Identifies all that determines the pixels."""
+    of = (FORMAT, origin.layout, str(origin.folder.resolve()), origin.fingerprint)
+    digest = hashlib.sha256(repr((*of, source.shape, source.class_names)).encode())
+    digest.update(np.ascontiguousarray(source.labels).data)
+    if source.encoded is not None:
+        digest.update(source.encoded.fit.encode())
+        for image in source.encoded.images:
+            digest.update(os.fsencode(image) if isinstance(image, Path) else b"\0")
+    return digest.hexdigest()

@@ -1,0 +1,174 @@
+"""miniImageNet: 100 ImageNet classes of 600 images, 84 x 84, split as by Ravi and Larochelle (ICLR 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from sla_bench.data.array_files import load_dict, read_category_pickle
+from sla_bench.data.base import ImageProperties, Split
+from sla_bench.data.class_lists import SPLITS, check_classes, mini_imagenet_wnids
+from sla_bench.data.csv_tables import read_table
+from sla_bench.data.encoded_images import EncodedImages
+from sla_bench.data.image_lists import check_inside, is_image
+from sla_bench.data.layouts import Layout, LayoutDataset
+from sla_bench.data.sources import (
+    Promise,
+    SplitSource,
+    array_blocks,
+    as_images,
+    as_int_vector,
+    decoded_source,
+    relabel,
+    selected_blocks,
+)
+from sla_bench.errors import UserError
+
+_SIZE = 84
+_PROMISE = Promise(size=_SIZE, per_class=600)
+# A list names each of its images, so that a lost one is found; any number of a class is taken as it is.
+_LIST_PROMISE = Promise(size=_SIZE, per_class=600, equal=False)
+_WNIDS = {split: mini_imagenet_wnids(split) for split in SPLITS}
+# Labels of MetaOptNet's pickles; used only to notice files that were swapped.
+_CATEGORIES: dict[Split, tuple[int, ...]] = {
+    "train": tuple(range(64)),
+    "val": tuple(range(64, 80)),
+    "test": tuple(range(80, 100)),
+}
+_FOLDERS = ("miniImageNet", "mini-imagenet", "mini_imagenet")
+
+
+def _category_pickle(base: Path, split: Split) -> Path:
+    phase = "train_phase_train" if split == "train" else split
+    return base / f"miniImageNet_category_split_{phase}.pickle"
+
+
+def _read_category(base: Path, split: Split) -> SplitSource:
+    siblings = {other: _category_pickle(base, other) for other in SPLITS}
+    return read_category_pickle(siblings[split], siblings, split, _PROMISE, _CATEGORIES)
+
+
+def _cache_pickle(base: Path, split: Split) -> Path:
+    long_name = base / "mini-imagenet-cache-validation.pkl"
+    if split == "val" and long_name.exists():
+        return long_name
+    return base / f"mini-imagenet-cache-{split}.pkl"
+
+
+def _read_cache(base: Path, split: Split) -> SplitSource:
+    path = _cache_pickle(base, split)
+    content = load_dict(path, "image_data", "class_dict")
+    images = as_images(content["image_data"], str(path))
+    members = content["class_dict"]
+    if not isinstance(members, dict) or not all(isinstance(name, str | bytes) for name in members):
+        raise UserError(f"{path}: 'class_dict' must give the images of each class")
+    by_name = {n.decode("latin1") if isinstance(n, bytes) else n: index for n, index in members.items()}
+    check_classes(frozenset(by_name), split, _WNIDS, str(path))
+    names = tuple(sorted(by_name))
+    indices = [as_int_vector(by_name[name], f"{path}, class {name}") for name in names]
+    index = np.concatenate(indices)
+    if not np.array_equal(np.sort(index), np.arange(len(images))):
+        raise UserError(
+            f"{path} is damaged: 'class_dict' must name each of the {len(images)} images exactly once"
+        )
+    labels = np.repeat(np.arange(len(names)), [len(part) for part in indices]).astype(np.int64)
+    _PROMISE.check(images.shape, labels, names, str(path))
+    in_order = np.array_equal(index, np.arange(len(index)))
+    blocks = array_blocks(images) if in_order else selected_blocks(images, index)
+    return SplitSource(images.shape, labels, names, blocks)
+
+
+def _rows(path: Path) -> list[tuple[str, str]]:
+    """(class, image) of each row of a Ravi and Larochelle or an easy-few-shot-learning list."""
+    table = read_table(path)
+    header = next(table)
+    if {"filename", "label"} <= set(header):
+        return [(row["label"], row["filename"]) for row in table]
+    if {"class_name", "image_name"} <= set(header):
+        return [(row["class_name"], f"{row['class_name']}/{Path(row['image_name']).name}") for row in table]
+    raise UserError(
+        f"{path} must begin with the columns filename,label or class_name,image_name; "
+        f"found {','.join(header) or 'nothing'}"
+    )
+
+
+def _read_list(images: Callable[[Path], Path], base: Path, split: Split) -> SplitSource:
+    listing, folder = base / f"{split}.csv", images(base)
+    rows = _rows(listing)
+    if any(not name or not image for name, image in rows):
+        raise UserError(f"{listing} is damaged: a row has an empty field")
+    check_classes(frozenset(name for name, _ in rows), split, _WNIDS, str(listing))
+    for _, image in rows:
+        check_inside(image, str(listing))
+    order = {name: label for label, name in enumerate(_WNIDS[split])}
+    rows.sort(key=lambda row: order[row[0]])
+    labels, _ = relabel(np.asarray([order[name] for name, _ in rows]))
+    paths = [folder / image for _, image in rows]
+    if len(set(paths)) != len(paths):
+        raise UserError(f"{listing} is damaged: it names an image twice")
+    absent = next((path for path in paths if not is_image(path)), None)
+    if absent is not None:
+        raise UserError(f"{absent} is missing, though {listing} names it")
+    # The makers' script resizes without regard to the aspect ratio.
+    encoded = EncodedImages(paths, _SIZE, IMAGENET_84.fit, lambda position: str(paths[position]), base)
+    source = decoded_source(encoded, labels, _WNIDS[split])
+    _LIST_PROMISE.check(source.shape, labels, _WNIDS[split], str(listing))
+    return source
+
+
+CACHE = Layout(
+    name="learn2learn's mini-imagenet-cache-{train,validation or val,test}.pkl",
+    folders=(*_FOLDERS, ""),
+    files=lambda base, split: [_cache_pickle(base, split)],
+    read=_read_cache,
+)
+_LAYOUTS = (
+    Layout(
+        name="MetaOptNet's miniImageNet/miniImageNet_category_split_{train_phase_train,val,test}.pickle",
+        folders=_FOLDERS,
+        files=lambda base, split: [_category_pickle(base, split)],
+        read=_read_category,
+    ),
+    CACHE,
+    Layout(
+        name="Ravi and Larochelle's miniImageNet/{train,val,test}.csv with miniImageNet/images/",
+        folders=_FOLDERS,
+        files=lambda base, split: [base / f"{split}.csv", base / "images"],
+        read=partial(_read_list, lambda base: base / "images"),
+        decoded=True,
+    ),
+    Layout(
+        name="easy-few-shot-learning's miniImageNet/{train,val,test}.csv with miniImageNet/CLASS/*.JPEG",
+        folders=_FOLDERS,
+        files=lambda base, split: [base / f"{split}.csv", *(base / name for name in _WNIDS[split])],
+        read=partial(_read_list, lambda base: base),
+        decoded=True,
+    ),
+)
+
+IMAGENET_84 = ImageProperties(
+    size=_SIZE,
+    mean=(120.39586422 / 255, 115.59361427 / 255, 104.54012653 / 255),
+    std=(70.68188272 / 255, 68.27635443 / 255, 72.54505529 / 255),
+    crop_padding=8,
+    flip=True,
+    jitter=0.4,
+    fit="stretch",
+)
+"""MetaOptNet's, for miniImageNet and tieredImageNet alike (Lee et al. 2019)."""
+
+MINI_IMAGENET = LayoutDataset(
+    name="mini_imagenet",
+    properties=IMAGENET_84,
+    origin=(
+        "ImageNet's licence forbids a direct download: follow the links of "
+        "https://github.com/kjunelee/MetaOptNet or https://github.com/twitter-research/meta-learning-lstm"
+    ),
+    classes={"train": 64, "val": 16, "test": 20},
+    layouts=_LAYOUTS,
+    alternative="use imagenet_lt for the same classes in training and test",
+)
+"""miniImageNet; images of another size are resized to 84 x 84 regardless of their aspect ratio."""

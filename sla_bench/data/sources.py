@@ -1,0 +1,165 @@
+"""One split as it lies on disk, told apart from where it goes: labels at once, pixels block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sla_bench.data.base import LabeledImages
+from sla_bench.data.encoded_images import EncodedImages
+from sla_bench.errors import UserError
+
+BLOCK = 512
+"""Images per block: 11 MB at 84 x 84."""
+
+
+@dataclass(frozen=True)
+class SplitSource:
+    """A split before its pixels are read.
+
+    Args:
+        shape: (N, H, W, 3).
+        labels: int64 (N,), values 0..C-1, every class at least once.
+        class_names: C names.
+        blocks: returns an iterator over uint8 arrays (n, H, W, 3) that together are the N images in order.
+        encoded: the N images, where `blocks` decodes them.
+    """
+
+    shape: tuple[int, int, int, int]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    blocks: Callable[[], Iterator[np.ndarray]]
+    encoded: EncodedImages | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all pixels in memory."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def read(self) -> LabeledImages:
+        """All images in memory, writable."""
+        images = np.empty(self.shape, np.uint8)
+        start = 0
+        for block in self.blocks():
+            images[start : start + len(block)] = block
+            start += len(block)
+        return LabeledImages(images, self.labels, self.class_names)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What the makers of a data set promise, and what is therefore checked in every file.
+
+    A file may be a smaller version of the published one (some images of every class). Lost, doubled or
+    foreign images are found nevertheless, because they break these rules.
+
+    Args:
+        size: height = width in pixels.
+        per_class: images of each class, the same for all classes. None: the classes are of unequal size.
+        equal: smaller versions must have equally many images of each class, too.
+    """
+
+    size: int
+    per_class: int | None = None
+    equal: bool = True
+
+    def check(self, shape: tuple[int, ...], labels: np.ndarray, names: Sequence[str], where: str) -> None:
+        """Compare a split with the promise.
+
+        Args:
+            shape: of the images, (N, H, W, 3).
+            labels: int64 (N,), 0..C-1.
+            names: C class names.
+            where: file or folder, for the message.
+
+        Raises:
+            UserError: images of another shape, another number of labels than images, classes of unequal size
+                or larger than published.
+        """
+        if len(shape) != 4 or shape[1:] != (self.size, self.size, 3):
+            raise UserError(
+                f"{where} must hold images of shape (N, {self.size}, {self.size}, 3), found {tuple(shape)}"
+            )
+        if shape[0] != len(labels):
+            raise UserError(f"{where} is damaged: {shape[0]} images but {len(labels)} labels")
+        if self.per_class is None:
+            return
+        counts = np.bincount(labels, minlength=len(names))
+        few, many = int(counts.argmin()), int(counts.argmax())
+        if self.equal and counts[few] != counts[many]:
+            raise UserError(
+                f"{where} is damaged: every class has the same number of images ({self.per_class} as "
+                f"published), but {names[few]!r} has {counts[few]} and {names[many]!r} has {counts[many]}"
+            )
+        if counts[many] > self.per_class:
+            raise UserError(
+                f"{where} has {counts[many]} images of the class {names[many]!r}, more than the "
+                f"{self.per_class} published"
+            )
+
+
+def decoded_source(images: EncodedImages, labels: np.ndarray, class_names: tuple[str, ...]) -> SplitSource:
+    """The split of images that have to be decoded, with their labels, int64 (N,)."""
+    shape = (len(images), images.size, images.size, 3)
+    return SplitSource(shape, labels, class_names, images.pixels, images)
+
+
+def relabel(raw: np.ndarray) -> tuple[np.ndarray, list[Any]]:
+    """Labels 0..C-1, int64 (N,), in the order of the sorted raw values (N,), and those C values."""
+    values, labels = np.unique(raw, return_inverse=True)
+    return labels.reshape(-1).astype(np.int64), values.tolist()
+
+
+def array_blocks(images: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
+    """Blocks of images in memory, (N, H, W, 3) -> arrays (n, H, W, 3)."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(images), BLOCK):
+            yield images[start : start + BLOCK]
+
+    return blocks
+
+
+def selected_blocks(images: np.ndarray, index: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
+    """Blocks (n, H, W, 3) of the images (N, H, W, 3) at `index`, integers (k,), in its order."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start in range(0, len(index), BLOCK):
+            yield images[index[start : start + BLOCK]]
+
+    return blocks
+
+
+def as_int_vector(value: Any, where: str) -> np.ndarray:
+    """A list or array of whole numbers as int64 (N,).
+
+    Raises:
+        UserError: anything else.
+    """
+    # NumPy makes of nested lists and of texts whatever they ask for, however large.
+    plain = isinstance(value, list | tuple) and all(type(item) is int or _is_whole(item) for item in value)
+    array = np.asarray(value) if plain or isinstance(value, np.ndarray) else np.empty(())
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
+        raise UserError(f"{where}: labels must be a list of whole numbers")
+    if array.dtype == np.uint64 and array.max() > np.iinfo(np.int64).max:
+        raise UserError(f"{where}: {array.max()} is no label")
+    return array.astype(np.int64)
+
+
+def _is_whole(item: object) -> bool:
+    return isinstance(item, np.integer)
+
+
+def as_images(value: Any, where: str) -> np.ndarray:
+    """An array of images as it is, uint8 (N, H, W, 3).
+
+    Raises:
+        UserError: anything else.
+    """
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 4 or value.shape[3] != 3:
+        found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise UserError(f"{where}: images must be an array of uint8 (N, H, W, 3), found {found}")
+    return value

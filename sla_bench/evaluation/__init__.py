@@ -1,0 +1,1 @@
+"""Embeddings, metrics, and how sure a number is."""

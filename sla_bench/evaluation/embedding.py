@@ -1,0 +1,170 @@
+"""Evaluation embeds each image once per view; episodes are then gathered from the embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from sla_bench.evaluation.batchnorm_folding import fold
+from sla_bench.models.backbones.base import Backbone
+
+CHUNK_BYTES = 4 << 20
+
+
+class PlainBatches(Protocol):
+    """Gives images without augmentation."""
+
+    def plain(self, index: Tensor) -> Tensor:
+        """Normalised float32 images (B, 3, H, W) at the positions `index` (B,)."""
+
+
+class Views(Protocol):
+    """A label augmentation."""
+
+    @property
+    def num_views(self) -> int:
+        """M."""
+
+    def views(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, M, C, H, W)."""
+
+
+class AugmentedBatches(PlainBatches, Protocol):
+    """Gives images as they are, and as training sees them."""
+
+    def augmented(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """Cropped and flipped normalised images (B, 3, H, W) at the positions `index` (B,)."""
+
+
+class _Crops:
+    """Augmented images in place of plain ones."""
+
+    def __init__(self, batches: AugmentedBatches, generator: torch.Generator) -> None:
+        self.batches, self.generator = batches, generator
+
+    def plain(self, index: Tensor) -> Tensor:
+        return self.batches.augmented(index, self.generator)
+
+
+class EpisodeChunk(NamedTuple):
+    """Embeddings of consecutive episodes.
+
+    Args:
+        episodes: which of the T episodes these are.
+        support: (t, S, M, D).
+        query: (t, Q, M, D).
+    """
+
+    episodes: slice
+    support: Tensor
+    query: Tensor
+
+
+def embed(
+    backbone: Backbone,
+    batches: PlainBatches,
+    index: Tensor,
+    transform: Views | None = None,
+    batch_size: int = 100,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    device: torch.device | str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Embed each image once per view, in eval mode, so that no image depends on the others of its batch.
+
+    The backbone itself is neither changed nor switched to eval mode: a copy does the work, with batch
+    normalisation folded into the convolutions.
+
+    Args:
+        backbone: D = `backbone.num_features`.
+        batches: where the images come from.
+        index: int64 (N,), positions of the images.
+        transform: M views of each image; None means the image alone, M = 1.
+        batch_size: rows (images times views) per forward pass. On a processor, more than 100 to 200 are
+            slower per row, because they leave the cache.
+        precision: of the backbone's arithmetic.
+        device: where to compute and to return; None means where the backbone is.
+        progress: called as progress(images done, N) after each forward pass.
+
+    Returns:
+        float32 (N, M, D), an ordinary tensor that heads with trained parameters may use.
+    """
+    device = next(backbone.parameters()).device if device is None else torch.device(device)
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    num_views = transform.num_views if transform is not None else 1
+    network = fold(backbone).to(device, dtype).to(memory_format=torch.channels_last)
+    embeddings = torch.empty(len(index), num_views, backbone.num_features, device=device)
+    done = 0
+    with torch.inference_mode():
+        for part in index.split(max(1, batch_size // num_views)):
+            images = batches.plain(part).to(device)
+            rows = transform.views(images).flatten(0, 1) if transform is not None else images
+            features = network(rows.to(dtype, memory_format=torch.channels_last))
+            embeddings[done : done + len(part)] = features.view(len(part), *embeddings.shape[1:])
+            done += len(part)
+            if progress is not None:
+                progress(done, len(index))
+    return embeddings
+
+
+def embed_crops(
+    backbone: Backbone,
+    batches: AugmentedBatches,
+    index: Tensor,
+    copies: int,
+    seed: int,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Embed each image as it is and in crops and flips as training draws them, see `embed`.
+
+    Args:
+        backbone: D = `backbone.num_features`.
+        batches: where the images come from.
+        index: int64 (N,), positions of the images.
+        copies: M, the image as it is among them; it is the first.
+        seed: of the crops, which are the same for every backbone.
+        precision: of the backbone's arithmetic.
+        device: as `embed`.
+
+    Returns:
+        float32 (N, M, D).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sources: list[PlainBatches] = [batches, *[_Crops(batches, generator)] * (copies - 1)]
+    parts = [embed(backbone, source, index, precision=precision, device=device) for source in sources]
+    return torch.cat(parts, dim=1)
+
+
+def episode_chunks(
+    embeddings: Tensor, support_index: Tensor, query_index: Tensor, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[EpisodeChunk]:
+    """Gather the embeddings of episodes, as many at a time as fit into `chunk_bytes` (at least one).
+
+    Args:
+        embeddings: (N, M, D).
+        support_index: int64 (T, S), rows of `embeddings`.
+        query_index: int64 (T, Q), rows of `embeddings`.
+        chunk_bytes: upper limit for the embeddings of one chunk. On a processor, more than the cache holds
+            makes a simple head several times slower.
+
+    Yields:
+        Chunks that cover the T episodes in order.
+    """
+    per_row = embeddings[0].numel() * embeddings.element_size() if len(embeddings) else 1
+    per_episode = (support_index.shape[1] + query_index.shape[1]) * per_row
+    count = max(1, chunk_bytes // per_episode)
+    for start in range(0, len(support_index), count):
+        episodes = slice(start, min(start + count, len(support_index)))
+        yield EpisodeChunk(
+            episodes, _gather(embeddings, support_index[episodes]), _gather(embeddings, query_index[episodes])
+        )
+
+
+def _gather(embeddings: Tensor, index: Tensor) -> Tensor:
+    """Rows of embeddings (N, M, D) at index (t, S): (t, S, M, D)."""
+    rows = embeddings.index_select(0, index.flatten().to(embeddings.device))
+    return rows.view(*index.shape, *embeddings.shape[1:])

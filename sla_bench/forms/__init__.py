@@ -1,1 +1,0 @@
-"""What each scenario asks for: its options, budgets and limits."""

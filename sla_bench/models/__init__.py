@@ -1,0 +1,1 @@
+"""Networks, few-shot heads, losses, and their weights."""

@@ -1,0 +1,1 @@
+"""The multi-class SVM behind the head `svm`: batched, exact, differentiable."""

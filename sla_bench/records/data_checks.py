@@ -1,0 +1,69 @@
+"""How the data of some tasks are understood, and whether they can serve them, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from sla_bench.data.base import By, Dataset, Split
+from sla_bench.data.named import dataset_named
+from sla_bench.errors import UserError
+from sla_bench.grids.tasks import Task, form_of
+from sla_bench.registry import SCENARIOS
+
+
+def check_data(tasks: Sequence[Task], data_root: Path) -> Iterator[str]:
+    """Yield lines for the user: how the data are understood, what is unusual, and which tasks will fail.
+
+    Args:
+        tasks: of any scenarios.
+        data_root: folder of the data files.
+
+    Raises:
+        UserError: data are missing, damaged or not understood, or cannot serve any task of a scenario.
+    """
+    seeds: dict[tuple[str, By], int] = {}
+    for task in tasks:
+        seeds.setdefault((task.run.dataset, SCENARIOS[task.run.scenario].by), task.run.seed)
+    pinned = {name: dataset_named(name).pinned() for name, _ in seeds}
+    said = [s for (name, by), seed in seeds.items() for s in pinned[name].reading_lines(by, data_root, seed)]
+    yield from dict.fromkeys(said)
+    for scenario in dict.fromkeys(task.run.scenario for task in tasks):
+        yield from _check_sizes([task for task in tasks if task.run.scenario == scenario], pinned, data_root)
+    said = [sentence for name, by in seeds for sentence in pinned[name].remarks(data_root, by)]
+    yield from dict.fromkeys(said)
+
+
+def _check_sizes(tasks: Sequence[Task], datasets: Mapping[str, Dataset], data_root: Path) -> list[str]:
+    """Say which tasks will fail because the classes are too few or too small.
+
+    Returns:
+        Lines for the user.
+
+    Raises:
+        UserError: data are missing or damaged, or cannot serve any of the tasks.
+    """
+    known: dict[tuple[str, Split, By, int], dict[str, int]] = {}
+    lines: dict[str, None] = {}
+    refused: list[UserError] = []
+    for task in tasks:
+        run, form = task.run, form_of(task.run.scenario)
+        if form.check_sizes is None:
+            continue
+        by = SCENARIOS[run.scenario].by
+        seed = run.seed if by == "classes" and datasets[run.dataset].split_depends_on_seed else 0
+
+        def sizes_of(split: Split, name: str = run.dataset, by: By = by, seed: int = seed) -> dict[str, int]:
+            key = name, split, by, seed
+            if key not in known:
+                known[key] = datasets[name].class_sizes(split, by, data_root, seed)
+            return known[key]
+
+        try:
+            lines |= dict.fromkeys(form.check_sizes(run, task.evaluations, sizes_of))
+        except UserError as error:
+            refused.append(error)
+            lines[f"{run.method} will fail: {error}"] = None
+    if refused and len(refused) == len(tasks):
+        raise refused[0]
+    return list(lines)

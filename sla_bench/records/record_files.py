@@ -1,0 +1,188 @@
+"""The files of a record: when they change, and what they hold."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from sla_bench.config import mistake_of
+from sla_bench.records.archive import ZIP_ERRORS, Member
+from sla_bench.records.compact import checked_samples
+
+_WHOLE_NUMBERS = ("member", "step")
+"""Columns that every history has."""
+_MOST_COLUMNS = 100
+"""pandas spends a kilobyte on a column."""
+_LARGEST_HISTORY = 16 << 20
+UNREADABLE = (KeyError, TypeError, AttributeError, RecursionError, csv.Error, *ZIP_ERRORS)
+"""What reading a record raises whose files are damaged, or are not what they should be."""
+
+
+def is_of_newer_version(error: BaseException) -> bool:
+    """Nothing is wrong with a record but fields, or names of pieces, that this version does not know."""
+    unknown = ("extra_forbidden", "literal_error")
+    return isinstance(error, ValidationError) and all(e["type"] in unknown for e in error.errors())
+
+
+# Asked of each of ten thousand records whenever they are read, for which pathlib is too slow.
+
+
+def signature_of(folder: str) -> str:
+    """Changes when a file of the record or of an evaluation does, by its size and time; empty: unfinished.
+
+    Raises:
+        OSError: the file system fails, as a network's does for a file that another machine has replaced.
+    """
+    stamps = _stamps(folder, ("done.json", "config.json", "history.csv"))
+    if stamps.startswith(_MISSING):
+        return UNFINISHED
+    evaluations = f"{folder}/evaluations"
+    further = [
+        f"{name} {_stamps(f'{evaluations}/{name}', ('metrics.json', 'config.json', 'samples.npz'))}"
+        for name in names_in(evaluations)
+    ]
+    return " ".join([stamps, *further])
+
+
+_MISSING = "-"
+UNFINISHED = ""
+
+
+def _stamps(folder: str, names: Iterable[str]) -> str:
+    found = []
+    for name in names:
+        try:
+            stat = os.stat(f"{folder}/{name}")  # noqa: PTH116
+            # A clock that was set back can give a file the time of the one before it, but not its number.
+            found.append(f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}")
+        except (FileNotFoundError, NotADirectoryError):
+            found.append(_MISSING)
+    return " ".join(found)
+
+
+def names_in(folder: str) -> list[str]:
+    """Names in a folder, ascending; none where it is missing."""
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _evaluation_folders(folder: Path) -> list[Path]:
+    return sorted(f.parent for f in folder.glob("evaluations/*/metrics.json"))
+
+
+Place = Path | Member
+"""Of a record, on disk or in an archive."""
+
+
+class _Facts(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    protocol: int
+    data_state: str = Field("", pattern="^([0-9a-f]{16})?$")
+
+
+_Done = create_model(
+    "_Done",
+    __base__=_Facts,
+    train_images=(float, ...),
+    train_seconds=(float, ...),
+    parameters=(float, ...),
+    data_hash=(str | None, None),
+)
+_Metrics = create_model(
+    "_Metrics",
+    __base__=_Facts,
+    rows=(dict[str, dict[str, Any]], ...),
+    data_hash=(str, ...),
+    recorded_at=(float, 0.0),
+)
+
+
+def read_files(folder: Path) -> dict[str, Any]:
+    """The JSON files of a record; its other files are looked through. None for an evaluation that is damaged.
+
+    Raises:
+        Exception: one of UNREADABLE: a file of the training is missing, cut, or not what it should be.
+    """
+    content = read_training(folder)
+    check_history(folder)
+    evaluations: dict[str, dict[str, Any] | None] = {}
+    for evaluation in _evaluation_folders(folder):
+        try:
+            changed = (evaluation / "metrics.json").stat().st_mtime
+            evaluations[evaluation.name] = {**read_evaluation(evaluation), "changed": changed}
+        except UNREADABLE:
+            evaluations[evaluation.name] = None
+    return {**content, "evaluations": evaluations}
+
+
+def read_training(folder: Place) -> dict[str, Any]:
+    """The JSON files of a training: "config" and "done"; raises as `read_files`."""
+    config, done = read_mapping(folder / "config.json"), read_mapping(folder / "done.json")
+    # A default in their place would make the record that of another training.
+    if absent := [name for name in _TOLD if name not in config]:
+        raise KeyError(absent[0])
+    _check(_Done, done, "done.json")
+    return {"config": config, "done": done}
+
+
+_TOLD = ("scenario", "dataset", "method", "seed", "budget")
+
+
+def read_evaluation(folder: Place) -> dict[str, Any]:
+    """The JSON files of an evaluation: "config" and "metrics"; raises as `read_files`."""
+    checked_samples((folder / "samples.npz").read_bytes())
+    config, metrics = read_mapping(folder / "config.json"), read_mapping(folder / "metrics.json")
+    _check(_Metrics, metrics, "metrics.json")
+    return {"config": config, "metrics": metrics}
+
+
+def _check(model: type[_Facts], content: dict[str, Any], name: str) -> None:
+    try:
+        model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{name}: {first['loc'][0]}: {mistake_of(first)}") from None
+
+
+def read_mapping(path: Place) -> dict[str, Any]:
+    """The content of a JSON file; raises as `read_files`."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name}: not a mapping")
+    return content
+
+
+def check_history(folder: Place) -> None:
+    """Refuse a history.csv that is cut, or holds anything else than numbers; raises as `read_files`."""
+    content = (folder / "history.csv").read_bytes()
+    if len(content) > _LARGEST_HISTORY:
+        raise ValueError(f"history.csv: larger than {_LARGEST_HISTORY:,} bytes")
+    # A data frame of a few rows costs more than all the rest of the record.
+    rows = csv.reader(io.StringIO(content.decode(), newline=""))
+    heading = next(rows, [])
+    if len(heading) > _MOST_COLUMNS:
+        raise ValueError(f"history.csv: more than {_MOST_COLUMNS} columns")
+    row = None
+    for row in rows:
+        if len(row) != len(heading):
+            raise ValueError("history.csv: a row of more or fewer cells than columns")
+        for name, cell in zip(heading, row, strict=True):
+            try:
+                int(cell) if name in _WHOLE_NUMBERS else float(cell or "nan")
+            except ValueError:
+                raise ValueError(f"history.csv: {name[:40]}: {cell[:40]!r} is not a number") from None
+    if not set(_WHOLE_NUMBERS) <= set(heading) or row is None:
+        raise ValueError("history.csv: cut within its heading, or after it")

@@ -1,0 +1,154 @@
+"""Recorded runs as classifiers."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from sla_bench.config import RunConfig
+from sla_bench.data.depth import Depth
+from sla_bench.data.named import dataset_named
+from sla_bench.errors import UserError
+from sla_bench.grids.tasks import form_of
+from sla_bench.models.weights import read_weights
+from sla_bench.paths import from_home
+from sla_bench.records.weights_file import WEIGHTS, kept_weights
+from sla_bench.registry import SCENARIOS
+from sla_bench.scenarios.base import ANY_TRANSFORM
+from sla_bench.scenarios.classify.classifier import ClassifierModel, load_members
+from sla_bench.scenarios.classify.prediction import Classifier
+
+MOST_CLASSES = 50_000
+"""The head grows with them, whatever the file of weights holds; iNaturalist 2018 has 8,142."""
+
+
+class SavedModels(NamedTuple):
+    """What a recorded training left: how it was trained, its class names (N,), its models in eval mode.
+
+    `depth` is the range of training images of more than 8 bits; None: there were none.
+    """
+
+    config: RunConfig
+    class_names: tuple[str, ...]
+    models: list[ClassifierModel]
+    depth: Depth | None = None
+
+
+def load_classifier(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
+    """Load the classifier of a recorded run.
+
+    Size, normalisation and kind of the images are those of the data set that the run names; its files are not
+    needed. A training without views gets those of "rotation" for the mode "tta".
+
+    Args:
+        path: `results/<scenario>/runs/<run_id>` of a scenario with a fixed set of classes, or the
+            `model.safetensors` in it.
+        device: where to compute.
+
+    Raises:
+        UserError: the folder of no finished run, or of one without weights, of a scenario without a
+            classifier, of another protocol, or with files that are damaged.
+    """
+    saved = load_models(path, device)
+    properties = dataset_named(saved.config.dataset).properties
+    return Classifier(saved.models, saved.class_names, properties, saved.config.precision, saved.depth)
+
+
+def load_models(
+    path: str | Path, device: str | torch.device = "cpu", transform: str | None = None
+) -> SavedModels:
+    """Load the models of a recorded run; the data set's files are not needed.
+
+    Args:
+        path: as `load_classifier`.
+        device: where to compute.
+        transform: the views of a training without views; None: those of "rotation".
+
+    Raises:
+        UserError: as `load_classifier`.
+    """  # noqa: DOC501
+    folder = from_home(path)
+    folder = folder.parent if folder.name == WEIGHTS else folder
+    config, summary = _read_record(folder)
+    build_model = _builder(config, folder)
+    weights = kept_weights(folder)
+    dataset, state = dataset_named(config.dataset), read_weights(weights)
+    try:
+        names, counts = _classes(summary)
+        views = config.transform or transform or ANY_TRANSFORM
+        build = functools.partial(build_model, config, dataset, counts, views, config.seed)
+        return SavedModels(config, names, load_members(state, build, device), _depth(summary))
+    except UserError as error:
+        raise UserError(f"{weights}: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OverflowError) as error:
+        raise _damaged(folder, error) from None
+
+
+def _classes(summary: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the classes, and how many images of each were trained on."""
+    names, counts = summary["class_names"], summary["class_counts"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("class_names are no list of texts")
+    if not isinstance(counts, list) or not all(type(n) is int and 0 <= n < 2**48 for n in counts):
+        raise ValueError("class_counts are no list of numbers of images")
+    if len(names) != len(counts) or not 0 < len(names) <= MOST_CLASSES:
+        raise ValueError(
+            f"{len(names):,} names and {len(counts):,} counts of at most {MOST_CLASSES:,} classes"
+        )
+    return tuple(names), np.asarray(counts, np.int64)
+
+
+def _depth(summary: dict[str, Any]) -> Depth | None:
+    found = summary.get("pixel_range")
+    if found is None:
+        return None
+    low, high = found
+    if type(low) is not int or type(high) is not int or not -(2**31) <= low < high < 2**32:
+        raise ValueError("pixel_range is not a range of pixels")
+    return Depth(low, high)
+
+
+def _builder(config: RunConfig, folder: Path) -> Any:
+    if not SCENARIOS[config.scenario].classifier:
+        able = ", ".join(name for name, entry in SCENARIOS.items() if entry.classifier)
+        raise UserError(
+            f"run {folder.name} is of the scenario {config.scenario}, whose classes are new in each test "
+            f"episode, so there is none to predict; it takes a run of {able}"
+        )
+    return SCENARIOS.load(config.scenario, "classifier")
+
+
+def _read_record(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
+    """The training and what it left in done.json."""
+    if not (folder / "config.json").is_file() or not (folder / "done.json").is_file():
+        raise UserError(
+            f"{folder} is not the folder of a finished run, results/<scenario>/runs/<run_id>; "
+            "`runs` lists them"
+        )
+    try:
+        content = json.loads((folder / "config.json").read_bytes())
+        summary = json.loads((folder / "done.json").read_bytes())
+        protocol = summary.get("protocol")
+        # Another protocol may have other fields: that is no damage.
+        config: RunConfig | None = None
+        kind = form_of(content["scenario"]).run
+        if protocol == kind.protocol:
+            config = kind.model_validate(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(folder, error) from None
+    if config is None:
+        raise UserError(
+            f"run {folder.name} was made under protocol {protocol!r}, this version follows "
+            f"{kind.protocol}; train it again"
+        )
+    return config, summary
+
+
+def _damaged(folder: Path, error: Exception) -> UserError:
+    first_line = str(error).strip().partition("\n")[0]
+    return UserError(f"the record {folder} is damaged ({type(error).__name__}: {first_line})")

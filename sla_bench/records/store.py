@@ -1,0 +1,394 @@
+"""The records: one folder per training, evaluations below it. Needs numpy and pandas, never torch.
+
+    results/<scenario>/runs/<run_id>/  config.json history.csv model.safetensors environment.json done.json
+    .../evaluations/<eval_id>/         config.json samples.npz metrics.json
+    .../analyses/<eval_id>/            the same of what `analyse` added to that evaluation, see analyses.py
+
+`done.json` and `metrics.json` are written last: where they are missing, the record is not there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sla_bench.config import EvalConfig, RunConfig
+from sla_bench.grids.tasks import form_of
+from sla_bench.records.compact import checked_samples
+from sla_bench.records.cycles import no_search_for_cycles
+from sla_bench.records.data_states import settled, state_of_parts
+from sla_bench.records.files import json_bytes, write_together
+from sla_bench.records.record_cache import RecordCache
+from sla_bench.records.record_files import (
+    UNFINISHED,
+    UNREADABLE,
+    is_of_newer_version,
+    names_in,
+    read_evaluation,
+    read_files,
+    read_training,
+    signature_of,
+)
+from sla_bench.records.weights_file import WEIGHTS
+from sla_bench.scenarios.form import Form
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """One evaluation on disk.
+
+    `state`: hash of all data that training and test saw, see `data_states`. `written`: seconds since 1970.
+    """
+
+    folder: Path
+    config: EvalConfig
+    metrics: dict[str, dict[str, Any]]
+    data_hash: str
+    protocol: int
+    state: str = ""
+    state_is_recorded: bool = False
+    written: float = 0.0
+
+    @cached_property
+    def samples(self) -> dict[str, np.ndarray]:
+        """The arrays of samples.npz."""
+        return checked_samples((self.folder / "samples.npz").read_bytes())
+
+
+def evaluation_record(
+    form: Form, folder: Path, content: Mapping[str, Any], training_data: str | None = None
+) -> EvaluationRecord:
+    """The record of an evaluation.
+
+    Args:
+        form: of the scenario.
+        folder: of the record.
+        content: of its files, as from `read_evaluation`; "changed": the time of a file that tells none.
+        training_data: hash of the training's data; None: unknown.
+
+    Raises:
+        ValidationError: its config is invalid.
+    """
+    metrics = content["metrics"]
+    state = metrics.get("data_state")
+    return EvaluationRecord(
+        folder,
+        form.evaluation.model_validate(content["config"]),
+        dict(metrics["rows"]),
+        metrics["data_hash"],
+        metrics["protocol"],
+        str(state or state_of_parts(training_data, metrics["data_hash"])),
+        state is not None,
+        float(metrics.get("recorded_at", content.get("changed", 0.0))),
+    )
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One training on disk with its evaluations.
+
+    `signature` changes when one of its files does. `tuned`: it is read as one of the trainings whose learning
+    rate was chosen on validation data; the same training can also stand as that of the recipe.
+    """
+
+    run_id: str
+    folder: Path
+    config: RunConfig
+    done: dict[str, Any]
+    evaluations: tuple[EvaluationRecord, ...]
+    signature: str = ""
+    tuned: bool = False
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row per validation."""
+        return pd.read_csv(self.folder / "history.csv")
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions and hardware of the training; empty if environment.json can't be read."""
+        try:
+            content = json.loads((self.folder / "environment.json").read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @cached_property
+    def updates(self) -> tuple[int, ...]:
+        """Updates of the optimiser, of each member."""
+        last: dict[str, int] = {}
+        # A data frame of a few rows costs more than the rest of a table's row.
+        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                last[row["member"]] = int(row["step"])
+        return tuple(last.values())
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A finished record, or one of its evaluations, that can't be read.
+
+    Args:
+        path: its folder.
+        newer: it has fields or values that are unknown here, as those of a newer version; else it is damaged.
+    """
+
+    path: Path
+    newer: bool
+
+    @property
+    def why(self) -> str:
+        """In a few words."""
+        return "made by a newer version?" if self.newer else "damaged"
+
+
+class Store:
+    """The records of one scenario below a results folder.
+
+    Args:
+        root: `results/`.
+        scenario: its name.
+        tables: where tables and plots are written, `<scenario>/` below it; None: beside the records.
+        seen: data set -> the state of its data that tables have to show; else they show the newest.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        scenario: str,
+        tables: Path | None = None,
+        seen: Mapping[str, str] | None = None,
+    ) -> None:
+        self.root, self.scenario = root, scenario
+        self.folder = root / scenario
+        self.tables = (tables or root) / scenario
+        self.seen = dict(seen or {})
+
+    @property
+    def cache_file(self) -> Path:
+        """What was read from the records; can be deleted at any time."""
+        return self.folder / "cache.sqlite"
+
+    def run_folder(self, run_id: str) -> Path:
+        """Where a training lies or will lie."""
+        return self.folder / "runs" / run_id
+
+    def lock_file(self, run_id: str) -> Path:
+        """Held by the process that works on a run."""
+        return self.run_folder(run_id) / ".lock"
+
+    def checkpoint_folder(self, run_id: str) -> Path:
+        """What an unfinished training goes on from."""
+        return self.run_folder(run_id) / "checkpoints"
+
+    def evaluation_folder(self, run_id: str, eval_id: str) -> Path:
+        """Where an evaluation lies or will lie."""
+        return self.run_folder(run_id) / "evaluations" / eval_id
+
+    def has_run(self, run_id: str) -> bool:
+        """The training is finished, and its record can be read."""
+        folder = self.run_folder(run_id)
+        if not (folder / "done.json").exists():
+            return False
+        try:
+            content = read_training(folder)
+            config = form_of(self.scenario).run.model_validate(content["config"])
+        except UNREADABLE:
+            return False
+        return bool(content["done"]["protocol"] == config.protocol)
+
+    def has_evaluation(self, run_id: str, eval_id: str) -> bool:
+        """The evaluation is finished, and its record can be read."""
+        folder = self.evaluation_folder(run_id, eval_id)
+        if not (folder / "metrics.json").exists():
+            return False
+        try:
+            found = evaluation_record(form_of(self.scenario), folder, read_evaluation(folder))
+        except UNREADABLE:
+            return False
+        return found.protocol == found.config.protocol
+
+    def write_run(
+        self,
+        run_id: str,
+        config: RunConfig,
+        model: bytes | None,
+        history: list[dict[str, float]],
+        environment: dict[str, Any],
+        summary: dict[str, Any],
+    ) -> None:
+        """Write a finished training; done.json comes last.
+
+        Args:
+            run_id: its name.
+            config: what was trained.
+            model: the weights in safetensors format; None keeps none.
+            history: one row per checkpoint.
+            environment: what it was trained with.
+            summary: goes to done.json.
+
+        Raises:
+            UserError: no permission, or the disk is full.
+        """
+        weights = {} if model is None else {WEIGHTS: model}
+        files = {
+            "config.json": json_bytes(config.model_dump(mode="json")),
+            "history.csv": pd.DataFrame(history).to_csv(index=False).encode(),
+            **weights,
+            "environment.json": json_bytes(environment),
+            "done.json": json_bytes({**summary, "protocol": config.protocol}),
+        }
+        write_together(self.run_folder(run_id), files)
+
+    def write_evaluation(
+        self,
+        run_id: str,
+        eval_id: str,
+        config: EvalConfig,
+        metrics: dict[str, dict[str, Any]],
+        samples: dict[str, np.ndarray],
+        data_hash: str,
+        state: str = "",
+    ) -> None:
+        """Write a finished evaluation; metrics.json comes last.
+
+        Args:
+            run_id: of the training.
+            eval_id: its name.
+            config: the test.
+            metrics: row -> metric -> value.
+            samples: arrays from which the metrics can be computed again.
+            data_hash: of the test data.
+            state: hash of all data that training and test saw; "": it follows from the hashes of both.
+
+        Raises:
+            UserError: no permission, or the disk is full.
+        """
+        arrays = io.BytesIO()
+        np.savez_compressed(arrays, **samples)  # type: ignore[arg-type]
+        about = {
+            "rows": metrics,
+            "data_hash": data_hash,
+            **({"data_state": state} if state else {}),
+            "recorded_at": time.time(),
+            "protocol": config.protocol,
+        }
+        files = {
+            "config.json": json_bytes(config.model_dump(mode="json")),
+            "samples.npz": arrays.getvalue(),
+            "metrics.json": json_bytes(about),
+        }
+        write_together(self.evaluation_folder(run_id, eval_id), files)
+
+    def snapshot(self, seen: Mapping[str, str] | None = None) -> Snapshot:
+        """The store as it is now, for a command that reads its records more than once.
+
+        Args:
+            seen: as of the store; None: that of this one.
+        """
+        return Snapshot(self.root, self.scenario, self.tables.parent, self.seen if seen is None else seen)
+
+    def records(self) -> list[RunRecord]:
+        """The finished trainings, in the order of their ids.
+
+        A folder that is unfinished is left out; `unreadable` lists those that are finished and can't be read.
+        """
+        return self._read()[0]
+
+    def unreadable(self) -> list[Unreadable]:
+        """Finished trainings and evaluations that can't be read, with the reason."""
+        return self._read()[1]
+
+    @no_search_for_cycles()
+    def _read(self) -> tuple[list[RunRecord], list[Unreadable]]:
+        cache = RecordCache(self.cache_file)
+        known = cache.load("record")
+        form = form_of(self.scenario)
+        records: list[RunRecord] = []
+        unreadable: list[Unreadable] = []
+        changed, seen = {}, set()
+        for folder, signature in self._finished():
+            if signature is None:
+                unreadable.append(Unreadable(folder, newer=False))
+                continue
+            kept = known.get(folder.name)
+            try:
+                if kept is not None and kept[0] == signature:
+                    content = json.loads(kept[1].decode())
+                else:
+                    content = read_files(folder)
+                    changed[folder.name] = signature, json.dumps(content).encode()
+                record, bad = self._record(folder, content, form, signature)
+                records.append(record)
+                unreadable += bad
+                seen.add(folder.name)
+            except UNREADABLE as error:
+                unreadable.append(Unreadable(folder, is_of_newer_version(error)))
+                changed.pop(folder.name, None)
+        cache.update("record", changed, gone=known.keys() - seen)
+        return settled(records), unreadable
+
+    def _finished(self) -> Iterator[tuple[Path, str | None]]:
+        """Folders of finished trainings with their signatures; None where the file system fails."""
+        runs = self.folder / "runs"
+        for name in names_in(str(runs)):
+            try:
+                signature = signature_of(f"{runs}/{name}")
+            except OSError:
+                signature = None
+            if signature != UNFINISHED:
+                yield runs / name, signature
+
+    def _record(
+        self, folder: Path, content: dict[str, Any], form: Form, signature: str
+    ) -> tuple[RunRecord, list[Unreadable]]:
+        config, done = form.run.model_validate(content["config"]), content["done"]
+        evaluations, unreadable = [], []
+        for eval_id, found in content["evaluations"].items():
+            place = folder.joinpath("evaluations", eval_id)
+            if found is None:
+                unreadable.append(Unreadable(place, newer=False))
+                continue
+            try:
+                evaluations.append(evaluation_record(form, place, found, done.get("data_hash")))
+            except UNREADABLE as error:
+                unreadable.append(Unreadable(place, is_of_newer_version(error)))
+        return RunRecord(folder.name, folder, config, done, tuple(evaluations), signature), unreadable
+
+
+class Snapshot(Store):
+    """A store whose records are read when they are first asked for, and not again."""
+
+    @cached_property
+    def _contents(self) -> tuple[list[RunRecord], list[Unreadable]]:
+        return super()._read()
+
+    def _read(self) -> tuple[list[RunRecord], list[Unreadable]]:
+        return self._contents
+
+    @cached_property
+    def _done(self) -> dict[str, set[str]]:
+        """Ids of the runs of this version's protocol -> ids of their evaluations."""
+        return {
+            r.run_id: {e.folder.name for e in r.evaluations if e.protocol == e.config.protocol}
+            for r in self.records()
+            if r.done["protocol"] == r.config.protocol
+        }
+
+    def has_run(self, run_id: str) -> bool:
+        """As of a store; its files are not looked at again."""
+        return run_id in self._done
+
+    def has_evaluation(self, run_id: str, eval_id: str) -> bool:
+        """As of a store; its files are not looked at again."""
+        return eval_id in self._done.get(run_id, ())

@@ -1,0 +1,1 @@
+"""Fixed classes, imbalanced or whole."""

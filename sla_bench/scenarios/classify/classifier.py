@@ -1,0 +1,197 @@
+"""A classifier of fixed classes: a backbone with the heads of an objective, and the training of one."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sla_bench.config import ClassifierRun, Precision
+from sla_bench.data.base import Dataset
+from sla_bench.data.subset import Subset
+from sla_bench.evaluation.embedding import embed
+from sla_bench.models.backbones.base import Backbone
+from sla_bench.models.weights import put_weights
+from sla_bench.objectives.classes import Classes, OnClasses
+from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
+from sla_bench.scenarios.base import Augmenter, Member, batch_in_words, member_states, start_backbone
+from sla_bench.scenarios.batches import Plan, plan_of
+from sla_bench.seeds import derive_seed, torch_seeded
+from sla_bench.training.class_sampling import ClassSampler
+from sla_bench.training.loop import Checkpoints, GeneratorSource, Progress, autocast, silent, train
+from sla_bench.views.augment import ImageBatches
+from sla_bench.views.mixing import Mix, unmixed
+
+_CHUNK = 2048
+"""Validation images whose embeddings are held at a time."""
+
+
+class ClassifierModel(nn.Module):
+    """A backbone and the heads of an objective."""
+
+    def __init__(self, backbone: Backbone, objective: OnClasses) -> None:
+        super().__init__()
+        self.backbone, self.objective = backbone, objective
+
+
+def build_classifier(
+    config: ClassifierRun, dataset: Dataset, classes: Classes, transform: str, seed: int
+) -> ClassifierModel:
+    """Build a model; the weights of its backbone, and of its head over the classes, depend on `seed` alone.
+
+    Args:
+        config: names backbone and method, and the batch, by which schedules of the backbone go.
+        dataset: gives the size of the images.
+        classes: the classes and their criterion.
+        transform: the label augmentation.
+        seed: of the initial weights and of dropout.
+
+    Raises:
+        UserError: an option of the backbone, the method or the loss has a wrong value.
+    """
+    with torch_seeded(derive_seed(seed, "initial weights")):
+        backbone: Backbone = BACKBONES.load(config.backbone)(
+            dataset.properties.size, **config.backbone_options
+        )
+        method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
+        objective = OnClasses(method, backbone.num_features, classes, TRANSFORMS.load(transform))
+    backbone.stretch(_plan(config, objective).stretch)
+    backbone.seed_dropout(derive_seed(seed, "dropout"))
+    return ClassifierModel(backbone, objective)
+
+
+def _plan(config: ClassifierRun, objective: OnClasses, steps: int | None = None) -> Plan:
+    """See `plan_of`; steps as of a baseline at the recipe's batch."""
+    unit = objective.images_per_image
+    return plan_of(config.batch_images, unit, config.batch_size, steps, objective.step_factor)
+
+
+def load_members(
+    state: Mapping[str, Tensor], build: Callable[[], ClassifierModel], device: str | torch.device
+) -> list[ClassifierModel]:
+    """Return the models of a run with their trained weights, in eval mode.
+
+    Args:
+        state: as `Training.state`.
+        build: makes a model of the run; its weights are replaced.
+        device: where they are wanted.
+
+    Raises:
+        UserError: the weights are those of another model.
+    """
+    models = []
+    for member in member_states(state):
+        model = build().to(device)
+        put_weights(model, member)
+        models.append(model.eval())
+    return models
+
+
+def train_classifier(
+    config: ClassifierRun,
+    model: ClassifierModel,
+    data: Subset,
+    batches: ImageBatches,
+    steps: int,
+    seed: int,
+    sampler_kind: str = "uniform",
+    mix: Mix | None = None,
+    validate: Callable[[ClassifierModel], float] | None = None,
+    choose_best: bool = True,
+    progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
+) -> Member:
+    """Train one model.
+
+    Args:
+        config: optimiser, schedule, batch size, precision.
+        model: it is left in the last step's state.
+        data: the images that are trained on.
+        batches: of `data.images`.
+        steps: of a baseline at the recipe's batch; an objective may multiply them, and another batch has as
+            many images in all.
+        seed: of the order of the images and of their augmentation.
+        sampler_kind: how images are drawn, as `ClassSampler`.
+        mix: what is done to a batch on top of crop and flip, before its views are made.
+        validate: accuracy in 0..1 of the model; None: nothing is validated.
+        choose_best: as `train`.
+        progress: told each step.
+        checkpoints: where the training goes on from and what it leaves.
+
+    Raises:
+        DivergedError: loss, gradient, weights or scores are not finite.
+        UserError: the training is too short for so large a batch.
+    """
+    objective, device = model.objective, batches.device
+    plan = _plan(config, objective, steps)
+    sampler = ClassSampler(data.labels, sampler_kind, plan.units, seed=derive_seed(seed, "training images"))
+    augmented = Augmenter(config, batches, seed)
+    positions, labels = torch.from_numpy(data.index), torch.from_numpy(data.labels)
+    latest = positions[:0]
+
+    def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
+        nonlocal latest
+        objective.reweight(float(done))
+        chosen = sampler.next()
+        latest = positions[chosen]
+        index = latest.repeat_interleave(objective.copies)
+        images, own = augmented(index), labels[chosen].to(device)
+        mixed = unmixed(images, own) if mix is None else mix(images, own, augmented.generator)
+        images = mixed.images
+        if objective.method.trains_on_views:
+            images = objective.transform.views(images).flatten(0, 1)
+        with autocast(config.precision, device):
+            features = model.backbone(images.contiguous(memory_format=torch.channels_last))
+        features = features.float().view(len(chosen), objective.images_per_image, -1)
+        return mixed.loss(lambda of: objective.loss(features, of))
+
+    start_backbone(model.backbone, batches, data.index)
+    model.to(memory_format=torch.channels_last)
+    result = train(
+        model,
+        batch_loss,
+        None if validate is None else functools.partial(validate, model),
+        config,
+        steps=plan.updates,
+        choose_best=choose_best,
+        after_step=model.backbone.advance,
+        progress=progress,
+        checkpoints=checkpoints,
+        sources={
+            "sampler": sampler,
+            **augmented.sources,
+            "dropout": GeneratorSource(model.backbone.generator),
+        },
+        batch=lambda: batch_in_words(seed, latest),
+    )
+    images = plan.updates * plan.units * objective.images_per_image
+    return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
+
+
+def single_hits(
+    model: ClassifierModel, batches: ImageBatches, data: Subset, precision: Precision
+) -> np.ndarray:
+    """Whether single inference is right: each image read once and as it is, whatever the objective.
+
+    Args:
+        model: is not changed.
+        batches: of all images.
+        data: those to read, n of them.
+        precision: of the backbone.
+
+    Returns:
+        bool (n,).
+    """
+    hits = []
+    for positions in np.split(data.index, range(_CHUNK, len(data.index), _CHUNK)):
+        index = torch.from_numpy(positions)
+        features = embed(model.backbone, batches, index, precision=precision, device=batches.device)
+        with torch.no_grad():
+            scores = model.objective.read(features)[model.objective.single_row]
+        hits.append(scores.argmax(1).cpu().numpy() == data.images.labels[positions])
+    return np.concatenate(hits)

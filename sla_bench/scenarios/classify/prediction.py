@@ -1,0 +1,176 @@
+"""Trained models that predict the classes of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeGuard
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sla_bench.data.base import ImageProperties, LabeledImages
+from sla_bench.data.depth import Depth
+from sla_bench.data.encoded_images import Block, EncodedImages
+from sla_bench.data.image_inputs import Images, as_list, encoded, name_of
+from sla_bench.errors import UserError
+from sla_bench.evaluation.embedding import embed
+from sla_bench.objectives.classes import OnClasses
+from sla_bench.views.augment import ImageBatches
+from sla_bench.views.transforms import Transform
+
+if TYPE_CHECKING:
+    from sla_bench.scenarios.classify.classifier import ClassifierModel
+
+_CHUNK = 2048
+"""Images whose embeddings are held at a time."""
+_LUMA = (299, 587, 114)
+
+
+class Prediction(NamedTuple):
+    """What a classifier says of B images: the class of each, int64 (B,), and all probabilities (B, N)."""
+
+    classes: np.ndarray
+    probabilities: np.ndarray
+
+
+class Classifier:
+    """Trained models whose scores are averaged, with all that they need to know of their images.
+
+    Args:
+        models: at least one, on one device.
+        class_names: N names; `class_names[k]` belongs to class k.
+        properties: size, normalisation and kind of the images.
+        precision: of the backbone's arithmetic.
+        depth: the range of training images of more than 8 bits; None: there were none, and new ones are
+            scaled by the bits that each of them uses.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ClassifierModel],
+        class_names: tuple[str, ...],
+        properties: ImageProperties,
+        precision: Literal["fp32", "bf16"] = "fp32",
+        depth: Depth | None = None,
+    ) -> None:
+        self._models = [model.eval() for model in models]
+        self.class_names = class_names
+        self.properties = properties
+        self._precision = precision
+        self._depth = depth
+
+    @property
+    def transform(self) -> Transform:
+        """The label augmentation, whose views "ag" and "tta" read."""
+        return self._objective.transform
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The inferences that it has, the usual one first.
+
+        "si" single inference, "ag" aggregated over the views, "sd" the distilled head, "tta" the mean over
+        the views. "si" and "sd" cost one forward pass per image and model, the others one per view.
+        """
+        return tuple(self._objective.modes)
+
+    def predict(self, images: Images, mode: str | None = None) -> Prediction:
+        """Predict the classes of images.
+
+        Args:
+            images: one image or any number of them: files, their contents (bytes), PIL images, arrays or
+                tensors uint8 (H, W), (H, W, 3) or (H, W, 4), of any size and mixed; or one array or tensor
+                uint8 (B, H, W, 3). All are resized and cropped as the training images were, but for arrays
+                and tensors (B, size, size, 3), which are taken as they are.
+            mode: one of `modes`; None means the first.
+
+        Returns:
+            Classes and probabilities.
+
+        Raises:
+            UserError: unknown mode, images of another form, none, a file that cannot be read, or scores that
+                are not finite.
+        """
+        mode = self._checked(mode)
+        parts = [images] if self._is_ready(images) else self._encoded(images).pixels()
+        scores = torch.cat([self._scores(self._as_trained(part), mode) for part in parts]).double()
+        if not torch.isfinite(scores).all():
+            raise UserError("the model's scores are not finite; its training has diverged")
+        return Prediction(scores.argmax(1).numpy(), scores.softmax(1).numpy())
+
+    def read(self, images: Images) -> np.ndarray:
+        """Decode images, resized and cropped as the training images were: uint8 (B, H, W, 3).
+
+        Raises:
+            UserError: no images, or one that cannot be read.
+        """
+        return np.concatenate(list(self._encoded(images).pixels()))
+
+    def read_blocks(self, images: Images) -> Iterator[Block]:
+        """Decode images as `read` does, a few at a time, and name those that cannot be read.
+
+        Raises:
+            UserError: no images.
+        """
+        return self._encoded(images).blocks()
+
+    @property
+    def _objective(self) -> OnClasses:
+        return self._models[0].objective
+
+    def _checked(self, mode: str | None) -> str:
+        if mode is None:
+            return self.modes[0]
+        if mode not in self.modes:
+            raise UserError(f"mode {mode!r} is not one of {', '.join(self.modes)}, which this classifier has")
+        return mode
+
+    def _is_ready(self, images: Images) -> TypeGuard[np.ndarray | Tensor]:
+        """Pixels that need no resizing."""
+        size = self.properties.size
+        return isinstance(images, np.ndarray | Tensor) and tuple(images.shape[1:]) == (size, size, 3)
+
+    def _encoded(self, images: Images) -> EncodedImages:
+        given = as_list(images)
+        if not given:
+            raise UserError("there are no images to predict")
+        contents = [encoded(image, position) for position, image in enumerate(given)]
+        size, fit = self.properties.size, self.properties.fit
+
+        def name(position: int) -> str:
+            return name_of(given[position], position)
+
+        return EncodedImages(contents, size, fit, name, depth=self._depth)
+
+    def _as_trained(self, images: np.ndarray | Tensor) -> np.ndarray:
+        array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
+        if array.dtype != np.uint8 or not len(array):
+            size = self.properties.size
+            raise UserError(
+                f"images must be uint8 (B, {size}, {size}, 3), at least one; got {array.dtype} {array.shape}"
+            )
+        if self.properties.grey:
+            grey = array @ np.array(_LUMA, np.float32) / sum(_LUMA)
+            array = np.repeat(np.rint(grey)[..., None], 3, axis=3).astype(np.uint8)
+        return np.ascontiguousarray(array)
+
+    def _scores(self, images: np.ndarray, mode: str) -> Tensor:
+        """Scores (B, N) on the CPU, averaged over the models."""
+        objective = self._objective
+        row = objective.modes[mode]
+        passes = {**objective.rows, **objective.further_rows}[row]
+        views = objective.transform if passes > objective.members else None
+        device = next(self._models[0].parameters()).device
+        unlabelled = LabeledImages(images, np.zeros(len(images), np.int64), ("any",))
+        batches = ImageBatches(unlabelled, self.properties, device)
+        chunks = []
+        for index in torch.arange(len(images)).split(_CHUNK):
+            read = []
+            for model in self._models:
+                features = embed(
+                    model.backbone, batches, index, views, precision=self._precision, device=device
+                )
+                with torch.no_grad():
+                    read.append(model.objective.read(features)[row])
+            chunks.append(torch.stack(read).mean(0).cpu())
+        return torch.cat(chunks)

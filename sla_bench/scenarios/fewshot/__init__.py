@@ -1,0 +1,1 @@
+"""Few-shot learning: episodes of some classes train, episodes of others test."""

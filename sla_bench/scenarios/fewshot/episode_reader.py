@@ -1,0 +1,149 @@
+"""Reading models on the episodes of a set of images, for validation and test alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sla_bench.config import Precision
+from sla_bench.data.base import Dataset, LabeledImages
+from sla_bench.evaluation.embedding import EpisodeChunk, embed, embed_crops, episode_chunks
+from sla_bench.evaluation.episode_images import image_chunks
+from sla_bench.objectives.episodes import EpisodeFeatures, Head
+from sla_bench.scenarios.base import first_images
+from sla_bench.scenarios.fewshot.class_training import BaseClasses
+from sla_bench.scenarios.fewshot.episodic_model import EpisodicModel
+from sla_bench.training.episodes import FlatEpisodes
+from sla_bench.training.loop import Progress, silent
+from sla_bench.views.augment import ImageBatches
+from sla_bench.views.transforms import Transform
+
+Chunks = Callable[[Tensor, Tensor], Iterator[EpisodeChunk]]
+"""`(support index (T, S), query index (T, Q)) -> features of these episodes`, in parts."""
+
+
+class Reads(Protocol):
+    """Reads predictions off the features of episodes, as an objective does."""
+
+    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
+        """Return read-off -> logits (E, Q, W)."""
+
+
+class EpisodeReader:
+    """A set of images and fixed episodes on it; reads models on them.
+
+    Each image is embedded once per view, unless the head adapts the network to each episode.
+
+    Args:
+        images: the images.
+        dataset: gives their normalisation.
+        per_class: only the first so many images of each class; None means all.
+        device: where to compute.
+        base: the mean embedding of these, for each view, is subtracted from all embeddings.
+    """
+
+    def __init__(
+        self,
+        images: LabeledImages,
+        dataset: Dataset,
+        per_class: int | None,
+        device: torch.device,
+        base: BaseClasses | None = None,
+    ) -> None:
+        self.index = torch.from_numpy(first_images(images.labels, per_class))
+        self.labels = torch.from_numpy(images.labels)[self.index]
+        self.batches = ImageBatches(images, dataset.properties, device=device)
+        self.device = device
+        self.base = base
+
+    def embeddings(
+        self,
+        model: EpisodicModel,
+        transform: Transform | None,
+        precision: Precision,
+        progress: Progress = silent,
+    ) -> Tensor:
+        """Embed every image in all views of the transformation, or (None) as it is: (N, M, D)."""
+        embeddings = embed(
+            model.backbone,
+            self.batches,
+            self.index,
+            transform,
+            precision=precision,
+            device=self.device,
+            progress=lambda done, total: progress("embedding", done, total),
+        )
+        if self.base is not None:
+            embeddings -= self.base.mean_embeddings(model.backbone, transform, precision)
+        return embeddings
+
+    def chunks(
+        self,
+        model: EpisodicModel,
+        transform: Transform | None,
+        precision: Precision,
+        progress: Progress = silent,
+    ) -> Chunks:
+        """Return the source of the episodes' features, those of all views or (None) of the image alone."""
+        if model.adapts_network:
+            return partial(image_chunks, self.batches, self.index, transform)
+        return partial(episode_chunks, self.embeddings(model, transform, precision, progress))
+
+    def crop_chunks(self, model: EpisodicModel, copies: int, seed: int, precision: Precision) -> Chunks:
+        """Return the source of the episodes' features of each image as it is and of crops in place of views.
+
+        Args:
+            model: its head does not adapt the network.
+            copies: M, the image as it is among them.
+            seed: of the crops.
+            precision: of the backbone.
+        """
+        embeddings = embed_crops(
+            model.backbone, self.batches, self.index, copies, seed, precision, self.device
+        )
+        if self.base is not None:
+            embeddings -= self.base.mean_embeddings(model.backbone, None, precision)
+        return partial(episode_chunks, embeddings)
+
+    def hits(
+        self,
+        models: list[EpisodicModel],
+        sources: list[Chunks],
+        objective: Reads,
+        episodes: FlatEpisodes,
+        rows: list[str],
+        progress: Progress = silent,
+    ) -> dict[str, Tensor]:
+        """Count the correct queries of each way: row -> int64 (T, W); logits are averaged over the models."""
+        ways = episodes.classes.shape[1]
+        counted = {row: torch.zeros(episodes.classes.shape, dtype=torch.int64) for row in rows}
+        parts = zip(*(chunks(episodes.support, episodes.query) for chunks in sources), strict=True)
+        with torch.no_grad():
+            for chunks in parts:
+                which = chunks[0].episodes
+                labels = episodes.query_labels[which].to(self.device)
+                read = [
+                    objective.read(
+                        EpisodeFeatures(
+                            chunk.support,
+                            episodes.support_labels[which].to(self.device),
+                            chunk.query,
+                            labels,
+                            ways,
+                        ),
+                        model.episode_head,
+                    )
+                    for model, chunk in zip(models, chunks, strict=True)
+                ]
+                for row in rows:
+                    logits = torch.stack([r[row] for r in read]).mean(0)
+                    correct = (logits.argmax(-1) == labels).long()
+                    counted[row][which] = (
+                        torch.zeros_like(labels[:, :ways]).scatter_add_(1, labels, correct).cpu()
+                    )
+                progress("testing", which.stop, len(episodes.classes))
+        return counted

@@ -1,0 +1,357 @@
+"""Few-shot learning: train on episodes of some classes, test on episodes of others."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from sla_bench.config import FewShotEvaluation, FewShotRun
+from sla_bench.data.base import Dataset, LabeledImages, Split
+from sla_bench.data.named import dataset_named
+from sla_bench.evaluation.episode_metrics import class_jackknife, few_shot_metrics
+from sla_bench.models.backbones.base import Backbone
+from sla_bench.models.weights import put_weights
+from sla_bench.objectives.episodes import CropReader, EpisodeFeatures, OnEpisodes
+from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
+from sla_bench.scenarios.base import (
+    ANY_TRANSFORM,
+    Augmenter,
+    Evaluation,
+    Member,
+    RunCheckpoints,
+    Training,
+    batch_in_words,
+    member_states,
+    start_backbone,
+    train_members,
+)
+from sla_bench.scenarios.batches import Plan, plan_of
+from sla_bench.scenarios.fewshot.class_training import BaseClasses, train_on_classes
+from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
+from sla_bench.scenarios.fewshot.episode_sizes import (
+    MOST_VALIDATION_QUERIES,
+    test_demand,
+    training_demand,
+    validation_demand,
+    validation_ways,
+)
+from sla_bench.scenarios.fewshot.episodic_model import EpisodicModel
+from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.seeds import derive_seed, torch_seeded
+from sla_bench.training.episodes import EpisodeSampler, disjoint_episodes, test_episodes
+from sla_bench.training.gradient_accumulation import mean_of_parts
+from sla_bench.training.loop import (
+    Checkpoints,
+    GeneratorSource,
+    Progress,
+    TrainingResult,
+    silent,
+    train,
+)
+from sla_bench.views.augment import ImageBatches
+
+
+def build_objective(config: FewShotRun, transform: str) -> OnEpisodes:
+    """Build the config's objective over the views of `transform`.
+
+    Raises:
+        UserError: an option of the method has a wrong value.
+    """
+    method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
+    return OnEpisodes(method, TRANSFORMS.load(transform))
+
+
+def build_model(config: FewShotRun, dataset: Dataset, objective: OnEpisodes, seed: int) -> EpisodicModel:
+    """Build a model; its initial weights depend on `seed`, backbone and head, and not on the objective.
+
+    Raises:
+        UserError: an option of the backbone or the learner has a wrong value, or the images are too small.
+    """
+    with torch_seeded(derive_seed(seed, "initial weights")):
+        backbone: Backbone = BACKBONES.load(config.backbone)(
+            dataset.properties.size, **config.backbone_options
+        )
+        head = LEARNERS.load(config.learner)(**config.learner_options)
+        # A classifier of the training classes has heads of its own, which the test has no use for.
+        on_episodes = LEARNERS[config.learner].trains_on == "episodes"
+        view_head = objective.view_head(backbone.num_features) if on_episodes else None
+    backbone.stretch(_plan(config, objective).stretch)
+    backbone.seed_dropout(derive_seed(seed, "dropout"))
+    adapts_network = LEARNERS[config.learner].adapts_network
+    return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
+
+
+def _plan(config: FewShotRun, objective: OnEpisodes) -> Plan:
+    """See `plan_of`; the units are episodes, or for the backbone of a classifier images."""
+    unit, units = FORM.unit(config).images, FORM.units(config)
+    return plan_of(config.batch_images, unit, units, config.steps, objective.step_factor)
+
+
+def _is_centred(config: FewShotRun) -> bool:
+    """Whether the head wants the mean embedding of the training classes subtracted."""
+    head = LEARNERS.load(config.learner)(**config.learner_options)
+    return bool(getattr(head, "centred", False))
+
+
+def _reads_crops(config: FewShotRun) -> bool:
+    """Whether crops are read: the backbone is that of a classifier whose head never saw turned images."""
+    if LEARNERS[config.learner].trains_on == "episodes":
+        return False
+    return not METHODS.load(config.method).knows_views
+
+
+def load_images(config: FewShotRun, split: Split, data_root: Path) -> LabeledImages:
+    """Read one split with the classes that the config's seed gives it (fixed ones for most data sets)."""
+    return dataset_named(config.dataset).load(split, "classes", data_root, split_seed=config.seed)
+
+
+def _sizes(images: LabeledImages) -> dict[str, int]:
+    return dict(zip(images.class_names, images.class_counts.tolist(), strict=True))
+
+
+def run(
+    config: FewShotRun,
+    data_root: Path,
+    device: torch.device,
+    progress: Progress = silent,
+    checkpoints: RunCheckpoints | None = None,
+) -> Training:
+    """Train the members of a run and return their weights at the best validation accuracy, or the last.
+
+    Args:
+        config: the training.
+        data_root: where the data lie.
+        device: where to compute.
+        progress: told each step.
+        checkpoints: where the training goes on from and what it leaves.
+
+    Raises:
+        UserError: the data can't serve the setting, an option is wrong, or the loss is not finite.
+    """
+    dataset = dataset_named(config.dataset)
+    objective = build_objective(config, config.transform or ANY_TRANSFORM)
+    images = load_images(config, "train", data_root)
+    labels, batches = images.labels, ImageBatches(images, dataset.properties, device=device)
+    learner = LEARNERS[config.learner]
+    if (demand := training_demand(config)) is not None:
+        demand.check(config.dataset, _sizes(images))
+    validation_images = load_images(config, "val", data_root)
+    demand = validation_demand(config, _sizes(validation_images))
+    demand.check(config.dataset, _sizes(validation_images))
+    validation = EpisodeReader(
+        validation_images,
+        dataset,
+        config.validation_images,
+        device,
+        BaseClasses(images, batches) if _is_centred(config) else None,
+    )
+
+    accuracy_of = _validation(config, demand.queries, objective, validation)
+
+    def train_one(seed: int, own: Checkpoints | None) -> Member:
+        model = build_model(config, dataset, objective, seed).to(device)
+        validate = partial(accuracy_of, model)
+        if learner.trains_on == "classes":
+            return train_on_classes(config, model, images, dataset, batches, validate, seed, progress, own)
+        result = _train_member(config, objective, model, labels, batches, validate, seed, progress, own)
+        plan = _plan(config, objective)
+        passed = plan.updates * plan.units * FORM.unit(config).images
+        return Member(result, passed, sum(p.numel() for p in model.parameters()), objective.members)
+
+    training = train_members(config.seed, train_one, checkpoints)
+    best = pd.DataFrame(training.history).groupby("member")["val_accuracy"].max()
+    training.summary["val_accuracy"] = best.tolist()
+    training.summary["training_images"] = len(labels)
+    if demand.queries != MOST_VALIDATION_QUERIES:
+        training.summary["val_queries"] = demand.queries
+    return training
+
+
+def _train_member(
+    config: FewShotRun,
+    objective: OnEpisodes,
+    model: EpisodicModel,
+    labels: np.ndarray,
+    batches: ImageBatches,
+    validate: Callable[[], float],
+    seed: int,
+    progress: Progress,
+    checkpoints: Checkpoints | None,
+) -> TrainingResult:
+    sampler = EpisodeSampler(
+        labels,
+        ways=config.train_ways * objective.way_factor,
+        shots=config.train_shots,
+        queries=config.train_queries,
+        seed=derive_seed(seed, "training episodes"),
+        views=objective.num_views if objective.method.pools_views else 1,
+    )
+    augmented = Augmenter(config, batches, seed)
+    device, plan = batches.device, _plan(config, objective)
+    latest = torch.empty(0, dtype=torch.int64)
+
+    def features_of(index: Tensor, view_of_way: Tensor) -> Tensor:
+        shape = index.shape
+        index = index.flatten().repeat_interleave(objective.copies)
+        batch = augmented(index)
+        if objective.method.pools_views:
+            batch = objective.transform.apply(batch, view_of_way.flatten().to(device))
+        if objective.method.trains_on_views:
+            batch = objective.transform.views(batch).flatten(0, 1)
+        features = model.features(batch)
+        return features.view(*shape, -1, features.shape[-1])
+
+    def loss_of(features: EpisodeFeatures) -> tuple[Tensor, Tensor]:
+        return objective.loss(features, model.episode_head, config.label_smoothing, model.view_classifier)
+
+    def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
+        nonlocal latest
+        del done
+        episodes = sampler.sample(plan.units).flatten(augmented.generator)
+        latest = torch.cat([episodes.support.flatten(), episodes.query.flatten()])
+        features = EpisodeFeatures(
+            features_of(episodes.support, episodes.support_views),
+            episodes.support_labels.to(device),
+            features_of(episodes.query, episodes.query_views),
+            episodes.query_labels.to(device),
+            ways=episodes.classes.shape[1],
+        )
+        if not model.adapts_network:
+            return loss_of(features)
+        # The graph of one adaptation is as large as that of several ordinary episodes.
+        return mean_of_parts([partial(loss_of, one) for one in features.split()], list(model.parameters()))
+
+    start_backbone(model.backbone, batches, np.arange(len(labels)))
+    model.to(memory_format=torch.channels_last)
+    return train(
+        model,
+        batch_loss,
+        validate,
+        config,
+        steps=plan.updates,
+        choose_best=config.selection == "validation",
+        after_step=model.backbone.advance,
+        progress=progress,
+        checkpoints=checkpoints,
+        sources={
+            "sampler": sampler,
+            **augmented.sources,
+            "dropout": GeneratorSource(model.backbone.generator),
+        },
+        batch=lambda: batch_in_words(seed, latest),
+    )
+
+
+def _validation(
+    config: FewShotRun, queries: int, objective: OnEpisodes, reader: EpisodeReader
+) -> Callable[[EpisodicModel], float]:
+    """Return what reads a model on the validation episodes: accuracy in 0..1 of the selecting read-off."""
+    episodes = test_episodes(
+        reader.labels,
+        ways=validation_ways(config),
+        shots=config.val_shots,
+        queries=queries,
+        count=config.validation_episodes,
+        seed=derive_seed("validation"),
+    )
+    row = objective.selection_row
+    reads_views = objective.rows[row].support > objective.members
+
+    def accuracy(model: EpisodicModel) -> float:
+        transform = objective.transform if reads_views else None
+        model.eval()
+        chunks = reader.chunks(model, transform, config.precision)
+        hits = reader.hits([model], [chunks], objective, episodes, [row])[row]
+        return float(hits.double().mean()) / queries
+
+    return accuracy
+
+
+def evaluate(
+    config: FewShotRun,
+    evaluation: FewShotEvaluation,
+    state: dict[str, Tensor],
+    data_root: Path,
+    device: torch.device,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Read a trained model on the test episodes.
+
+    Samples: `classes` (T, W) and `hits/<row>` (T, W), the correct queries of each way, for
+    max(episodes, jackknife_episodes) episodes; `open_classes`, `open_hits/<row>` for the tasks with disjoint
+    images. The first `episodes` episodes give the accuracy.
+
+    Args:
+        config: the training that the weights come from.
+        evaluation: the test.
+        state: as `Training.state`.
+        data_root: where the data lie.
+        device: where to compute.
+        progress: told each batch.
+
+    Raises:
+        UserError: the test classes can't serve the setting.
+    """
+    dataset = dataset_named(config.dataset)
+    objective = build_objective(config, evaluation.transform)
+    base = None
+    if _is_centred(config):
+        training = load_images(config, "train", data_root)
+        base = BaseClasses(training, ImageBatches(training, dataset.properties, device=device))
+    images = load_images(config, "test", data_root)
+    test_demand(evaluation).check(config.dataset, _sizes(images))
+    reader = EpisodeReader(images, dataset, evaluation.images_per_class, device, base)
+    setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
+    count = max(evaluation.episodes, evaluation.jackknife_episodes)
+    closed = test_episodes(
+        reader.labels, **setting, count=count, seed=derive_seed("test", evaluation.test_seed)
+    )
+    open_tasks = disjoint_episodes(
+        reader.labels, **setting, seed=derive_seed("open test", evaluation.test_seed)
+    )
+    models, sources = [], []
+    for member in member_states(state):
+        model = build_model(config, dataset, objective, config.seed).to(device).eval()
+        put_weights(model, member)
+        models.append(model)
+        sources.append(reader.chunks(model, objective.transform, config.precision, progress))
+    passes = dict(objective.rows)
+    rows = list(passes)
+    started = time.perf_counter()
+    hits = reader.hits(models, sources, objective, closed, rows, progress)
+    open_hits = reader.hits(models, sources, objective, open_tasks, rows)
+    if _reads_crops(config):
+        crops, seed = CropReader(objective), derive_seed("test crops", evaluation.test_seed)
+        of_crops = [reader.crop_chunks(m, objective.num_views, seed, config.precision) for m in models]
+        hits |= reader.hits(models, of_crops, crops, closed, [crops.row], progress)
+        open_hits |= reader.hits(models, of_crops, crops, open_tasks, [crops.row])
+        passes[crops.row] = crops.passes
+    seconds = time.perf_counter() - started
+    samples = {"classes": closed.classes.numpy().astype(np.int16)}
+    samples["open_classes"] = open_tasks.classes.numpy().astype(np.int16)
+    metrics = {}
+    for row, needed in passes.items():
+        samples[f"hits/{row}"] = hits[row].numpy().astype(np.uint8)
+        samples[f"open_hits/{row}"] = open_hits[row].numpy().astype(np.uint8)
+        metrics[row] = {
+            **few_shot_metrics(
+                samples[f"hits/{row}"][: evaluation.episodes],
+                samples["classes"][: evaluation.episodes],
+                evaluation.queries,
+                open_hits=samples[f"open_hits/{row}"],
+            ),
+            "jackknife_se": class_jackknife(samples[f"hits/{row}"], samples["classes"], evaluation.queries),
+            "support_passes": needed.support * models[0].support_passes,
+            "query_passes": needed.query,
+            "head_seconds": seconds,
+        }
+    return Evaluation(metrics, samples)

@@ -1,0 +1,232 @@
+"""From records to cells: one metric of one method in one setting, for each seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from sla_bench.records.store import EvaluationRecord, RunRecord
+from sla_bench.registry import METHODS, SCENARIOS
+from sla_bench.tables.reading import Figure, Reading
+from sla_bench.tables.row_names import at_batch
+
+_ORDER = (
+    "dataset",
+    "data_state",
+    "backbone",
+    "budget",
+    "precision",
+    "selection",
+    "sampler",
+    "transform",
+    "setting",
+    "learner",
+    "train_shots",
+)
+_RANKS = {method: rank for rank, method in enumerate(METHODS)}
+
+ReadFigures = Callable[[Reading, EvaluationRecord], Mapping[str, Mapping[str, Figure]]]
+"""Method -> metric -> figure of an evaluation."""
+
+
+def method_rank(method: str) -> int:
+    """The place of a method as registered; one that is not known here comes last."""
+    return _RANKS.get(method, len(_RANKS))
+
+
+def told_batch(record: RunRecord) -> int | None:
+    """The batch that the names of a record's rows tell: one that was asked for, not one that was tuned."""
+    return None if record.tuned else record.config.batch_images
+
+
+def read_figures(reading: Reading, evaluation: EvaluationRecord) -> dict[str, dict[str, Figure]]:
+    """Work the figures out from the samples."""
+    return {method: reading.figures(evaluation, method) for method in reading.rows(evaluation)}
+
+
+@dataclass
+class Cell:
+    """One metric of one method in one setting.
+
+    Args:
+        key: the columns that identify the cell.
+        row: the read-off, whatever the batch.
+        batch: that the name of the method tells; None where it tells none.
+        reading: of its scenario.
+        place: where it stands in its setting: the method as registered, ensembles of it and other batches
+            after it, rows and metrics as recorded.
+        figures: by seed.
+        records: by seed.
+        metrics: of the row, by seed.
+        tests: size of the test, and hashes of the data of test and training, by seed.
+    """
+
+    key: dict[str, Any]
+    row: str
+    batch: int | None
+    reading: Reading
+    place: tuple[int, int, int, int, int]
+    figures: dict[int, Figure] = field(default_factory=dict)
+    records: dict[int, RunRecord] = field(default_factory=dict)
+    metrics: dict[int, dict[str, Any]] = field(default_factory=dict)
+    tests: dict[int, tuple[Any, str, str | None]] = field(default_factory=dict)
+
+    @cached_property
+    def seeds(self) -> list[int]:
+        """Seeds whose test is the one that most seeds have (of equals the larger), ascending."""
+        sizes = Counter(size for size, *_ in self.tests.values())
+        if len(sizes) == 1:
+            return sorted(self.tests)
+        usual = max(sizes, key=lambda size: (sizes[size], size))
+        return sorted(seed for seed, (size, *_) in self.tests.items() if size == usual)
+
+    def seeds_shared_with(self, other: Cell) -> list[int]:
+        """Seeds of both that were trained and tested on the same data, ascending."""
+        theirs = set(other.seeds)
+        return [s for s in self.seeds if s in theirs and self.tests[s] == other.tests[s]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """An evaluation, and the number of its setting."""
+
+    record: RunRecord
+    evaluation: EvaluationRecord
+    reading: Reading
+    setting: int
+
+    @cached_property
+    def size(self) -> Any:
+        """Of the test."""
+        return self.reading.test_size(self.evaluation)
+
+    @property
+    def training_data(self) -> str | None:
+        """Hash of what the model was trained on; None in a record that does not say."""
+        return self.record.done.get("data_hash")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Evaluations that differ in method and seed only: rows are compared within a setting.
+
+    Args:
+        shared: the columns that its rows share.
+        found: its evaluations.
+        plain: evaluations of the setting that is like this one but for options of its method: what rows are
+            compared with where this setting has not got it.
+    """
+
+    shared: dict[str, Any]
+    found: list[Found] = field(default_factory=list)
+    plain: list[Found] = field(default_factory=list)
+
+
+def settings_of(records: Iterable[RunRecord]) -> list[Setting]:
+    """Sort the evaluations of records into settings, in the order of the leaderboard.
+
+    Records of different protocols are never of one setting.
+
+    Args:
+        records: all of a store.
+    """
+    records = list(records)
+    readings: dict[str, Reading] = {
+        name: SCENARIOS.load(name, "reading") for name in {r.config.scenario for r in records}
+    }
+    numbers: dict[tuple[Any, ...], int] = {}
+    settings: list[Setting] = []
+    found = []
+    plain: dict[int, tuple[Any, ...]] = {}
+    for record in records:
+        reading = readings[record.config.scenario]
+        for evaluation in record.evaluations:
+            shared = reading.setting_key(record, evaluation)
+            number = numbers.setdefault(_identity(shared), len(settings))
+            if number == len(settings):
+                settings.append(Setting(shared))
+            found.append(Found(record, evaluation, reading, number))
+            if without := reading.key_without_method_options(record, evaluation):
+                plain[number] = _identity(without)
+    for one in _most_common_tests(found):
+        settings[one.setting].found.append(one)
+    for number, identity in plain.items():
+        if identity in numbers:
+            settings[number].plain.extend(settings[numbers[identity]].found)
+    order = sorted(numbers, key=lambda identity: identity[: len(_ORDER)])
+    return [settings[numbers[identity]] for identity in order]
+
+
+def _identity(shared: dict[str, Any]) -> tuple[Any, ...]:
+    return (*(shared[name] for name in _ORDER), *shared.values())
+
+
+_ByName = dict[tuple[str, str], Cell]
+"""(method, metric) -> cell."""
+
+
+class Cells:
+    """The cells of one setting.
+
+    Args:
+        setting: its evaluations.
+        figures: reads those of an evaluation.
+    """
+
+    def __init__(self, setting: Setting, figures: ReadFigures = read_figures) -> None:
+        self._cells: _ByName = {}
+        self._plain: _ByName = {}
+        for found, cells in ((setting.found, self._cells), (setting.plain, self._plain)):
+            for one in found:
+                _add(cells, one, setting.shared, figures(one.reading, one.evaluation))
+
+    def __iter__(self) -> Iterator[Cell]:
+        """Methods as registered, rows and metrics as recorded."""
+        return iter(sorted(self._cells.values(), key=lambda cell: cell.place))
+
+    def beside(self, cell: Cell, row: str) -> Cell | None:
+        """The same metric of another row, if it is recorded: here, or else without options of a method.
+
+        At the batch of the cell where there is one, else at the recipe's.
+        """
+        names = [(at_batch(row, batch), cell.key["metric"]) for batch in dict.fromkeys((cell.batch, None))]
+        found = (cells.get(name) for cells in (self._cells, self._plain) for name in names)
+        return next((one for one in found if one is not None and one is not cell), None)
+
+
+def _add(
+    cells: _ByName, found: Found, shared: dict[str, Any], figures: Mapping[str, Mapping[str, Figure]]
+) -> None:
+    evaluation, config = found.evaluation, found.record.config
+    rank, batch = method_rank(config.method), told_batch(found.record)
+    for number, (row, metrics) in enumerate(figures.items()):
+        method = at_batch(row, batch)
+        for column, (metric, figure) in enumerate(metrics.items()):
+            cell = cells.get((method, metric))
+            if cell is None:
+                key = {**shared, "method": method, "metric": metric}
+                place = (rank, found.reading.members(config), batch or 0, number, column)
+                cell = Cell(key, row, batch, found.reading, place)
+                cells[method, metric] = cell
+            cell.figures[config.seed], cell.records[config.seed] = figure, found.record
+            cell.metrics[config.seed] = evaluation.metrics[row]
+            cell.tests[config.seed] = found.size, evaluation.data_hash, found.training_data
+
+
+def _most_common_tests(found: list[Found]) -> list[Found]:
+    """Of the evaluations of a run that differ in size only, the one that most runs have; then the largest."""
+    runs = Counter((one.setting, one.size) for one in found)
+    best: dict[tuple[Any, ...], Found] = {}
+    for one in found:
+        test = one.evaluation.state, one.reading.same_test(one.evaluation.config)
+        key = (one.record.run_id, one.record.tuned, *test)
+        other = best.get(key)
+        if other is None or (runs[one.setting, one.size], one.size) > (
+            runs[other.setting, other.size],
+            other.size,
+        ):
+            best[key] = one
+    return list(best.values())

@@ -1,0 +1,109 @@
+"""What a command would do, and how long it would take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from sla_bench.records.estimate import Estimate, estimate
+from sla_bench.records.jobs import Job
+from sla_bench.records.store import Store
+from sla_bench.registry import SCENARIOS
+from sla_bench.tables.reading import Reading
+from sla_bench.tables.terminal import label
+
+_RECORDED, _EVALUATE, _RUN = "recorded", "to evaluate", "to run"
+
+
+def dry_run_lines(
+    jobs: Sequence[Job], store: Store, workers: int | None, trials: Sequence[Job] = ()
+) -> Iterator[str]:
+    """Yield a line for each run with its state, then how many there are and an estimate of the time.
+
+    Args:
+        jobs: of one scenario.
+        store: its records.
+        workers: runs at a time; None where that is not known.
+        trials: of learning rates, of the same scenario, in a store of their own; they have no line, and those
+            that are to run are in the estimate.
+    """
+    reading: Reading = SCENARIOS.load(store.scenario, "reading")
+    store = store.snapshot()
+    details = _all_details(jobs, reading)
+    varying = [place for place, values in enumerate(zip(*details, strict=True)) if len(set(values)) > 1]
+    counts = dict.fromkeys((_RECORDED, _EVALUATE, _RUN), 0)
+    to_run = []
+    for job, detail in zip(jobs, details, strict=True):
+        trained = store.has_run(job.run_id)
+        state = _RUN if not trained else _EVALUATE if job.open_evaluations(store) else _RECORDED
+        counts[state] += 1
+        if state == _RUN:
+            to_run.append(job.run)
+        yield ", ".join([f"{job.run_id}  {state:11}  {label(job.run)}", *(detail[k] for k in varying)])
+    yield f"{len(jobs):,} runs: " + ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
+    open_trials = [trial.run for trial in trials if not trial.is_recorded()]
+    if to_run or open_trials:
+        tried = trials[0].store.records() if trials else []
+        found = estimate([*open_trials, *to_run], [*store.records(), *tried])
+        yield words(found, workers, with_trials=bool(open_trials))
+
+
+def _all_details(jobs: Sequence[Job], reading: Reading) -> list[tuple[str, ...]]:
+    # Most runs of a large grid differ in their seed only, and a budget's label takes its time.
+    known: dict[str, tuple[str, ...]] = {}
+    details = []
+    for job in jobs:
+        # Where a subset follows the seed, the label says whether it does.
+        seedless = None if hasattr(job.run, "subset_seed") else {"seed"}
+        alike = job.run.model_dump_json(exclude=seedless) + repr(list(job.evaluations.values()))
+        if alike not in known:
+            known[alike] = _details(job, reading)
+        details.append(known[alike])
+    return details
+
+
+def _details(job: Job, reading: Reading) -> tuple[str, ...]:
+    """What the label of a run does not say; shown where it differs between the runs of a command."""
+    tests = list(job.evaluations.values())
+    settings = " + ".join(dict.fromkeys(reading.setting(job.run, test) for test in tests))
+    return (
+        settings,
+        job.run.backbone,
+        job.run.precision,
+        f"selection {reading.selection(job.run)}",
+        f"sampler {reading.sampler(job.run)}",
+        f"budget {reading.budget_label(job.run, tests[0] if tests else reading.usual_test(job.run))}",
+    )
+
+
+def words(found: Estimate, workers: int | None, with_trials: bool = False) -> str:
+    """The estimate as a sentence.
+
+    Args:
+        found: the estimate.
+        workers: runs at a time; None where that is not known.
+        with_trials: trials of learning rates are in it.
+    """
+    if not found.known:
+        return "nothing like them is recorded, so their time can't be estimated"
+    on = "on 1 worker" if workers == 1 else f"on {workers} workers" if workers else "of one worker"
+    text = (
+        f"training{', with the trials,' if with_trials else ''} takes about "
+        f"{duration(found.wall_seconds(workers or 1))} {on}, judged by "
+        f"{_runs(found.records, 'recorded')}"
+    )
+    return f"{text}; nothing is known of {_runs(found.unknown, 'further')}" if found.unknown else text
+
+
+def duration(seconds: float) -> str:
+    """As in "45 s", "12 min", "3.5 h", "2.1 days"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _runs(count: int, kind: str) -> str:
+    return f"{count:,} {kind} run{'s' * (count != 1)}"

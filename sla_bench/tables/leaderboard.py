@@ -1,0 +1,288 @@
+"""The leaderboard: a pure function of the records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sla_bench.errors import first_names
+from sla_bench.evaluation.equivalence import Verdict, verdict
+from sla_bench.evaluation.statistics import (
+    Gain,
+    MeanInterval,
+    mean_interval,
+    mean_over_seeds,
+    paired_gain_over_seeds,
+    paired_relative_gain,
+)
+from sla_bench.evaluation.table_statistics import holm
+from sla_bench.records.store import RunRecord
+from sla_bench.tables.cells import Cell, Cells, Setting, settings_of
+from sla_bench.tables.comparisons import comparison, cost_of, is_matched_and_tuned
+from sla_bench.tables.device_kinds import devices_of
+from sla_bench.tables.levelling import Levelling
+from sla_bench.tables.published import PublishedFigures
+from sla_bench.tables.reading import Contrast, Figure, Reading
+from sla_bench.tables.row_names import BASELINE
+from sla_bench.tables.table_texts import TRAINING
+
+COLUMNS = [
+    "scenario",
+    "dataset",
+    "data_state",
+    "other_states",
+    "setting",
+    "learner",
+    "method",
+    "transform",
+    "backbone",
+    "budget",
+    "train_shots",
+    "selection",
+    "precision",
+    "sampler",
+    "protocol",
+    "metric",
+    "seeds",
+    "value",
+    "ci95_low",
+    "ci95_high",
+    "ci95_open",
+    "jackknife_se",
+    "reference",
+    "comparison",
+    "gain_value",
+    "reference_value",
+    "gain_points",
+    "relative_gain_pct",
+    "gain_ci95_low",
+    "gain_ci95_high",
+    "gain_classes_low",
+    "gain_classes_high",
+    "gain_classes_se",
+    "gain_interval_kind",
+    "gain_seeds",
+    "error_reduction_pct",
+    "contrast",
+    "verdict",
+    "p_value",
+    "p_holm",
+    "holm_contrasts",
+    "p_sign_flip",
+    "smallest_p",
+    "interval_kind",
+    "test_samples",
+    "untested_classes",
+    "train_images",
+    "drawn_images",
+    "epochs",
+    "updates",
+    "batch",
+    "learning_rate",
+    "gain_at_twice",
+    "train_seconds",
+    "support_passes",
+    "query_passes",
+    "parameters",
+    "published",
+    "published_status",
+    "published_differs",
+    "run_ids",
+    "devices",
+]
+
+_FAMILY = ["scenario", *TRAINING]
+"""One confirmatory family per table: rows of one training, over its settings and learners."""
+_SAME_GAIN = [*_FAMILY, "setting", "learner", "train_shots", "reference", "gain_value", "relative_gain_pct"]
+_OF_CONTRASTS = ["contrast", "verdict", "p_value", "p_sign_flip", "smallest_p"]
+
+Rows = list[dict[str, Any]]
+WorkOut = Callable[[Setting], Rows]
+"""Works the rows of a setting out."""
+Recall = Callable[[Setting, WorkOut], Rows]
+"""Returns the rows of a setting, worked out now or before."""
+
+
+def leaderboard(
+    records: Iterable[RunRecord], recall: Recall = lambda setting, work_out: work_out(setting)
+) -> pd.DataFrame:
+    """Build the leaderboard in long form, one row per (method, metric, reference), values in %.
+
+    Rows are of one state of the data each. The column other_states is left to whoever chose the records.
+
+    Args:
+        records: of a store, with those of trainings that were not tested.
+        recall: may spare working out rows that are known.
+    """
+    records, published = list(records), PublishedFigures()
+
+    def work_out(setting: Setting) -> Rows:
+        cells = Cells(setting)
+        return [row for cell in cells for row in _rows(cell, cells, published)]
+
+    rows = [row for setting in settings_of(records) for row in recall(setting, work_out)]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table if table.empty else _with_gain_at_twice(_with_families(table), records)
+
+
+def _with_gain_at_twice(table: pd.DataFrame, records: Iterable[RunRecord]) -> pd.DataFrame:
+    """Say what twice the length gains; it depends on trainings that have no rows."""
+    by_id = {record.run_id: record for record in records}
+    levelling = Levelling(by_id.values())
+    gains = {ids: levelling.gain(by_id[ids.split()[0]]) for ids in table["run_ids"].unique()}
+    return table.assign(gain_at_twice=table["run_ids"].map(gains).astype(float))
+
+
+def _with_families(table: pd.DataFrame) -> pd.DataFrame:
+    """Adjust the p-values of each confirmatory family; contrasts that repeat another one leave it."""
+    confirmatory = table["contrast"] == "confirmatory"
+    repeated = confirmatory & table.where(confirmatory).duplicated([*_SAME_GAIN, "gain_ci95_low"])
+    table.loc[repeated, _OF_CONTRASTS] = None
+    p = table["p_value"].to_numpy(dtype=float)
+    adjusted, contrasts = np.full(len(p), np.nan), np.full(len(p), np.nan)
+    tested = table[confirmatory & ~repeated & table["p_value"].notna()]
+    for rows in tested.groupby(_FAMILY).groups.values():
+        adjusted[rows], contrasts[rows] = holm(p[rows]), len(rows)
+    return table.assign(p_holm=adjusted, holm_contrasts=contrasts)
+
+
+def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
+    seeds = cell.seeds
+    records = [cell.records[s] for s in seeds]
+    figures = [cell.figures[s] for s in seeds]
+    interval = _interval(figures)
+    scale = 100 if figures[0].percent else 1
+    method, metric = cell.key["method"], cell.key["metric"]
+    about = [cell.reading.about(cell.metrics[s]) for s in seeds]
+    samples, cost = figures[0].samples, cost_of(records[0])
+    common = {
+        **cell.key,
+        "seeds": len(seeds),
+        "value": scale * interval.estimate,
+        "ci95_low": scale * interval.low,
+        "ci95_high": scale * interval.high,
+        "interval_kind": interval.interval_kind,
+        "test_samples": None if samples is None else len(samples),
+        "untested_classes": _untested(cell),
+        "train_images": cost.images,
+        "drawn_images": cost.drawn,
+        "epochs": cost.epochs,
+        "updates": cost.updates,
+        "batch": cost.batch,
+        "learning_rate": records[0].config.learning_rate,
+        "train_seconds": _mean([r.done["train_seconds"] for r in records]),
+        "parameters": records[0].done["parameters"],
+        **published.beside(cell.key, cell.reading.published_training),
+        "run_ids": " ".join(r.run_id for r in records),
+        "devices": devices_of(records),
+        **{name: _mean([a[name] for a in about]) for name in about[0]},
+    }
+    if method == BASELINE:
+        return [{**common, "reference": None}]
+    references = {BASELINE: cells.beside(cell, BASELINE)}
+    if metric == "accuracy":
+        for name in cell.reading.references(cell.row, records[0].config):
+            other = cells.beside(cell, name)
+            if other is None and name in cell.reading.stand_ins:
+                other = cells.beside(cell, cell.reading.stand_ins[name])
+            if other is not None and cell.seeds_shared_with(other):
+                references[name] = other
+    rows = []
+    for name, other in references.items():
+        row = {**common, "method": cell.row, "reference": name}
+        contrast = cell.reading.contrast(row, matched=name != BASELINE)
+        shown = other.key["method"] if other else name
+        rows.append({**common, "reference": shown, **_gain(cell, other, contrast)})
+    return rows
+
+
+def _untested(cell: Cell) -> str | None:
+    """The first names of classes without a test image in any seed."""
+    found = (cell.reading.untested(cell.records[s], cell.metrics[s]) for s in cell.seeds)
+    names = list(dict.fromkeys(name for of_seed in found for name in of_seed))
+    return first_names(names) if names else None
+
+
+def _interval(figures: Sequence[Figure]) -> MeanInterval:
+    if figures[0].samples is None:
+        return mean_over_seeds([f.value for f in figures], share=figures[0].percent)
+    return mean_interval(_stacked(figures), strata=figures[0].strata)
+
+
+def _gain(cell: Cell, reference: Cell | None, contrast: Contrast | None) -> dict[str, Any]:
+    seeds = cell.seeds_shared_with(reference) if reference else []
+    if reference is None or not seeds:
+        return {}
+    treated, base = [cell.figures[s] for s in seeds], [reference.figures[s] for s in seeds]
+    scale = 100 if base[0].percent else 1
+    own, other = _mean([f.value for f in treated]), _mean([f.value for f in base])
+    trained, compared = cell.records[seeds[0]], reference.records[seeds[0]]
+    found: dict[str, Any] = {
+        "comparison": comparison(cost_of(trained), cost_of(compared), trained.tuned),
+        "gain_seeds": len(seeds),
+        "gain_value": scale * own,
+        "reference_value": scale * other,
+        "gain_points": scale * (own - other),
+    }
+    gain = _relative_gain(base, treated)
+    if gain is None:
+        return found
+    found |= {
+        "relative_gain_pct": 100 * gain.estimate,
+        "gain_ci95_low": 100 * gain.low,
+        "gain_ci95_high": 100 * gain.high,
+        "gain_classes_low": 100 * gain.classes_low,
+        "gain_classes_high": 100 * gain.classes_high,
+        "gain_classes_se": 100 * gain.classes_error,
+        "error_reduction_pct": gain.error_reduction_pct,
+        "gain_interval_kind": gain.interval_kind,
+    }
+    if contrast is None:
+        return found
+    decides = is_matched_and_tuned(found["comparison"])
+    return found | {
+        "contrast": contrast,
+        "verdict": _verdict(cell.reading, base, treated) if decides else None,
+        "p_value": gain.p_value,
+        "p_sign_flip": gain.p_sign_flip,
+        "smallest_p": gain.smallest_p,
+    }
+
+
+def _relative_gain(base: Sequence[Figure], treated: Sequence[Figure]) -> Gain | None:
+    """None where a ratio says nothing: a smaller value is better, or the reference is 0."""
+    if not base[0].higher_is_better or not any(f.value for f in base):
+        return None
+    if base[0].samples is None:
+        return paired_gain_over_seeds([f.value for f in base], [f.value for f in treated])
+    return paired_relative_gain(
+        _stacked(base), _stacked(treated), strata=base[0].strata, classes=_classes([*base, *treated])
+    )
+
+
+def _verdict(reading: Reading, base: Sequence[Figure], treated: Sequence[Figure]) -> Verdict | None:
+    """None where it would have to be about new classes, and the records do not name those of episodes."""
+    figures = [*base, *treated]
+    if reading.tests_new_classes and any(f.classes is None for f in figures):
+        return None
+    return verdict(_stacked(base), _stacked(treated), strata=base[0].strata, classes=_classes(figures))
+
+
+def _classes(figures: Sequence[Figure]) -> np.ndarray | None:
+    """Classes of the episodes that all seeds share; None where each seed has its own, or none are named."""
+    named = [f.classes for f in figures if f.classes is not None]
+    same = len(named) == len(figures) and all(np.array_equal(named[0], classes) for classes in named)
+    return named[0] if same else None
+
+
+def _stacked(figures: Sequence[Figure]) -> np.ndarray:
+    """Samples of all seeds, (S, T)."""
+    return np.stack([f.samples for f in figures if f.samples is not None])
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    present = [v for v in values if v is not None]
+    return sum(present) / len(present) if present else float("nan")

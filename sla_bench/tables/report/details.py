@@ -1,0 +1,234 @@
+"""What a row of the report unfolds to: seeds, command, curves, settings, environments."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from sla_bench.config import EvalConfig, RunConfig
+from sla_bench.records.store import RunRecord
+from sla_bench.tables.commands import commands_of
+from sla_bench.tables.report.sources import Cell, Source, Sources
+from sla_bench.tables.report.whiskers import interval, number
+from sla_bench.tables.table_texts import ONE_SEED, is_missing
+
+TableRow = Mapping[Any, Any]
+Facts = list[list[str]]
+"""Names and texts."""
+
+_INTERVALS = {
+    "crossed": "over seeds and test samples",
+    ONE_SEED: "nowhere: one seed has none",
+    "seeds": "over seeds",
+}
+QUANTITIES = {
+    "val_accuracy": "Validation accuracy in %",
+    "train_accuracy": "Accuracy on the training task in %",
+}
+_MOST_POINTS = 100
+# In a script element of a page these could end it, start a comment, or break a line of JavaScript.
+_ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
+
+
+class Pool:
+    """Numbers JSON values in the order of their first appearance, equal ones alike."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+        self.items: list[Any] = []
+
+    def add(self, item: Any) -> int:
+        """Return the number of a value."""
+        place = self._places.setdefault(json.dumps(item), len(self.items))
+        if place == len(self.items):
+            self.items.append(item)
+        return place
+
+
+def script_json(content: Any) -> str:
+    """Return JSON without a character that means something to HTML."""
+    return json.dumps(content, separators=(",", ":"), allow_nan=False).translate(_ESCAPES)
+
+
+class Details:
+    """Collects the details of all rows of a page; what several rows share is kept once."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, Any]] = []
+        self._cells: list[dict[str, Any]] = []
+        self._places: dict[Cell, int] = {}
+        self._facts, self._environments = Pool(), Pool()
+        self._curves: dict[str, dict[str, list[list[float]]]] = {}
+        self._environment_of: dict[str, int] = {}
+
+    def add(self, row: TableRow, further: Facts, sources: Sources) -> int:
+        """Take a row of the leaderboard and return its number.
+
+        Args:
+            row: its accuracy.
+            further: its other metrics.
+            sources: the records behind it.
+        """
+        entry = {
+            "cell": self._cell(sources.cell(row), sources),
+            "figures": self._facts.add(_test_facts(row) + further),
+            "gain": _gain_facts(row),
+        }
+        if isinstance(row["reference"], str) and sources.of(other := sources.cell(row, row["reference"])):
+            entry["reference"] = self._cell(other, sources)
+        self._rows.append(entry)
+        return len(self._rows) - 1
+
+    def content(self) -> dict[str, Any]:
+        """Return all details as plain JSON values."""
+        return {
+            "rows": self._rows,
+            "cells": self._cells,
+            "facts": self._facts.items,
+            "environments": self._environments.items,
+            "curves": self._curves,
+            "quantities": QUANTITIES,
+        }
+
+    def _cell(self, cell: Cell, sources: Sources) -> int:
+        if cell not in self._places:
+            self._places[cell] = len(self._cells)
+            self._cells.append(self._content(cell[-1], sources.of(cell)))
+        return self._places[cell]
+
+    def _content(self, method: str, sources: list[Source]) -> dict[str, Any]:
+        settings = [_settings(one.record.config, one.evaluation.config) for one in sources]
+        shared = [n for n in settings[0] if n != "seed" and all(s[n] == settings[0][n] for s in settings)]
+        varying = [n for n in settings[0] if n not in shared]
+        environments: dict[int, list[str]] = {}
+        for one in sources:
+            environments.setdefault(self._environment(one.record), []).append(one.record.run_id)
+        return {
+            "method": method,
+            "commands": commands_of((one.record.config, one.evaluation.config) for one in sources),
+            "settings": self._facts.add([[name, settings[0][name]] for name in shared]),
+            "seeds": {
+                "head": [*varying, "run", "accuracy %", "training s"],
+                "body": [
+                    [*(own[n] for n in varying), *_seed_facts(source)]
+                    for own, source in zip(settings, sources, strict=True)
+                ],
+            },
+            "runs": [self._run(one.record) for one in sources],
+            "environments": [[place, run_ids] for place, run_ids in environments.items()],
+        }
+
+    def _run(self, record: RunRecord) -> str:
+        """Take a training's curve; return its id."""
+        if record.run_id not in self._curves:
+            self._curves[record.run_id] = curve_of(record)
+        return record.run_id
+
+    def _environment(self, record: RunRecord) -> int:
+        """Take a training's environment; return its number."""
+        if record.run_id not in self._environment_of:
+            self._environment_of[record.run_id] = self._environments.add(_environment(record))
+        return self._environment_of[record.run_id]
+
+
+def _settings(run: RunConfig, evaluation: EvalConfig) -> dict[str, str]:
+    """Every field of both as a text, the options of pieces one by one."""
+    found: dict[str, str] = {}
+    for name, value in {**dict(run), **dict(evaluation)}.items():
+        if name.endswith("_options"):
+            piece = name.removesuffix("options").replace("_", ".")
+            found |= {f"{piece}{option}": _text(v) for option, v in sorted(value.items())}
+        else:
+            found[name] = _text(value)
+    return found
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
+
+
+def _seed_facts(source: Source) -> list[str]:
+    record, evaluation, row = source
+    accuracy = 100 * evaluation.metrics[row]["accuracy"]
+    return [record.run_id, f"{accuracy:.2f}", f"{record.done['train_seconds']:,.0f}"]
+
+
+def _environment(record: RunRecord) -> Facts:
+    content = dict(record.environment)
+    try:
+        versions = content.pop("versions", {})
+        facts = [[str(n), _text(v)] for n, v in [*content.items(), *versions.items()]]
+    except (AttributeError, RecursionError):
+        facts = []
+    return facts or [["environment", "can't be read"]]
+
+
+def _test_facts(row: TableRow) -> Facts:
+    """What the table has no column for."""
+    kind = str(row["interval_kind"])
+    return _known(
+        ("accuracy, 95 % interval", interval(row["ci95_low"], row["ci95_high"], ".2f")),
+        ("the interval goes", _INTERVALS.get(kind, kind)),
+        ("open interval (other images, same classes), ±", number(row["ci95_open"], ".2f")),
+        ("standard error over classes (jackknife)", number(row["jackknife_se"], ".2f")),
+        ("test samples", number(row["test_samples"], ",.0f")),
+        ("passes per support image at test", number(row["support_passes"], ".0f")),
+        ("passes per test image", number(row["query_passes"], ".0f")),
+        ("seconds of training, mean", number(row["train_seconds"], ",.0f")),
+        ("parameters", number(row["parameters"], ",.0f")),
+    )
+
+
+def _gain_facts(row: TableRow) -> Facts:
+    return _known(
+        ("relative gain %", number(row["relative_gain_pct"], "+.2f")),
+        ("its 95 % interval", interval(row["gain_ci95_low"], row["gain_ci95_high"], "+.2f")),
+        ("seeds of both", number(row["gain_seeds"], ".0f")),
+        ("gain in points", number(row["gain_points"], "+.2f")),
+        ("errors reduced by %", number(row["error_reduction_pct"], ".1f")),
+        ("on other test classes", interval(row["gain_classes_low"], row["gain_classes_high"], "+.2f")),
+        ("standard error over test classes", number(row["gain_classes_se"], ".2f")),
+        ("accuracy of the reference on the common seeds", number(row["reference_value"], ".2f")),
+        ("accuracy of the method on the common seeds", number(row["gain_value"], ".2f")),
+        ("verdict", "" if is_missing(row["verdict"]) else row["verdict"]),
+        ("p", number(row["p_value"], ".2g")),
+        ("p, Holm", number(row["p_holm"], ".2g")),
+        ("p, sign flips over seeds", number(row["p_sign_flip"], ".2g")),
+        ("smallest p that these seeds can give", number(row["smallest_p"], ".2g")),
+    )
+
+
+def _known(*facts: tuple[str, str]) -> Facts:
+    return [[name, text] for name, text in facts if text]
+
+
+def curve_of(record: RunRecord) -> dict[str, list[list[float]]]:
+    """Return quantity -> points (images through the backbone, accuracy in %).
+
+    Of an ensemble it is the first member's. Points that were not measured are left out, and so is a quantity
+    without any; of many points, every n-th and the last are kept. A history that can't be read gives
+    no curve.
+    """
+    try:
+        with (record.folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        members = {row["member"] for row in rows}
+        rows = [row for row in rows if row["member"] == rows[0]["member"]]
+        images = record.done["train_images"] / len(members) / float(rows[-1]["step"])
+        curves = {q: _points(rows, q, images) for q in QUANTITIES}
+    except (OSError, ValueError, KeyError, IndexError, TypeError, ZeroDivisionError, csv.Error):
+        return {}
+    return {quantity: points for quantity, points in curves.items() if points}
+
+
+def _points(rows: list[dict[str, Any]], quantity: str, images_per_step: float) -> list[list[float]]:
+    known = [
+        [round(float(row["step"]) * images_per_step), round(100 * float(row[quantity]), 2)]
+        for row in rows
+        if row.get(quantity) and math.isfinite(float(row[quantity]))
+    ]
+    every = math.ceil(len(known) / _MOST_POINTS) or 1
+    return known[:-1:every] + known[-1:]

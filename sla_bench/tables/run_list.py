@@ -1,0 +1,154 @@
+"""Recorded runs as texts: a list, one in full, two beside each other."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from sla_bench.errors import UserError
+from sla_bench.records.data_states import short
+from sla_bench.records.store import EvaluationRecord, RunRecord
+from sla_bench.registry import SCENARIOS
+from sla_bench.tables.commands import command_of
+from sla_bench.tables.reading import Reading
+from sla_bench.tables.validations import validation_of
+
+_SHOWN_NAMES = 5
+
+
+def find_run(records: Iterable[RunRecord], beginning: str) -> RunRecord:
+    """The run whose id begins so.
+
+    Raises:
+        UserError: there is none, or more than one.
+    """
+    records = list(records)
+    found = [record for record in records if record.run_id.startswith(beginning)]
+    if not found:
+        beginnings = {record.run_id[: len(beginning)]: record.run_id for record in records}
+        near = difflib.get_close_matches(beginning, beginnings, n=1, cutoff=0.7)
+        meant = f"did you mean {beginnings[near[0]]}? " if near else ""
+        raise UserError(f"no finished run begins with {beginning!r}; {meant}`runs` lists them")
+    if len(found) > 1:
+        names = ", ".join(record.run_id for record in found[:_SHOWN_NAMES])
+        raise UserError(f"{len(found)} runs begin with {beginning!r}: {names}")
+    return found[0]
+
+
+def list_runs(records: Iterable[RunRecord], shown: Mapping[str, str]) -> list[str]:
+    """A line each: id, what it is, state of its data, accuracies in %, how long the training took.
+
+    Args:
+        records: of a store.
+        shown: data set -> state of its data that tables show; others are called older.
+    """
+    return [
+        f"{record.run_id}  {_label(record)}{_states(record, shown)}: {_accuracies(record)}, "
+        f"{record.done['train_seconds']:.0f} s"
+        for record in records
+    ]
+
+
+def _states(record: RunRecord, shown: Mapping[str, str]) -> str:
+    """As in ", data 25d4c1aa, older data 779f0a1b"."""
+    newest = shown.get(record.config.dataset)
+    states = dict.fromkeys(e.state for e in record.evaluations)
+    return "".join(f", {'data' if newest in (None, s) else 'older data'} {short(s)}" for s in states)
+
+
+def show_run(record: RunRecord) -> Iterator[str]:
+    """All of a record, with the command that makes it again."""
+    yield f"{record.run_id}  {_label(record)}"
+    yield f"folder: {record.folder}"
+    yield ""
+    yield from _lines("config", record.config.model_dump(mode="json"))
+    yield from _lines("training", record.done)
+    yield from _lines("environment", record.environment)
+    for evaluation in record.evaluations:
+        about = {**evaluation.config.model_dump(mode="json"), "data_state": evaluation.state}
+        yield from _lines(f"evaluation {evaluation.folder.name}", about)
+        for row, accuracy in _figures(record, evaluation).items():
+            yield f"  {row}: accuracy {100 * accuracy:.2f} %"
+        yield f"  {command_of(record.config, evaluation.config)}"
+        yield ""
+
+
+def compare_runs(first: RunRecord, second: RunRecord) -> Iterator[str]:
+    """What differs between two runs: config, training, environment, and accuracies in the same evaluation."""
+    yield f"{first.run_id}  {_label(first)}"
+    yield f"{second.run_id}  {_label(second)}"
+    yield ""
+    parts = {
+        "config": [r.config.model_dump(mode="json") for r in (first, second)],
+        "training": [r.done for r in (first, second)],
+        "environment": [_flat(r.environment) for r in (first, second)],
+    }
+    for name, (one, other) in parts.items():
+        keys = [k for k in {**one, **other} if one.get(k) != other.get(k)]
+        if not keys:
+            yield f"{name}: the same"
+            continue
+        yield f"{name}:"
+        for key in keys:
+            yield f"  {key}: {_short(one.get(key))} | {_short(other.get(key))}"
+    yield ""
+    for evaluation in first.evaluations:
+        for match in (e for e in second.evaluations if e.config == evaluation.config):
+            yield f"evaluation {_setting(first, evaluation)}:"
+            one, other = _figures(first, evaluation), _figures(second, match)
+            for row in {**one, **other}:
+                left, right = (f"{100 * a[row]:.2f} %" if row in a else "-" for a in (one, other))
+                yield f"  {row}: {left} | {right}"
+
+
+def _label(record: RunRecord) -> str:
+    reading, config = _reading(record), record.config
+    views = "" if config.transform is None else f" {config.transform}"
+    words = [config.dataset, reading.learner(config), config.backbone, config.budget, reading.method(config)]
+    return f"{config.scenario} {' '.join(words)}{views} seed {config.seed}"
+
+
+def _accuracies(record: RunRecord) -> str:
+    texts = []
+    for evaluation in record.evaluations:
+        rows = ", ".join(f"{row} {100 * a:.1f}" for row, a in _figures(record, evaluation).items())
+        texts.append(f"{_setting(record, evaluation)}: {rows}")
+    return "; ".join(texts) or f"not tested, validation {100 * validation_of(record):.1f} %"
+
+
+def _setting(record: RunRecord, evaluation: EvaluationRecord) -> str:
+    return _reading(record).setting(record.config, evaluation.config)
+
+
+def _figures(record: RunRecord, evaluation: EvaluationRecord) -> dict[str, float]:
+    """Accuracy of each row that a table shows."""
+    rows = _reading(record).rows(evaluation)
+    return {row: float(evaluation.metrics[row]["accuracy"]) for row in rows}
+
+
+def _reading(record: RunRecord) -> Reading:
+    reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
+    return reading
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _lines(title: str, content: Mapping[str, Any]) -> Iterator[str]:
+    yield f"{title}:"
+    for key, value in _flat(content).items():
+        yield f"  {key}: {_short(value)}"
+    yield ""
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and len(value) > _SHOWN_NAMES:
+        return f"{', '.join(map(str, value[:_SHOWN_NAMES]))}, ... ({len(value)})"
+    return "-" if value is None or (isinstance(value, float) and pd.isna(value)) else str(value)

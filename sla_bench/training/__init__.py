@@ -1,0 +1,1 @@
+"""Which images a training sees, and the loop that all trainings share."""

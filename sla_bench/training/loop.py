@@ -1,0 +1,318 @@
+"""One training loop for all scenarios: schedule, precision, validation, the best state, progress, resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sla_bench.config import Recipe
+from sla_bench.errors import DivergedError, NotFiniteError, UserError
+from sla_bench.training.finiteness import check_gradient, check_loss, check_weights
+from sla_bench.training.weight_average import WeightAverage
+
+
+class Progress(Protocol):
+    """Told what is going on: the phase, how much of it is done, and a figure to show."""
+
+    def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
+        """Take the news."""
+
+
+def silent(phase: str, done: int, total: int, note: str = "") -> None:
+    """Progress that nobody sees."""
+
+
+def unnamed() -> str:
+    """A batch of which nothing is said."""
+    return ""
+
+
+class Source(Protocol):
+    """Something random that a training draws from, and that can go on from where it stood."""
+
+    def state(self) -> Any:
+        """Where it stands: tensors and plain types."""
+
+    def load_state(self, state: Any) -> None:
+        """Go on from there."""
+
+
+@dataclass(frozen=True)
+class GeneratorSource:
+    """A random generator as a source of a training."""
+
+    generator: torch.Generator
+
+    def state(self) -> Tensor:
+        """Of the generator, uint8 (n,)."""
+        return self.generator.get_state()
+
+    def load_state(self, state: Tensor) -> None:
+        """Go on from a state, uint8 (n,)."""
+        self.generator.set_state(state)
+
+
+class Checkpoints(Protocol):
+    """Keeps where a training stands, so that a killed one can go on."""
+
+    def due(self) -> bool:
+        """It is time for the next one."""
+
+    def save(self, step: int, content: dict[str, Any]) -> None:
+        """Keep where the training stands after `step` steps."""
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest that was kept; None where there is none."""
+
+
+@dataclass
+class TrainingResult:
+    """What a training leaves behind.
+
+    Args:
+        state: the state dict of the chosen step.
+        history: one row per checkpoint: step, train_loss and train_accuracy (means since the last row),
+            val_accuracy (NaN without validation), learning_rate, seconds.
+        best_step: the chosen step.
+        seconds: of training steps, without validation.
+    """
+
+    state: dict[str, Tensor]
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_step: int = 0
+    seconds: float = 0.0
+
+
+def learning_rate_factor(
+    schedule: str, milestones: Mapping[str, float], progress: Fraction, warmup: float = 0.0
+) -> float:
+    """Factor of the learning rate at `progress` = step / steps in [0, 1).
+
+    Args:
+        schedule: "cosine", from 1 to 0; "linear", 1 in the warm-up, then a straight line to 0; or "steps".
+        milestones: for "steps": start as a fraction of the training ("19/60") -> factor from there on.
+        progress: in [0, 1).
+        warmup: the part of the training that is the warm-up, in [0, 1).
+    """
+    if schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * progress))
+    if schedule == "linear":
+        return min(1.0, float(1 - progress) / (1 - warmup))
+    reached = [
+        (Fraction(start), factor) for start, factor in milestones.items() if Fraction(start) <= progress
+    ]
+    return max(reached)[1] if reached else 1.0
+
+
+def warm_up_factor(warmup: float, progress: Fraction) -> float:
+    """Factor of the learning rate in a linear warm-up, which the schedule's factor multiplies.
+
+    Args:
+        warmup: the part of the training in which the rate rises, in [0, 1).
+        progress: at the end of a step, in (0, 1], so that the first step already learns.
+    """
+    return min(1.0, float(progress) / warmup) if warmup else 1.0
+
+
+def build_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam or SGD; without `decay_biases`, parameters of fewer than two dimensions are not decayed."""
+    decayed = [p for p in parameters if recipe.decay_biases or p.ndim > 1]
+    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}]
+    if not recipe.decay_biases:
+        groups.append({"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0})
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=recipe.learning_rate)
+    return torch.optim.SGD(
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov
+    )
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[None]:
+    """The context in which the backbone runs forward."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+class _Loop:
+    """Where a training stands between two steps, all of it."""
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, sources: Mapping[str, Source]
+    ) -> None:
+        self.model, self.optimizer, self.sources = model, optimizer, sources
+        self.average = WeightAverage(model)
+        self.step = 0
+        self.best = -1.0
+        self.losses: list[Tensor] = []
+        self.accuracies: list[Tensor] = []
+        self.result = TrainingResult(state={})
+
+    def content(self) -> dict[str, Any]:
+        """As tensors and plain types."""
+        # Checkpoints of older versions have no average; where none is asked for, they are the same.
+        average = {"average": self.average.state()} if self.average.count else {}
+        return {
+            **average,
+            "step": self.step,
+            "best": self.best,
+            "since_validation": [torch.stack(v) if v else None for v in (self.losses, self.accuracies)],
+            "result": dict(vars(self.result)),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "sources": {name: source.state() for name, source in self.sources.items()},
+        }
+
+    def load(self, content: dict[str, Any]) -> None:
+        """Stand where `content` was taken."""
+        self.step, self.best = content["step"], content["best"]
+        # A checkpoint is read on the CPU, and what is gathered next comes from the model's device.
+        device = next(self.model.parameters()).device
+        self.losses, self.accuracies = (
+            [] if values is None else list(values.to(device)) for values in content["since_validation"]
+        )
+        self.result = TrainingResult(**content["result"])
+        self.model.load_state_dict(content["model"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        if "average" in content:
+            self.average.load_state(content["average"])
+        for name, source in self.sources.items():
+            source.load_state(content["sources"][name])
+
+
+def train(
+    model: nn.Module,
+    batch_loss: Callable[[Fraction], tuple[Tensor, Tensor]],
+    validate: Callable[[], float] | None,
+    recipe: Recipe,
+    steps: int,
+    choose_best: bool = True,
+    after_step: Callable[[], None] | None = None,
+    progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
+    sources: Mapping[str, Source] | None = None,
+    batch: Callable[[], str] = unnamed,
+) -> TrainingResult:
+    """Train `model` and return its state at the best validation accuracy, or at the last step.
+
+    In the part of the training that the recipe averages, the state that is validated and returned is the mean
+    over the steps of that part.
+
+    Args:
+        model: its parameters are trained; it is left in the last step's state.
+        batch_loss: draws the next batch and returns loss (scalar) and training accuracy (scalar in 0..1); it
+            is told the progress = step / steps in [0, 1).
+        validate: accuracy in 0..1 on validation data; it may switch to eval mode, the loop switches back.
+            None: nothing is validated, and the state is that of the last step.
+        recipe: optimiser, schedule, averaging and number of validations.
+        steps: how many; the schedule stretches over them.
+        choose_best: return the state of the best validation (the earliest of equals), else of the last.
+        after_step: called after each optimiser step.
+        progress: told each step.
+        checkpoints: where the training goes on from and what it leaves; the result is the same whether it was
+            interrupted or not, but for seconds.
+        sources: all that `batch_loss` draws random numbers from.
+        batch: says what the latest batch was, for the log of a training that diverges.
+
+    Raises:
+        UserError: the checkpoint is that of another training.
+        DivergedError: loss, gradient, weights or embeddings are not finite; the message names step, learning
+            rate and the last validation before it. Such weights are in no checkpoint and no result.
+    """  # noqa: DOC501
+    loop = _Loop(
+        model, build_optimizer([p for p in model.parameters() if p.requires_grad], recipe), sources or {}
+    )
+    if checkpoints is not None and (content := checkpoints.load()) is not None:
+        try:
+            loop.load(content)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            reason = f"{type(error).__name__}: {str(error).strip()[:200]}"
+            raise UserError(
+                f"the checkpoint is that of another training ({reason}); delete the folder `checkpoints` "
+                f"of the run to begin anew"
+            ) from None
+    validations = {round(steps * (k + 1) / recipe.validations) for k in range(recipe.validations)}
+    note = ""
+    started = time.perf_counter()
+    model.train()
+    for step in range(loop.step + 1, steps + 1):
+        done = Fraction(step - 1, steps)
+        rate = recipe.learning_rate * learning_rate_factor(
+            recipe.schedule, recipe.milestones, done, recipe.warmup
+        )
+        rate *= warm_up_factor(recipe.warmup, Fraction(step, steps))
+        for group in loop.optimizer.param_groups:
+            group["lr"] = rate
+        try:
+            _descend(loop, *batch_loss(done))
+            if after_step is not None:
+                after_step()
+            loop.step = step
+            if step > steps - round(recipe.averaged * steps):
+                loop.average.add()
+            if step in validations:
+                loop.result.seconds += time.perf_counter() - started
+                with loop.average.applied():
+                    value = math.nan if validate is None else validate()
+                    note = _record(loop, value, rate, last=step == steps, choose_best=choose_best)
+                model.train()
+                started = time.perf_counter()
+        except NotFiniteError as error:
+            where = f"at step {step} of {steps} (learning rate {rate:.3g}; {_last_good(loop.result.history)})"
+            raise _diverged(f"{error} {where}", batch()) from error
+        if checkpoints is not None and (step == steps or checkpoints.due()):
+            loop.result.seconds += time.perf_counter() - started
+            checkpoints.save(step, loop.content())
+            started = time.perf_counter()
+        progress("training", step, steps, note)
+    return loop.result
+
+
+def _descend(loop: _Loop, loss: Tensor, accuracy: Tensor) -> None:
+    """One step of the optimiser."""
+    check_loss(loss)
+    loop.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    check_gradient(loop.model)
+    loop.optimizer.step()
+    check_weights(loop.model)
+    loop.losses.append(loss.detach())
+    loop.accuracies.append(accuracy.detach())
+
+
+def _record(loop: _Loop, value: float, rate: float, last: bool, choose_best: bool) -> str:
+    """Add a row to the history, keep the weights where they are wanted, and say how it goes."""
+    accuracy = float(torch.stack(loop.accuracies).mean())
+    loop.result.history.append(
+        {
+            "step": loop.step,
+            "train_loss": float(torch.stack(loop.losses).mean()),
+            "train_accuracy": accuracy,
+            "val_accuracy": value,
+            "learning_rate": rate,
+            "seconds": loop.result.seconds,
+        }
+    )
+    loop.losses, loop.accuracies = [], []
+    validated = not math.isnan(value)
+    if value > loop.best if choose_best and validated else last:
+        loop.best, loop.result.best_step = value, loop.step
+        loop.result.state = {k: v.detach().clone() for k, v in loop.model.state_dict().items()}
+    return f"val {100 * value:.1f} %" if validated else f"train {100 * accuracy:.1f} %"
+
+
+def _last_good(history: list[dict[str, float]]) -> str:
+    if not history:
+        return "no validation before it"
+    return f"the last good validation is that of step {history[-1]['step']}"
+
+
+def _diverged(what: str, batch: str) -> DivergedError:
+    message = f"{what}; a smaller --set learning_rate=... may help"
+    return DivergedError(message, log=f"{message}\n{batch}".strip() + "\n")

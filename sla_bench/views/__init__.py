@@ -1,0 +1,1 @@
+"""Images become batches, and batches become views."""

@@ -1,0 +1,477 @@
+"""Every layout of the few-shot data sets: round trips, and what is wrong with damaged ones."""
+
+import errno
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import real_formats
+from real_formats import SPLITS, python2_pickle
+
+from sla_bench.data import layouts, map_writing
+from sla_bench.data.cifar100_few_shot import CIFAR_FS, FC100
+from sla_bench.data.mini_imagenet import MINI_IMAGENET
+from sla_bench.data.omniglot import OMNIGLOT
+from sla_bench.data.tiered_imagenet import TIERED_IMAGENET
+from sla_bench.errors import UserError
+
+pickles = real_formats.write_category_pickles
+LAYOUTS = {
+    "fc100 pickles": (FC100, partial(pickles, dataset="fc100")),
+    "cifar_fs pickles": (CIFAR_FS, partial(pickles, dataset="cifar_fs")),
+    "cifar_fs r2d2": (CIFAR_FS, real_formats.write_r2d2),
+    "cifar_fs processed": (CIFAR_FS, real_formats.write_processed_cifar_fs),
+    "mini pickles": (MINI_IMAGENET, partial(pickles, dataset="mini_imagenet", per_class=2)),
+    "mini cache": (MINI_IMAGENET, real_formats.write_mini_cache),
+    "mini cache, val": (MINI_IMAGENET, partial(real_formats.write_mini_cache, val="val")),
+    "mini csv": (MINI_IMAGENET, real_formats.write_mini_csv),
+    "mini easyfsl": (MINI_IMAGENET, partial(real_formats.write_mini_csv, style="easyfsl")),
+    "omniglot": (OMNIGLOT, real_formats.write_omniglot),
+    "tiered npz": (TIERED_IMAGENET, real_formats.write_tiered_npz),
+    "tiered png": (TIERED_IMAGENET, real_formats.write_tiered_png),
+}
+
+
+def as_multiset(images, names):
+    return sorted((name, image.tobytes()) for name, image in zip(names, images, strict=True))
+
+
+def names_of(loaded):
+    return [loaded.class_names[label] for label in loaded.labels]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_round_trip(tmp_path, layout):
+    dataset, write = LAYOUTS[layout]
+    written = write(tmp_path)
+    for split in SPLITS:
+        loaded = dataset.load(split, "classes", tmp_path)
+        images, names = written[split]
+        assert loaded.num_classes == dataset.classes[split]
+        assert loaded.images.shape[1] == dataset.properties.size
+        assert loaded.images.flags.writeable
+        assert as_multiset(loaded.images, names_of(loaded)) == as_multiset(images, names)
+    assert dataset.files(tmp_path)
+    assert {status for _, status in dataset.verify(tmp_path)} <= {"ok", "unknown"}
+
+
+@pytest.mark.parametrize("layout", ["fc100 pickles", "tiered png", "mini easyfsl"])
+def test_prepare_from_elsewhere_then_sources_may_go(tmp_path, layout):
+    dataset, write = LAYOUTS[layout]
+    source, data_root = tmp_path / "downloads", tmp_path / "data"
+    written = write(source)
+    paths = dataset.prepare(data_root, source)
+    assert [path.name for path in paths] == ["train.npy", "val.npy", "test.npy"]
+    shutil.rmtree(source)
+    loaded = dataset.load("val", "classes", data_root)
+    assert isinstance(loaded.images, np.memmap)
+    assert as_multiset(loaded.images, names_of(loaded)) == as_multiset(*written["val"])
+    before = paths[1].read_bytes()
+    loaded.images[:] = 0
+    assert paths[1].read_bytes() == before
+    assert {status for _, status in dataset.verify(data_root)} == {"ok"}
+    assert dataset.files(data_root) == paths
+
+
+@pytest.mark.parametrize("folder", ["FC100", "."])
+def test_source_may_be_the_folder_itself_or_what_contains_it(tmp_path, folder):
+    pickles(tmp_path / "downloads", "fc100")
+    FC100.prepare(tmp_path / "data", tmp_path / "downloads" / folder)
+    assert FC100.load("test", "classes", tmp_path / "data").num_classes == 20
+
+
+def write_and_split(root, dataset):
+    written = real_formats.write_cifar100(root)
+    images = np.concatenate([written["train"][0], written["test"][0]])
+    names = np.array(written["train"][1] + written["test"][1])
+    chosen = real_formats.CIFAR_FS if dataset is CIFAR_FS else None
+    for split in SPLITS:
+        members = chosen[split] if chosen else real_formats.fc100_names(split)
+        index = np.flatnonzero(np.isin(names, members))
+        yield split, images[index], names[index].tolist(), members
+
+
+@pytest.mark.parametrize("dataset", [FC100, CIFAR_FS], ids=lambda dataset: dataset.name)
+def test_cifar100_train_and_test_joined_by_class(tmp_path, dataset):
+    for split, images, names, members in write_and_split(tmp_path, dataset):
+        loaded = dataset.load(split, "classes", tmp_path)
+        assert loaded.class_names == tuple(sorted(members))
+        assert names_of(loaded) == names
+        np.testing.assert_array_equal(loaded.images, images)
+        assert set(loaded.class_counts.tolist()) == {6}
+    assert [status for _, status in dataset.verify(tmp_path)] == ["unknown"] * 2
+    assert dataset.prepare(tmp_path) == [tmp_path / "cifar-100-python" / part for part in ("train", "test")]
+
+
+def edit(path, change):
+    content = pickle.loads(path.read_bytes(), encoding="latin1")
+    change(content)
+    path.write_bytes(python2_pickle(content))
+
+
+def drop_one(content):
+    content["data"] = content["data"][1:]
+    content["labels"] = content["labels"][1:]
+
+
+def drop_one_cifar(content):
+    content["data"] = content["data"][1:]
+    for key in ("fine_labels", "coarse_labels"):
+        content[key] = content[key][1:]
+
+
+def relabel_one(content):
+    content["labels"][0] = content["labels"][-1]
+
+
+DAMAGES = {
+    "image without label": (lambda c: c.update(labels=c["labels"][:-1]), "images but"),
+    "lost image": (drop_one, "same number of images"),
+    "wrong label": (relabel_one, "same number of images"),
+    "other size": (lambda c: c.update(data=c["data"][:, :28, :28].copy()), r"\(N, 32, 32, 3\)"),
+    "floats": (lambda c: c.update(data=c["data"] / 255), "uint8"),
+    "no labels": (lambda c: c.pop("labels"), "no 'labels'"),
+    "labels as texts": (lambda c: c.update(labels=["a"] * len(c["labels"])), "whole numbers"),
+    "too many images": (
+        lambda c: c.update(data=np.repeat(c["data"], 120, 0), labels=np.repeat(c["labels"], 120).tolist()),
+        "more than the 600 published",
+    ),
+    "a class less": (
+        lambda c: c.update(data=c["data"][6:], labels=c["labels"][6:]),
+        "must have 20 classes, found 19",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_category_pickle(tmp_path, damage):
+    pickles(tmp_path, "fc100")
+    change, words = DAMAGES[damage]
+    edit(tmp_path / "FC100" / "FC100_test.pickle", change)
+    with pytest.raises(UserError, match=words):
+        FC100.load("test", "classes", tmp_path)
+    assert (tmp_path / "FC100" / "FC100_test.pickle", "bad") in FC100.verify(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["fc100", "cifar_fs", "mini_imagenet"])
+@pytest.mark.parametrize(("take", "for_"), [("train", "test"), ("val", "test"), ("test", "val")])
+def test_one_file_in_place_of_another(tmp_path, name, take, for_):
+    dataset = {"fc100": FC100, "cifar_fs": CIFAR_FS, "mini_imagenet": MINI_IMAGENET}[name]
+    pickles(tmp_path, name, per_class=1)
+    layout, base = dataset._find(tmp_path)
+    shutil.copy(layout.files(base, take)[0], layout.files(base, for_)[0])
+    with pytest.raises(UserError, match=r"share|classes"):
+        dataset.load(for_, "classes", tmp_path)
+
+
+def test_swapped_files_with_original_labels(tmp_path):
+    """Both have 20 classes and are disjoint: only the labels tell."""
+    pickles(tmp_path, "fc100")
+    for split in ("val", "test"):
+        wrong = real_formats.fc100_names("test" if split == "val" else "val")
+        fine = [real_formats.FINE.index(name) for name in wrong]
+        edit(
+            tmp_path / "FC100" / f"FC100_{split}.pickle",
+            lambda c, fine=fine: c.update(labels=np.repeat(fine, 6).tolist()),
+        )
+    with pytest.raises(UserError, match="holds the val classes where the test classes belong"):
+        FC100.load("test", "classes", tmp_path)
+
+
+def test_original_labels_give_names(tmp_path):
+    pickles(tmp_path, "fc100")
+    names = real_formats.fc100_names("val")
+    fine = [real_formats.FINE.index(name) for name in names]
+    edit(
+        tmp_path / "FC100" / "FC100_train.pickle",
+        lambda c: c.update(labels=[label + 1000 for label in c["labels"]]),
+    )
+    edit(tmp_path / "FC100" / "FC100_test.pickle", lambda c: c.update(labels=[-i - 1 for i in c["labels"]]))
+    edit(tmp_path / "FC100" / "FC100_val.pickle", lambda c: c.update(labels=np.repeat(fine, 6).tolist()))
+    assert FC100.load("val", "classes", tmp_path).class_names == tuple(names)
+
+
+CIFAR_DAMAGES = {
+    "lost image": (drop_one_cifar, "same number of images"),
+    "rows too short": (lambda c: c.update(data=c["data"][:, :-1].copy()), "3072"),
+    "unknown label": (lambda c: c["fine_labels"].__setitem__(0, 100), "each of 0..99"),
+}
+
+
+@pytest.mark.parametrize("damage", CIFAR_DAMAGES)
+def test_damaged_cifar100(tmp_path, damage):
+    real_formats.write_cifar100(tmp_path)
+    change, words = CIFAR_DAMAGES[damage]
+    edit(tmp_path / "cifar-100-python" / "train", change)
+    with pytest.raises(UserError, match=words):
+        FC100.load("train", "classes", tmp_path)
+    assert (tmp_path / "cifar-100-python" / "train", "bad") in FC100.verify(tmp_path)
+
+
+def test_cifar100_of_full_size_must_have_the_published_checksum(tmp_path):
+    real_formats.write_cifar100(tmp_path, train_per_class=1, test_per_class=100)
+    with pytest.raises(UserError, match="test was altered: its checksum"):
+        FC100.load("train", "classes", tmp_path)
+
+
+def test_cifar100_train_and_test_exchanged(tmp_path):
+    """Full-size training images under the name of the test file are too many for it."""
+    real_formats.write_cifar100(tmp_path, train_per_class=500, test_per_class=1)
+    folder = tmp_path / "cifar-100-python"
+    (folder / "test").unlink()
+    (folder / "train").rename(folder / "test")
+    shutil.copy(folder / "test", folder / "train")
+    with pytest.raises(UserError, match="was altered"):
+        FC100.load("train", "classes", tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["fc100 pickles", "mini cache", "tiered npz", "tiered png"])
+@pytest.mark.parametrize("keep", [0.999, 0.5, 0.01])
+def test_truncated_files(tmp_path, layout, keep):
+    dataset, write = LAYOUTS[layout]
+    write(tmp_path)
+    kind, base = dataset._find(tmp_path)
+    path = kind.files(base, "val")[0]
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(len(raw) * keep)])
+    with pytest.raises(UserError, match="truncated or damaged"):
+        dataset.load("val", "classes", tmp_path)
+    if dataset is TIERED_IMAGENET:
+        assert not list((tmp_path / "prepared").rglob("val*"))
+
+
+@pytest.mark.parametrize("layout", ["tiered npz"])
+def test_a_changed_byte_in_an_archive_is_found(tmp_path, layout):
+    dataset, write = LAYOUTS[layout]
+    write(tmp_path)
+    kind, base = dataset._find(tmp_path)
+    path = kind.files(base, "val")[0]
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 3] ^= 0x10
+    path.write_bytes(raw)
+    with pytest.raises(UserError, match="damaged"):
+        dataset.load("val", "classes", tmp_path)
+
+
+def test_png_and_npz_of_tiered_give_the_same_pixels(tmp_path):
+    real_formats.write_tiered_npz(tmp_path / "npz")
+    real_formats.write_tiered_png(tmp_path / "png")
+    a = TIERED_IMAGENET.load("val", "classes", tmp_path / "npz")
+    b = TIERED_IMAGENET.load("val", "classes", tmp_path / "png")
+    np.testing.assert_array_equal(a.images, b.images)
+    assert not np.array_equal(a.images, a.images[..., ::-1])
+    assert (a.class_names[3], b.class_names[3]) == ("class 3", "val thing 3")
+
+
+def test_mini_cache_whose_dict_forgets_an_image(tmp_path):
+    real_formats.write_mini_cache(tmp_path)
+    edit(
+        tmp_path / "mini-imagenet-cache-test.pkl",
+        lambda c: c["class_dict"].update(n01930112=c["class_dict"]["n01930112"][:1]),
+    )
+    with pytest.raises(UserError, match="each of the 40 images exactly once"):
+        MINI_IMAGENET.load("test", "classes", tmp_path)
+
+
+CSV_DAMAGES = {
+    "header": (lambda text: text.replace("filename,label", "name,kind"), "columns filename,label"),
+    "a class less": (lambda text: text.rsplit("\n", 2)[0] + "\n", "1 missing"),
+    "an image twice": (lambda text: text + text.splitlines()[1] + "\n", "twice"),
+    "missing image": (lambda text: text.replace("00000003.png", "99999999.png"), "missing, though"),
+    "cut row": (lambda text: text + "n01", "empty field"),
+}
+
+
+@pytest.mark.parametrize("damage", CSV_DAMAGES)
+def test_damaged_lists(tmp_path, damage):
+    real_formats.write_mini_csv(tmp_path)
+    path = tmp_path / "miniImageNet" / "test.csv"
+    change, words = CSV_DAMAGES[damage]
+    path.write_text(change(path.read_text()))
+    with pytest.raises(UserError, match=words):
+        MINI_IMAGENET.load("test", "classes", tmp_path)
+
+
+def test_list_of_other_classes(tmp_path):
+    real_formats.write_mini_csv(tmp_path)
+    folder = tmp_path / "miniImageNet"
+    shutil.copy(folder / "val.csv", folder / "test.csv")
+    with pytest.raises(UserError, match="holds the val classes where the test classes belong"):
+        MINI_IMAGENET.load("test", "classes", tmp_path)
+
+
+def test_truncated_png_is_named(tmp_path):
+    real_formats.write_r2d2(tmp_path)
+    path = next((tmp_path / "cifar100" / "data" / "baby").iterdir())
+    path.write_bytes(path.read_bytes()[:-300])
+    with pytest.raises(UserError, match=f"{path.name}"):
+        CIFAR_FS.load("test", "classes", tmp_path)
+    assert not list((tmp_path / "prepared").rglob("*.npy"))
+    assert not list((tmp_path / "prepared").rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    "dataset", [FC100, CIFAR_FS, MINI_IMAGENET, OMNIGLOT, TIERED_IMAGENET], ids=lambda d: d.name
+)
+def test_nothing_there_names_every_layout(tmp_path, dataset):
+    with pytest.raises(UserError) as caught:
+        dataset.load("train", "classes", tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(layout.name in message for layout in dataset.layouts)
+    assert "http" in message
+    assert dataset.files(tmp_path) == []
+    assert dataset.verify(tmp_path) == []
+
+
+def test_a_missing_part_is_named(tmp_path):
+    pickles(tmp_path, "fc100")
+    (tmp_path / "FC100" / "FC100_val.pickle").unlink()
+    with pytest.raises(UserError, match=r"FC100_val\.pickle is missing; 2 of 3 parts"):
+        FC100.load("train", "classes", tmp_path)
+
+
+def test_folders_called_train_and_test_are_no_cifar_files(tmp_path):
+    for split in SPLITS:
+        (tmp_path / split).mkdir()
+        (tmp_path / "cifar-100-python" / split).mkdir(parents=True)
+    with pytest.raises(UserError, match="no files found"):
+        FC100.load("train", "classes", tmp_path)
+
+
+def test_images_of_the_same_classes_are_refused(tmp_path):
+    with pytest.raises(UserError, match="few-shot learning only"):
+        FC100.load("train", "images", tmp_path)
+
+
+def test_large_sets_ask_to_be_prepared(tmp_path, monkeypatch):
+    pickles(tmp_path, "fc100")
+    monkeypatch.setattr(layouts, "DIRECT_LIMIT", 60 * 6 * 32 * 32 * 3 - 1)
+    assert len(FC100.load("val", "classes", tmp_path)) == 120
+    with pytest.raises(UserError, match="python -m sla_bench datasets prepare fc100"):
+        FC100.load("train", "classes", tmp_path)
+    FC100.prepare(tmp_path)
+    assert isinstance(FC100.load("train", "classes", tmp_path).images, np.memmap)
+
+
+def test_changed_sources_are_noticed_and_prepared_again(tmp_path):
+    real_formats.write_tiered_png(tmp_path)
+    maps = TIERED_IMAGENET.prepare(tmp_path)
+    stamps = [path.stat().st_mtime_ns for path in maps]
+    assert TIERED_IMAGENET.prepare(tmp_path) == maps
+    assert [path.stat().st_mtime_ns for path in maps] == stamps
+    labels = tmp_path / "tiered-imagenet" / "val_labels.pkl"
+    os.utime(labels, ns=(1, 1))
+    with pytest.raises(UserError, match="has changed since"):
+        TIERED_IMAGENET.load("val", "classes", tmp_path)
+    TIERED_IMAGENET.prepare(tmp_path)
+    assert TIERED_IMAGENET.load("val", "classes", tmp_path).num_classes == 97
+    assert [path.stat().st_mtime_ns == stamp for path, stamp in zip(maps, stamps, strict=True)] == [
+        True,
+        False,
+        True,
+    ]
+
+
+def test_damaged_map_is_found_and_made_again(tmp_path):
+    real_formats.write_r2d2(tmp_path)
+    path = CIFAR_FS.prepare(tmp_path)[2]
+    good = path.read_bytes()
+    path.write_bytes(good[:-5] + b"12345")
+    assert (path, "bad") in CIFAR_FS.verify(tmp_path)
+    path.write_bytes(good[:-5])
+    with pytest.raises(UserError, match="damaged"):
+        CIFAR_FS.load("test", "classes", tmp_path)
+    CIFAR_FS.prepare(tmp_path)
+    assert path.read_bytes() == good
+
+
+def test_disk_full_while_preparing(tmp_path, monkeypatch):
+    real_formats.write_r2d2(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(map_writing._Part, "_append", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        CIFAR_FS.prepare(tmp_path)
+    assert list((tmp_path / "prepared" / "cifar_fs").iterdir()) == []
+
+
+def test_too_little_space_is_said_before(tmp_path, monkeypatch):
+    real_formats.write_r2d2(tmp_path)
+    monkeypatch.setattr(map_writing.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
+    with pytest.raises(UserError, match=r"needs .* GB"):
+        CIFAR_FS.load("train", "classes", tmp_path)
+
+
+def test_data_root_that_cannot_be_written(tmp_path):
+    real_formats.write_r2d2(tmp_path)
+    (tmp_path / "prepared").write_text("a file where a folder belongs")
+    with pytest.raises(UserError, match="--data-root must name a folder that can be written"):
+        CIFAR_FS.load("train", "classes", tmp_path)
+
+
+def test_a_stopped_conversion_is_no_map(tmp_path, monkeypatch):
+    real_formats.write_r2d2(tmp_path)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(map_writing.os, "fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        CIFAR_FS.prepare(tmp_path)
+    assert sorted(path.name for path in (tmp_path / "prepared" / "cifar_fs").iterdir()) == [
+        ".train.part",
+        ".train.part.json",
+    ]
+
+
+def test_no_network_is_one_line(tmp_path, monkeypatch):
+    import urllib.error
+    import urllib.request
+
+    def offline(*_, **__):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", offline)
+    with pytest.raises(UserError, match=r"cifar-100-python\.tar\.gz.*no route to host.*cifar-100-python"):
+        FC100.prepare(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["cifar100_few_shot", "mini_imagenet", "tiered_imagenet"])
+def test_the_malicious_pickle_never_runs(tmp_path, name):
+    dataset = {
+        "cifar100_few_shot": FC100,
+        "mini_imagenet": MINI_IMAGENET,
+        "tiered_imagenet": TIERED_IMAGENET,
+    }[name]
+    layout = dataset.layouts[1]
+    base = tmp_path / layout.folders[0]
+    base.mkdir()
+    mark = tmp_path / "it-ran"
+    evil = b"cos\nmkdir\n(V" + str(mark).encode() + b"\ntR."
+    for path in layout.all_files(base):
+        path.write_bytes(evil)
+    with pytest.raises(UserError, match=r"was not loaded.*os\.mkdir"):
+        dataset.load("train", "classes", tmp_path)
+    assert not mark.exists()
+
+
+def test_reading_imports_no_torch(tmp_path):
+    pickles(tmp_path, "fc100", per_class=1)
+    code = (
+        "import sys; from pathlib import Path; from sla_bench.registry import DATASETS\n"
+        "for name in DATASETS.names():\n"
+        "    if 'glyphs' not in name: DATASETS.load(name)\n"
+        f"DATASETS.load('fc100').load('test', 'classes', Path({str(tmp_path)!r}))\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
+    assert result.returncode == 0

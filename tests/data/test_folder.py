@@ -1,0 +1,315 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from real_formats import png, random_images, write_folder
+
+from sla_bench.cli.app import run_command_line
+from sla_bench.data import layouts
+from sla_bench.data.folder import Folder
+from sla_bench.data.overview import sheet_of, verify
+from sla_bench.errors import UserError
+
+SPLITS = ("train", "val", "test")
+
+
+def names_of(loaded):
+    return [loaded.class_names[label] for label in loaded.labels]
+
+
+def load_all(folder, root, by="classes", seed=0):
+    return [folder.load(split, by, root, seed) for split in SPLITS]
+
+
+def test_classes_are_split_and_every_image_is_found_once(tmp_path):
+    written, names = write_folder(tmp_path / "birds", classes=15, per_class=3)["train"]
+    parts = load_all(Folder(tmp_path / "birds"), tmp_path)
+    assert [part.num_classes for part in parts] == [5, 5, 5]
+    got = {
+        (name, image.tobytes())
+        for part in parts
+        for name, image in zip(names_of(part), part.images, strict=True)
+    }
+    assert got == {(name, image.tobytes()) for name, image in zip(names, written, strict=True)}
+
+
+@pytest.mark.parametrize(("classes", "sizes"), [(6, (2, 2, 2)), (10, (4, 3, 3)), (25, (15, 5, 5))])
+def test_sizes_of_class_splits(tmp_path, classes, sizes):
+    write_folder(tmp_path / "birds", classes, per_class=1, size=32)
+    folder = Folder(f"{tmp_path / 'birds'}:32")
+    assert folder.properties.size == 32
+    assert folder.name == f"folder:{tmp_path / 'birds'}:32"
+    parts = load_all(folder, tmp_path)
+    assert tuple(part.num_classes for part in parts) == sizes
+    assert len({name for part in parts for name in part.class_names}) == classes
+
+
+def test_split_seed_chooses_the_classes(tmp_path):
+    write_folder(tmp_path / "birds", 15, per_class=1, size=32)
+    folder = Folder(tmp_path / "birds", size=32)
+    seeds = {folder.load("test", "classes", tmp_path, seed).class_names for seed in range(5)}
+    assert len(seeds) == 5
+    assert folder.split_depends_on_seed
+    again = folder.load("test", "classes", tmp_path, 3)
+    assert again.checksum == folder.load("test", "classes", tmp_path, 3).checksum
+
+
+def test_images_are_split_in_every_class(tmp_path):
+    write_folder(tmp_path / "birds", classes=4, per_class=20, size=32)
+    parts = load_all(Folder(tmp_path / "birds", 32), tmp_path, "images")
+    assert [part.class_counts.tolist() for part in parts] == [[14] * 4, [2] * 4, [4] * 4]
+    assert len({image.tobytes() for part in parts for image in part.images}) == 80
+
+
+def test_images_are_read_once_and_again_when_they_change(tmp_path, monkeypatch):
+    write_folder(tmp_path / "birds", classes=6, per_class=3, size=40)
+    folder = Folder(tmp_path / "birds", 32)
+    first = folder.load("train", "classes", tmp_path)
+    monkeypatch.setattr("sla_bench.data.image_files.decode", None)
+    assert folder.load("train", "classes", tmp_path).checksum == first.checksum
+    monkeypatch.undo()
+    (tmp_path / "birds" / first.class_names[0] / "new.png").write_bytes(png(random_images(1, 40, 9)[0]))
+    assert len(folder.load("train", "classes", tmp_path)) == len(first) + 1
+    assert {status for _, status in folder.verify(tmp_path)} == {"ok"}
+
+
+def test_mixed_sizes_and_modes(tmp_path):
+    write_folder(tmp_path / "birds", classes=6, per_class=3, size=50)
+    base = tmp_path / "birds" / "kind00"
+    Image.new("L", (300, 20), 7).save(base / "grey.png")
+    Image.new("RGBA", (20, 300), (0, 0, 0, 0)).save(base / "clear.webp")
+    Image.new("P", (90, 90)).save(base / "palette.gif")
+    loaded = Folder(tmp_path / "birds").load("train", "images", tmp_path)
+    assert loaded.images.shape[1:] == (84, 84, 3)
+    assert not loaded.grey
+
+
+def test_grey_images_are_said_to_be_grey(tmp_path):
+    for name in "abcdef":
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        Image.new("L", (30, 30), ord(name)).save(tmp_path / "scans" / name / "1.png")
+    loaded = Folder(tmp_path / "scans", 32).load("train", "classes", tmp_path)
+    assert loaded.grey
+    assert [chr(value) for value in loaded.images[:, 0, 0, 0]] == list(loaded.class_names)
+
+
+def test_links_out_of_the_folder_are_followed(tmp_path):
+    write_folder(tmp_path / "birds", classes=6, per_class=1, size=32)
+    (tmp_path / "birds" / "kind03").rename(tmp_path / "elsewhere")
+    (tmp_path / "birds" / "kind03").symlink_to(tmp_path / "elsewhere")
+    parts = load_all(Folder(tmp_path / "birds", 32), tmp_path)
+    assert sum(part.num_classes for part in parts) == 6
+
+
+def test_large_parts_become_maps_of_their_own(tmp_path, monkeypatch):
+    write_folder(tmp_path / "birds", classes=6, per_class=3, size=32)
+    folder = Folder(tmp_path / "birds", 32)
+    small = load_all(folder, tmp_path)
+    monkeypatch.setattr(layouts, "DIRECT_LIMIT", 1000)
+    for _ in range(2):
+        for part, expected in zip(load_all(folder, tmp_path), small, strict=True):
+            assert isinstance(part.images, np.memmap)
+            assert part.checksum == expected.checksum
+
+
+def write_splits(path, text):
+    (path / "splits.csv").write_text(text)
+
+
+def test_splits_file(tmp_path):
+    path = tmp_path / "birds"
+    write_folder(path, classes=6, per_class=2, size=32)
+    write_splits(path, "\ufeffclass, split\nkind05, train\nkind01,train\nkind00,val\nkind02,test\n")
+    folder = Folder(path, 32)
+    parts = load_all(folder, tmp_path)
+    assert [part.class_names for part in parts] == [("kind01", "kind05"), ("kind00",), ("kind02",)]
+    assert not folder.split_depends_on_seed
+    assert folder.load("test", "classes", tmp_path, 9).checksum == parts[2].checksum
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name,part\nkind00,train\n", "columns class,split or file,split; found name,part"),
+        ("", "columns class,split or file,split; found nothing"),
+        ("class,split\nkin04,train\n", "names the class 'kin04'.*did you mean 'kind04'"),
+        ("class,split\nkind00,trian\n", "split 'trian'; did you mean 'train'"),
+        ("class,split\nkind00,train\nkind00,test\n", "'kind00' to train and to test"),
+        ("class,split\nkind00,train\n", "no class to the split 'test'"),
+        ("class,split\nkind00\n", "split ''"),
+    ],
+)
+def test_wrong_splits_file(tmp_path, text, words):
+    write_folder(tmp_path / "birds", classes=6, per_class=2, size=32)
+    write_splits(tmp_path / "birds", text)
+    with pytest.raises(UserError, match=words):
+        Folder(tmp_path / "birds", 32).load("test", "classes", tmp_path)
+
+
+def write_divided(path, classes):
+    for seed, split in enumerate(SPLITS):
+        for name in classes[split]:
+            (path / split / name).mkdir(parents=True)
+            for i, image in enumerate(random_images(seed + 1, 32, seed)):
+                (path / split / name / f"{i}.png").write_bytes(png(image))
+
+
+def test_split_folders_with_the_same_classes(tmp_path):
+    path = tmp_path / "birds"
+    write_divided(path, dict.fromkeys(SPLITS, "abcdef"))
+    folder = Folder(path, 32)
+    parts = load_all(folder, tmp_path, "images")
+    assert [part.class_counts.tolist() for part in parts] == [[1] * 6, [2] * 6, [3] * 6]
+    pooled = load_all(folder, tmp_path, "classes")
+    assert [part.class_counts.tolist() for part in pooled] == [[6, 6]] * 3
+
+
+def test_split_folders_with_disjoint_classes(tmp_path):
+    write_divided(tmp_path / "birds", {"train": "abc", "val": "de", "test": "fg"})
+    folder = Folder(tmp_path / "birds", 32)
+    parts = load_all(folder, tmp_path)
+    assert [part.class_names for part in parts] == [("a", "b", "c"), ("d", "e"), ("f", "g")]
+    assert not folder.split_depends_on_seed
+    with pytest.raises(UserError, match="'a' must be in train and in val"):
+        folder.load("train", "images", tmp_path)
+
+
+def test_split_folders_of_the_same_classes_are_split_by_the_seed(tmp_path):
+    write_divided(tmp_path / "birds", dict.fromkeys(("train", "val", "test"), "abcdefgh"))
+    folder = Folder(tmp_path / "birds", 32)
+    assert folder.split_depends_on_seed
+    checksums = {folder.load("test", "classes", tmp_path, seed).checksum for seed in range(4)}
+    assert len(checksums) > 1
+
+
+def test_split_folders_that_half_overlap(tmp_path):
+    write_divided(tmp_path / "birds", {"train": "abc", "val": "ade", "test": "fg"})
+    with pytest.raises(UserError, match="disjoint classes or the same; 'a' is in several"):
+        Folder(tmp_path / "birds", 32).load("train", "classes", tmp_path)
+
+
+def test_an_empty_split_folder(tmp_path):
+    write_divided(tmp_path / "birds", {"train": "abc", "val": "", "test": "fg"})
+    (tmp_path / "birds" / "val").mkdir()
+    with pytest.raises(UserError, match="val has no classes"):
+        Folder(tmp_path / "birds", 32).load("train", "classes", tmp_path)
+
+
+def unread_class(path):
+    (path / "owl").mkdir()
+    for name in ("a.heic", "b.HEIC", "readme.txt"):
+        (path / "owl" / name).touch()
+
+
+def broken_image(path):
+    (path / "kind01" / "00001.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+
+
+def truncated_image(path):
+    file = path / "kind02" / "00002.png"
+    file.write_bytes(file.read_bytes()[:-200])
+
+
+def no_classes(path):
+    shutil.rmtree(path)
+    path.mkdir()
+    (path / "a.png").write_bytes(png(random_images(1, 32)[0]))
+
+
+def too_few(path):
+    shutil.rmtree(path / "kind05")
+
+
+ERRORS = {
+    "missing": (shutil.rmtree, "birds does not exist"),
+    "a file": (lambda path: (shutil.rmtree(path), path.touch()), "is a file"),
+    "unread class": (unread_class, "the class 'owl' is empty: .* holds 2 .heic files, which are not read"),
+    "broken image": (broken_image, r"kind01/00001\.png"),
+    "truncated image": (truncated_image, r"kind02/00002\.png"),
+    "no classes": (no_classes, "no classes; 1 images lie in it directly"),
+    "too few classes": (too_few, "has 5 classes; few-shot learning needs at least 6"),
+}
+
+
+@pytest.mark.parametrize("kind", ERRORS)
+def test_what_is_wrong_is_named(tmp_path, kind):
+    write_folder(tmp_path / "birds", classes=6, per_class=1, size=32)
+    change, words = ERRORS[kind]
+    change(tmp_path / "birds")
+    with pytest.raises(UserError, match=words) as caught:
+        Folder(tmp_path / "birds", 32).load("train", "classes", tmp_path / "data")
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.glob("data/prepared/*/*"))
+
+
+def test_one_class_is_too_few_for_a_classifier(tmp_path):
+    write_folder(tmp_path / "birds", classes=1, per_class=9, size=32)
+    with pytest.raises(UserError, match="has only images of 'kind00'; a classifier needs two at least"):
+        Folder(tmp_path / "birds", 32).load("trainval", "images", tmp_path)
+
+
+def test_too_few_images_to_split(tmp_path):
+    write_folder(tmp_path / "birds", classes=6, per_class=2, size=32)
+    with pytest.raises(UserError, match="no class has 3 images, one for each of train, val and test"):
+        Folder(tmp_path / "birds", 32).load("train", "images", tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 7, 5000])
+def test_sizes_that_make_no_sense(tmp_path, size):
+    with pytest.raises(UserError, match="8 to 1024"):
+        Folder(f"{tmp_path / 'birds'}:{size}")
+
+
+def test_a_folder_whose_name_ends_like_a_size(tmp_path):
+    write_folder(tmp_path / "birds:32", classes=6, per_class=1, size=32)
+    assert Folder(str(tmp_path / "birds:32")).properties.size == 84
+
+
+def test_prepare_gives_the_map(tmp_path):
+    write_folder(tmp_path / "birds", classes=6, per_class=1, size=32)
+    folder = Folder(tmp_path / "birds", 32)
+    (path,) = folder.prepare(tmp_path / "data")
+    assert path.is_relative_to(tmp_path / "data" / "prepared")
+    assert np.load(path, mmap_mode="r").shape == (6, 32, 32, 3)
+    with pytest.raises(UserError, match="takes no source"):
+        folder.prepare(tmp_path / "data", tmp_path)
+
+
+def test_names_that_are_not_utf_8(tmp_path):
+    write_folder(tmp_path / "birds", classes=6, per_class=10, size=32)
+    first, second, *_ = sorted((tmp_path / "birds").iterdir())
+    picture = next(first.iterdir())
+    picture.rename(picture.parent / os.fsdecode(b"caf\xe9.png"))
+    assert Folder(tmp_path / "birds", 32).load("train", "images", tmp_path).num_classes == 6
+    second.rename(tmp_path / "birds" / os.fsdecode(b"caf\xe9"))
+    with pytest.raises(UserError, match=r"the class 'caf.*' is not UTF-8"):
+        Folder(tmp_path / "birds", 32).load("train", "images", tmp_path)
+
+
+def test_a_folder_of_few_classes_is_verified_by_its_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "birds", classes=4, per_class=10, size=32)
+    lines = verify("folder:birds:32", tmp_path)
+    assert [line.split(", checksum")[0] for line in lines[-3:]] == [
+        "ok       train: 28 images, 4 classes of 7",
+        "ok       val: 4 images, 4 classes of 1",
+        "ok       test: 8 images, 4 classes of 2",
+    ]
+    assert sheet_of("folder:birds:32", tmp_path).size > (0, 0)
+
+
+@pytest.mark.parametrize("command", [["info"], ["prepare", "--skip-bad"]])
+def test_names_of_files_do_not_drive_the_terminal(command, tmp_path, capsys):
+    write_folder(tmp_path / "birds", classes=6, per_class=10, size=32)
+    first = min((tmp_path / "birds").iterdir())
+    min(first.iterdir()).rename(first / "bad\x1b]0;title\x07.png")
+    (first / "bad\x1b]0;title\x07.png").write_bytes(b"no picture")
+    first.rename(first.with_name("a\x1b[31mred"))
+    name, *options = command
+    folders = ["--data-root", str(tmp_path)]
+    assert run_command_line(["datasets", name, f"folder:{tmp_path / 'birds'}:32", *options, *folders]) == 0
+    said = capsys.readouterr()
+    assert "birds" in said.out or "bad" in said.out
+    assert not {"\x1b", "\x07"} & set(said.out + said.err)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from crossed_model import crossed_pair
+
+from sla_bench.evaluation.crossed_error import crossed_error, error_over_classes
+from sla_bench.evaluation.equivalence import RELEVANT, verdict
+
+
+def pair(difference, seed_sd=0.001, seeds=3, samples=400, seed=0):
+    base, treated = crossed_pair(np.random.default_rng(seed), seeds, samples, seed_sd, 0.01, 0.01)
+    return base, treated - treated.mean() + base.mean() + difference
+
+
+@pytest.mark.parametrize(
+    ("difference", "seed_sd", "word"),
+    [
+        (0.05, 0.001, "gains"),
+        (-0.05, 0.001, "loses"),
+        (0.0, 0.001, "no relevant difference"),
+        (0.0, 0.02, "undecided"),
+        (0.012, 0.02, "undecided"),
+    ],
+)
+def test_words(difference, seed_sd, word):
+    assert verdict(*pair(difference, seed_sd)) == word
+
+
+def test_the_90_percent_interval_decides_at_both_borders():
+    base, treated = pair(0.0)
+    reach = crossed_error(treated - base, 0.0).reach(0.90)
+    assert RELEVANT == 0.01
+    for difference, word in (
+        (0.01 + 1.001 * reach, "gains"),
+        (0.01 + 0.999 * reach, "undecided"),
+        (0.01 - 0.999 * reach, "undecided"),
+        (0.01 - 1.001 * reach, "no relevant difference"),
+        (1.001 * reach - 0.01, "no relevant difference"),
+        (0.999 * reach - 0.01, "undecided"),
+        (-0.999 * reach - 0.01, "undecided"),
+        (-1.001 * reach - 0.01, "loses"),
+    ):
+        assert verdict(base, treated + difference) == word, difference
+
+
+def test_one_seed_and_seeds_that_do_not_differ_have_none():
+    base, treated = pair(0.05)
+    assert verdict(base[:1], treated[:1]) is None
+    assert verdict(np.full((2, 8), 0.5), np.full((2, 8), 0.7)) is None
+
+
+def test_a_verdict_about_other_classes_is_less_sure():
+    base, treated = pair(0.03, samples=900)
+    rng = np.random.default_rng(1)
+    episodes = np.argsort(rng.random((900, 10)), axis=1)[:, :3]
+    effects = rng.normal(0, 0.08, 10)
+    treated = treated + effects[episodes].mean(axis=1) - effects[episodes].mean()
+    assert verdict(base, treated) == "gains"
+    assert verdict(base, treated, classes=episodes) == "undecided"
+    error = crossed_error(treated - base, 0.03)
+    wider = error_over_classes(error, treated - base - (treated - base).mean(), episodes)
+    assert wider.reach(0.9) > 0.02 > error.reach(0.9)
+    assert verdict(base, treated, classes=np.tile(np.arange(3), (900, 1))) is None
+
+
+def test_images_are_drawn_within_class():
+    strata = np.tile(np.arange(4), 100)
+    base, treated = pair(0.03)
+    treated = treated + 0.4 * (strata - 1.5)
+    assert verdict(base, treated) == "undecided"
+    assert verdict(base, treated, strata=strata) == "gains"

@@ -1,0 +1,98 @@
+import pytest
+
+from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.records.estimate import estimate
+from sla_bench.records.store import RunRecord
+
+
+def runs_of(scenario, settings=(), **given):
+    form = form_of(scenario)
+    return [t.run for t in span(form, options_model(form)(**given).model_dump(), settings)]
+
+
+def recorded(runs, seconds, tmp_path):
+    return [
+        RunRecord(str(k), tmp_path, run, {"train_seconds": s}, ())
+        for k, (run, s) in enumerate(zip(runs, seconds, strict=True))
+    ]
+
+
+def test_other_seeds_of_the_same_run_give_their_median(tmp_path):
+    seen = runs_of("fewshot", seed=[0, 1, 2], method=["sla"])
+    found = estimate(
+        runs_of("fewshot", seed=[3, 4], method=["sla"]), recorded(seen, [10, 30, 1000], tmp_path)
+    )
+    assert (found.seconds, found.known, found.unknown, found.records) == (pytest.approx(60), 2, 0, 3)
+    assert found.wall_seconds(2) == pytest.approx(30)
+    assert found.wall_seconds(8) == pytest.approx(30)
+
+
+def test_the_likest_records_count(tmp_path):
+    seen = runs_of("fewshot", seed=[0], learner=["protonet", "metaoptnet-rr"], method=["baseline"])
+    found = estimate(
+        runs_of("fewshot", seed=[1], learner=["metaoptnet-rr"], method=["baseline"]),
+        recorded(seen, [10, 40], tmp_path),
+    )
+    assert (found.seconds, found.records) == (pytest.approx(40), 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "factor"),
+    [
+        (["steps=3000"], {}, 3),
+        ([], {"train_queries": 25}, 30 / 15),
+        ([], {"train_ways": 10}, 2),
+        ([], {"method": ["sla"]}, 4),
+        ([], {"method": ["sla"], "transform": ["color_perm"]}, 6),
+        ([], {"method": ["baseline-xM"]}, 4),
+        ([], {"learner": ["metaoptnet-svm"]}, 1),
+    ],
+)
+def test_other_lengths_and_methods_by_images(settings, given, factor, tmp_path):
+    seen = runs_of("fewshot", ["steps=1000"], method=["baseline"], seed=[1])
+    wanted = runs_of("fewshot", settings or ["steps=1000"], **{"method": ["baseline"], **given})
+    found = estimate(wanted, recorded(seen, [10], tmp_path))
+    assert (found.seconds, found.known) == (pytest.approx(10 * factor), 1)
+
+
+@pytest.mark.parametrize(
+    "given", [{"backbone": ["conv4-32"]}, {"dataset": ["glyphs-rot"]}, {"precision": "bf16"}, {"threads": 2}]
+)
+def test_of_other_backbones_and_data_nothing_is_known(given, tmp_path):
+    seen = recorded(runs_of("fewshot", method=["baseline"]), [10], tmp_path)
+    found = estimate(runs_of("fewshot", method=["baseline"], **given), seen)
+    assert (found.seconds, found.known, found.unknown, found.records) == (0, 0, 1, 0)
+
+
+def test_class_sizes_are_part_of_the_cost_of_an_epoch(tmp_path):
+    seen = recorded(runs_of("imbalanced", ["epochs=10"], method=["baseline"]), [20], tmp_path)
+    longer = estimate(runs_of("imbalanced", ["epochs=30"], method=["sla+sd"], loss=["ldam"]), seen)
+    assert longer.seconds == pytest.approx(20 * 3 * 4)
+    assert estimate(runs_of("imbalanced", method=["baseline"], ratio=[10.0]), seen).unknown == 1
+
+
+def test_members_are_part_of_the_cost_of_a_training(tmp_path):
+    seen = recorded(runs_of("standard", ["steps=100"], method=["baseline"]), [20], tmp_path)
+    more = estimate(runs_of("standard", ["steps=300", "ensemble=3"], method=["sla"]), seen)
+    assert more.seconds == pytest.approx(20 * 3 * 3 * 4)
+    assert estimate(runs_of("standard", method=["baseline"], mix=["cutmix"]), seen).unknown == 1
+
+
+def test_every_method_but_the_baseline_costs_as_many_images_as_views():
+    """The rule that `estimate` and the protocol share, against what the objectives do."""
+    import torch
+
+    from sla_bench.models.losses.criteria import CrossEntropy
+    from sla_bench.objectives.classes import Classes, OnClasses
+    from sla_bench.objectives.episodes import OnEpisodes
+    from sla_bench.registry import METHODS, TRANSFORMS
+
+    transform = TRANSFORMS.load("rotation")
+    classes = Classes(torch.tensor([3, 2]), CrossEntropy)
+    for name in METHODS:
+        method = METHODS.load(name)
+        expected = transform.num_views if method.depends_on_transform else 1
+        for bound in (OnEpisodes(method, transform), OnClasses(method, 4, classes, transform)):
+            per_image = bound.copies * (bound.num_views if method.trains_on_views else 1)
+            assert per_image == bound.images_per_image, name
+            assert bound.way_factor * per_image * bound.step_factor * bound.members == expected, name

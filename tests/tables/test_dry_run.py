@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+from made_up_records import write_records
+
+from sla_bench.grids.tasks import options_model, span
+from sla_bench.records.estimate import Estimate
+from sla_bench.records.jobs import Job
+from sla_bench.records.launch_options import Launch
+from sla_bench.records.launching import known_workers
+from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.tables.dry_run import dry_run_lines, duration, words
+
+
+def jobs_of(out, settings=("episodes=60",), **given):
+    tasks = span(FORM, options_model(FORM)(**given).model_dump(), settings)
+    return [
+        Job(
+            t.run.digest(data="made up"),
+            t.run,
+            {e.digest(data="made up"): e for e in t.evaluations},
+            "made up",
+            "made up",
+            Path("nowhere"),
+            out,
+            "cpu",
+        )
+        for t in tasks
+    ]
+
+
+def test_each_run_has_its_state_and_the_rest_an_estimate(tmp_path):
+    store, ids = write_records(tmp_path, {"baseline": 0.5}, seeds=(0, 1))
+    lines = list(dry_run_lines(jobs_of(tmp_path, seed=[0, 1, 2], method=["baseline"]), store, workers=2))
+    assert lines[0] == f"{ids[0]}  recorded     glyphs protonet 5-shot baseline seed 0"
+    assert "to run       glyphs protonet 5-shot baseline seed 2" in lines[2]
+    assert lines[3] == "3 runs: 2 recorded, 1 to run"
+    assert lines[4] == "training takes about 2 s on 2 workers, judged by 2 recorded runs"
+    (line, total) = dry_run_lines(
+        jobs_of(tmp_path, ("episodes=61",), seed=[0], method=["baseline"]), store, workers=2
+    )
+    assert "to evaluate" in line
+    assert total == "1 runs: 1 to evaluate"
+
+
+def test_what_differs_between_runs_is_told(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.5})
+    both = jobs_of(tmp_path, method=["baseline"]) + jobs_of(
+        tmp_path, ("steps=7",), method=["baseline"], precision="bf16", shots=[1]
+    )
+    lines = list(dry_run_lines(both, store, workers=1))
+    assert lines[0].endswith("baseline seed 0, 5-way 5-shot, fp32, budget quick")
+    assert lines[1].endswith("baseline seed 0, 5-way 1-shot, bf16, budget quick, steps=7")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5400, "1.5 h"), (200_000, "2.3 days")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_what_is_unknown_is_said():
+    assert "can't be estimated" in words(Estimate(0, 0, 0, 4, 0), 2)
+    sentence = words(Estimate(100, 60, 3, 4, 2), 1)
+    assert sentence.startswith("training takes about 2 min on 1 worker, judged by 2 recorded runs;")
+    assert sentence.endswith("nothing is known of 4 further runs")
+    sentence = words(Estimate(100, 60, 3, 1, 1), 1)
+    assert sentence.endswith("judged by 1 recorded run; nothing is known of 1 further run")
+
+
+def test_where_a_cluster_decides_the_time_is_that_of_one_worker(tmp_path):
+    jobs = jobs_of(tmp_path, seed=[0], method=["baseline"])
+    assert known_workers(jobs, Launch(launcher="ray")) is None
+    assert known_workers(jobs, Launch(launcher="ray", workers=3)) == 3
+    assert known_workers(jobs, Launch()) >= 1
+    sentence = words(Estimate(1000, 60, 30, 0, 2), None)
+    assert sentence.startswith("training takes about 17 min of one worker, judged by 2 ")

@@ -1,0 +1,373 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_records import as_tuned, classes_of, hits_of, write_records
+
+from sla_bench.evaluation.equivalence import verdict
+from sla_bench.evaluation.statistics import paired_relative_gain
+from sla_bench.evaluation.table_statistics import holm
+from sla_bench.tables.fewshot_reading import FewShotReading
+from sla_bench.tables.files import escape_formula, histories, write_leaderboard
+from sla_bench.tables.leaderboard import COLUMNS, leaderboard
+from sla_bench.tables.markdown import markdown
+from sla_bench.tables.published import published_figures
+from sla_bench.tables.table_texts import HEADINGS, ONE_SEED, blocks, cells_of, notes, rows_of, title_of
+from sla_bench.tables.terminal import print_table
+
+BOTH = {"baseline": 0.5, "baseline+TTA": 0.55, "SLA+AG": 0.6, "SLA+SI": 0.58}
+
+
+def row_of(table, method, reference="baseline"):
+    rows = table[table["method"] == method]
+    rows = rows[rows["reference"].isna()] if reference is None else rows[rows["reference"] == reference]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+def test_gain_is_the_paired_gain_over_the_baseline(tmp_path):
+    store, _ = write_records(tmp_path, BOTH, seeds=(0, 1, 2))
+    table = leaderboard(store.records())
+    assert list(table.columns) == COLUMNS
+    base = np.stack([hits_of(0.5, seed=s).mean(1) / 15 for s in range(3)])
+    treated = np.stack([hits_of(0.6, seed=s).mean(1) / 15 for s in range(3)])
+    expected = paired_relative_gain(base, treated)
+    row = row_of(table, "SLA+AG")
+    assert row["value"] == pytest.approx(100 * treated.mean())
+    assert row["relative_gain_pct"] == pytest.approx(100 * (treated.mean() / base.mean() - 1))
+    assert row["gain_ci95_low"] == pytest.approx(100 * expected.low)
+    assert pd.isna(row["p_value"])  # against the baseline of equal steps: exploration
+    assert row["gain_points"] == pytest.approx(100 * (treated.mean() - base.mean()))
+    assert row["error_reduction_pct"] == pytest.approx(
+        100 * (treated.mean() - base.mean()) / (1 - base.mean())
+    )
+    assert row["seeds"] == 3
+    assert len(row["run_ids"].split()) == 3
+    assert pd.isna(row_of(table, "baseline", None)["relative_gain_pct"])
+
+
+def test_the_baseline_comes_first_and_settings_stay_together(tmp_path):
+    write_records(tmp_path, BOTH, seeds=(0, 1, 2), shots=5)
+    store, _ = write_records(tmp_path, BOTH, seeds=(0, 1, 2), shots=1)
+    table = leaderboard(store.records())
+    assert list(table["setting"]) == ["5-way 1-shot"] * 4 + ["5-way 5-shot"] * 4
+    assert list(table["method"][:4]) == ["baseline", "baseline+TTA", "SLA+AG", "SLA+SI"]
+
+
+CONTROLS = {"baseline-xM": 0.57, "baseline-xM+TTA": 0.62, "baseline-NMway": 0.56, "baseline-NMway+TTA": 0.63}
+
+
+def test_the_family_of_a_table_are_its_matched_contrasts_and_the_primary_one_stands_outside(tmp_path):
+    write_records(tmp_path, {**BOTH, **CONTROLS, "ens-M": 0.61}, seeds=(0, 1, 2), shots=1)
+    store, _ = write_records(tmp_path, {**BOTH, **CONTROLS, "ens-M": 0.61}, seeds=(0, 1, 2), shots=5)
+    table = leaderboard(store.records())
+    assert list(table[table["contrast"] == "primary"]["setting"]) == ["5-way 5-shot"]
+    family = table[table["contrast"] == "confirmatory"]
+    pairs = {("SLA+SI", "baseline-xM"), ("SLA+SI", "baseline-NMway"), ("SLA+AG", "baseline-xM+TTA")}
+    pairs |= {("SLA+AG", "ens-M"), ("SLA+AG", "baseline-NMway+TTA")}
+    assert set(zip(family["method"], family["reference"], strict=True)) == pairs
+    assert set(family["holm_contrasts"]) == {len(family)} == {9}
+    assert family["p_holm"].to_numpy() == pytest.approx(holm(family["p_value"]))
+    others = table[table["contrast"] != "confirmatory"]
+    assert others[["p_holm", "holm_contrasts"]].isna().all(axis=None)
+    explored = table[table["contrast"].isna()]
+    assert explored[["p_value", "p_sign_flip", "verdict"]].isna().all(axis=None)
+
+
+def test_a_family_of_one_is_adjusted_by_nothing(tmp_path):
+    store, _ = write_records(tmp_path, {**BOTH, "ens-M": 0.57}, seeds=(0, 1, 2))
+    row = row_of(leaderboard(store.records()), "SLA+AG", "ens-M")
+    assert (row["p_holm"], row["holm_contrasts"]) == (row["p_value"], 1)
+
+
+def test_a_contrast_that_repeats_another_one_is_not_counted_again(tmp_path, monkeypatch):
+    """For ProtoNet SLA+plain is SLA+SI: here its hits are those of the same generator."""
+    matched = {"SLA+SI": ("baseline-xM",), "SLA+plain": ("baseline-xM",)}
+    monkeypatch.setattr(FewShotReading, "matched_references", matched)
+    accuracies = {"baseline": 0.5, "SLA+SI": 0.6, "SLA+plain": 0.6, "baseline-xM": 0.55}
+    store, _ = write_records(tmp_path, accuracies, seeds=(0, 1, 2))
+    table = leaderboard(store.records())
+    kept, repeated = (row_of(table, name, "baseline-xM") for name in ("SLA+SI", "SLA+plain"))
+    assert kept["relative_gain_pct"] == repeated["relative_gain_pct"]
+    assert kept["holm_contrasts"] == 1
+    assert repeated[["contrast", "verdict", "p_value", "p_holm", "p_sign_flip"]].isna().all()
+
+
+def test_a_row_prints_both_accuracies_of_its_gain_on_the_common_seeds(tmp_path):
+    write_records(tmp_path, {"baseline": 0.5}, seeds=range(5))
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, seeds=(3, 4, 5))
+    row = row_of(leaderboard(store.records()), "SLA+AG")
+    base, own = (100 * np.mean([hits_of(a, seed=s).mean() / 15 for s in (3, 4)]) for a in (0.5, 0.6))
+    assert (row["reference_value"], row["gain_value"]) == pytest.approx((base, own))
+    assert row["relative_gain_pct"] == pytest.approx(100 * (own / base - 1))
+    assert row["gain_points"] == pytest.approx(own - base)
+    assert row["value"] != pytest.approx(own, abs=1e-3)
+    texts = dict(zip(HEADINGS, cells_of(row), strict=True))
+    assert texts["common seeds %"] == f"{base:.2f} to {own:.2f}"
+
+
+def test_a_reference_without_a_common_seed_gives_neither_gain_nor_contrast(tmp_path):
+    write_records(tmp_path, {"baseline": 0.5, "ens-M": 0.55}, seeds=(0, 1))
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, seeds=(2, 3))
+    table = leaderboard(store.records())
+    row = row_of(table, "SLA+AG")
+    columns = ["gain_seeds", "reference_value", "gain_value", "relative_gain_pct", "contrast", "p_value"]
+    assert row[columns].isna().all()
+    assert "ens-M" not in set(table["reference"])
+    assert "SLA+AG" in markdown(table)
+
+
+def test_a_reference_that_is_never_right_has_no_relative_gain(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.0, "SLA+AG": 0.6}, seeds=(0, 1, 2))
+    row = row_of(leaderboard(store.records()), "SLA+AG")
+    assert row["reference_value"] == 0
+    assert row["gain_points"] == pytest.approx(row["value"])
+    assert row[["relative_gain_pct", "gain_ci95_low", "p_value"]].isna().all()
+
+
+def test_the_gain_on_other_classes_and_the_verdict_come_from_the_classes_of_the_episodes(tmp_path):
+    accuracies = {"baseline": 0.5, "SLA+AG": 0.6, "ens-M": 0.45}
+    store, _ = write_records(tmp_path, accuracies, seeds=(0, 1, 2))
+    row = row_of(leaderboard(as_tuned(store)), "SLA+AG", "ens-M")
+    base, treated = (np.stack([hits_of(a, seed=s).mean(1) / 15 for s in range(3)]) for a in (0.45, 0.6))
+    expected = paired_relative_gain(base, treated, classes=classes_of())
+    found = row[["gain_classes_low", "gain_classes_high", "gain_classes_se"]]
+    wanted = [100 * expected.classes_low, 100 * expected.classes_high, 100 * expected.classes_error]
+    assert list(found) == pytest.approx(wanted)
+    untuned = row_of(leaderboard(store.records()), "SLA+AG", "ens-M")
+    assert untuned["contrast"] == "confirmatory"
+    assert pd.isna(untuned["verdict"])
+    assert row["verdict"] == verdict(base, treated, classes=classes_of()) == "gains"
+
+
+def test_records_without_classes_have_neither_an_interval_on_other_classes_nor_a_verdict(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6, "ens-M": 0.45}, seeds=(0, 1, 2))
+    for record in store.records():
+        for evaluation in record.evaluations:
+            kept = {name: hits for name, hits in evaluation.samples.items() if name != "classes"}
+            np.savez(evaluation.folder / "samples.npz", **kept)
+    row = row_of(leaderboard(as_tuned(store)), "SLA+AG", "ens-M")
+    assert row[["gain_classes_low", "gain_classes_se", "verdict"]].isna().all()
+    assert row["p_value"] < 0.05
+
+
+def test_seeds_that_split_the_classes_themselves_have_no_jackknife_and_a_verdict(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6, "ens-M": 0.45}, seeds=(0, 1, 2))
+    for record in store.records():
+        for evaluation in record.evaluations:
+            samples = dict(evaluation.samples)
+            samples["classes"] = samples["classes"] + 10 * record.config.seed
+            np.savez(evaluation.folder / "samples.npz", **samples)
+    row = row_of(leaderboard(as_tuned(store)), "SLA+AG", "ens-M")
+    assert pd.isna(row["gain_classes_low"])
+    assert row["verdict"] == "gains"
+
+
+def test_matched_references_enter_when_they_are_recorded(tmp_path):
+    accuracies = {**BOTH, "ens-M": 0.57}
+    store, _ = write_records(tmp_path, accuracies, seeds=(0, 1))
+    table = leaderboard(store.records())
+    assert set(table[table["method"] == "SLA+AG"]["reference"]) == {"baseline", "ens-M"}
+    gain = row_of(table, "SLA+AG", "ens-M")["relative_gain_pct"]
+    assert gain == pytest.approx(
+        100 * (row_of(table, "SLA+AG")["value"] / row_of(table, "ens-M")["value"] - 1)
+    )
+
+
+def test_only_common_seeds_are_compared(tmp_path):
+    write_records(tmp_path, {"baseline": 0.5}, seeds=(0, 1))
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, seeds=(1, 2))
+    row = row_of(leaderboard(store.records()), "SLA+AG")
+    assert row["gain_seeds"] == 1
+    assert row["gain_interval_kind"] == ONE_SEED
+    assert row[["p_value", "gain_ci95_low"]].isna().all()
+    assert (row["seeds"], row["interval_kind"]) == (2, "crossed")
+    texts = dict(zip(HEADINGS, cells_of(row), strict=True))
+    assert texts["seeds"] == "2 (gain: 1)"
+    assert texts["95 % interval"] == ""
+    assert " to " in texts["accuracy %"]
+
+
+def test_a_method_without_its_baseline_has_a_row_without_gain(tmp_path):
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6})
+    assert pd.isna(row_of(leaderboard(store.records()), "SLA+AG")["relative_gain_pct"])
+
+
+def test_other_recipes_do_not_mix(tmp_path):
+    write_records(tmp_path, {"baseline": 0.5})
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, settings=("episodes=60", "learning_rate=0.1"))
+    table = leaderboard(store.records())
+    assert set(table["budget"]) == {"quick", "quick, learning_rate=0.1"}
+    assert pd.isna(row_of(table, "SLA+AG")["relative_gain_pct"])
+
+
+def test_of_two_evaluations_the_one_with_more_episodes_counts(tmp_path):
+    write_records(tmp_path, BOTH)
+    store, _ = write_records(tmp_path, BOTH, settings=("episodes=90",))
+    table = leaderboard(store.records())
+    assert set(table["test_samples"]) == {90}
+
+
+def test_rows_of_an_older_protocol_stand_in_a_table_of_their_own(tmp_path):
+    store, ids = write_records(tmp_path, BOTH, seeds=(0, 1))
+    for run_id in ids[:2]:
+        for path in (
+            store.run_folder(run_id) / "done.json",
+            *store.run_folder(run_id).glob("*/*/metrics.json"),
+        ):
+            path.write_text(json.dumps({**json.loads(path.read_text()), "protocol": 2}))
+    table = leaderboard(store.records())
+    current = store.records()[-1].config.protocol
+    assert set(table["protocol"]) == {2, current}
+    old = {record.run_id for record in store.records() if record.done["protocol"] == 2}
+    for protocol, rows in table.groupby("protocol"):
+        for run_ids in rows["run_ids"]:
+            assert set(run_ids.split()) <= old if protocol == 2 else not set(run_ids.split()) & old
+    parts = blocks(rows_of(table))
+    assert [len({row["protocol"] for row in part}) for part in parts] == [1, 1]
+    assert sum("protocol 2" in title_of(part) for part in parts) == 1
+
+
+def test_published_figures_stand_beside_the_same_setting_only(tmp_path):
+    options = {"dataset": ["fc100"], "backbone": ["resnet12"], "learner": ["metaoptnet-rr"]}
+    store, _ = write_records(tmp_path, BOTH, **options)
+    table = leaderboard(store.records())
+    assert row_of(table, "baseline", None)["published"] == 55.3
+    row = row_of(table, "SLA+AG")
+    assert (row["published"], row["published_status"]) == (59.2, "stated gain")
+    assert pd.isna(row_of(table, "SLA+SI")["published"])
+    write_records(tmp_path, BOTH, shots=1)
+    conv4 = leaderboard(store.records())
+    assert conv4[conv4["dataset"] == "glyphs"]["published"].isna().all()
+
+
+def test_published_figures_name_their_source_and_status():
+    table = published_figures()
+    assert table["source"].notna().all()
+    assert set(table["status"]) == {"verified", "second-hand", "recalled", "stated gain"}
+
+
+def test_csv_and_markdown_are_written_and_say_what_one_seed_means(tmp_path):
+    store, _ = write_records(tmp_path, BOTH)
+    table = write_leaderboard(store)
+    read = pd.read_csv(store.folder / "leaderboard.csv")
+    assert list(read.columns) == COLUMNS
+    assert len(read) == len(table)
+    text = (store.folder / "leaderboard.md").read_text()
+    assert "One seed: the estimate alone." in text
+    assert "SLA+AG" in text
+
+
+def test_splits_by_seed_are_marked_as_a_demonstration(tmp_path):
+    store, _ = write_records(tmp_path, BOTH, seeds=(0, 1), dataset=["fashion_mnist"], ways=3)
+    (note,) = notes(rows_of(leaderboard(store.records())))
+    assert "demonstration" in note
+    many, _ = write_records(tmp_path / "many", BOTH, seeds=range(10), dataset=["fashion_mnist"], ways=3)
+    assert notes(rows_of(leaderboard(many.records()))) == []
+
+
+def test_cells_that_a_spreadsheet_would_run_are_escaped():
+    assert escape_formula("=cmd()") == "'=cmd()"
+    assert escape_formula("+1") == "'+1"
+    assert escape_formula("glyphs") == "glyphs"
+    assert escape_formula(-1.5) == -1.5
+
+
+def test_a_pipe_in_a_name_does_not_break_the_markdown(tmp_path):
+    store, _ = write_records(tmp_path, BOTH, dataset=["folder:a|b"])
+    lines = [line for line in markdown(leaderboard(store.records())).splitlines() if line.startswith("| ")]
+    assert len({line.replace("\\|", "").count("|") for line in lines}) == 1
+
+
+def test_the_terminal_table_shows_every_method(tmp_path, capsys):
+    store, _ = write_records(tmp_path, BOTH)
+    print_table(leaderboard(store.records()))
+    shown = capsys.readouterr().out
+    for method in BOTH:
+        assert method in shown
+    assert "One seed: the estimate alone." in shown
+
+
+def test_the_curve_of_an_ensemble_is_its_first_member(tmp_path):
+    store, ids = write_records(tmp_path, {"ens-M": 0.5})
+    rows = [
+        {"member": m, "step": s, "train_accuracy": 0.5, "val_accuracy": 0.4} for m in (0, 1) for s in (5, 10)
+    ]
+    (store.run_folder(ids[0]) / "history.csv").write_text(pd.DataFrame(rows).to_csv(index=False))
+    curve = histories(store.records())
+    assert list(curve["step"]) == [5, 10]
+    assert list(curve["images"]) == [750 / 4, 750 / 2]
+
+
+def test_an_empty_store_gives_an_empty_table(capsys):
+    empty = leaderboard([])
+    assert empty.empty
+    print_table(empty)
+    assert "no tests to show" in capsys.readouterr().out
+    assert "No finished runs" in markdown(empty)
+
+
+def test_one_run_that_was_tested_on_more_episodes_is_read_on_those_that_all_have(tmp_path):
+    write_records(tmp_path, BOTH, seeds=(0, 1, 2))
+    store, _ = write_records(tmp_path, BOTH, seeds=(0,), settings=("episodes=90",))
+    table = leaderboard(store.records())
+    assert set(table["test_samples"]) == {60}
+    assert set(table["seeds"]) == {3}
+
+
+def test_seeds_and_methods_are_compared_on_the_same_test_only(tmp_path):
+    accuracies = {"baseline": 0.5, "SLA+AG": 0.6}
+    write_records(tmp_path, accuracies, seeds=(0, 1))
+    write_records(tmp_path, {"baseline": 0.5}, seeds=(2, 3), settings=("episodes=60",))
+    store, _ = write_records(tmp_path, {"SLA+AG": 0.6}, seeds=(2, 3, 4), settings=("episodes=90",))
+    table = leaderboard(store.records())
+    row = row_of(table, "SLA+AG")
+    assert (row["test_samples"], len(row["run_ids"].split())) == (90, 3)
+    assert pd.isna(row["relative_gain_pct"])
+    assert row_of(table, "baseline", None)["seeds"] == 4
+
+
+def test_tests_on_other_data_are_not_paired(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6}, seeds=(0, 1, 2))
+    record = next(r for r in store.records() if r.config.method == "sla" and r.config.seed == 1)
+    path = record.evaluations[0].folder / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_hash": "other"}))
+    assert_apart(leaderboard(store.records()), record.run_id)
+
+
+def test_trainings_on_other_data_are_not_paired(tmp_path):
+    store, _ = write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6}, seeds=(0, 1, 2))
+    record = next(r for r in store.records() if r.config.method == "sla" and r.config.seed == 1)
+    path = record.folder / "done.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "data_hash": "other"}))
+    assert_apart(leaderboard(store.records()), record.run_id)
+
+
+def assert_apart(table, run_id):
+    """The run on other data is in no mean and no gain with the others."""
+    rows = table[table["method"] == "SLA+AG"].set_index("seeds")
+    assert set(rows.index) == {1, 2}
+    assert rows.loc[1, "run_ids"] == run_id
+    assert pd.isna(rows.loc[1, "gain_points"])
+    assert (rows.loc[2, "gain_seeds"], rows["data_state"].nunique()) == (2, 2)
+
+
+def test_trainings_with_other_shots_have_a_table_of_their_own(tmp_path, capsys):
+    write_records(tmp_path, {"baseline": 0.5, "SLA+AG": 0.6}, shots=1)
+    store, _ = write_records(
+        tmp_path, {"baseline": 0.4, "SLA+AG": 0.5}, shots=1, settings=("episodes=60", "train_shots=5")
+    )
+    print_table(leaderboard(store.records()))
+    titles = [line for line in capsys.readouterr().out.splitlines() if line.startswith("glyphs, ")]
+    assert len(titles) == 2
+    assert titles[0].startswith("glyphs, 5-way 1-shot, protonet")
+    assert titles[1].startswith("glyphs, 5-way 1-shot, trained 5-shot, protonet")
+
+
+def test_a_method_that_is_not_known_here_comes_last(tmp_path):
+    store, ids = write_records(tmp_path, BOTH, seeds=(0, 1))
+    for run_id in ids:
+        path = store.run_folder(run_id) / "config.json"
+        path.write_text(path.read_text().replace('"method": "baseline"', '"method": "=cmd()"'))
+    assert list(leaderboard(store.records())["method"])[-1] == "baseline+TTA"
