@@ -6,7 +6,7 @@ from sla_bench.cli.options import TrainingExecution
 from sla_bench.cli.run import execute
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import evaluation_of, options_model, span
-from sla_bench.records import requirements
+from sla_bench.records import readiness
 from sla_bench.records.jobs import Job
 from sla_bench.records.store import Store
 from sla_bench.registry import LEARNERS
@@ -97,15 +97,15 @@ def jobs_of(found, tmp_path):
 def test_jobs_that_need_a_missing_library_are_told_and_the_others_are_not_kept(tmp_path, monkeypatch):
     found = [*tasks(learner=["maml", "protonet"]), *tasks(learner=["protonet"], backbone=["l2l-cnn4"])]
     jobs = jobs_of(found, tmp_path)
-    monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: None)
-    ready, lacking = requirements.split_by_requirements(jobs)
+    monkeypatch.setattr(readiness.importlib.util, "find_spec", lambda name: None)
+    ready, lacking = readiness.split_by_requirements(jobs)
     assert [job.run.learner for job in ready] == ["protonet"]
     first, second = lacking
     assert first.startswith("learner 'maml' needs learn2learn; install it with: pip install")
     assert second.startswith("backbone 'l2l-cnn4' needs learn2learn")
     assert "\n" not in first
-    monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: object())
-    assert requirements.split_by_requirements(jobs) == (jobs, {})
+    monkeypatch.setattr(readiness.importlib.util, "find_spec", lambda name: object())
+    assert readiness.split_by_requirements(jobs) == (jobs, {})
 
 
 def test_a_command_with_nothing_else_ends_with_the_recipe_and_a_grid_goes_on(tmp_path, monkeypatch, capsys):
@@ -115,7 +115,7 @@ def test_a_command_with_nothing_else_ends_with_the_recipe_and_a_grid_goes_on(tmp
         started.extend(job.run.learner for job in jobs)
         yield from ()
 
-    monkeypatch.setattr(requirements.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(readiness.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr("sla_bench.cli.run.LAUNCHERS.load", lambda name: launch)
     jobs = jobs_of(tasks(learner=["maml", "protonet"]), tmp_path)
     store = Store(tmp_path, "fewshot")

@@ -113,8 +113,8 @@ def _read(analyses: Sequence[Any], device: str, folders: Folders) -> tuple[list[
     """
     from sla_bench.data.progress import terminal_progress
     from sla_bench.records.analysing import perform_analysis
+    from sla_bench.records.in_progress import RunClaimedError
     from sla_bench.records.jobs import Fingerprints, pick_device
-    from sla_bench.records.locks import RunClaimedError
     from sla_bench.tables.terminal import label
 
     chosen, prints = pick_device(device), Fingerprints(folders.data_root)

@@ -134,7 +134,7 @@ def announce(tasks: Sequence[Task], data_root: Path) -> None:
     Raises:
         UserError: as `harness.data_checks.check_data`.
     """
-    from sla_bench.records.data_checks import check_data
+    from sla_bench.records.readiness import check_data
 
     print_lines(check_data(tasks, data_root), file=sys.stderr)
 

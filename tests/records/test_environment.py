@@ -34,7 +34,7 @@ def test_code_with_local_changes_says_so_and_makes_no_records_of_committed_code(
     grid.write_text("scenario: fewshot\nbudget: smoke\ncommitted_code: true\n")
     commit = git(clone, "rev-parse", "HEAD")
     assert commit.startswith(code_revision(clone / "sla_bench"))
-    with (clone / "sla_bench" / "metrics.py").open("a") as file:
+    with (clone / "sla_bench" / "errors.py").open("a") as file:
         file.write("# another line\n")
     code_revision.cache_clear()
     assert code_revision(clone / "sla_bench") == f"{commit[:7]}-dirty"
