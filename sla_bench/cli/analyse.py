@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from sla_bench.cli.options import NO_FOLDERS, Folders
-from sla_bench.cli.printing import print_lines
 from sla_bench.cli.stores import records_of
 from sla_bench.errors import UserError
 from sla_bench.registry import SCENARIOS
+from sla_bench.streams import print_lines
 
 
 def analyse(

@@ -10,9 +10,8 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from sla_bench.cli.options import NO_DATA, Data
-from sla_bench.cli.printing import print_lines
 from sla_bench.errors import UserError
-from sla_bench.streams import confirm
+from sla_bench.streams import confirm, print_lines
 
 _FORMATS = {
     ".png": "PNG",

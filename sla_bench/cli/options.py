@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from sla_bench.data.named import default_data_root
-from sla_bench.records.launching import Launch
+from sla_bench.records.launch_options import Launch
 
 
 class Data(BaseModel):

@@ -14,12 +14,12 @@ from cyclopts import App, Parameter
 from pydantic import Field
 
 from sla_bench.cli.options import NO_EXECUTION, Execution, Settings, TrainingExecution
-from sla_bench.cli.printing import print_lines
 from sla_bench.cli.spanning import SEVERAL_VALUES, add_grids, announce
 from sla_bench.cli.stores import records_of, say_set_apart
 from sla_bench.errors import UserError
 from sla_bench.grids.tuning import check_validated
 from sla_bench.registry import LAUNCHERS, SCENARIOS
+from sla_bench.streams import print_lines
 
 run_app = App(
     name="run",

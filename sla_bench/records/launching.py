@@ -1,4 +1,4 @@
-"""What every launcher needs: options, news, one attempt at a job, cores and threads.
+"""What every launcher needs: news, one attempt at a job, cores and threads.
 
 A launcher is a function `(jobs, settings: Launch) -> Iterator[News]`, named in `registry.LAUNCHERS`.
 """
@@ -15,63 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-
 from sla_bench.errors import DivergedError, UserError
 from sla_bench.records.in_progress import RunClaimedError
 from sla_bench.records.jobs import Job
-from sla_bench.registry import LAUNCHERS
+from sla_bench.records.launch_options import Launch
 
 if TYPE_CHECKING:
     from sla_bench.training.loop import Progress
-
-
-class Launch(BaseModel):
-    """Where the runs are executed, how many at a time and on what; it changes no result.
-
-    Raises:
-        UserError: unknown launcher, or options that contradict each other.
-    """
-
-    model_config = ConfigDict(frozen=True)
-    launcher: str = Field("local", description="local: processes of this machine; ray: a Ray cluster")
-    workers: int | None = Field(
-        None, ge=1, description="runs at a time; default: cores // threads, with ray what the cluster holds"
-    )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
-    time_limit: float | None = Field(
-        None, gt=0, description="seconds for each run, after which it is stopped; the others go on"
-    )
-    ray_address: str | None = Field(
-        None,
-        description="HOST:PORT of a Ray cluster, or auto; default: $RAY_ADDRESS, else one is started here",
-    )
-    gpus_per_run: float | None = Field(
-        None, ge=0, le=1, description="with ray: share of a GPU; default: 1 with --device cuda, else 0"
-    )
-
-    @model_validator(mode="after")
-    def _agree(self) -> Launch:
-        LAUNCHERS.check(self.launcher)
-        if self.launcher != "ray":
-            for option in ("ray_address", "gpus_per_run"):
-                if getattr(self, option) is not None:
-                    raise UserError(f"--{option.replace('_', '-')} goes with --launcher ray")
-            return self
-        if self.device.startswith("cuda:"):
-            raise UserError(f"--device {self.device}: Ray chooses the GPU of each run; use --device cuda")
-        if self.device == "cuda" and not self.gpus:
-            raise UserError("--device cuda with --gpus-per-run 0: a run on a GPU takes a share above 0")
-        if self.device == "cpu" and self.gpus:
-            raise UserError(f"--gpus-per-run {self.gpus:g} with --device cpu: the GPU would be idle")
-        return self
-
-    @property
-    def gpus(self) -> float:
-        """The share of a GPU that a run takes on a Ray cluster, 0 to 1."""
-        if self.gpus_per_run is not None:
-            return self.gpus_per_run
-        return 1.0 if self.device == "cuda" else 0.0
 
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")

@@ -18,7 +18,8 @@ from uuid import uuid4
 from sla_bench.errors import UserError
 from sla_bench.records.files import write_text
 from sla_bench.records.jobs import Job
-from sla_bench.records.launching import Launch, News, runs_at_a_time
+from sla_bench.records.launch_options import Launch
+from sla_bench.records.launching import News, runs_at_a_time
 from sla_bench.records.ray_tasks import Tasks
 
 _TOUCH_SECONDS = 10.0

@@ -14,7 +14,8 @@ from typing import Any
 from sla_bench.errors import UserError
 from sla_bench.records.in_progress import GRACE_SECONDS
 from sla_bench.records.jobs import Job
-from sla_bench.records.launching import Launch, News, crashed, over_limit
+from sla_bench.records.launch_options import Launch
+from sla_bench.records.launching import News, crashed, over_limit
 from sla_bench.records.ray_worker import Desk, work
 
 _POLL_SECONDS = 0.5

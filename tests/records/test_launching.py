@@ -8,7 +8,8 @@ from tiny_jobs import tiny_jobs
 
 from sla_bench.errors import UserError
 from sla_bench.records import launching
-from sla_bench.records.launching import Launch, thread_limits, usable_cores
+from sla_bench.records.launch_options import Launch
+from sla_bench.records.launching import thread_limits, usable_cores
 from sla_bench.registry import LAUNCHERS
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 from tiny_jobs import contents, kinds, tiny_jobs, workers
 
-from sla_bench.records.launching import Launch
+from sla_bench.records.launch_options import Launch
 from sla_bench.records.local_launcher import launch
 
 

@@ -8,7 +8,8 @@ from tiny_jobs import tiny_jobs
 
 from sla_bench.errors import UserError
 from sla_bench.records import ray_tasks
-from sla_bench.records.launching import Launch, News
+from sla_bench.records.launch_options import Launch
+from sla_bench.records.launching import News
 
 ERRORS = {"RayError": type("RayError", (Exception,), {})}
 for error in ("LocalRayletDiedError", "RayTaskError", "WorkerCrashedError", "NodeDiedError", "Unheard"):

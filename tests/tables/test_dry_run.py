@@ -6,7 +6,8 @@ from made_up_records import write_records
 from sla_bench.grids.tasks import options_model, span
 from sla_bench.records.estimate import Estimate
 from sla_bench.records.jobs import Job
-from sla_bench.records.launching import Launch, known_workers
+from sla_bench.records.launch_options import Launch
+from sla_bench.records.launching import known_workers
 from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.tables.dry_run import dry_run_lines, duration, words
 
