@@ -27,12 +27,12 @@ def confirm(fact: str, question: str, yes: bool) -> None:
     """Return if the user agrees.
 
     Args:
-        fact: a sentence's worth, without its full stop: what would happen.
+        fact: the effect of a yes, a sentence without its full stop.
         question: asked on a terminal.
         yes: agreed beforehand (`--yes`).
 
     Raises:
-        UserError: no, or there is no terminal to ask on.
+        UserError: the answer is no, or there is no terminal.
     """
     if yes:
         return

@@ -265,7 +265,9 @@ def test_the_command_names_lines_that_other_tables_would_change(copied, capsys):
     def opposite(row):
         return row | {column: str(-float(row[column])) for column in signed if row[column]}
 
-    pages = {path: path.read_text().splitlines() for path in (ROOT / "README.md", ROOT / "docs" / "few-shot.md")}
+    pages = {
+        path: path.read_text().splitlines() for path in (ROOT / "README.md", ROOT / "docs" / "few-shot.md")
+    }
     changed(copied / "fewshot" / "leaderboard.csv", opposite)
     assert write.main(["--check", "--results", str(copied)]) == 1
     *lines, last = capsys.readouterr().out.splitlines()

@@ -1,4 +1,4 @@
-"""One line for a mistyped command: what is wrong, and what was most likely meant."""
+"""One line for a mistyped command: the mistake and the likely meaning."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _left_over(error: UnusedCliTokensError, chain: Sequence[str]) -> str | None:
     options = [word for word in words[:place] if word.startswith("--")]
     if options and "=" not in options[-1] and words[place - 1] != options[-1]:
         return f"{first!r} is one value too many: {options[-1]} takes one"
-    return f"{first!r} is not expected here; python -m sla_bench {' '.join(chain)} --help lists what is"
+    return f"{first!r} is not expected here; python -m sla_bench {' '.join(chain)} --help lists the options"
 
 
 def _missing(error: MissingArgumentError, chain: Sequence[str]) -> str | None:

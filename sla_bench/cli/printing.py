@@ -1,4 +1,4 @@
-"""How commands print what other people's files and records say."""
+"""Prints texts from other people's files and records."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from sla_bench.streams import one_line
 
 
 def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
-    """Print lines with names from outside: only what can be printed, so that none drives the terminal.
+    """Print lines with names from outside, in printable characters only, so that none controls the terminal.
 
     Args:
         lines: without line breaks.
-        file: where to; None means the standard output.
+        file: None means the standard output.
     """
     for line in lines:
         print(one_line(line), file=file)

@@ -1,4 +1,4 @@
-"""Batch normalisation in eval mode is an affine map per channel: the convolution before it can do it."""
+"""Folds batch normalisation in eval mode into the convolution before it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fold(model: Module) -> Module:
 
 
 def _pairs(module: nn.Module) -> Iterable[tuple[str, str]]:
-    """Names of two children each; the second is applied to what the first gives, and nothing else is."""
+    """Names of two children each; the second alone is applied to the output of the first."""
     if isinstance(module, nn.Sequential):
         # A layer may stand in a sequence more than once, and `named_children` would name it only once.
         return itertools.pairwise(tuple(module._modules))  # noqa: SLF001

@@ -1,11 +1,11 @@
-"""Variance of a mean over training seeds that all meet the same test samples.
+"""Variance of a mean over seeds that share their test samples."""
 
-Seeds and test samples (episodes, or images) are *crossed*: a hard episode is hard for all seeds, so neither
-seeds x samples independent observations nor samples nested in seeds describe the data. With values of
-S seeds on T samples, value[s, e] = mean + seed[s] + sample[e] + rest[s, e], the variance of the overall mean
-is var(seed)/S + var(sample)/T + var(rest)/(S T). The variance of the seeds' means over S estimates the first
-and the last term (`own`), the covariance of two seeds over the samples the second one (`shared`).
-"""
+# Seeds and test samples (episodes, or images) are *crossed*: a hard episode is hard for all seeds, so
+# neither seeds x samples independent observations nor samples nested in seeds describe the data. With values
+# of S seeds on T samples, value[s, e] = mean + seed[s] + sample[e] + rest[s, e], the variance of the overall
+# mean is var(seed)/S + var(sample)/T + var(rest)/(S T). The variance of the seeds' means over S estimates
+# the first and the last term (`own`), the covariance of two seeds over the samples the second one
+# (`shared`).
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def crossed_error(
     """The error of an estimate that is, but for a constant, the mean of influence values.
 
     Means of seeds are multiples of one right answer and may be equal by chance, in 3 % of pairs of seeds on
-    2,000 images. Then var(rest)/(S T), what test sampling alone makes of the seeds' means, stands for `own`.
+    2,000 images. Then `own` is var(rest)/(S T), the variance of the seeds' means from test sampling alone.
 
     Args:
         deviations: (S, T) influence values of the estimate.
-        estimate: what they are of; rounding is relative to it.
+        estimate: the estimate itself; rounding is relative to it.
         strata: (T,) class of each test image: sampling is then within class. None: samples are episodes.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Evaluation embeds each image once per view; episodes are then gathered from the embeddings."""
+"""Embeds each image once per view; episodes gather from the embeddings."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def embed_crops(
     precision: Literal["fp32", "bf16"] = "fp32",
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Embed each image as it is and in crops and flips as training draws them, see `embed`.
+    """Embed each image as it is and in crops and flips as training draws them, like `embed`.
 
     Args:
         backbone: D = `backbone.num_features`.

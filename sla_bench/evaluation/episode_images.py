@@ -1,4 +1,4 @@
-"""Episodes as pixels, for heads that adapt the network: nothing can be embedded once for all of them."""
+"""Episodes as pixels, for heads that adapt the network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def image_chunks(
 ) -> Iterator[EpisodeChunk]:
     """Make the images of episodes, as many episodes at a time as fit into `chunk_bytes` (at least one).
 
-    What `embedding.episode_chunks` does for embeddings. Only the images of one chunk exist as floats.
+    The counterpart of `embedding.episode_chunks`. Only the images of one chunk exist as floats.
 
     Args:
         batches: where the images come from.

@@ -44,7 +44,7 @@ class ErrorDistribution:
         return float(np.sqrt(self.own + self.shared))
 
     def p_value(self, estimate: float) -> float:
-        """Two-sided: how often an error is at least as large as `estimate`; NaN where nothing varies."""
+        """Two-sided p: the share of errors at least as large as `estimate`; NaN without any variance."""
         if self.standard_error == 0:
             return float("nan")
         return float(two_sided_p(estimate, self.own, self.shared, self.own_freedom, self.shared_freedom)[()])
@@ -71,7 +71,7 @@ class ErrorDistribution:
 def two_sided_p(
     estimates: ArrayLike, own: ArrayLike, shared: ArrayLike, own_freedom: float, shared_freedom: float
 ) -> np.ndarray:
-    """p-values of many estimates at once, see `ErrorDistribution`.
+    """p-values of many estimates at once, each as from `ErrorDistribution`.
 
     Args:
         estimates: (N,), or of any shape.

@@ -1,4 +1,4 @@
-"""Many gains at once: p-values adjusted over a family, and summaries over a table."""
+"""Many gains at once: p-values adjusted over a family, and summaries."""
 
 from __future__ import annotations
 

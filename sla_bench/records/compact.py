@@ -1,4 +1,4 @@
-"""Samples of an evaluation in small types, and reading such files from strangers."""
+"""Samples of an evaluation in small types; checked reading of such files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the data of some tasks are understood, and whether they can serve them, before anything is trained."""
+"""Checks the data of tasks and describes their layout before any training."""
 
 from __future__ import annotations
 

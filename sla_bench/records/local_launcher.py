@@ -1,4 +1,4 @@
-"""Jobs on local processes, so many at a time; a worker that fails is reported and the others go on."""
+"""Jobs on local processes; a failed worker does not stop the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who works on a run: processes that share a results folder do each run once."""
+"""Locks on runs: commands that share a folder do each run once."""
 
 from __future__ import annotations
 

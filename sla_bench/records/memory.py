@@ -1,4 +1,4 @@
-"""How the C library deals with the memory of a worker: kept while it trains, given back when it is done."""
+"""The C library's memory in a worker: kept while training, then returned."""
 
 from __future__ import annotations
 

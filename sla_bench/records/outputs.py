@@ -1,4 +1,4 @@
-"""Writes the one file that a command was asked for, wherever it leads."""
+"""Writes the output file of a command, following links."""
 
 from __future__ import annotations
 

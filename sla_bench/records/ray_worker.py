@@ -1,4 +1,4 @@
-"""Both ends of a task: the node that does a job, and the desk where results are."""
+"""Both ends of a Ray task: the node, and the results folder."""
 
 from __future__ import annotations
 

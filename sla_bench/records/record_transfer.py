@@ -1,4 +1,4 @@
-"""A record as bytes, from a machine without the results folder to one with it, and back."""
+"""A record as bytes, between machines without a shared results folder."""
 
 from __future__ import annotations
 

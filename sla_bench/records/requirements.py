@@ -1,4 +1,4 @@
-"""Jobs whose pieces need a library that is not installed, told before anything is started."""
+"""Jobs whose pieces need a missing library, reported before any start."""
 
 from __future__ import annotations
 

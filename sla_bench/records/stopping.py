@@ -1,4 +1,4 @@
-"""A run that is asked to stop: its training leaves a checkpoint first."""
+"""Stops a run on request: its training leaves a checkpoint first."""
 
 from __future__ import annotations
 

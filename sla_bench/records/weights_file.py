@@ -1,4 +1,4 @@
-"""Where a recorded training keeps its weights, and what is said where they were not kept."""
+"""The weights file of a recorded training, or an error without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loss, gradient and weights are numbers, or the training stops before they spoil what was learned."""
+"""Stops a training before NaN or infinity spoil its state."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class AlternatingFlips:
-    """Says of each image whether it is mirrored, every other time that it is drawn.
+    """Mirrors each image every other time that it is drawn.
 
     In a pass over all images half of them are mirrored, in the next pass the others, as in airbench94
     (Jordan 2024, arXiv 2404.00498).
@@ -48,5 +48,5 @@ class AlternatingFlips:
         return self._mirrored
 
     def load_state(self, state: Tensor) -> None:
-        """Go on from a state, bool (N,)."""
+        """Restore a state, bool (N,)."""
         self._mirrored = state

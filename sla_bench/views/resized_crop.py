@@ -1,7 +1,6 @@
-"""Random parts of images, scaled to one size: torchvision's `RandomResizedCrop` for whole batches.
+"""Random parts of images, scaled: `RandomResizedCrop` for whole batches."""
 
-Which parts (`draw_parts`) and what becomes of them (`ResizedCrop`) are apart, as in `augment.py`.
-"""
+# The choice of parts (`draw_parts`) and their resizing (`ResizedCrop`) are separate, as in `augment.py`.
 
 from __future__ import annotations
 
@@ -40,8 +39,8 @@ def draw_parts(count: int, height: int, width: int, generator: torch.Generator) 
     """Draw a rectangle for each of `count` images of `height` x `width` pixels.
 
     The area is uniform in `SCALE`, the logarithm of the aspect uniform between those of `ASPECT`, the place
-    uniform. What does not fit is drawn again, up to ten times in all; then the largest central part of an
-    admitted aspect is taken.
+    uniform. A part that does not fit is drawn again, up to ten times in all; then the largest central part of
+    an admitted aspect is taken.
     """
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -110,8 +109,8 @@ class ResizedCrop:
         return scaled.round_().to(torch.uint8).permute(0, 2, 3, 1)
 
     def _positions(self, start: Tensor, extent: Tensor, length: int) -> Tensor:
-        """Where in the image each pixel of the result lies, (B, size), as `grid_sample` counts: -1 to 1."""
+        """Source position of each pixel of the result, (B, size), in `grid_sample`'s units, -1 to 1."""
         inside = self._centres * extent[:, None] - 0.5
-        # Pixels beyond the part's border are none of its own.
+        # Pixels beyond the part's border do not belong to the part.
         inside = inside.clamp_(min=0).minimum(extent[:, None] - 1)
         return (2 * (inside + start[:, None]) + 1) / length - 1

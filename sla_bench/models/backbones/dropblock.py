@@ -24,8 +24,8 @@ def dropblock(features: Tensor, rate: float | Tensor, block_size: int, generator
 
     Blocks lie inside the map. Their corners are drawn with probability
     gamma = rate / b^2 * f^2 / (f - b + 1)^2, so that a fraction `rate` would be dropped on average if blocks
-    never overlapped. What is kept is multiplied by (number of values) / (number kept), counted over the whole
-    batch.
+    never overlapped. The kept values are multiplied by (number of values) / (number kept), counted over the
+    whole batch.
 
     Args:
         features: (B, C, f, f).

@@ -90,7 +90,7 @@ class ResNet12(Backbone):
         self.blocks = nn.ModuleList(
             ResidualBlock(before, after) for before, after in zip((3, *CHANNELS), CHANNELS, strict=False)
         )
-        # A buffer, so that the schedule goes on where a resumed run left it.
+        # A buffer, so that a resumed run continues the schedule.
         self.register_buffer("training_steps", torch.zeros((), dtype=torch.int64))
         initialize(self, generator)
 
