@@ -21,10 +21,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sla_bench.evaluation.equivalence import RELEVANT, verdict
-from sla_bench.evaluation.error_distribution import two_sided_p
+from sla_bench.evaluation.crossed_error import two_sided_p
 from sla_bench.evaluation.statistics import mean_interval, paired_relative_gain
-from sla_bench.evaluation.table_statistics import holm
+from sla_bench.evaluation.verdicts import RELEVANT, holm, verdict
 from sla_bench.records.files import write_text
 
 SEEDS = (2, 3, 5, 10)

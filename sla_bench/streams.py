@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterable
+from typing import TextIO
 
 from sla_bench.errors import UserError
 
@@ -21,6 +23,17 @@ def forgive_characters() -> None:
 def one_line(text: str) -> str:
     """Text without line breaks and control characters, which a name from outside may have."""
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
+    """Print lines with names from outside, in printable characters only, so that none controls the terminal.
+
+    Args:
+        lines: without line breaks.
+        file: None means the standard output.
+    """
+    for line in lines:
+        print(one_line(line), file=file)
 
 
 def confirm(fact: str, question: str, yes: bool) -> None:

@@ -13,7 +13,7 @@ from trained_runs import train_runs
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.records.analyses import read_analyses
-from sla_bench.records.locks import claim
+from sla_bench.records.in_progress import claim
 from sla_bench.records.store import Store
 
 METHODS = ("baseline", "mt", "sla", "sla+sd")

@@ -8,7 +8,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sla_bench.errors import UserError
-from sla_bench.evaluation.sign_flips import MAX_EXACT_SEEDS
 from sla_bench.evaluation.statistics import (
     Gain,
     mean_interval,
@@ -16,7 +15,7 @@ from sla_bench.evaluation.statistics import (
     paired_gain_over_seeds,
     paired_relative_gain,
 )
-from sla_bench.evaluation.table_statistics import holm, interquartile_mean, share_of_losses
+from sla_bench.evaluation.verdicts import MAX_EXACT_SEEDS, holm, interquartile_mean, share_of_losses
 
 
 @st.composite

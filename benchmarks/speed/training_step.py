@@ -8,7 +8,7 @@ forward and backward, and lets SGD with momentum update the weights. SLA runs th
 through the backbone and takes the cross entropy of the joint labels.
 
 Two processes take turns, one step at a time: ours keeps freed memory as the suite's workers do
-(`sla_bench/records/memory.py`); the plain one leaves the C library as it is and uses torch's default format.
+(`sla_bench/records/environment.py`); the plain one leaves the C library as it is and uses torch's default format.
 The table gives medians over rounds, quartiles, and the ratio of medians to our baseline step (float32,
 channels_last). Before anything is timed, the memory formats are compared in double, loss and gradient, and
 bf16 with float32, loss only; bf16 is left out where the processor does not compute in it.
@@ -38,8 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.speed.costs import Cost, add_option, write_costs
 from sla_bench.data.base import ImageProperties, LabeledImages
 from sla_bench.objectives.sla import SLA
-from sla_bench.records.environment import has_bf16_instructions
-from sla_bench.records.memory import let_workers_keep_memory
+from sla_bench.records.environment import has_bf16_instructions, let_workers_keep_memory
 from sla_bench.registry import BACKBONES
 from sla_bench.training.loop import autocast
 from sla_bench.views.augment import ImageBatches

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from sla_bench.cli.options import NO_FOLDERS, Folders
-from sla_bench.cli.printing import print_lines
 from sla_bench.cli.stores import records_of
 from sla_bench.errors import UserError
 from sla_bench.registry import SCENARIOS
+from sla_bench.streams import print_lines
 
 
 def analyse(
@@ -113,8 +113,8 @@ def _read(analyses: Sequence[Any], device: str, folders: Folders) -> tuple[list[
     """
     from sla_bench.data.progress import terminal_progress
     from sla_bench.records.analysing import perform_analysis
+    from sla_bench.records.in_progress import RunClaimedError
     from sla_bench.records.jobs import Fingerprints, pick_device
-    from sla_bench.records.locks import RunClaimedError
     from sla_bench.tables.terminal import label
 
     chosen, prints = pick_device(device), Fingerprints(folders.data_root)

@@ -10,9 +10,8 @@ from cyclopts import App, Parameter
 from rich.console import Console
 
 from sla_bench.cli.options import NO_DATA, Data
-from sla_bench.cli.printing import print_lines
 from sla_bench.errors import UserError
-from sla_bench.streams import confirm
+from sla_bench.streams import confirm, print_lines
 
 _FORMATS = {
     ".png": "PNG",
@@ -53,7 +52,7 @@ def info(
         Write a contact sheet of the training images to this PNG file; - is the standard output.
     """
     from sla_bench.data.overview import describe, sheet_of
-    from sla_bench.records.outputs import check_output, words_beside, write_output
+    from sla_bench.records.files import check_output, words_beside, write_output
 
     if sheet is None:
         print_lines(describe(name, data.data_root).splitlines())
@@ -69,7 +68,7 @@ def info(
 
 def _picture_format(path: Path) -> str:
     """Pillow's name of the format that the ending of a file asks for; PNG for pipes and devices."""
-    from sla_bench.records.outputs import is_plain_file
+    from sla_bench.records.files import is_plain_file
 
     form = _FORMATS.get(path.suffix.lower()) if is_plain_file(path) else "PNG"
     if form is None:

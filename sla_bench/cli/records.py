@@ -70,7 +70,7 @@ def report(
     file: Path
         Write the page here instead; - is the standard output.
     """
-    from sla_bench.records.outputs import check_output, words_beside
+    from sla_bench.records.files import check_output, words_beside
     from sla_bench.tables.report.page import write_report
 
     path = (results.tables or results.out) / "report.html" if file is None else file
@@ -100,7 +100,7 @@ def export(
         confirmatory and primary contrasts.
     """
     from sla_bench.records.exchange import all_samples, export_records
-    from sla_bench.records.outputs import is_plain_file, words_beside
+    from sla_bench.records.files import is_plain_file, words_beside
     from sla_bench.tables.levelling import partners_of
 
     scenarios = written_out(str, scenario or [])

@@ -14,12 +14,12 @@ from cyclopts import App, Parameter
 from pydantic import Field
 
 from sla_bench.cli.options import NO_EXECUTION, Execution, Settings, TrainingExecution
-from sla_bench.cli.printing import print_lines
 from sla_bench.cli.spanning import SEVERAL_VALUES, add_grids, announce
 from sla_bench.cli.stores import records_of, say_set_apart
 from sla_bench.errors import UserError
 from sla_bench.grids.tuning import check_validated
 from sla_bench.registry import LAUNCHERS, SCENARIOS
+from sla_bench.streams import print_lines
 
 run_app = App(
     name="run",
@@ -186,7 +186,7 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
     from sla_bench.records.files import check_writable, write_text
     from sla_bench.records.jobs import delete_spent_checkpoints
     from sla_bench.records.launching import News
-    from sla_bench.records.requirements import split_by_requirements
+    from sla_bench.records.readiness import split_by_requirements
     from sla_bench.tables.row_names import BASELINE
     from sla_bench.tables.terminal import Board
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from sla_bench.cli.options import NO_RESULTS, Results
-from sla_bench.cli.printing import print_lines
 from sla_bench.cli.stores import records_of, say_set_apart, stores_of
 from sla_bench.errors import UserError, unknown
 from sla_bench.registry import SCENARIOS
+from sla_bench.streams import print_lines
 
 runs_app = App(name="runs", help="List, show, compare and prune the recorded runs.")
 

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from sla_bench.cli.options import Settings, TrainingExecution
-from sla_bench.cli.printing import print_lines
 from sla_bench.errors import UserError
 from sla_bench.grids.settings import DATA
 from sla_bench.grids.tasks import Task, form_of, options_model, span
 from sla_bench.registry import SCENARIOS
+from sla_bench.streams import print_lines
 
 SEVERAL_VALUES = Parameter(consume_multiple=(1, sys.maxsize))
 """Options that repeat take several values at once, too: `--seed 0 1 2`."""
@@ -132,9 +132,9 @@ def announce(tasks: Sequence[Task], data_root: Path) -> None:
     """Print the layout found in the data to stderr, and refuse data that cannot serve the tasks.
 
     Raises:
-        UserError: as `sla_bench.records.data_checks.check_data`.
+        UserError: as `sla_bench.records.readiness.check_data`.
     """
-    from sla_bench.records.data_checks import check_data
+    from sla_bench.records.readiness import check_data
 
     print_lines(check_data(tasks, data_root), file=sys.stderr)
 

@@ -1,15 +1,51 @@
-"""Embeds each image once per view; episodes gather from the embeddings."""
+"""Every test image is embedded once per view; episodes are gathered from embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, Protocol
+import copy
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
-from sla_bench.evaluation.batchnorm_folding import fold
 from sla_bench.models.backbones.base import Backbone
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def fold(model: Module) -> Module:
+    """Copy a model for inference, with each batch normalisation folded into the convolution before it.
+
+    Folded are the pairs of `nn.Conv2d` and `nn.BatchNorm2d` that follow each other in an `nn.Sequential`, and
+    those whose names a module lists in an attribute `conv_bn_pairs`, at any depth; any other batch
+    normalisation stays and uses its running statistics.
+
+    Args:
+        model: is not changed.
+
+    Returns:
+        A copy in eval mode that computes what `model.eval()` would compute, up to rounding.
+    """
+    folded = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in folded.modules():
+        for conv_name, norm_name in _pairs(module):
+            conv, norm = getattr(module, conv_name), getattr(module, norm_name)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(module, norm_name, nn.Identity())
+    return folded
+
+
+def _pairs(module: nn.Module) -> Iterable[tuple[str, str]]:
+    """Names of two children each; the second alone is applied to the output of the first."""
+    if isinstance(module, nn.Sequential):
+        # A layer may stand in a sequence more than once, and `named_children` would name it only once.
+        return itertools.pairwise(tuple(module._modules))  # noqa: SLF001
+    return getattr(module, "conv_bn_pairs", ())
+
 
 CHUNK_BYTES = 4 << 20
 
@@ -168,3 +204,53 @@ def _gather(embeddings: Tensor, index: Tensor) -> Tensor:
     """Rows of embeddings (N, M, D) at index (t, S): (t, S, M, D)."""
     rows = embeddings.index_select(0, index.flatten().to(embeddings.device))
     return rows.view(*index.shape, *embeddings.shape[1:])
+
+
+def image_chunks(
+    batches: PlainBatches,
+    index: Tensor,
+    transform: Views | None,
+    support_index: Tensor,
+    query_index: Tensor,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Iterator[EpisodeChunk]:
+    """Make the images of episodes, as many episodes at a time as fit into `chunk_bytes` (at least one).
+
+    The counterpart of `embedding.episode_chunks`. Only the images of one chunk exist as floats.
+
+    Args:
+        batches: where the images come from.
+        index: int64 (N,), positions of the images there.
+        transform: M views of each image; None means the image alone, M = 1.
+        support_index: int64 (T, S), rows of `index`.
+        query_index: int64 (T, Q), rows of `index`.
+        chunk_bytes: upper limit for the images of one chunk.
+
+    Yields:
+        Chunks that cover the T episodes in order; D = 3*H*W.
+    """
+
+    def pixels(rows: Tensor) -> Tensor:
+        images = batches.plain(index[rows.flatten()])
+        views = transform.views(images) if transform is not None else images[:, None]
+        return views.flatten(2).view(*rows.shape, views.shape[1], -1)
+
+    for start, stop in _parts(batches, index, transform, support_index, query_index, chunk_bytes):
+        yield EpisodeChunk(
+            slice(start, stop), pixels(support_index[start:stop]), pixels(query_index[start:stop])
+        )
+
+
+def _parts(
+    batches: PlainBatches,
+    index: Tensor,
+    transform: Views | None,
+    support_index: Tensor,
+    query_index: Tensor,
+    chunk_bytes: int,
+) -> Iterator[tuple[int, int]]:
+    one = batches.plain(index[:1])
+    per_image = one.numel() * one.element_size() * (transform.num_views if transform is not None else 1)
+    count = max(1, chunk_bytes // ((support_index.shape[1] + query_index.shape[1]) * per_image))
+    for start in range(0, len(support_index), count):
+        yield start, min(start + count, len(support_index))

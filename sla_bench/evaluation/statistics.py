@@ -14,9 +14,13 @@ from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
 from sla_bench.errors import UserError
-from sla_bench.evaluation.crossed_error import crossed_error, error_over_classes, seed_error
-from sla_bench.evaluation.error_distribution import ErrorDistribution
-from sla_bench.evaluation.sign_flips import sign_flip_test
+from sla_bench.evaluation.crossed_error import (
+    ErrorDistribution,
+    crossed_error,
+    error_over_classes,
+    seed_error,
+)
+from sla_bench.evaluation.verdicts import sign_flip_test
 
 IntervalKind = Literal["crossed", "seeds", "one seed"]
 NONE = float("nan")

@@ -11,10 +11,10 @@ from sla_bench.config import ClassifierEvaluation
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.records.analyses import ViewsOf, read_analysis, write_analysis
+from sla_bench.records.in_progress import claim
 from sla_bench.records.jobs import Fingerprints
-from sla_bench.records.locks import claim
+from sla_bench.records.record_files import WEIGHTS, kept_weights
 from sla_bench.records.store import EvaluationRecord, RunRecord
-from sla_bench.records.weights_file import WEIGHTS, kept_weights
 from sla_bench.registry import SCENARIOS
 
 if TYPE_CHECKING:

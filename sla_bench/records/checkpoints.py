@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from sla_bench.records.files import write_atomically
-from sla_bench.records.stopping import Stop
+from sla_bench.records.in_progress import Stop
 
 FORMAT = 1
 KEPT = 2

@@ -19,11 +19,10 @@ from sla_bench.records.archive import (
     Member,
     open_archive,
 )
-from sla_bench.records.compact import compact_samples, samples_bytes
-from sla_bench.records.files import write_bytes
-from sla_bench.records.locks import RunClaimedError, claim
-from sla_bench.records.outputs import is_plain_file, write_output
+from sla_bench.records.files import is_plain_file, write_bytes, write_output
+from sla_bench.records.in_progress import RunClaimedError, claim
 from sla_bench.records.record_checks import check_run, check_tuning
+from sla_bench.records.record_files import compact_samples, samples_bytes
 from sla_bench.records.store import EvaluationRecord, RunRecord, Store
 from sla_bench.records.tuning_file import TuningFile
 

@@ -15,12 +15,11 @@ from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import Task
 from sla_bench.records.data_states import state_of_parts
+from sla_bench.records.environment import give_back_memory
 from sla_bench.records.files import remove_temporaries
-from sla_bench.records.locks import claim
-from sla_bench.records.memory import give_back_memory
-from sla_bench.records.stopping import Stop
+from sla_bench.records.in_progress import Stop, claim
+from sla_bench.records.record_files import kept_weights
 from sla_bench.records.store import Store
-from sla_bench.records.weights_file import kept_weights
 from sla_bench.registry import SCENARIOS
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sla_bench.errors import DivergedError, UserError
+from sla_bench.records.in_progress import RunClaimedError
 from sla_bench.records.jobs import Job
 from sla_bench.records.launch_options import Launch
-from sla_bench.records.locks import RunClaimedError
 
 if TYPE_CHECKING:
     from sla_bench.training.loop import Progress

@@ -15,6 +15,8 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from sla_bench.records.environment import let_workers_keep_memory
+from sla_bench.records.in_progress import GRACE_SECONDS, StoppedError, stop_on
 from sla_bench.records.jobs import Job, perform, pick_device
 from sla_bench.records.launch_options import Launch
 from sla_bench.records.launching import (
@@ -25,8 +27,6 @@ from sla_bench.records.launching import (
     runs_at_a_time,
     thread_limits,
 )
-from sla_bench.records.memory import let_workers_keep_memory
-from sla_bench.records.stopping import GRACE_SECONDS, StoppedError, stop_on
 from sla_bench.streams import forgive_characters
 
 _NEWS_INTERVAL = 0.2

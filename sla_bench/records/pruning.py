@@ -12,7 +12,7 @@ from pathlib import Path
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of
 from sla_bench.records.data_states import short
-from sla_bench.records.locks import RunClaimedError, claim
+from sla_bench.records.in_progress import RunClaimedError, claim
 from sla_bench.records.store import Store
 
 Files = frozenset[tuple[str, int, int]]

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from sla_bench.errors import UserError
+from sla_bench.records.in_progress import GRACE_SECONDS
 from sla_bench.records.jobs import Job
 from sla_bench.records.launch_options import Launch
 from sla_bench.records.launching import News, crashed, over_limit
 from sla_bench.records.ray_worker import Desk, work
-from sla_bench.records.stopping import GRACE_SECONDS
 
 _POLL_SECONDS = 0.5
 _RETRIES = 3

@@ -1,4 +1,4 @@
-"""The files of a record: when they change, and what they hold."""
+"""The files of a record: when they change, what they hold, where its weights are."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable
+import zipfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from sla_bench.config import mistake_of
-from sla_bench.records.archive import ZIP_ERRORS, Member
-from sla_bench.records.compact import checked_samples
+from sla_bench.data.npy_format import read_array
+from sla_bench.errors import UserError
+from sla_bench.evaluation.class_metrics import recorded
+from sla_bench.records.archive import ZIP_ERRORS, Member, is_plain
 
 _WHOLE_NUMBERS = ("member", "step")
 """Columns that every history has."""
@@ -186,3 +190,89 @@ def check_history(folder: Place) -> None:
                 raise ValueError(f"history.csv: {name[:40]}: {cell[:40]!r} is not a number") from None
     if not set(_WHOLE_NUMBERS) <= set(heading) or row is None:
         raise ValueError("history.csv: cut within its heading, or after it")
+
+
+WEIGHTS = "model.safetensors"
+
+
+def kept_weights(folder: Path) -> Path:
+    """Return the file of weights below the folder of a run.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = folder / WEIGHTS
+    if not path.exists():
+        raise UserError(
+            f"run {folder.name} has no {WEIGHTS}: it was recorded with --keep-models none or imported; "
+            f"delete {folder} to train it again, with --keep-models all"
+        )
+    return path
+
+
+LARGEST_SAMPLES = 256 << 20
+"""Bytes of one evaluation's arrays."""
+_INTEGERS = (np.uint8, np.uint16, np.int16, np.int32)
+
+
+def compact_samples(samples: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays in small types.
+
+    Integers keep their values, in the smallest type that holds them. Confidences and -log p, which older
+    records hold as float32, become float16; tables read them so in any case.
+
+    Args:
+        samples: name -> array, as in samples.npz.
+    """
+    return {
+        name: _small_integers(array) if array.dtype.kind in "iu" else recorded(array)
+        for name, array in samples.items()
+    }
+
+
+def _small_integers(array: np.ndarray) -> np.ndarray:
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
+    for kind in _INTEGERS:
+        limits = np.iinfo(kind)
+        if limits.min <= low and high <= limits.max:
+            return array.astype(kind) if np.dtype(kind).itemsize < array.dtype.itemsize else array
+    return array
+
+
+def samples_bytes(samples: Mapping[str, np.ndarray]) -> bytes:
+    """Return a samples.npz; the same arrays give the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in samples.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
+            info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, member.getvalue())
+    return buffer.getvalue()
+
+
+def checked_samples(content: bytes) -> dict[str, np.ndarray]:
+    """Read a samples.npz that may hold anything.
+
+    Raises:
+        ValueError: it is not an archive of plain numeric arrays, or these are larger than LARGEST_SAMPLES.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            infos = archive.infolist()
+            if not all(is_plain(info) for info in infos):
+                raise ValueError("packed in an unusual way")
+            if sum(info.file_size for info in infos) > LARGEST_SAMPLES:
+                raise ValueError(f"arrays of more than {LARGEST_SAMPLES:,} bytes")
+            return {info.filename.removesuffix(".npy"): _array(archive.read(info)) for info in infos}
+    except ZIP_ERRORS as error:
+        raise ValueError(f"samples.npz: damaged arrays ({error})") from None
+
+
+def _array(content: bytes) -> np.ndarray:
+    """The array of a .npy file, whose header is believed only after it was checked."""
+    array = read_array(io.BytesIO(content), len(content))
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"an array of type {array.dtype}, not of numbers")
+    return array

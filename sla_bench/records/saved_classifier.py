@@ -17,7 +17,7 @@ from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of
 from sla_bench.models.weights import read_weights
 from sla_bench.paths import from_home
-from sla_bench.records.weights_file import WEIGHTS, kept_weights
+from sla_bench.records.record_files import WEIGHTS, kept_weights
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.base import ANY_TRANSFORM
 from sla_bench.scenarios.classify.classifier import ClassifierModel, load_members

@@ -23,7 +23,6 @@ import pandas as pd
 
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.grids.tasks import form_of
-from sla_bench.records.compact import checked_samples
 from sla_bench.records.cycles import no_search_for_cycles
 from sla_bench.records.data_states import settled, state_of_parts
 from sla_bench.records.files import json_bytes, write_together
@@ -31,6 +30,8 @@ from sla_bench.records.record_cache import RecordCache
 from sla_bench.records.record_files import (
     UNFINISHED,
     UNREADABLE,
+    WEIGHTS,
+    checked_samples,
     is_of_newer_version,
     names_in,
     read_evaluation,
@@ -38,7 +39,6 @@ from sla_bench.records.record_files import (
     read_training,
     signature_of,
 )
-from sla_bench.records.weights_file import WEIGHTS
 from sla_bench.scenarios.form import Form
 
 

@@ -14,7 +14,7 @@ from sla_bench.config import mistake_of
 from sla_bench.errors import UserError
 from sla_bench.grids.tuning import RATES, SHARES, WHOLE, Choice
 from sla_bench.records.files import write_text
-from sla_bench.records.locks import wait_for
+from sla_bench.records.in_progress import wait_for
 
 
 def _matching(*texts: object) -> Any:

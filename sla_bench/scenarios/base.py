@@ -15,7 +15,7 @@ from sla_bench.models.backbones.base import Backbone
 from sla_bench.seeds import derive_seed
 from sla_bench.training.loop import Checkpoints, GeneratorSource, Source, TrainingResult
 from sla_bench.views.augment import ImageBatches
-from sla_bench.views.flips import AlternatingFlips
+from sla_bench.views.crops_and_flips import AlternatingFlips
 
 ANY_TRANSFORM = "rotation"
 """Stands in where a training has no views (config.transform is None) and so does not depend on it."""

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from sla_bench.errors import first_names
-from sla_bench.evaluation.equivalence import Verdict, verdict
 from sla_bench.evaluation.statistics import (
     Gain,
     MeanInterval,
@@ -18,7 +17,7 @@ from sla_bench.evaluation.statistics import (
     paired_gain_over_seeds,
     paired_relative_gain,
 )
-from sla_bench.evaluation.table_statistics import holm
+from sla_bench.evaluation.verdicts import Verdict, holm, verdict
 from sla_bench.records.store import RunRecord
 from sla_bench.tables.cells import Cell, Cells, Setting, settings_of
 from sla_bench.tables.comparisons import comparison, cost_of, is_matched_and_tuned

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from sla_bench.evaluation.table_statistics import interquartile_mean, share_of_losses
+from sla_bench.evaluation.verdicts import interquartile_mean, share_of_losses
 from sla_bench.streams import one_line
 from sla_bench.tables.reading import Row
 from sla_bench.tables.row_names import augments_labels

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sla_bench.data.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
-from sla_bench.views.resized_crop import Parts, ResizedCrop, draw_parts
+from sla_bench.views.crops_and_flips import Parts, ResizedCrop, draw_parts
 
 # Of 0 brightness, 1 contrast, 2 saturation.
 _ORDERS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from sla_bench.evaluation.batchnorm_folding import fold
+from sla_bench.evaluation.embedding import fold
 from sla_bench.models.backbones.cifar_resnet import resnet20_ldam
 from sla_bench.models.backbones.conv4 import conv4
 from sla_bench.models.backbones.resnet12 import resnet12

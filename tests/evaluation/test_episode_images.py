@@ -1,6 +1,6 @@
 import torch
 
-from sla_bench.evaluation.episode_images import image_chunks
+from sla_bench.evaluation.embedding import image_chunks
 from sla_bench.views.transforms import ROTATION
 
 

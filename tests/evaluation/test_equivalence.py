@@ -3,7 +3,7 @@ import pytest
 from crossed_model import crossed_pair
 
 from sla_bench.evaluation.crossed_error import crossed_error, error_over_classes
-from sla_bench.evaluation.equivalence import RELEVANT, verdict
+from sla_bench.evaluation.verdicts import RELEVANT, verdict
 
 
 def pair(difference, seed_sd=0.001, seeds=3, samples=400, seed=0):

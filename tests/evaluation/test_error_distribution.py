@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from sla_bench.evaluation.error_distribution import ErrorDistribution, two_sided_p
+from sla_bench.evaluation.crossed_error import ErrorDistribution, two_sided_p
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 5, 9, 19, 59, 400, 1999, 9000])

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sla_bench.evaluation.sign_flips import MONTE_CARLO_FLIPS
 from sla_bench.evaluation.statistics import paired_gain_over_seeds, paired_relative_gain
+from sla_bench.evaluation.verdicts import MONTE_CARLO_FLIPS
 
 
 @given(seed=st.integers(0, 2**32 - 1), seeds=st.integers(2, 7))

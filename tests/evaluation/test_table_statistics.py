@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sla_bench.errors import UserError
-from sla_bench.evaluation.table_statistics import holm, interquartile_mean, share_of_losses
+from sla_bench.evaluation.verdicts import holm, interquartile_mean, share_of_losses
 
 
 def test_holm_by_hand():

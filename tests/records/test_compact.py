@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sla_bench.records.compact import checked_samples, compact_samples, samples_bytes
+from sla_bench.records.record_files import checked_samples, compact_samples, samples_bytes
 
 
 @given(hnp.arrays(np.int64, st.integers(0, 5), elements=st.integers(-(2**40), 2**40)))

@@ -19,7 +19,7 @@ from sla_bench.grids.tuning import choice_of, group_of
 from sla_bench.records.data_states import state_of_parts
 from sla_bench.records.exchange import Exchanged, export_records, import_records
 from sla_bench.records.files import write_bytes
-from sla_bench.records.locks import claim
+from sla_bench.records.in_progress import claim
 from sla_bench.records.pruning import leftovers
 from sla_bench.records.store import Store
 from sla_bench.records.tuning_file import COLUMNS, TuningFile

@@ -8,14 +8,14 @@ import real_formats
 from counting_scenario import CountingScenario
 
 from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.records.in_progress import RunClaimedError, claim
 from sla_bench.records.jobs import make_jobs, perform
-from sla_bench.records.locks import RunClaimedError, claim
 from sla_bench.training.loop import silent
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from sla_bench.records.locks import claim
+from sla_bench.records.in_progress import claim
 with claim(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)

@@ -15,11 +15,11 @@ from PIL import Image
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.errors import UserError
-from sla_bench.records.outputs import check_output, write_output
+from sla_bench.records.files import check_output, write_output
 
 TEXT = b"new\n"
 WRITE = (
-    "import sys; from pathlib import Path; from sla_bench.records.outputs import write_output, words_beside\n"
+    "import sys; from pathlib import Path; from sla_bench.records.files import write_output, words_beside\n"
     "print('before')\n"
     "write_output(Path(sys.argv[1]), lambda file: file.write(b'new'))\n"
     "print('after', file=words_beside(Path(sys.argv[1])))\n"

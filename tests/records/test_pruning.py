@@ -3,7 +3,7 @@ import json
 from made_up_records import write_records
 
 from sla_bench.config import FEWSHOT_PROTOCOL
-from sla_bench.records.locks import claim
+from sla_bench.records.in_progress import claim
 from sla_bench.records.pruning import leftovers, prune
 
 

@@ -14,9 +14,9 @@ from tiny_jobs import assert_same_contents, contents, kinds, processes_with, tin
 
 from sla_bench.errors import UserError
 from sla_bench.records import ray_tasks
+from sla_bench.records.in_progress import stop_on
 from sla_bench.records.launch_options import Launch
 from sla_bench.records.launching import News
-from sla_bench.records.stopping import stop_on
 from sla_bench.registry import LAUNCHERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]

@@ -10,11 +10,10 @@ import real_formats
 from tiny_jobs import assert_same_contents, contents, tiny_jobs
 
 from sla_bench.errors import UserError
+from sla_bench.records.in_progress import claim
 from sla_bench.records.jobs import perform
 from sla_bench.records.launching import News
-from sla_bench.records.locks import claim
-from sla_bench.records.ray_worker import Desk, work_here
-from sla_bench.records.record_transfer import pack, unpack
+from sla_bench.records.ray_worker import Desk, pack, unpack, work_here
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 from made_up_records import write_records
 
 from sla_bench.errors import UserError
+from sla_bench.records.in_progress import RunClaimedError, claim
 from sla_bench.records.jobs import Job
-from sla_bench.records.locks import RunClaimedError, claim
-from sla_bench.records.record_transfer import pack, unpack
+from sla_bench.records.ray_worker import pack, unpack
 
 
 def job_of(store, run_id):

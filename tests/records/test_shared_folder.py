@@ -16,8 +16,8 @@ from real_formats import write_cifar10
 from sla_bench.errors import UserError
 from sla_bench.records import record_files
 from sla_bench.records.files import write_text, write_together
+from sla_bench.records.in_progress import claim, wait_for
 from sla_bench.records.jobs import perform
-from sla_bench.records.locks import claim, wait_for
 from sla_bench.records.store import Store
 from sla_bench.training.loop import silent
 

@@ -15,11 +15,11 @@ from tiny_jobs import assert_same_contents, contents, tiny_jobs, workers
 
 from sla_bench.records import local_launcher
 from sla_bench.records.checkpoints import FileCheckpoints
+from sla_bench.records.in_progress import StoppedError, stop_on
 from sla_bench.records.jobs import perform
 from sla_bench.records.launch_options import Launch
 from sla_bench.records.launching import attempt, crashed
 from sla_bench.records.local_launcher import launch
-from sla_bench.records.stopping import StoppedError, stop_on
 from sla_bench.training.loop import silent
 
 NEVER = 1e9

@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 from made_up_records import as_tuned, classes_of, hits_of, write_records
 
-from sla_bench.evaluation.equivalence import verdict
 from sla_bench.evaluation.statistics import paired_relative_gain
-from sla_bench.evaluation.table_statistics import holm
+from sla_bench.evaluation.verdicts import holm, verdict
 from sla_bench.tables.fewshot_reading import FewShotReading
 from sla_bench.tables.files import escape_formula, histories, write_leaderboard
 from sla_bench.tables.leaderboard import COLUMNS, leaderboard

@@ -2,7 +2,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sla_bench.views.flips import AlternatingFlips
+from sla_bench.views.crops_and_flips import AlternatingFlips
 
 
 def flips(count=6, seed=0):

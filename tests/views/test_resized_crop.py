@@ -11,7 +11,7 @@ from torchvision.transforms import RandomResizedCrop, functional
 from sla_bench.data.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
 from sla_bench.views.augment import ImageBatches
-from sla_bench.views.resized_crop import ASPECT, SCALE, Parts, ResizedCrop, draw_parts
+from sla_bench.views.crops_and_flips import ASPECT, SCALE, Parts, ResizedCrop, draw_parts
 
 CPU = torch.device("cpu")
 PROPERTIES = ImageProperties(size=24, crop_padding=0, resized_crop=True)

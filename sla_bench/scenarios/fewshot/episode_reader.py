@@ -11,8 +11,7 @@ from torch import Tensor
 
 from sla_bench.config import Precision
 from sla_bench.data.base import Dataset, LabeledImages
-from sla_bench.evaluation.embedding import EpisodeChunk, embed, embed_crops, episode_chunks
-from sla_bench.evaluation.episode_images import image_chunks
+from sla_bench.evaluation.embedding import EpisodeChunk, embed, embed_crops, episode_chunks, image_chunks
 from sla_bench.objectives.episodes import EpisodeFeatures, Head
 from sla_bench.scenarios.base import first_images
 from sla_bench.scenarios.fewshot.class_training import BaseClasses

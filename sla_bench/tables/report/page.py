@@ -11,7 +11,7 @@ from pathlib import Path
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from sla_bench.records.outputs import write_output
+from sla_bench.records.files import write_output
 from sla_bench.records.store import Store
 from sla_bench.tables.report.details import Details, script_json
 from sla_bench.tables.report.sections import METHOD, Section, section_of

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from sla_bench.errors import UserError
-from sla_bench.evaluation.batchnorm_folding import fold
+from sla_bench.evaluation.embedding import fold
 from sla_bench.models.backbones.airbench import airbench, whitening_filters
 
 

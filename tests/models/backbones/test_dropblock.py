@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sla_bench.models.backbones.dropblock import dropblock, dropout
+from sla_bench.models.backbones.resnet12 import dropblock, dropout
 
 
 def generator(seed=0):

@@ -6,7 +6,7 @@ from peer_modules import peer
 from torch import nn
 
 from sla_bench.errors import UserError
-from sla_bench.evaluation.batchnorm_folding import fold
+from sla_bench.evaluation.embedding import fold
 from sla_bench.registry import BACKBONES
 
 l2l = peer("learn2learn")
