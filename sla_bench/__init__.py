@@ -1,7 +1,6 @@
-"""How much does self-supervised label augmentation (SLA) gain over a baseline?
+"""How much does self-supervised label augmentation (SLA) gain over a baseline?"""
 
-The public names load what they need when they are first used; importing the package imports no torch.
-"""
+# The public names load on first use; importing the package imports no torch.
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def fraction(owner: str, name: str, value: float, why: str) -> float:
     """Return `value` as a float.
 
     Raises:
-        UserError: it is not in [0, 1); `why` says what it would mean to be at 1 or above.
+        UserError: it is not in [0, 1); `why` explains the meaning of 1 and above.
     """
     if not _is_number(value) or not 0 <= value < 1:
         reason = f": {why}" if _is_number(value) and value >= 1 else ""

@@ -1,7 +1,4 @@
-"""One training and one evaluation, fully described.
-
-The options of the command line, the keys of a grid file and the fields of a record are these fields.
-"""
+"""The fields of a training and of an evaluation."""
 
 from __future__ import annotations
 
@@ -20,10 +17,14 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 PROTOCOL_VERSION = 2
-"""Of a scenario that names no other. It rises when the same config would give another figure, and is part of
-every run_id."""
+"""For scenarios that name no other, and part of every run_id. Bump when an unchanged config would give
+different numbers."""
 OLDEST_PROTOCOL = 2
 """Records of older protocols are not imported."""
+
+
+# The options of the command line, the keys of a grid file and the fields of a record are the fields of these
+# models, with the marks below.
 
 
 class Axis:
@@ -31,10 +32,10 @@ class Axis:
 
 
 class Adds:
-    """Marks an axis whose option adds trainings to those that the other options span; `--set` fixes it.
+    """Marks an axis whose option adds trainings to the product of the other options; `--set` fixes its value.
 
     Args:
-        others: fields of the trainings that are added.
+        others: fields of the added trainings.
     """
 
     def __init__(self, **others: Any) -> None:
@@ -42,7 +43,7 @@ class Adds:
 
 
 class SetOnly:
-    """Marks a field that is changed by `--set name=value` and has no option of its own."""
+    """Marks a field without an option, changed by `--set name=value`."""
 
 
 class FromBudget:
@@ -54,7 +55,7 @@ class FromDataset:
 
 
 class Added:
-    """Marks a field that is younger than some records: at its default it does not change a run's id."""
+    """Marks a field that some records lack: at its default the field does not change a run's id."""
 
 
 Precision = Literal["fp32", "bf16"]
@@ -62,14 +63,14 @@ OptionValue = bool | int | float | str
 
 
 class Settings(BaseModel):
-    """Immutable settings that know their own short hash."""
+    """Immutable settings with a short hash."""
 
-    # Built when first used: help and listings need their fields only.
+    # Validators are built when first used: help and listings need the fields only.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
     protocol: ClassVar[int] = PROTOCOL_VERSION
 
     def identity(self) -> dict[str, Any]:
-        """What makes these settings differ from others."""
+        """The fields that tell these settings from others."""
         unchanged = {
             name
             for name, info in type(self).model_fields.items()
@@ -77,20 +78,20 @@ class Settings(BaseModel):
         }
         return self.model_dump(mode="json", exclude=unchanged)
 
-    def digest(self, **further: Any) -> str:
-        """Return 12 hex digits of the SHA-256 of these settings, `further` facts and the protocol version.
+    def digest(self, **facts: Any) -> str:
+        """Return 12 hex digits of the SHA-256 of these settings, other `facts` and the protocol version.
 
-        A record of an older protocol has it among the further facts.
+        A record of an older protocol gives its protocol as a fact.
         """
-        content = {**self.identity(), "protocol": self.protocol, **further}
+        content = {**self.identity(), "protocol": self.protocol, **facts}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def as_user_error(error: ValidationError, set_only: Collection[str] = ()) -> UserError:
-    """Say in one line which option has which wrong value, with the nearest right one if there is a list.
+    """Name the option and its invalid value in one line, with the nearest right value if there is a list.
 
     Args:
-        error: what pydantic found; of several mistakes the first is told.
+        error: pydantic's; the first of several mistakes is named.
         set_only: fields without an option, which `--set` changes.
     """
     first = error.errors()[0]
@@ -111,7 +112,7 @@ _SENTENCES = ("literal_error", "extra_forbidden", "value_error")
 
 
 def mistake_of(error: ErrorDetails) -> str:
-    """Say what is wrong with a value, and the nearest right one if there is a list; not which field it is."""
+    """Explain an invalid value, with the nearest right value if there is a list; the field is not named."""
     value = error["input"]
     if error["type"] == "literal_error":
         known = [k.strip("' ") for k in error["ctx"]["expected"].replace(" or ", ",").split(",")]
@@ -148,7 +149,7 @@ Milestones = Annotated[
 
 
 class Recipe(Settings):
-    """How a training goes: optimiser and schedule, in any scenario."""
+    """Optimiser and schedule of a training, in any scenario."""
 
     optimizer: Annotated[Literal["adam", "sgd"], FromBudget(), SetOnly()] = "adam"
     learning_rate: Annotated[float, FromBudget(), SetOnly()] = Field(2e-3, gt=0)
@@ -164,15 +165,15 @@ class Recipe(Settings):
 
 
 class RunConfig(Recipe):
-    """One training: everything that can change the trained weights. Each scenario adds fields of its own."""
+    """One training: all fields that can change the trained weights. Each scenario adds fields."""
 
     scenario: str
-    dataset: Annotated[str, Axis()] = Field(description="data set, see `datasets`")
+    dataset: Annotated[str, Axis()] = Field(description="data set; `datasets` lists them")
     method: Annotated[str, Axis()] = Field(
-        "baseline", description="objective or control; `all`: those of the paper, `controls`: the controls"
+        "baseline", description="method or control; `all`: the paper's methods, `controls`: all controls"
     )
     transform: Annotated[str | None, Axis()] = Field(
-        "rotation", description="label augmentation, also the views of +TTA"
+        "rotation", description="transform that makes the views, of SLA and of +TTA"
     )
     backbone: Annotated[str, Axis(), FromBudget()] = Field("conv4", description="network")
     seed: Annotated[int, Axis()] = Field(
@@ -182,13 +183,14 @@ class RunConfig(Recipe):
     batch_images: Annotated[int | None, Added()] = Field(
         None,
         ge=2,
-        description="images through the network in a step, views counted; the steps follow, so that "
-        "the images of the training stay [default: the budget's batch before the transform]",
+        description="images through the network in a step, views counted; the number of steps follows, so "
+        "that the images of the training stay [default: the budget's batch before the transform]",
     )
     flips: Annotated[Literal["random", "alternating"], FromBudget(), SetOnly(), Added()] = "random"
     precision: Annotated[Precision, FromBudget()] = Field(
         "fp32",
-        description="of the backbone; heads stay in fp32. bf16 wants a processor or GPU that computes in it",
+        description="precision of the backbone; heads stay in fp32. bf16 needs a processor or GPU with bf16 "
+        "instructions",
     )
     threads: int = Field(1, ge=1, description="CPU threads of a run (results on CPU depend on it)")
     method_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
@@ -196,7 +198,7 @@ class RunConfig(Recipe):
 
 
 class EvalConfig(Settings):
-    """One evaluation of a trained model. Each scenario adds fields of its own."""
+    """One evaluation of a trained model. Each scenario adds fields."""
 
     transform: str = "rotation"
 
@@ -205,7 +207,7 @@ class ClassifierRun(RunConfig):
     """A training on a fixed set of classes."""
 
     loss_reduction: Literal["mean", "sum"] = Field(
-        "mean", description="of the joint loss over the views; sum: M times the mean"
+        "mean", description="reduction of the joint loss over the views; sum: M times the mean"
     )
     batch_size: Annotated[int, FromBudget(), SetOnly()] = Field(64, ge=2)
 
@@ -218,7 +220,7 @@ class ClassifierEvaluation(EvalConfig):
 
 
 FEWSHOT_PROTOCOL = 3
-"""3: one checkpoint for all rows of SLA, chosen with single inference; it was chosen with SLA+AG before."""
+"""3: one checkpoint for all rows of SLA, chosen with single inference; protocol 2 chose with SLA+AG."""
 
 
 class FewShotRun(RunConfig):
@@ -226,8 +228,8 @@ class FewShotRun(RunConfig):
 
     protocol: ClassVar[int] = FEWSHOT_PROTOCOL
     scenario: Literal["fewshot"] = "fewshot"
-    dataset: Annotated[str, Axis()] = Field("glyphs", description="data set, see `datasets`")
-    learner: Annotated[str, Axis()] = Field("protonet", description="few-shot head")
+    dataset: Annotated[str, Axis()] = Field("glyphs", description="data set; `datasets` lists them")
+    learner: Annotated[str, Axis()] = Field("protonet", description="few-shot learner (head)")
     train_ways: Annotated[int, FromBudget()] = Field(5, ge=2, description="ways of a training episode")
     train_shots: Annotated[int, FromBudget()] = Field(
         5, ge=1, description="shots in training; protonet: the test's, others: the recipe's"
@@ -252,7 +254,7 @@ class FewShotRun(RunConfig):
 
 
 class FewShotEvaluation(EvalConfig):
-    """The test episodes and how they are read."""
+    """The test episodes."""
 
     protocol: ClassVar[int] = FEWSHOT_PROTOCOL
     ways: int = Field(5, ge=2, description="ways of a test episode")
@@ -268,10 +270,10 @@ class ImbalancedRun(ClassifierRun):
     """A training on a long-tailed part of a data set with fixed classes."""
 
     scenario: Literal["imbalanced"] = "imbalanced"
-    dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set, see `datasets`")
-    loss: Annotated[str, Axis()] = Field("ce", description="criterion, see docs/losses.md")
+    dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set; `datasets` lists them")
+    loss: Annotated[str, Axis()] = Field("ce", description="loss, see docs/losses.md")
     imbalance: Annotated[Literal["exp", "step", "none"], FromDataset()] = Field(
-        "exp", description="how class sizes fall; none: the data as they are"
+        "exp", description="shape of the class sizes; none: the data as they are"
     )
     ratio: Annotated[float, Axis(), FromBudget()] = Field(
         100.0, ge=1, description="largest class / smallest class"
@@ -283,16 +285,16 @@ class ImbalancedRun(ClassifierRun):
         0, ge=0, lt=2**32, description="chooses the images; quick and fast: the seed, paper: 0"
     )
     class_order: Annotated[Literal["identity", "permuted"], FromDataset()] = Field(
-        "permuted", description="which classes are large; permuted: at each seed in a random order of its own"
+        "permuted", description="order of the classes by size; permuted: a random order for each seed"
     )
-    order_seed: int = Field(0, ge=0, lt=2**31, description="chooses these random orders")
+    order_seed: int = Field(0, ge=0, lt=2**31, description="chooses the random class orders")
     sampler: Literal["uniform", "class-balanced", "sqrt"] = Field(
-        "uniform", description="how training images are drawn"
+        "uniform", description="draws the training images: all alike, classes alike, or by root of class size"
     )
     selection: Literal["last", "validation", "best-test"] = Field(
         "last",
-        description="weights of the last epoch, or of the best validation on training images that are set "
-        "aside (the largest class loses a tenth); best-test sees the test images and flatters",
+        description="weights of the last epoch, or of the best validation on held-out training images "
+        "(the largest class loses a tenth); best-test sees the test images and flatters",
     )
     epochs: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     order_shifts: Annotated[int, FromBudget(), SetOnly()] = Field(5, ge=0)
@@ -304,35 +306,37 @@ class ImbalancedEvaluation(ClassifierEvaluation):
 
 
 class StandardRun(ClassifierRun):
-    """A training on all images of a data set with fixed classes, but for those held out for validation."""
+    """A training on all images of a data set with fixed classes, except images held out for validation."""
 
     scenario: Literal["standard"] = "standard"
-    dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set, see `datasets`")
+    dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set; `datasets` lists them")
     mix: Annotated[str, Axis()] = Field("none", description="augmentation on top of crop and flip")
     ensemble: Annotated[int, Axis(), Adds(method="baseline")] = Field(
-        1, ge=1, description="adds so many baselines, averaged; as many as views are the control ens-M"
+        1, ge=1, description="adds this many baselines, averaged; as many as views make the control ens-M"
     )
     selection: Annotated[Literal["validation", "last"], FromBudget()] = Field(
         "last", description="weights of the best validation, or of the last step"
     )
     val_indices: str | None = Field(
-        None, description="file of positions to validate on (.npy, .json, else one per line); not drawn then"
+        None, description="file with positions of the validation images (.npy, .json, else one per line)"
     )
     val_fraction: Annotated[float, FromBudget()] = Field(
-        0.1, ge=0, lt=1, description="share of each class's training images that is held out to validate on"
+        0.1, ge=0, lt=1, description="share of each class's training images that is held out for validation"
     )
-    val_seed: int = Field(0, ge=0, lt=2**32, description="chooses these images; the same for all seeds")
+    val_seed: int = Field(
+        0, ge=0, lt=2**32, description="chooses the held-out images; the same for all seeds"
+    )
     steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     label_smoothing: Annotated[float, FromBudget(), SetOnly(), Added()] = Field(0.0, ge=0, lt=1)
     mix_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
 
     @property
     def val_indices_hash(self) -> str | None:
-        """Of the content of the file of positions, which `val_indices` ends with: "PATH#HASH"."""
+        """Hash of the file of positions, the end of `val_indices`: "PATH#HASH"."""
         return self.val_indices.rpartition("#")[2] if self.val_indices is not None else None
 
     def identity(self) -> dict[str, Any]:
-        """All fields, but of the file of positions its content only."""
+        """All fields, with the hash of the file of positions instead of its path."""
         return {**super().identity(), "val_indices": self.val_indices_hash}
 
 

@@ -1,4 +1,4 @@
-"""What the user can mend is said in one line; everything else is a bug and shows its traceback."""
+"""Errors a user can fix: one line; anything else keeps its traceback."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _MOST_NAMES = 5
 
 
 class UserError(Exception):
-    """Something that the user can mend: wrong option, missing or damaged file, data that cannot serve.
+    """An error that the user can fix: wrong option, missing or damaged file, data that cannot serve.
 
-    The message says what was wrong, where, and what would be right, in one line. The command line prints it
-    without a traceback and leaves with exit code 2. What it quotes of a file may be anything: only characters
-    that can be printed are kept, and of very long messages beginning and end.
+    The message names the mistake, the value and the fix in one line. The command line prints it without a
+    traceback and ends with exit code 2. Quotes from files may hold anything: only printable characters are
+    kept, and the beginning and the end of very long messages.
     """
 
     def __init__(self, message: str) -> None:
@@ -34,7 +34,7 @@ def _shortened(message: str) -> str:
 
 
 class NotFiniteError(UserError):
-    """NaN or infinity where numbers should be: a loss, a gradient, weights, embeddings, scores."""
+    """NaN or infinity in a loss, a gradient, weights, embeddings or scores."""
 
 
 class DivergedError(UserError):
@@ -42,7 +42,7 @@ class DivergedError(UserError):
 
     Args:
         message: as of any `UserError`.
-        log: what helps to find out why, in any number of lines.
+        log: details for finding the cause, in any number of lines.
     """
 
     def __init__(self, message: str, log: str = "") -> None:
@@ -51,7 +51,7 @@ class DivergedError(UserError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known name is meant: `"did you mean 'sla'?"`, or the list of all where none is near."""
+    """Suggest the nearest known name, `"did you mean 'sla'?"`, or list all names where none is near."""
     known = list(known)
     matches = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
     if matches:

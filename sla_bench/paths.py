@@ -1,4 +1,4 @@
-"""Paths as people write them: `~` is a home folder, and a mistyped name has a neighbour."""
+"""User paths: `~` is the home folder; mistyped names get suggestions."""
 
 from __future__ import annotations
 

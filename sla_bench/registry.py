@@ -1,8 +1,4 @@
-"""Tables from a name to the piece that bears it, without importing the piece.
-
-Help, validation, listing and reporting read these tables, so none of them imports torch. A new learner,
-backbone, objective, transformation or data set is one file and one line here.
-"""
+"""Registries: names to lazily imported components."""
 
 from __future__ import annotations
 
@@ -16,12 +12,18 @@ from typing import Any, Generic, Literal, TypeVar
 from sla_bench.errors import UserError, nearest, unknown
 from sla_bench.paths import existing_near, from_home
 
+# Help, validation, listing and reporting read these registries, so none of them imports torch.
+
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a piece lives (`"module:attribute"`), what it is in a few words, and the options it takes.
+    """A piece of code that users choose by name.
 
-    `needs_learn2learn`: it works where that library is installed, which is optional (`peers.py`).
+    Args:
+        target: its place, `"module:attribute"`.
+        summary: a few words for help and listings.
+        options: names that `--set KIND.NAME=` may set.
+        needs_learn2learn: it needs that library, which is optional (`peers.py`).
     """
 
     target: str
@@ -35,12 +37,12 @@ class ScenarioEntry(Entry):
     """A scenario: `target` trains and evaluates, `form` describes its options, `reading` its records.
 
     Args:
-        form: what the command line asks for.
-        reading: how a leaderboard reads its records.
-        classifier: builds the model of a training whose classes are those of the test, a function
-            `(config, dataset, counts (N,), transform, seed) -> ClassifierModel`; empty where there is none.
-        subject: what it is about, for sentences.
-        by: how its data are split, see `Dataset.load`.
+        form: place of its options and budgets.
+        reading: place of the reading of its records.
+        classifier: place of the function that builds the model of a training with fixed classes,
+            `(config, dataset, counts (N,), transform, seed) -> ClassifierModel`; empty for few-shot learning.
+        subject: its field, for sentences.
+        by: the kind of split, as in `Dataset.load`.
         training_splits: the splits that a training sees.
     """
 
@@ -57,12 +59,12 @@ class LearnerEntry(Entry):
     """A few-shot head.
 
     Args:
-        trains_at_test_shots: its training shots are the test's unless told otherwise.
-        trains_on: what its backbone is trained on: episodes, with the head; or the classes of the training
-            split, with the method's classifier, where the head has no part in it.
-        adapts_network: it takes the network, and images for embeddings.
-        recipe: what it changes in a budget, a function `(budget, data set) -> field -> value`; empty where
-            that is nothing.
+        trains_at_test_shots: its training shots are the test's by default.
+        trains_on: the training of its backbone: on episodes, with the head; or on the classes of the training
+            split, with the method's classifier and without the head.
+        adapts_network: it takes the network, and images instead of embeddings.
+        recipe: place of its changes to a budget, a function `(budget, data set) -> field -> value`; empty for
+            no changes.
     """
 
     trains_at_test_shots: bool = False
@@ -73,7 +75,7 @@ class LearnerEntry(Entry):
 
 @dataclass(frozen=True)
 class TransformEntry(Entry):
-    """A label augmentation with its number of views."""
+    """A transform with its number of views."""
 
     num_views: int = 1
     uses_color: bool = False
@@ -81,12 +83,12 @@ class TransformEntry(Entry):
 
 @dataclass(frozen=True)
 class Argument:
-    """What follows a name after a colon.
+    """The text after the colon of a name.
 
     Args:
-        placeholder: what messages and lists call it.
-        known: what it may be, each with the entry of the same registry whose recipes and published figures
-            serve for it; empty: any text.
+        placeholder: its name in messages and lists.
+        known: its allowed values, each with the entry of the same registry whose recipes and published values
+            apply; empty: any text.
     """
 
     placeholder: str
@@ -131,8 +133,8 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
         """Return the name if it is known.
 
         Raises:
-            UserError: unknown name or argument (with the nearest right one), or one that is missing or not
-                taken.
+            UserError: unknown name or argument (with the nearest right one), or a missing or superfluous
+                argument.
         """
         base, colon, argument = name.partition(":")
         if base not in self._entries:
@@ -153,17 +155,17 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
     def _unknown(self, name: str) -> UserError:
         """The error for an unknown name; a path may lack the word before its colon."""
         for base, argument in self.arguments.items():
-            path, colon, further = name.partition(":")
+            path, colon, rest = name.partition(":")
             meant = path if from_home(path).exists() else existing_near(from_home(path))
             if argument.placeholder == "PATH" and meant is not None and (meant == path or os.sep in path):
-                likely = f"{base}:{meant}{colon}{further}"
+                likely = f"{base}:{meant}{colon}{rest}"
                 return UserError(f"unknown {self.kind} {name!r}; did you mean {likely!r}?")
             if argument.placeholder == "PATH" and os.sep in path:
                 return UserError(f"unknown {self.kind} {name!r}; {base}:PATH is a folder, there is no {path}")
         return unknown(self.kind, name, self._entries)
 
     def names(self) -> list[str]:
-        """All names that can be written; a free argument by its placeholder."""
+        """All valid names; a free argument is shown by its placeholder."""
         return [
             f"{base}:{argument}" if argument else base
             for base in self._entries
@@ -171,7 +173,7 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
         ]
 
     def like(self, name: str) -> str:
-        """The entry whose recipes and published figures serve for this name; most often itself."""
+        """The entry whose recipes and published values apply to this name; most often the name itself."""
         base, _, argument = name.partition(":")
         return self.arguments[base].known.get(argument, name) if base in self.arguments else name
 
@@ -184,7 +186,7 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
 
         Args:
             name: of the entry.
-            what: the field of the entry that says where the piece lives.
+            what: the field of the entry with the place of the piece.
         """
         target, _, attribute = getattr(self[self.check(name)], what).partition(":")
         # A grid asks ten thousand times, and `import_module` takes the import lock each time.
@@ -197,7 +199,7 @@ SCENARIOS = Registry(
     {
         "fewshot": ScenarioEntry(
             "sla_bench.scenarios.fewshot.run",
-            "Few-shot learning: train on episodes of some classes, test on unseen ones.",
+            "Few-shot learning: train on episodes of some classes, test on unseen classes.",
             form="sla_bench.scenarios.fewshot.form:FORM",
             reading="sla_bench.tables.fewshot_reading:READING",
             subject="few-shot",
@@ -309,7 +311,7 @@ LOSSES = Registry(
             (*_WEIGHTS, *_SMOOTHING),
         ),
         "focal": Entry(
-            "sla_bench.models.losses.criteria:Focal", "ce that looks away from easy images", ("gamma",)
+            "sla_bench.models.losses.criteria:Focal", "ce that weighs easy images less", ("gamma",)
         ),
         "cb-focal": Entry(
             "sla_bench.models.losses.criteria:ClassBalancedFocal",
@@ -325,11 +327,11 @@ LOSSES = Registry(
             (*_LDAM, *_WEIGHTS),
         ),
         "balanced-softmax": Entry(
-            "sla_bench.models.losses.criteria:BalancedSoftmax", "softmax that carries the class sizes"
+            "sla_bench.models.losses.criteria:BalancedSoftmax", "ce of logits shifted by log class sizes"
         ),
         "logit-adjust": Entry(
             "sla_bench.models.losses.criteria:LogitAdjustment",
-            "ce, class sizes taken out of the logits at test",
+            "ce, logits corrected for class sizes at test",
             ("tau",),
         ),
     },
@@ -409,7 +411,7 @@ TRANSFORMS = Registry(
         ),
         "color_perm3": TransformEntry(
             "sla_bench.views.transforms:COLOR_PERM3",
-            "three cyclic orders of them",
+            "three cyclic orders of the channels",
             num_views=3,
             uses_color=True,
         ),
@@ -464,11 +466,11 @@ _DISTILLATION = ("temperature", "single_weight")
 METHODS = Registry(
     "method",
     {
-        "baseline": Entry("sla_bench.objectives.objective:BASELINE", "the learner as it is"),
+        "baseline": Entry("sla_bench.objectives.objective:BASELINE", "the learner alone, without SLA"),
         "da": Entry("sla_bench.objectives.objective:DA", "all views carry the image's label"),
-        "mt": Entry("sla_bench.objectives.objective:MT", "da, and the view is a second task"),
+        "mt": Entry("sla_bench.objectives.objective:MT", "da, with the view as a second task"),
         "rot-aux": Entry(
-            "sla_bench.objectives.objective:ROT_AUX", "baseline, and the view is a second task", ("weight",)
+            "sla_bench.objectives.objective:ROT_AUX", "baseline, with the view as a second task", ("weight",)
         ),
         "sla": Entry("sla_bench.objectives.objective:SLA", "one task over (class, view)", ("joint_scope",)),
         "sla+sd": Entry(
@@ -491,7 +493,7 @@ METHODS = Registry(
         ),
         "rotpool-NMway": Entry(
             "sla_bench.objectives.objective:ROTPOOL_NMWAY",
-            "as baseline-NMway, from a pool in which each view is a class",
+            "baseline-NMway from a pool with a class per view",
         ),
     },
 )
@@ -528,7 +530,8 @@ DATASETS = Registry(
             "sla_bench.data.long_tailed_photographs:INATURALIST2018", "8,142 long-tailed species, 224 px"
         ),
         "learn2learn": Entry(
-            "sla_bench.data.learn2learn_files:learn2learn_files", "where learn2learn keeps its files"
+            "sla_bench.data.learn2learn_files:learn2learn_files",
+            "files in learn2learn's places: learn2learn:NAME",
         ),
         "folder": Entry("sla_bench.data.folder:Folder", "your own images: folder:PATH"),
     },

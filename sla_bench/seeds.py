@@ -1,4 +1,4 @@
-"""Seeds as hashes of what they are for, so that nothing depends on the order of execution."""
+"""Seeds as hashes of their purpose, independent of the order of execution."""
 
 from __future__ import annotations
 

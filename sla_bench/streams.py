@@ -26,11 +26,11 @@ def one_line(text: str) -> str:
 
 
 def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
-    """Print lines with names from outside: only what can be printed, so that none drives the terminal.
+    """Print lines with names from outside, in printable characters only, so that none controls the terminal.
 
     Args:
         lines: without line breaks.
-        file: where to; None means the standard output.
+        file: None means the standard output.
     """
     for line in lines:
         print(one_line(line), file=file)
@@ -40,12 +40,12 @@ def confirm(fact: str, question: str, yes: bool) -> None:
     """Return if the user agrees.
 
     Args:
-        fact: a sentence's worth, without its full stop: what would happen.
+        fact: the effect of a yes, a sentence without its full stop.
         question: asked on a terminal.
         yes: agreed beforehand (`--yes`).
 
     Raises:
-        UserError: no, or there is no terminal to ask on.
+        UserError: the answer is no, or there is no terminal.
     """
     if yes:
         return

@@ -311,7 +311,7 @@ def test_a_terminated_command_leaves_a_checkpoint_and_143(tmp_path):
         os.killpg(process.pid, signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert err.splitlines()[-1] == ("sla-bench: terminated; finished runs are kept, the same command goes on")
+    assert err.splitlines()[-1] == ("sla-bench: terminated; finished runs are kept, the same command resumes")
     assert "Traceback" not in err
     assert newest() > before
 

@@ -146,7 +146,7 @@ def test_a_run_that_another_command_works_on_is_passed_over_and_named(runs, caps
         assert analyse(runs) == 2
     shown = capsys.readouterr()
     message = shown.err.strip().splitlines()[-1]
-    assert message.startswith(f"passed over, another command works on them: {mt.run_id};")
+    assert message.startswith(f"skipped runs that another command works on: {mt.run_id};")
     assert "view_accuracies.png" in shown.out
     assert set(analyses(runs)) == set(METHODS) - {"mt"}
     assert analyse(runs) == 0

@@ -123,7 +123,7 @@ def test_a_classifier_has_batches_of_its_own_whatever_the_test(learner):
         (["batch_size=64"], {"learner": ["protonet"]}, "learner 'protonet' trains on episodes"),
         (["batch_episodes=2"], {"learner": ["simpleshot"]}, "batch_episodes changes nothing"),
         ([], {"learner": ["simpleshot"], "train_ways": 7}, "train_ways changes nothing"),
-        (["decay_biases=false"], {"budget": "quick"}, "belongs to a weight_decay above 0"),
+        (["decay_biases=false"], {"budget": "quick"}, "unless weight_decay is above 0"),
     ],
 )
 def test_settings_that_would_change_nothing_are_refused(settings, options, words):

@@ -1,1 +1,1 @@
-"""Images and episodes to and from other libraries: torch data sets, learn2learn's tasks."""
+"""Images and episodes to and from torch data sets and learn2learn."""

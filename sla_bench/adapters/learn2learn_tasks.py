@@ -1,4 +1,4 @@
-"""Episodes as tasks of learn2learn, and its tasks as episodes. Needs learn2learn where it says so."""
+"""Episodes as tasks of learn2learn, and its tasks as episodes."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def to_metadataset(images: LabeledImages, properties: ImageProperties | None = N
 
     Args:
         images: the images.
-        properties: normalises them as a run of ours; None: pixels are 0..1.
+        properties: normalisation, as in a run; None: pixels are 0..1.
 
     Raises:
         UserError: learn2learn is not installed, or the images are not as large as the properties say.

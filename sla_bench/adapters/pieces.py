@@ -39,7 +39,7 @@ def get_learner(name: str, **options: Any) -> nn.Module:
 def get_loss(name: str, class_counts: Counts, **options: Any) -> Criterion:
     """Return a criterion, `(logits (B,N), labels int64 (B,)) -> scalar`.
 
-    `.scores(logits (..., N))` are what predictions read, `.head(D)` the classifier it is made for, and
+    Predictions read `.scores(logits (..., N))`, `.head(D)` is the matching classifier, and
     `.reweight(epoch / epochs)` belongs at the start of each epoch where the loss has a schedule.
 
     Args:
@@ -47,7 +47,7 @@ def get_loss(name: str, class_counts: Counts, **options: Any) -> Criterion:
             `logit-adjust`; see docs/losses.md.
         class_counts: training images per class, integers (N,), each at least 1. For joint labels of N
             classes and M views, the counts of the classes, each repeated M times.
-        options: of the loss; see the registry.
+        options: of the loss, by the names in the registry.
 
     Raises:
         UserError: unknown name, a class without an image, or a wrong option.

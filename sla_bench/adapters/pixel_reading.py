@@ -1,4 +1,4 @@
-"""Images as data sets of torch hand them out (pictures, arrays, tensors) become uint8 arrays."""
+"""Images of torch data sets (pictures, arrays, tensors) become uint8 arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _GREY_MODES = ("1", "L")
 
 
 class PixelReader:
-    """Collects images of one size; what they are is known only when all were seen.
+    """Collects images of one size; their kind is known once all have been seen.
 
     Floats are 0..1, as torchvision's `ToTensor` makes them, or whole numbers 0..255, as learn2learn's
     MiniImagenet has them. An image of nothing but zeros and ones could be either: the others decide, and

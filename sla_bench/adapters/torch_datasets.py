@@ -132,7 +132,7 @@ def _plain_label(label: Any, position: int) -> int | str:
 
 
 def _labels_of_tasks(source: Any, count: int) -> list[int | str]:
-    """Of a `MetaDataset` the labels that its tasks are made of, which need not be those of its items."""
+    """The labels behind the tasks of a `MetaDataset`, which can differ from its items' labels."""
     kept = getattr(source, "indices_to_labels", None)
     if not isinstance(kept, Mapping):
         return []

@@ -1,4 +1,4 @@
-"""`analyse`: what trained classifiers say of every view of their test images."""
+"""`analyse`: trained classifiers, read on every view of their test images."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def analyse(
 ) -> int:
     """Read trained classifiers on every view of their test images: accuracy, agreement, confusions.
 
-    What is found is recorded beside the evaluation, printed, drawn, and stands in the report; what is there
-    already is not read again.
+    The analysis is recorded beside the evaluation, printed, drawn, and shown in the report; recorded
+    analyses are skipped.
 
     Parameters
     ----------
@@ -52,12 +52,12 @@ def analyse(
         _show([record.run_id for record in records], {r.config.scenario for r in records}, folders, seen)
     for reason, run_ids in refused.items():
         print_lines([f"not analysed, {reason}: {', '.join(run_ids)}"], sys.stderr)
-    # What held a run may have been an `analyse` that has recorded it by now.
+    # The other command may have been an `analyse` that has recorded the run by now.
     left = dict.fromkeys(analysis.run.run_id for analysis in claimed if not analysis.is_recorded())
     if left:
         print(
-            f"passed over, another command works on them: {', '.join(left)}; "
-            "the same command reads them when it has ended",
+            f"skipped runs that another command works on: {', '.join(left)}; "
+            "repeat this command when the other has ended",
             file=sys.stderr,
         )
     return 2 if left or refused else 0
@@ -86,7 +86,7 @@ def _with_models(scenario: str | None, folders: Folders) -> list[Any]:
     able = [name for name, entry in SCENARIOS.items() if entry.classifier]
     if scenario is not None and SCENARIOS.check(scenario) not in able:
         raise UserError(
-            f"--scenario {scenario}: its classes are new in each test episode; take {' or '.join(able)}"
+            f"--scenario {scenario}: the classes are new in each test episode; use {' or '.join(able)}"
         )
     names = able if scenario is None else [scenario]
     records = records_of(names, folders.out)
@@ -98,7 +98,7 @@ def _with_models(scenario: str | None, folders: Folders) -> list[Any]:
         )
     if not found:
         raise UserError(
-            f"none of the {len(records)} trainings in {folders.out} has a model: they were recorded with "
+            f"the {len(records)} trainings in {folders.out} have no model: they were recorded with "
             "--keep-models none or imported; delete them to train again, with --keep-models all"
         )
     print(f"{len(found)} of {len(records)} trainings have a model")
@@ -109,7 +109,7 @@ def _read(analyses: Sequence[Any], device: str, folders: Folders) -> tuple[list[
     """Do the analyses.
 
     Returns:
-        Those of runs that another command works on; reason -> ids of runs whose data are missing or changed.
+        Analyses of claimed runs, held elsewhere; reason -> ids of runs with missing or changed data.
     """
     from sla_bench.data.progress import terminal_progress
     from sla_bench.records.analysing import perform_analysis

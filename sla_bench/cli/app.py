@@ -1,4 +1,4 @@
-"""The command line: commands put together, errors and mistyped commands in one line."""
+"""The command line: all commands, errors and mistyped commands in one line."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _left_over(error: UnusedCliTokensError, chain: Sequence[str]) -> str | None:
     options = [word for word in words[:place] if word.startswith("--")]
     if options and "=" not in options[-1] and words[place - 1] != options[-1]:
         return f"{first!r} is one value too many: {options[-1]} takes one"
-    return f"{first!r} is not expected here; python -m sla_bench {' '.join(chain)} --help lists what is"
+    return f"{first!r} is not expected here; python -m sla_bench {' '.join(chain)} --help lists the options"
 
 
 def _missing(error: MissingArgumentError, chain: Sequence[str]) -> str | None:
@@ -148,14 +148,14 @@ class Terminated(BaseException):
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code: 0, 1 (a bug), 2 (to be mended), 130, 141 or 143."""
+    """Run one command and return its exit code: 0, 1 (a bug), 2 (an error to fix), 130, 141 or 143."""
     _refuse_workers()
     signal.signal(signal.SIGTERM, _terminate)
     forgive_characters()
     words = words_from_home(arguments)
     try:
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
-        # What is flushed when Python ends can fail with a traceback only.
+        # A flush that fails when Python ends shows a traceback.
         print(end="", flush=True)
         return int(result or 0)
     except CycloptsError as error:
@@ -165,13 +165,13 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except UserError as error:
         return _say(str(error), 2)
     except KeyboardInterrupt:
-        return _say("interrupted; finished runs are kept, the same command goes on", 130)
+        return _say("interrupted; finished runs are kept, the same command resumes", 130)
     except Terminated:
-        return _say("terminated; finished runs are kept, the same command goes on", 143)
+        return _say("terminated; finished runs are kept, the same command resumes", 143)
     except BrokenPipeError:
         return _nobody_reads()
     except SystemExit as error:
-        # So rich leaves where a pipe is closed.
+        # rich ends in this way when a pipe is closed.
         if isinstance(error.__context__, BrokenPipeError):
             return _nobody_reads()
         raise
@@ -183,7 +183,7 @@ def _refuse_workers() -> None:
     Raises:
         SystemExit: the script starts commands without a main guard.
     """
-    # multiprocessing's own mark, by which it refuses the same.
+    # multiprocessing's own mark, which its check for the same mistake reads.
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         sys.exit(
             "sla-bench: a worker runs this script again from the top; put what the script does below "
@@ -192,13 +192,13 @@ def _refuse_workers() -> None:
 
 
 def _terminate(signum: int, frame: FrameType | None) -> None:
-    # Batch schedulers send it to each process of the group, and again: what follows must not be cut short.
+    # Batch schedulers send SIGTERM to each process of the group, and repeat it: only the first one counts.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Terminated
 
 
 def _nobody_reads() -> int:
-    """Leave as the system's own commands do; what is still to be written goes nowhere."""
+    """Return the exit code of a closed pipe and discard the rest of the output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 141
 

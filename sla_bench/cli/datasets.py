@@ -1,4 +1,4 @@
-"""`datasets`: what there is, what is on disk, how to get the rest."""
+"""`datasets`: the data sets, their files, and how to get them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _FORMATS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-datasets_app = App(name="datasets", help="What data sets there are, what is on disk, how to get the rest.")
+datasets_app = App(name="datasets", help="List, describe, prepare, verify and clear data sets.")
 
 
 @datasets_app.default
 def list_datasets(*, data: Annotated[Data, Parameter(name="*")] = NO_DATA) -> int:
-    """List the data sets and whether their files are there."""
+    """List the data sets, the state of their files, and how to get missing files."""
     from sla_bench.data.overview import overview
 
     Console(soft_wrap=True, highlight=False).print(overview(data.data_root))
@@ -42,7 +42,7 @@ def info(
     data: Annotated[Data, Parameter(name="*")] = NO_DATA,
     sheet: Path | None = None,
 ) -> int:
-    """Say what a data set is, what is on disk, and how to get it.
+    """Describe a data set: content, files on disk, and how to get them.
 
     Parameters
     ----------
@@ -85,19 +85,19 @@ def prepare(
     workers: int | None = None,
     skip_bad: bool = False,
 ) -> int:
-    """Render, convert or download once what runs need; where it was stopped, it goes on.
+    """Render, convert or download the images that runs need, once; a stopped preparation resumes.
 
     Parameters
     ----------
     name: str
         Data set.
     source: Path
-        Where its files lie, if not below the data root.
+        Folder of its files, if not below the data root.
     workers: int
         Processes that decode images; default: one per core.
     skip_bad: bool
-        Leave out images that can't be decoded, and name them, here and in the records of runs. Without it
-        the first one stops the preparation.
+        Leave out images that can't be decoded, and name them, here and in the records of runs. Without this
+        option the first such image stops the preparation.
     """
     from sla_bench.data.encoded_images import available_cores
     from sla_bench.data.named import dataset_named
@@ -118,7 +118,7 @@ def prepare(
 
 @datasets_app.command
 def verify(name: str, *, data: Annotated[Data, Parameter(name="*")] = NO_DATA) -> int:
-    """Compare the files on disk with what they should be.
+    """Compare the files on disk with their checksums and descriptions.
 
     Parameters
     ----------
@@ -138,16 +138,16 @@ def clear(
     data: Annotated[Data, Parameter(name="*")] = NO_DATA,
     yes: bool = False,
 ) -> int:
-    """Show what was prepared or rendered below the data root, with sizes, and delete it if you agree.
+    """Show prepared and rendered images below the data root, with sizes, and delete them if you agree.
 
-    Original files are never touched; what is deleted is made again when a run needs it.
+    Original files are never touched; deleted images are prepared again when a run needs them.
 
     Parameters
     ----------
     name: str
-        Only of this data set; default: of all.
+        Only this data set; default: all.
     yes: bool
-        Don't ask. Without it, and without a terminal, it only shows.
+        Don't ask. Without this option and without a terminal, the command only shows.
     """
     from sla_bench.data.clearing import clear as delete
     from sla_bench.data.clearing import prepared_below
@@ -161,7 +161,7 @@ def clear(
     of = {one: f", of {one.source}" if one.source else "" for one in found}
     print_lines(f"{_megabytes(sizes[one])}  {one.folder}{of[one]}" for one in found)
     if not yes and not sys.stdin.isatty():
-        print(f"{_megabytes(total)}  in all; --yes deletes it")
+        print(f"{_megabytes(total)}  in all; --yes deletes them")
         return 0
     confirm(f"{len(found)} folders with {_megabytes(total).strip()} would be deleted", "Delete them?", yes)
     freed, stayed = 0, 0

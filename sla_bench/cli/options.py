@@ -13,7 +13,7 @@ from sla_bench.records.launch_options import Launch
 
 
 class Data(BaseModel):
-    """Where data lie."""
+    """The folder of the data."""
 
     model_config = ConfigDict(frozen=True)
     data_root: Path = Field(
@@ -23,14 +23,14 @@ class Data(BaseModel):
 
 
 class Results(BaseModel):
-    """Where results lie."""
+    """The folder of the results."""
 
     model_config = ConfigDict(frozen=True)
     out: Path = Field(Path("results"), description="records, leaderboard, plots")
 
 
 class Tables(Results):
-    """Where results lie, and where tables go."""
+    """The folders of results and tables."""
 
     tables: Path | None = Field(
         None, description="folder for leaderboard, plots and report; default: --out, beside the records"
@@ -38,23 +38,25 @@ class Tables(Results):
 
 
 class Folders(Data, Tables):
-    """Where things lie."""
+    """The folders of data, results and tables."""
 
 
 class Execution(Folders, Launch):
-    """How runs are executed; it changes no result."""
+    """Execution of runs; changes no result."""
 
-    dry_run: bool = Field(False, description="only list the runs and which are recorded")
+    dry_run: bool = Field(
+        False, description="only list the runs, recorded ones marked, and estimate the time"
+    )
 
 
 class TrainingExecution(Execution):
-    """How trainings are executed; it changes no result."""
+    """Execution of trainings; changes no result."""
 
     keep_models: Literal["all", "none"] = Field(
-        "all", description="none: weights are not written, and runs can't be evaluated again"
+        "all", description="none: weights are not kept, and runs can't be evaluated again"
     )
     checkpoint_every: float = Field(
-        60.0, ge=0, description="seconds between checkpoints, from which a killed run goes on"
+        60.0, ge=0, description="seconds between checkpoints, from which a killed run resumes"
     )
 
 

@@ -17,7 +17,7 @@ from sla_bench.registry import SCENARIOS
 _MODES = ("si", "ag", "sd", "tta")
 _MOST_SHOWN = 5
 SOME_LEFT_OUT = 3
-"""Exit code: the table is written, and images that cannot be read are not in it."""
+"""Exit code: the table is written without the unreadable images."""
 
 
 def predict(
@@ -36,19 +36,19 @@ def predict(
     Parameters
     ----------
     images: Path
-        Image files, and folders with images, also in folders below.
+        Image files, and folders, which are searched recursively.
     run: str
-        Name of a folder in results/<scenario>/runs/ (its beginning is enough), or the path of one.
+        Name of a folder in results/<scenario>/runs/ (its beginning is enough), or its path.
     out: Path
         The CSV file; - is the standard output.
     mode: list[str]
         si: single inference, ag: aggregated over the views, sd: the distilled head, tta: mean over the views;
         default: sd or ag where the run has it, else si. Repeatable.
     skip_bad: bool
-        Leave out images that can't be read, and name them; the exit code is then 3. Without it the first one
-        ends the command, and no table is written.
+        Leave out unreadable images, and name them; the exit code is then 3. Without this option the first
+        unreadable image ends the command, and no table is written.
     results: Path
-        Where the recorded runs lie.
+        Folder of the recorded runs.
     device: str
         auto, cpu, cuda or cuda:0.
     """
@@ -85,10 +85,10 @@ def predict(
 def _predicted(
     classifier: Any, files: Sequence[Path], modes: Sequence[str], skip_bad: bool, progress: Any
 ) -> tuple[list[tuple[str, str, str, float]], list[str]]:
-    """The rows of the table, and a sentence for each image that cannot be read.
+    """The rows of the table, and a sentence for each unreadable image.
 
     Raises:
-        UserError: an image cannot be read and none may be left out, or no image can be read.
+        UserError: an image is unreadable and must not be left out, or all images are unreadable.
     """
     rows: list[tuple[str, str, str, float]] = []
     bad: list[str] = []
@@ -108,12 +108,12 @@ def _predicted(
         done = positions.stop
         progress(done, len(files))
     if not rows:
-        raise UserError(f"none of the {len(files):,} images can be read; {bad[0]}")
+        raise UserError(f"all {len(files):,} images are unreadable; {bad[0]}")
     return rows, bad
 
 
 def _modes_and_images(values: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """Tell apart what follows --mode: `sd`, `sd,ag`, and files after the last mode."""
+    """Tell the values of --mode apart: `sd`, `sd,ag`, and files after the last mode."""
     modes: list[str] = []
     images: list[Path] = []
     for value in values:
@@ -127,7 +127,7 @@ def _modes_and_images(values: Sequence[str]) -> tuple[list[str], list[Path]]:
 
 
 def _which_run(results: Path) -> UserError:
-    """The error for a command that names no run, with the latest that would do."""
+    """The error for a command without a run, with the latest suitable runs."""
     from sla_bench.records.store import Store
     from sla_bench.tables.terminal import label
 
@@ -157,12 +157,12 @@ def _folder_of(run: str | None, results: Path) -> Path:
 
 
 def _text(file: Path) -> str:
-    """The path; bytes that are no UTF-8 are written out."""
+    """The path; bytes that are not UTF-8 are escaped."""
     return str(file).encode("utf-8", "backslashreplace").decode()
 
 
 def _csv(rows: list[tuple[Any, ...]]) -> str:
-    """The table; paths and classes as they are, since people join by them."""
+    """The table; paths and classes stay unchanged, since other tables are joined by them."""
     import pandas as pd
 
     table = pd.DataFrame(rows, columns=["path", "mode", "class", "probability"])

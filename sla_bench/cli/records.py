@@ -1,4 +1,4 @@
-"""Tables, plots and report from the records; records to and from an archive."""
+"""Tables, plots and report from records; export and import of records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_ROWS_PRINTED = 2000
 def leaderboard(
     scenario: str | None = None, *, results: Annotated[Tables, Parameter(name="*")] = NO_TABLES
 ) -> int:
-    """Build the tables again from the records, and print them.
+    """Rebuild the tables from the records, and print them.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def leaderboard(
 
 
 def plot(scenario: str | None = None, *, results: Annotated[Tables, Parameter(name="*")] = NO_TABLES) -> int:
-    """Draw the plots again from the records.
+    """Redraw the plots from the records.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def report(
     file: Path | None = None,
     results: Annotated[Tables, Parameter(name="*")] = NO_TABLES,
 ) -> int:
-    """Write results/report.html: tables that sort and filter, each row with all that it was made of.
+    """Write results/report.html: tables to sort and filter, each row with seeds, settings and curves.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def export(
     only_tables: bool = False,
     results: Annotated[Results, Parameter(name="*")] = NO_RESULTS,
 ) -> int:
-    """Write the records, without weights, to one compact file, so that a grid can go on elsewhere.
+    """Write the records, without weights, to one compact file, so that a grid can resume elsewhere.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def export(
     scenario: list[str]
         Only these; default: each that has records.
     only_tables: bool
-        Keep only samples that tables and pictures are made of; confidences (ECE, NLL) only of rows in
+        Keep only the samples that tables and figures read; confidences (ECE, NLL) only for rows in
         confirmatory and primary contrasts.
     """
     from sla_bench.records.exchange import all_samples, export_records
@@ -116,7 +116,7 @@ def export(
 
 
 def _archive_among(scenarios: list[str]) -> Path:
-    """Take the archive from the end of what follows --scenario."""
+    """Take the archive from the end of the values of --scenario."""
     if not scenarios or scenarios[-1] in SCENARIOS:
         raise UserError("export needs the name of the archive, NAME.zip")
     return Path(scenarios.pop())
@@ -127,12 +127,12 @@ def _samples_of_tables(scenario: str, evaluation: Any) -> Any:
 
 
 def import_(file: Path, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:
-    """Add the records of an archive that are not here yet; `leaderboard` then shows them.
+    """Add the missing records of an archive; `leaderboard` then shows them.
 
     Parameters
     ----------
     file: Path
-        As `export` wrote it.
+        The archive, written by `export`.
     """
     from sla_bench.records.exchange import import_records
 
@@ -143,7 +143,7 @@ def import_(file: Path, *, results: Annotated[Results, Parameter(name="*")] = NO
     )
     if added.claimed:
         print(
-            f"left out, another command works on them: {added.claimed} runs; import again when it has ended",
+            f"skipped {added.claimed} runs that another command works on; import again when it has ended",
             file=sys.stderr,
         )
     return 0

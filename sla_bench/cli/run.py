@@ -1,4 +1,4 @@
-"""`run` and `evaluate`: train and test what is not recorded, then show the table."""
+"""`run` and `evaluate`: train and test, then show the table."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from sla_bench.streams import print_lines
 
 run_app = App(
     name="run",
-    help="Train, evaluate and show the table; what is recorded already is not done again.",
+    help="Train, evaluate and show the table; recorded runs are skipped.",
     default_parameter=SEVERAL_VALUES,
 )
 
 
 class RunExecution(TrainingExecution):
-    """How the runs of a grid are executed."""
+    """Execution of the runs of a grid."""
 
     validate_only: bool = Field(
-        False, description="test nothing, and show the accuracies on validation data instead, best first"
+        False, description="train without a test and show the accuracies on validation data, best first"
     )
 
 
@@ -47,12 +47,12 @@ def evaluate(
     test_seed: int | None = None,
     set_: Settings = None,
 ) -> int:
-    """Evaluate a finished training again, in any setting; nothing is trained.
+    """Evaluate a recorded run in another setting, without training.
 
     Parameters
     ----------
     run_id: str
-        Name of a folder in results/<scenario>/runs/ (its beginning is enough), or the path of one, or of its
+        Name of a folder in results/<scenario>/runs/ (its beginning is enough), its path, or the path of its
         model.safetensors.
     ways: int
         Ways of a test episode.
@@ -83,7 +83,7 @@ def evaluate(
 def _check_protocol(record: Any) -> None:
     if (protocol := record.done["protocol"]) != (own := record.config.protocol):
         raise UserError(
-            f"run {record.run_id} was made under protocol {protocol}, this version follows {own}; "
+            f"run {record.run_id} follows protocol {protocol}, this version protocol {own}; "
             "`run` trains it again"
         )
 
@@ -95,18 +95,18 @@ def prepare(
     hint: bool = False,
     retrain: str | None = None,
 ) -> Callable[[], int]:
-    """Make sure of the data of some tasks.
+    """Check the data of some tasks.
 
     Args:
         tasks: of one scenario.
         scenario: its name.
-        execution: how.
-        hint: say what `--controls` is for.
-        retrain: the id of a finished run; the only task has to be a test of it.
+        execution: how the tasks are executed.
+        hint: print the purpose of `--controls`.
+        retrain: the id of a finished run; the only task must be a test of this run.
 
     Returns:
-        What does those that are not recorded, shows their rows, writes tables and plots, and returns the
-        exit code.
+        A function that does the tasks that are not recorded, shows their rows, writes tables and plots, and
+        returns the exit code.
 
     Raises:
         UserError: data are missing or damaged, or the run saw other data.
@@ -126,7 +126,7 @@ def prepare(
         place = dataset_named(jobs[0].run.dataset).where(execution.data_root)
         raise UserError(
             f"run {retrain} was trained on other data of {jobs[0].run.dataset} than {place} holds now; `run` "
-            "trains on these"
+            "trains on the present data"
         )
     return functools.partial(_run, jobs, scenario, execution, hint)
 
@@ -134,10 +134,10 @@ def prepare(
 def prepare_run(
     tasks: Sequence[Any], scenario: str, execution: RunExecution, hint: bool = False
 ) -> Callable[[], int]:
-    """Make sure of the data of some tasks, and with --validate-only of validation images; see `prepare`.
+    """Check the data of some tasks as `prepare`, with --validate-only the validation images, too.
 
     Raises:
-        UserError: as `prepare`, or there is nothing to validate on.
+        UserError: as `prepare`, or there are no validation images.
     """
     if not execution.validate_only:
         return prepare(tasks, scenario, execution, hint)
@@ -159,7 +159,7 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
         from sla_bench.records.launching import known_workers
         from sla_bench.tables.dry_run import dry_run_lines
 
-        # torch, which takes seconds to load, knows whether other devices are there.
+        # Only torch, which takes seconds to load, can tell whether other devices exist.
         if execution.device not in ("auto", "cpu"):
             pick_device(execution.device)
         for line in dry_run_lines(jobs, store, known_workers(jobs, execution)):
@@ -177,10 +177,10 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
 
 
 def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> list[Any]:
-    """Do the jobs that are not recorded; return the news of those that failed.
+    """Do the jobs that are not recorded; return the news of the failed jobs.
 
     Raises:
-        UserError: nothing can be written, or a library is missing for all of them.
+        UserError: the results folder is not writable, or a library is missing for all jobs.
     """
     from sla_bench.records.environment import has_bf16_instructions
     from sla_bench.records.files import check_writable, write_text
@@ -206,8 +206,8 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
         failures += [News(job, "failed", note=sentence, exit_code=2) for job in kept_back]
     if any(j.run.precision == "bf16" for j in open_jobs) and has_bf16_instructions() is False:
         print(
-            "this processor has no bf16 instructions; on it precision bf16, which --budget fast has, is "
-            "several times slower",
+            "this processor has no bf16 instructions: precision bf16, the default of --budget fast, is "
+            "several times slower on it",
             file=sys.stderr,
         )
     launch = LAUNCHERS.load(execution.launcher)
@@ -221,7 +221,7 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
                 if news.log:
                     path = store.folder / "logs" / f"{news.job.run_id}.log"
                     write_text(path, news.log)
-                    board.console.print(f"its log: {path}", soft_wrap=True, highlight=False)
+                    board.console.print(f"log: {path}", soft_wrap=True, highlight=False)
             is_baseline = news.job.run.method == BASELINE and news.job.evaluations
             if news.kind == "done" and not shown and is_baseline and len(open_jobs) > 1:
                 shown = True
@@ -230,10 +230,10 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
 
 
 def show_so_far(store: Any, run_id: str) -> None:
-    """Print the rows of a run; records that no table can be made of end no grid.
+    """Print the rows of a run; records without a table do not end the grid.
 
     Args:
-        store: where it is recorded.
+        store: holds the run.
         run_id: of a finished run.
     """
     from sla_bench.tables.files import rows_of_runs
@@ -256,10 +256,10 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None
         print_table(rows)
     paths = write_plots(store, table)
     if failed:
-        others = f"; the tables in {store.folder}/ are of the others" if len(rows) else ""
+        others = f"; the tables in {store.folder}/ show the others" if len(rows) else ""
         print(f"{failed} of {len(run_ids)} runs failed{others}", file=sys.stderr)
     elif hint:
-        print("Is it SLA, or more images, views and ways? The same command with --controls says.")
+        print("Is it SLA, or just more images, views and ways? Re-run with --controls to see.")
     say_set_apart([store])
     if failed:
         return

@@ -20,9 +20,9 @@ runs_app = App(name="runs", help="List, show, compare and prune the recorded run
 def list_recorded(
     scenario: str | None = None, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS
 ) -> int:
-    """List the recorded runs: id, what was trained, state of its data, accuracies in %, seconds of training.
+    """List the recorded runs: id, training, state of the data, accuracies in %, seconds of training.
 
-    A run is on an older state where the data have changed since; tables leave it out.
+    Tables leave out runs on an older state of data that have changed since.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def _check_scenario(name: str | None) -> None:
 
 @runs_app.command
 def show(run_id: str, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:
-    """Show all of a record, with the command that makes it again.
+    """Show a record in full, with the command that reproduces it.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def show(run_id: str, *, results: Annotated[Results, Parameter(name="*")] = NO_R
 
 @runs_app.command
 def compare(first: str, second: str, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:
-    """Show what differs between two runs: config, training, environment, accuracies.
+    """Show the differences between two runs: config, training, environment, accuracies.
 
     Parameters
     ----------
@@ -86,9 +86,9 @@ def prune(
     older_states: bool = False,
     yes: bool = False,
 ) -> int:
-    """Delete unfinished and damaged runs, those of an older protocol, and checkpoints of finished runs.
+    """Delete unfinished and damaged runs, runs of an older protocol, and checkpoints of finished runs.
 
-    With --state or --older-states it deletes the runs on these states of the data instead.
+    With --state or --older-states, delete the runs on these states of the data instead.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def prune(
     state: list[str]
         A state of the data, as `runs` names it (its beginning is enough).
     older_states: bool
-        All states that tables leave out, because the data have changed since.
+        All states that tables leave out because the data have changed since.
     yes: bool
         Don't ask.
     """

@@ -1,4 +1,4 @@
-"""Commands over a grid: one subcommand per scenario with its options, or a grid file."""
+"""Commands over a grid: a subcommand per scenario, or a grid file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from sla_bench.streams import print_lines
 SEVERAL_VALUES = Parameter(consume_multiple=(1, sys.maxsize))
 """Options that repeat take several values at once, too: `--seed 0 1 2`."""
 Prepare = Callable[[list[Task], str, Any, bool], Callable[[], int]]
-"""Makes sure that tasks of a scenario can be done, and returns what does them and returns the exit code.
+"""Checks tasks of a scenario, and returns a function that does them and returns the exit code.
 
-Arguments: the tasks, the scenario, how they are executed, and whether a hint at the controls helps.
+Arguments: the tasks, the scenario, their execution, and whether to hint at the controls.
 """
 
 
@@ -32,8 +32,8 @@ def add_grids(
 
     Args:
         app: of the command.
-        prepare: see `Prepare`.
-        execution_type: the options of how it is executed.
+        prepare: checks the tasks.
+        execution_type: the options of the execution.
     """
     for name in SCENARIOS:
         _add_scenario(app, name, prepare, execution_type)
@@ -66,11 +66,11 @@ def _add_scenario(app: App, name: str, prepare: Prepare, execution_type: type[Tr
     Parameters
     ----------
     controls: bool
-        Add the controls to the methods: is it SLA, or more of something?
+        Add the controls to the methods: is it SLA, or just more images, views and ways?
     min_images: int
         Leave out classes of folder:PATH with fewer images.
     """
-    # The type of the options is made at run time, so the signature can't name it.
+    # The options' type is built at run time, so the signature can't name it.
     of_scenario.__annotations__ = {
         "options": Annotated[options_type, Parameter(name="*")],
         "execution": Annotated[execution_type, Parameter(name="*")],
@@ -112,11 +112,11 @@ def _add_file(app: App, prepare: Prepare, execution_type: type[TrainingExecution
     Parameters
     ----------
     file: Path
-        A grid file, see docs/grids.md; or one of the scenarios below with its options.
+        A grid file (docs/grids.md), or a scenario below with its options.
     yes: bool
         Don't ask before a grid of more than 10,000 runs.
     allow_dirty: bool
-        Run a grid of `committed_code: true` even if this code has local changes or an unknown commit.
+        Run a grid with `committed_code: true` even if this code has local changes or an unknown commit.
     """
     of_file.__annotations__ = {
         "file": Path | None,
@@ -129,10 +129,10 @@ def _add_file(app: App, prepare: Prepare, execution_type: type[TrainingExecution
 
 
 def announce(tasks: Sequence[Task], data_root: Path) -> None:
-    """Say on standard error how the data are understood, and refuse data that cannot serve the tasks.
+    """Print the layout found in the data to stderr, and refuse data that cannot serve the tasks.
 
     Raises:
-        UserError: as `harness.data_checks.check_data`.
+        UserError: as `sla_bench.records.readiness.check_data`.
     """
     from sla_bench.records.readiness import check_data
 
@@ -140,7 +140,7 @@ def announce(tasks: Sequence[Task], data_root: Path) -> None:
 
 
 def _exit_code(scenario: str, do: Callable[[], int]) -> int:
-    """Do what was prepared; an error in one scenario of a file does not keep the others from being done."""
+    """Do the tasks of a scenario; an error does not stop the other scenarios of a file."""
     try:
         return do()
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The stores that a command reads, and what it says of records left out."""
+"""The stores that a command reads, and notes on records left out."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _NAMED = 5
 def stores_of(scenario: str | None, results: Results, trials: bool = False) -> list[Any]:
     """Snapshots of the stores with at least one finished run, of one scenario or of all.
 
-    Records that are left out of them are named on stderr.
+    Left-out records are named on stderr.
 
     Args:
         scenario: its name; None: all.
-        results: where they are.
+        results: their folder.
         trials: include stores that have trials of `tune` and no run yet.
 
     Raises:
-        UserError: there is none, or no such scenario.
+        UserError: there is no such store, or the scenario is unknown.
     """  # noqa: DOC501
     from sla_bench.records.store import Store
     from sla_bench.records.tuning_file import TuningFile
@@ -43,10 +43,10 @@ def stores_of(scenario: str | None, results: Results, trials: bool = False) -> l
 
 
 def records_of(names: Iterable[str], out: Path) -> list[Any]:
-    """All records of some scenarios; those that can't be read are named on stderr.
+    """All records of some scenarios; unreadable records are named on stderr.
 
     Raises:
-        UserError: there are finished runs, but none can be read.
+        UserError: there are finished runs, all of them unreadable.
     """  # noqa: DOC501
     from sla_bench.records.store import Store
 
@@ -61,12 +61,12 @@ def records_of(names: Iterable[str], out: Path) -> list[Any]:
 def none_finished(stores: Iterable[Any], out: Path, command: str = "run") -> UserError:
     """The error for stores without a record that can be read."""
     if lines := list(_unreadable_lines(stores)):
-        return UserError(f"{'; '.join(lines)}; there is no other, and the same `run` trains it again")
+        return UserError(f"{'; '.join(lines)}; the same `run` trains again")
     return UserError(f"no finished runs in {out}; python -m sla_bench {command} makes some")
 
 
 def say_set_apart(stores: Iterable[Any]) -> None:
-    """Name on stderr the records that can't be read, and those of other protocols than this version's."""
+    """Name on stderr the unreadable records, and records of other protocols than this version's."""
     stores = list(stores)
     print_lines([*_unreadable_lines(stores), *_protocol_lines(stores)], sys.stderr)
 

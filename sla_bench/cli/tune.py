@@ -1,4 +1,4 @@
-"""`tune`: rate and batch of each method, chosen on validation data; then the grid with and without them."""
+"""`tune`: rate and batch of each method, chosen on validation data."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ tune_app = App(
 
 
 class TuningExecution(TrainingExecution):
-    """How trials and trainings are executed."""
+    """Execution of trials and trainings."""
 
     trial_images: Literal["quarter", "eighth"] = Field(
         "quarter",
-        description="part of a training's images that a trial sees; quarter: the best two are tried again at "
-        "all images; eighth: they are not, for trainings of more than half an hour",
+        description="part of a training's images that a trial sees; quarter: the best two are repeated at "
+        "all images; eighth: without that round, for trainings of more than half an hour",
     )
 
 
@@ -50,20 +50,20 @@ Accuracies = dict[tuple[str, str], float | None]
 def prepare_tuning(
     tasks: Sequence[Task], scenario: str, execution: TuningExecution, hint: bool = False
 ) -> Callable[[], int]:
-    """Make sure that some tasks can be tuned.
+    """Check that some tasks can be tuned.
 
     Args:
         tasks: of one scenario, with the recipe's learning rate and batch.
         scenario: its name.
-        execution: how.
-        hint: unused; the tables of a tuned grid speak for themselves.
+        execution: how the tasks are executed.
+        hint: unused; a tuned grid needs no hint at the controls.
 
     Returns:
-        What tries rates and batches for each method, chooses one of each, shows default and tuned rows, and
-        returns the exit code.
+        A function that tries rates and batches for each method, chooses a pair, shows default and tuned rows,
+        and returns the exit code.
 
     Raises:
-        UserError: a rate or a batch is given, there is nothing to validate on, or data are missing or
+        UserError: a rate or a batch is given, there are no validation images, or data are missing or
             damaged.
     """
     del hint
@@ -96,7 +96,7 @@ def _tune(
     """Try, choose, run.
 
     Raises:
-        UserError: nothing can be written, or all trials of a method diverged.
+        UserError: the results folder is not writable, or all trials of a method diverged.
     """
     from sla_bench.records.store import Store
 
@@ -135,7 +135,7 @@ def _tune(
 
 
 def _unknown(trials: Sequence[Trial], jobs: Sequence[Any], known: Accuracies) -> list[Any]:
-    """The jobs of which the tuning file says nothing, or whose records are there to be read."""
+    """The jobs that are missing in the tuning file, or whose records can be read."""
     # Groups that differ in how a training ends may have the same trial.
     found = {
         job.run_id: job
@@ -146,9 +146,9 @@ def _unknown(trials: Sequence[Trial], jobs: Sequence[Any], known: Accuracies) ->
 
 
 def _execute(tried: Mapping[Trial, Any], store: Any, known: Accuracies, execution: TuningExecution) -> int:
-    """Run one round of trials and add their accuracies to what is known; return the exit code.
+    """Run one round of trials and add their accuracies to the known ones; return the exit code.
 
-    Trials that diverged have no record, nor have those that were imported.
+    Diverged and imported trials have no record.
 
     Raises:
         UserError: the record of a trial can't be read.
@@ -170,7 +170,7 @@ def _execute(tried: Mapping[Trial, Any], store: Any, known: Accuracies, executio
 
 
 def _learn(tried: Mapping[Trial, Any], store: Any, known: Accuracies) -> None:
-    """Add the accuracies of the trials that are recorded to what is known."""
+    """Add the accuracies of recorded trials to the known ones."""
     from sla_bench.tables.validations import validation_accuracy
 
     records = {record.run_id: record for record in store.records()}
@@ -238,7 +238,7 @@ def _dry_run(
     choices: Mapping[str, Choice],
     execution: TuningExecution,
 ) -> int:
-    """List what would run, the tuned runs as far as they are chosen; the estimate is of all of it."""
+    """List the runs, tuned runs as far as they are chosen, with an estimate for all of them."""
     from sla_bench.records.jobs import make_jobs
     from sla_bench.records.launching import known_workers
     from sla_bench.tables.dry_run import dry_run_lines

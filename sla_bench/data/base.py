@@ -1,4 +1,4 @@
-"""What every data set becomes, and what a data set has to tell about itself. Needs numpy, never torch."""
+"""Data sets, their properties, and the images they load; without torch."""
 
 from __future__ import annotations
 

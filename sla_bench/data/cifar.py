@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) for classification: 50,000 and 10,000 images, 32 x 32."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) for classification, 32 x 32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FC100 and CIFAR-FS: CIFAR-100's classes split for few-shot learning, 600 images each, 32 x 32."""
+"""FC100 and CIFAR-FS: CIFAR-100's classes split for few-shot learning."""
 
 from __future__ import annotations
 

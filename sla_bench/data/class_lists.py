@@ -1,4 +1,4 @@
-"""Which classes belong to which split, as the makers of the splits published them."""
+"""The published assignment of classes to splits."""
 
 from __future__ import annotations
 

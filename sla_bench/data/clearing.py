@@ -1,4 +1,4 @@
-"""Frees what was prepared or rendered below a data root; original files are never touched."""
+"""Deletes prepared and rendered images below a data root, never original files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A picture of a data set: some images of every class beside the class's name."""
+"""A picture of a data set: some images beside each class's name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures with more than 8 bits per channel, and how their values become bytes."""
+"""Pictures with more than 8 bits per channel, scaled to bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads of files whose size and SHA-256 are known before: over https, resumed, whole or not there."""
+"""Downloads of files of known size and SHA-256: over https, resumed, complete."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def download(
     """Fetch files that are not there yet.
 
     A file gets its name when its size and sum are right; until then it is `.NAME.part`, from which a later
-    call goes on.
+    call resumes.
 
     Args:
         files: which.
@@ -167,7 +167,7 @@ def _received(file: RemoteFile, part: Path, schemes: tuple[str, ...]) -> Iterato
                 done += len(block)
                 yield done
     if done < file.size:
-        raise _Refused(f"it ended after {done:,} of {file.size:,} bytes; the same command goes on")
+        raise _Refused(f"it ended after {done:,} of {file.size:,} bytes; the same command resumes")
 
 
 def _answer(file: RemoteFile, done: int, schemes: tuple[str, ...]) -> Any:

@@ -1,4 +1,4 @@
-"""Many image files become blocks of pixels, in order, decoded by threads or by processes."""
+"""Image files become blocks of pixels, decoded by threads or processes."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ class EncodedImages:
                     yield waiting.popleft().result()
             except BrokenProcessPool:
                 raise UserError(
-                    "a process that decodes images died, perhaps for lack of memory; the same command goes "
-                    "on, with fewer --workers if need be"
+                    "a process that decodes images died, perhaps for lack of memory; the same command "
+                    "resumes, with fewer --workers if need be"
                 ) from None
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)

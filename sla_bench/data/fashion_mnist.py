@@ -1,4 +1,4 @@
-"""Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): 70,000 grey photographs of clothes in 10 classes, 28 x 28."""
+"""Fashion-MNIST (Xiao, Rasul, Vollgraf 2017): clothes in 10 classes, 28 x 28."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's own images: `folder:PATH` with class folders, parts of class folders, or lists."""
+"""A user's images: `folder:PATH` with class folders, parts, or lists."""
 
 from __future__ import annotations
 

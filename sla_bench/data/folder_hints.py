@@ -1,4 +1,4 @@
-"""The nearest folder that would work, where the one that was named does not."""
+"""The nearest usable folder in place of an unusable one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layout a folder of pictures has: class folders, parts with class folders, or lists."""
+"""The layout of a folder of pictures: classes, parts, or lists."""
 
 from __future__ import annotations
 

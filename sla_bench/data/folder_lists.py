@@ -1,4 +1,4 @@
-"""Lists of pictures with labels and splits, as people put them beside the pictures: CSV and text."""
+"""Lists of pictures with labels and splits: CSV and text."""
 
 from __future__ import annotations
 

@@ -1,10 +1,9 @@
-"""Which characters are the classes of the glyph data sets, and in which split they are.
+"""The characters of the glyph data sets, by class and split."""
 
-A superclass is a script or a family of signs, and a split is made of whole superclasses, so test classes
-differ from training classes in style as well as in shape. The lists are part of the definition of the data
-sets and frozen: no character has rotational symmetry and none looks like a quarter turn of another one
-(`tests/glyph_similarity.py` measures it, a test holds it), and every character is in at least four fonts.
-"""
+# A superclass is a script or a family of signs, and a split is made of whole superclasses, so test classes
+# differ from training classes in style as well as in shape. The lists are part of the definition of the data
+# sets and frozen: no character has rotational symmetry and none looks like a quarter turn of another one
+# (`tests/glyph_similarity.py` measures it, a test holds it), and every character is in at least four fonts.
 
 from __future__ import annotations
 

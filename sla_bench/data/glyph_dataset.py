@@ -1,4 +1,4 @@
-"""A data set of rendered glyphs: from a definition to `LabeledImages` per split."""
+"""A data set of rendered glyphs: from definition to `LabeledImages`."""
 
 from __future__ import annotations
 

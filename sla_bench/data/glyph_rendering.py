@@ -1,9 +1,8 @@
-"""From the shapes of a class to its images: a glyph in front of clutter, 32 x 32 pixels, in colour.
+"""Shapes of a class become images of a glyph before clutter."""
 
-Everything but the shape has the same distribution after a quarter turn: place and deformation of the glyph,
-the gradients, textures and strokes around it, the patch that covers a part of it, and the noise. So the
-orientation of an image can be read from its glyph alone.
-"""
+# Everything but the shape has the same distribution after a quarter turn: place and deformation of the glyph,
+# the gradients, textures and strokes around it, the patch that covers a part of it, and the noise. So the
+# orientation of an image can be read from its glyph alone.
 
 from __future__ import annotations
 

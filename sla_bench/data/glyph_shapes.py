@@ -1,4 +1,4 @@
-"""From a character to its shapes: one grey picture for each font that has it."""
+"""A character becomes shapes: one grey picture for each font."""
 
 from __future__ import annotations
 

@@ -1,16 +1,15 @@
-"""Glyphs: rendered characters in CIFAR-100's shape, and siblings on which rotation must not help.
+"""Glyphs: rendered characters in CIFAR-100's shape, and variants with uninformative rotations."""
 
-| name | classes | what it is for |
-|---|---|---|
-| `glyphs` | 100 in 20 superclasses | the data set that needs no download |
-| `glyphs20` | 20, one per superclass, easier | classification and long tails |
-| `glyphs-rot` | `glyphs`, each image turned by a random multiple of 90 degrees | orientation says nothing |
-| `glyphs-pairs` | 50 of `glyphs`, and each of them a quarter turn on | orientation belongs to the class |
-| `glyphs-sym` | 100 ornaments, each equal to its quarter turns | orientation does not exist |
-
-On `glyphs` orientation can be read from the character and from nothing else, which makes it an upper bound
-for what rotation can do, not evidence about photographs.
-"""
+# | name | classes | what it is for |
+# |---|---|---|
+# | `glyphs` | 100 in 20 superclasses | the data set that needs no download |
+# | `glyphs20` | 20, one per superclass, easier | classification and long tails |
+# | `glyphs-rot` | `glyphs`, each image turned by a random multiple of 90 degrees | orientation says nothing |
+# | `glyphs-pairs` | 50 of `glyphs`, and each of them a quarter turn on | orientation belongs to the class |
+# | `glyphs-sym` | 100 ornaments, each equal to its quarter turns | orientation does not exist |
+#
+# On `glyphs` orientation can be read from the character and from nothing else, which makes it an upper bound
+# for what rotation can do, not evidence about photographs.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The idx format of MNIST and its kin: a big-endian header, then unsigned bytes; usually gzipped."""
+"""The idx format of MNIST: a big-endian header, then unsigned bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as callers have them become files or the bytes of files, which are all decoded alike."""
+"""Images as callers have them become files or bytes of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists of images with their labels, as the makers of data sets write them."""
+"""Lists of images with labels, in the formats of data sets' makers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ImageNet (ILSVRC 2012): 1,000 classes, 1.28 million training images, 50,000 validation images for test."""
+"""ImageNet (ILSVRC 2012): 1,000 classes; the validation images are the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Annotations of the iNaturalist competitions: JSON with images, and the category of each of them."""
+"""Annotations of the iNaturalist competitions: JSON with images and their categories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets whose files lie on disk in one of several layouts, one file or folder per split."""
+"""Data sets with one of several layouts on disk."""
 
 from __future__ import annotations
 

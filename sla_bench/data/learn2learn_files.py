@@ -1,9 +1,9 @@
-"""`learn2learn:NAME`: the few-shot data sets, read from where learn2learn's classes keep them.
+"""`learn2learn:NAME`: few-shot data sets, read from learn2learn's places."""
 
-The data root is what learn2learn calls `root`. Files are read by our own readers, so learn2learn need not be
-installed, and its pickles pass the restricted unpickler: its own classes unpickle whatever a file asks for,
-and so do the `*-bookkeeping-*.pkl` files that its `MetaDataset` writes beside them, which are not read here.
-"""
+# The data root is learn2learn's `root`. Our own readers read the files, so learn2learn need not be
+# installed, and pickles are read by the restricted unpickler: learn2learn's classes unpickle any content of
+# a file, as do the `*-bookkeeping-*.pkl` files that its `MetaDataset` writes beside them, which are not read
+# here.
 
 from __future__ import annotations
 

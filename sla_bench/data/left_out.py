@@ -1,4 +1,4 @@
-"""An account of files and folders that are not used, by kind and name."""
+"""An account of unused files and folders, by kind and name."""
 
 from __future__ import annotations
 

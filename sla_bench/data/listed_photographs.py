@@ -1,4 +1,4 @@
-"""CUB-200-2011, MIT indoor scenes and Stanford Dogs, in the split of their makers' lists."""
+"""CUB-200-2011, MIT indoor scenes and Stanford Dogs, split by their makers' lists."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""ImageNet-LT and iNaturalist 2018: photographs whose training classes are long-tailed as they are.
+"""ImageNet-LT and iNaturalist 2018: photographs with long-tailed training classes."""
 
-Both come as lists over a folder of images, iNaturalist also as its makers' annotations.
-"""
+# Both come as lists over a folder of images, iNaturalist also as its makers' annotations.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes images into a memory map, block by block, and resumes after a kill."""
+"""Writes images into a memory map by blocks; resumes after a kill."""
 
 from __future__ import annotations
 

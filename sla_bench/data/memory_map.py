@@ -1,8 +1,7 @@
-"""Images that were converted once: one `.npy` file per split, opened as a memory map.
+"""Converted images: one `.npy` file per split, opened as a memory map."""
 
-A map is complete or not there: the description beside the pixels (`.json`), without which they are not taken,
-is written last (`map_writing.py`).
-"""
+# A map is complete or absent: the description beside the pixels (`.json`), without which they are not used,
+# is written last (`map_writing.py`).
 
 from __future__ import annotations
 

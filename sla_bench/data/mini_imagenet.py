@@ -1,4 +1,4 @@
-"""miniImageNet: 100 ImageNet classes of 600 images, 84 x 84, split as by Ravi and Larochelle (ICLR 2017)."""
+"""miniImageNet: 100 ImageNet classes, 84 x 84, split by Ravi and Larochelle."""
 
 from __future__ import annotations
 

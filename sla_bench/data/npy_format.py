@@ -1,4 +1,4 @@
-"""Arrays of numbers in the `.npy` format, whose size is checked before memory is taken."""
+"""Arrays in the `.npy` format, size-checked before memory is taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Omniglot (Lake et al., Science 2015): 1,623 handwritten characters, 20 drawings each, 28 x 28."""
+"""Omniglot (Lake et al., Science 2015): 1,623 handwritten characters, 28 x 28."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `datasets` says: which data sets exist, what is on disk, how to get the rest."""
+"""Texts of `datasets`: lists, descriptions, checks."""
 
 from __future__ import annotations
 

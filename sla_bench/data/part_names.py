@@ -1,4 +1,4 @@
-"""Names of folders and lists that mean training, validation or test: Train, valid, dev, novel, test_set."""
+"""Names that mean training, validation or test: Train, valid, dev, novel."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Photographs of any size with one split into training and test images.
+"""Photographs of any size with one split into training and test images."""
 
-They are prepared once. Training images keep their central square, scaled to 256 x 256: training sees random
-parts of it at 224 x 224. What lies beyond the square is never seen, unlike where the original photographs are
-cut. For test images the shorter side is scaled to 256 and the central 224 x 224 are kept, as usual.
-"""
+# Photographs are prepared once. Training images keep their central square, scaled to 256 x 256, and training
+# sees random parts of the square at 224 x 224, never the area beyond it, unlike trainings on the original
+# photographs. Test images are scaled to a shorter side of 256 and keep the central 224 x 224, as usual.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Size, depth and content of each picture of a set, kept beside its map."""
+"""Size, depth and content of each picture, kept beside its map."""
 
 from __future__ import annotations
 

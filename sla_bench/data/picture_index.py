@@ -1,4 +1,4 @@
-"""Pictures below a folder, found by the way in which a list names them."""
+"""Pictures below a folder, found by the names that lists use."""
 
 from __future__ import annotations
 

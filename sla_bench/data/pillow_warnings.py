@@ -1,4 +1,4 @@
-"""Pillow's warnings are not shown: they name lines of Pillow, never the picture."""
+"""Hides Pillow's warnings: they name lines of Pillow, never the picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a data set is prepared: by how many processes, and what becomes of images that can't be read."""
+"""Options of preparing a data set: processes, and undecodable images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same picture in several parts of a data set, or in several classes."""
+"""The same picture in several parts or classes of a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files that a map was made of: changes that keep their size and time."""
+"""The files behind a map: changes that keep size and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One split as it lies on disk, told apart from where it goes: labels at once, pixels block by block."""
+"""A split on disk: labels at once, pixels block by block."""
 
 from __future__ import annotations
 

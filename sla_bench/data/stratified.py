@@ -1,4 +1,4 @@
-"""Seeded splits of classes and of images, for data sets without a split of their own."""
+"""Seeded splits of classes and images, for data sets without a split."""
 
 from __future__ import annotations
 

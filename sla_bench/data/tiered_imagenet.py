@@ -1,9 +1,8 @@
-"""tieredImageNet (Ren et al., ICLR 2018): 608 ImageNet classes in 34 categories, 779,165 images, 84 x 84.
+"""tieredImageNet (Ren et al., ICLR 2018): 608 classes in 34 categories."""
 
-The two layouts give the same pixels. The PNG files decode to red, green, blue; MetaOptNet's archives were
-written by OpenCV, that is in the order blue, green, red, and are reversed here (MetaOptNet itself leaves
-them as they are, although its mean and deviation are in the order red, green, blue).
-"""
+# The two layouts give the same pixels. The PNG files decode to red, green, blue; MetaOptNet's archives were
+# written by OpenCV, that is in the order blue, green, red, and are reversed here (MetaOptNet itself leaves
+# them as they are, although its mean and deviation are in the order red, green, blue).
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny ImageNet (Stanford CS231n): 200 classes of ImageNet, 500 training and 50 test images each, 64 x 64."""
+"""Tiny ImageNet (Stanford CS231n): 200 classes of ImageNet, 64 x 64."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Accuracy of a classifier over a fixed test set: overall, by class, by size group, and its calibration.
+"""Accuracy over a fixed test set: overall, by class, by group; calibration."""
 
-All start from three numbers per test image, so that a record keeps (T,) arrays and never logits (T, N).
-Accuracies are fractions 0..1.
-"""
+# All metrics start from three numbers per test image, so that a record keeps (T,) arrays and never logits
+# (T, N). Accuracies are fractions 0..1.
 
 from __future__ import annotations
 
@@ -18,7 +17,7 @@ CALIBRATION_BINS = 15
 
 
 class ClassificationMetrics(TypedDict):
-    """What `classification_metrics` returns; plain numbers, ready for JSON.
+    """The result of `classification_metrics`; plain numbers, ready for JSON.
 
     `ci95_closed` is the half-width of the accuracy's interval for this one trained model: it covers the draw
     of test images only. `recalls` has one value per class, None for a class without a test image; such
@@ -38,7 +37,7 @@ class ClassificationMetrics(TypedDict):
 
 
 def predictions_of(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Reduce logits to what a record keeps of each test image; in float64, stable for big logits.
+    """Reduce logits to a record's three numbers per test image; in float64, stable for big logits.
 
     Images are independent, so a large test set may be reduced batch by batch.
 
@@ -69,7 +68,7 @@ def predictions_of(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
 
 
 def recorded(values: np.ndarray) -> np.ndarray:
-    """Round confidences or -log p to what a record keeps of them, float16 in which finite values stay finite.
+    """Round confidences or -log p to a record's float16, in which finite values stay finite.
 
     A record keeps -log p of the true class and not p: a p below 3e-8 is 0 in float16, its log infinite.
     A -log p above 65504, the largest float16, becomes 65504.
@@ -78,7 +77,7 @@ def recorded(values: np.ndarray) -> np.ndarray:
         values: (T,) real numbers.
 
     Returns:
-        (T,) float16; infinities and NaN stay what they are.
+        (T,) float16; infinities and NaN are unchanged.
     """
     values = np.asarray(values)
     largest = np.finfo(np.float16).max
@@ -93,7 +92,7 @@ def classification_metrics(
     groups: np.ndarray,
     group_names: Sequence[str],
 ) -> ClassificationMetrics:
-    """All figures of one trained model on one test set.
+    """All metrics of one trained model on one test set.
 
     Accuracy is top-1 over all images. Macro F1 is the plain mean of the classes' F1, 0 for a class that is
     never predicted. The G-mean is the geometric mean over classes of (hits + 1)/(images + 2), Laplace's rule,
@@ -159,7 +158,7 @@ def expected_calibration_error(confidence: np.ndarray, hit: np.ndarray) -> float
         A fraction 0..1.
 
     Raises:
-        UserError: wrong shapes, or a confidence that is no probability.
+        UserError: wrong shapes, or a confidence outside 0..1.
     """
     hit = np.asarray(hit, dtype=bool)
     if hit.ndim != 1 or not len(hit):
@@ -196,7 +195,7 @@ def confusion_rates(predictions: np.ndarray, labels: np.ndarray, num_classes: in
 
 
 def _class_indices(name: str, values: np.ndarray, length: int, count: int) -> np.ndarray:
-    """As int64 (T,), if that is what they are."""
+    """The values as int64 (T,), or an error."""
     values = np.asarray(values)
     if values.shape != (length,) or not length:
         raise UserError(f"{name} must have shape ({length},) and not be empty, got {values.shape}")

@@ -1,11 +1,4 @@
-"""Errors of means over training seeds that all meet the same test samples.
-
-Seeds and test samples (episodes, or images) are *crossed*: a hard episode is hard for all seeds, so neither
-seeds x samples independent observations nor samples nested in seeds describe the data. With values of
-S seeds on T samples, value[s, e] = mean + seed[s] + sample[e] + rest[s, e], the variance of the overall mean
-is var(seed)/S + var(sample)/T + var(rest)/(S T). The variance of the seeds' means over S estimates the first
-and the last term (`own`), the covariance of two seeds over the samples the second one (`shared`).
-"""
+"""Errors of means over training seeds that share their test samples."""
 
 from __future__ import annotations
 
@@ -55,7 +48,7 @@ class ErrorDistribution:
         return float(np.sqrt(self.own + self.shared))
 
     def p_value(self, estimate: float) -> float:
-        """Two-sided: how often an error is at least as large as `estimate`; NaN where nothing varies."""
+        """Two-sided p: the share of errors at least as large as `estimate`; NaN without any variance."""
         if self.standard_error == 0:
             return float("nan")
         return float(two_sided_p(estimate, self.own, self.shared, self.own_freedom, self.shared_freedom)[()])
@@ -82,7 +75,7 @@ class ErrorDistribution:
 def two_sided_p(
     estimates: ArrayLike, own: ArrayLike, shared: ArrayLike, own_freedom: float, shared_freedom: float
 ) -> np.ndarray:
-    """p-values of many estimates at once, see `ErrorDistribution`.
+    """p-values of many estimates at once, each as from `ErrorDistribution`.
 
     Args:
         estimates: (N,), or of any shape.
@@ -117,6 +110,14 @@ def _variance_factors(freedom: float) -> tuple[np.ndarray, np.ndarray]:
     return freedom * np.exp(-logs), density / density.sum()
 
 
+# Seeds and test samples (episodes, or images) are *crossed*: a hard episode is hard for all seeds, so
+# neither seeds x samples independent observations nor samples nested in seeds describe the data. With values
+# of S seeds on T samples, value[s, e] = mean + seed[s] + sample[e] + rest[s, e], the variance of the overall
+# mean is var(seed)/S + var(sample)/T + var(rest)/(S T). The variance of the seeds' means over S estimates
+# the first and the last term (`own`), the covariance of two seeds over the samples the second one
+# (`shared`).
+
+
 # Relative to 1 or, where it is larger, to the estimate: a deviation below this is that of floating-point
 # sums, which depends on the order of seeds and samples. It means that nothing varies.
 _ROUNDING = 1e-14
@@ -128,11 +129,11 @@ def crossed_error(
     """The error of an estimate that is, but for a constant, the mean of influence values.
 
     Means of seeds are multiples of one right answer and may be equal by chance, in 3 % of pairs of seeds on
-    2,000 images. Then var(rest)/(S T), what test sampling alone makes of the seeds' means, stands for `own`.
+    2,000 images. Then `own` is var(rest)/(S T), the variance of the seeds' means from test sampling alone.
 
     Args:
         deviations: (S, T) influence values of the estimate.
-        estimate: what they are of; rounding is relative to it.
+        estimate: the estimate itself; rounding is relative to it.
         strata: (T,) class of each test image: sampling is then within class. None: samples are episodes.
 
     Returns:

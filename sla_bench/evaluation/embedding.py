@@ -1,4 +1,4 @@
-"""Every test image is embedded once per view; episodes are gathered from embeddings."""
+"""Embeds every test image once per view; episodes are gathered from embeddings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def fold(model: Module) -> Module:
 
 
 def _pairs(module: nn.Module) -> Iterable[tuple[str, str]]:
-    """Names of two children each; the second is applied to what the first gives, and nothing else is."""
+    """Names of two children each; the second alone is applied to the output of the first."""
     if isinstance(module, nn.Sequential):
         # A layer may stand in a sequence more than once, and `named_children` would name it only once.
         return itertools.pairwise(tuple(module._modules))  # noqa: SLF001
@@ -155,7 +155,7 @@ def embed_crops(
     precision: Literal["fp32", "bf16"] = "fp32",
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Embed each image as it is and in crops and flips as training draws them, see `embed`.
+    """Embed each image as it is and in crops and flips as training draws them, like `embed`.
 
     Args:
         backbone: D = `backbone.num_features`.
@@ -216,7 +216,7 @@ def image_chunks(
 ) -> Iterator[EpisodeChunk]:
     """Make the images of episodes, as many episodes at a time as fit into `chunk_bytes` (at least one).
 
-    What `embedding.episode_chunks` does for embeddings. Only the images of one chunk exist as floats.
+    The counterpart of `embedding.episode_chunks`. Only the images of one chunk exist as floats.
 
     Args:
         batches: where the images come from.

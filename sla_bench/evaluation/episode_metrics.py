@@ -1,7 +1,7 @@
-"""Few-shot accuracy and the three answers to "how sure?": closed, open, and over classes.
+"""Few-shot accuracy with three intervals: closed, open, and over classes."""
 
-All start from `hits` (T, W): correct queries of each way of each episode. Accuracies are fractions 0..1.
-"""
+# All metrics start from `hits` (T, W): correct queries of each way of each episode. Accuracies are fractions
+# 0..1.
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sla_bench.errors import UserError
 
 
 class FewShotMetrics(TypedDict):
-    """What `few_shot_metrics` returns; plain numbers, or None where a figure is not defined.
+    """The result of `few_shot_metrics`; plain numbers, or None for undefined metrics.
 
     `accuracy`, `ci95_closed` (half-width), `jackknife_se` and `episodes` are of the test episodes;
     `accuracy_open`, `ci95_open` (half-width) and `open_tasks` of the tasks that share no image.
@@ -55,7 +55,7 @@ def closed_interval(accuracy_per_episode: np.ndarray) -> tuple[float, float]:
     """Mean accuracy and the field's usual half-width, 1.96 s / sqrt(T).
 
     "Closed": it speaks of this pool of classes and images only. Episodes drawn with replacement from one
-    pool reuse its images, so the half-width shrinks with T whatever the pool is. s has T - 1 in its
+    pool reuse its images, so the half-width shrinks with T for any pool. s has T - 1 in its
     denominator; widely copied code divides s by sqrt(T + 1) instead.
 
     Args:
@@ -83,7 +83,7 @@ def open_interval(accuracy_per_task: np.ndarray) -> tuple[float, float]:
 
 
 def class_jackknife(hits: np.ndarray, classes: np.ndarray, queries: int) -> float | None:
-    """Delete-one-class jackknife standard error of the mean accuracy: how it varies with the test classes.
+    """Delete-one-class jackknife standard error of the mean accuracy over test classes.
 
     SE^2 = (C - 1)/C sum_c (th_c - mean(th))^2, th_c = mean accuracy of the episodes without class c. Whole
     episodes are left out, not only the hits of c: a class is also a distractor of the others, so the pool
@@ -142,7 +142,7 @@ def class_variance(values: np.ndarray, classes: np.ndarray) -> float | None:
 def few_shot_metrics(
     hits: np.ndarray, classes: np.ndarray, queries: int, open_hits: np.ndarray | None = None
 ) -> FewShotMetrics:
-    """All few-shot figures of one evaluation, ready for JSON.
+    """All few-shot metrics of one evaluation, ready for JSON.
 
     Args:
         hits: (T, W) correct queries of each way of the test episodes.
@@ -170,7 +170,7 @@ def few_shot_metrics(
 
 
 def _mean_and_reach(accuracies: np.ndarray, quantile: float | None) -> tuple[float, float]:
-    """Mean and half-width; the t quantile where none is given."""
+    """Mean and half-width; by default with the t quantile."""
     values = np.asarray(accuracies, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2:
         raise UserError(f"an interval needs accuracies (T,) of at least 2 episodes, got {values.shape}")

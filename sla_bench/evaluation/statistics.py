@@ -1,8 +1,7 @@
-"""How sure a mean accuracy or a relative gain is, when every training seed meets the same test samples.
+"""Intervals and p-values of accuracies and gains over seeds and samples."""
 
-Accuracies are fractions 0..1 of S seeds on T test samples; a sample is whatever one column of the arrays is.
-Variances are those of `crossed_error`, intervals and p-values those of `ErrorDistribution`.
-"""
+# Accuracies are fractions 0..1 of S seeds on T test samples; a sample is one column of the arrays.
+# `crossed_error` gives variances, `ErrorDistribution` intervals and p-values.
 
 from __future__ import annotations
 
@@ -162,7 +161,7 @@ def mean_interval(values: ArrayLike, *, strata: ArrayLike | None = None, share: 
 
 
 def mean_over_seeds(values: ArrayLike, *, share: bool = True) -> MeanInterval:
-    """Mean of a figure that is one number per seed, such as a macro F1, with the t interval over seeds.
+    """Mean of a metric with one value per seed, such as a macro F1, with the t interval over seeds.
 
     Args:
         values: (S,) finite numbers.
@@ -178,7 +177,7 @@ def mean_over_seeds(values: ArrayLike, *, share: bool = True) -> MeanInterval:
 
 
 def paired_gain_over_seeds(base: ArrayLike, treated: ArrayLike, seed: int = 0) -> Gain:
-    """Relative gain of a figure that is one number per seed, linearised as in `paired_relative_gain`.
+    """Relative gain of a metric with one value per seed, linearised as in `paired_relative_gain`.
 
     The test samples are taken as given: the interval covers seeds only.
 

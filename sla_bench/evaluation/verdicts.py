@@ -25,7 +25,7 @@ def verdict(
     strata: ArrayLike | None = None,
     classes: np.ndarray | None = None,
 ) -> Verdict | None:
-    """Say what the difference mean(treated) - mean(base) is, from two one-sided tests at each border.
+    """The verdict on mean(treated) - mean(base), from two one-sided tests at each border.
 
     The 90 % interval of the difference decides: "gains" where it lies above +1 point, "loses" where it lies
     below -1 point, "no relevant difference" where it lies between the two, else "undecided". A true

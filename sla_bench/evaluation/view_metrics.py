@@ -1,8 +1,7 @@
-"""What the predictions of a classifier on every view of its test images say: agreement, mistaken views.
+"""Metrics of predictions on every view: agreement, mistaken views."""
 
-Shapes: T test images, M views, N classes; the leading axes of an array may be any. A joint prediction is the
-index i*M + j of class i under transformation j, as in `sla_bench.objectives.scores`.
-"""
+# Shapes: T test images, M views, N classes; the leading axes of an array may be any. A joint prediction is
+# the index i*M + j of class i under transformation j, as in `sla_bench.objectives.scores`.
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ class ConfusedPair(NamedTuple):
 
     Args:
         true: the class.
-        predicted: what it is read as.
+        predicted: the class read instead.
         share: of the views of the images of `true`, 0..1.
         mistaken: the part of `share` in which the transformation is another than the view's own.
         turn: counter-clockwise quarter turns, 0..3, that most often make `true` look like `predicted`.
@@ -104,7 +103,7 @@ def confused_pairs(
         joint: (..., T, M) joint predictions.
         labels: (T,) true classes.
         turns: (M,) quarter turns of each view.
-        most: how many pairs at most.
+        most: the largest number of pairs.
     """
     views = joint.shape[-1]
     quarter = np.asarray(turns)
@@ -135,7 +134,7 @@ def confused_pairs(
 
 
 def head_metrics(samples: Mapping[str, np.ndarray], head: str) -> dict[str, Any]:
-    """The figures of one head of one model, shares 0..1.
+    """The metrics of one head of one model, shares 0..1.
 
     Args:
         samples: `labels` (T,); `classes/<head>` (T, M), the class of each view, of a joint head by the
@@ -160,7 +159,7 @@ def head_metrics(samples: Mapping[str, np.ndarray], head: str) -> dict[str, Any]
 
 
 def recognised_views(samples: Mapping[str, np.ndarray], head: str) -> np.ndarray | None:
-    """Which view each view was taken for, (T, M), by a joint head or by one of its own; None: neither."""
+    """The recognised view of each view, (T, M), by a joint head or a view classifier; None without both."""
     if (joint := samples.get(f"joint/{head}")) is not None:
         views: np.ndarray = joint % joint.shape[1]
         return views

@@ -1,4 +1,4 @@
-"""Grids from files: YAML in, tasks out, every mistake with its line. docs/grids.md describes the format."""
+"""Grids from files: YAML in, tasks out, every mistake with its line."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def read_grid_file(path: Path, elsewhere: Collection[str] = ()) -> GridFile:
 
 
 def open_grid_file(path: Path, yes: bool, elsewhere: Collection[str] = ()) -> GridFile:
-    """Read a file as `read_grid_file`, and ask whether to go on where it spans more than UNASKED runs.
+    """Read a file as `read_grid_file`, and ask before a grid of more than UNASKED runs.
 
     Args:
         path: the file.
@@ -104,7 +104,7 @@ def open_grid_file(path: Path, yes: bool, elsewhere: Collection[str] = ()) -> Gr
         raise UserError(f"{path}: no such file and no such scenario; {nearest(path.name, SCENARIOS)}")
     grids = read_grid_file(path, elsewhere)
     if grids.size > UNASKED:
-        confirm(f"{path} spans up to {grids.size:,} runs", "Go on?", yes)
+        confirm(f"{path} spans up to {grids.size:,} runs", "Continue?", yes)
     return grids
 
 

@@ -1,4 +1,4 @@
-"""YAML as plain values that know their lines: safe, small, no tags, no key twice."""
+"""YAML as plain values with their lines: safe, small, without tags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Grid files as checked grids; a mistake is one line with file and line."""
+"""Grid files as checked grids; a mistake names file and line."""
 
 from __future__ import annotations
 

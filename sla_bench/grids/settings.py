@@ -1,4 +1,4 @@
-"""Settings as `--set key=value` and as keys below `set:` of a grid file."""
+"""Settings from `--set key=value` and from `set:` of a grid file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what the user types to the trainings and evaluations that it means."""
+"""Options become trainings and evaluations."""
 
 from __future__ import annotations
 
@@ -251,9 +251,9 @@ _MEANINGFUL_WITH = {
 def _check_meaning(run: RunConfig, fixed: Mapping[str, Any]) -> None:
     for name, (other, value) in _MEANINGFUL_WITH.items():
         if name in fixed and getattr(run, other) != value:
-            raise UserError(f"--set {name} changes nothing here: it belongs to {other}={value}")
+            raise UserError(f"--set {name} has no effect unless {other}={value}")
     if "decay_biases" in fixed and run.weight_decay == 0:
-        raise UserError("--set decay_biases changes nothing here: it belongs to a weight_decay above 0")
+        raise UserError("--set decay_biases has no effect unless weight_decay is above 0")
     if run.optimizer == "sgd" and run.nesterov and run.momentum == 0:
         raise UserError("--set nesterov=true needs a momentum above 0")
 
@@ -340,7 +340,7 @@ def evaluation_of(run: RunConfig, changes: Mapping[str, Any], settings: Iterable
     for name in fixed:
         if name not in fields:
             raise UserError(
-                f"--set {name.removesuffix('_options')}: it belongs to the training, which is finished"
+                f"--set {name.removesuffix('_options')}: the training is finished, only its test can change"
             )
     for name in changes:
         if name not in fields:

@@ -1,9 +1,8 @@
-"""Learning rates and batches chosen on validation data: which trials are run, and what they say.
+"""Trials of learning rates and batches, and the choice among them."""
 
-Every method and control gets the same trials: the recipe's rate times `RATES`, in batches of the recipe's
-times `BATCHES`, counted in images through the network, at a part of the images of a training. The best two
-are tried again at all of them.
-"""
+# Every method and control gets the same trials: the recipe's rate times `RATES`, in batches of the recipe's
+# times `BATCHES`, counted in images through the network, at a part of the images of a training. The best two
+# are repeated at all images.
 
 from __future__ import annotations
 

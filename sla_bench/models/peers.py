@@ -1,4 +1,4 @@
-"""learn2learn, which is optional: imported where it is first needed, or the recipe in one sentence."""
+"""learn2learn, an optional library: imported on first use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def learn2learn() -> ModuleType:
     """Import learn2learn, with its submodules `algorithms`, `data`, `nn` and `vision`.
 
     Raises:
-        UserError: it or something that it needs is not installed; says how to install it.
+        UserError: learn2learn or a library behind it is not installed; the message has the commands.
     """
     try:
         # Its import prints a notice to the users of gym, which are not ours.

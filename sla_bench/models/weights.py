@@ -1,4 +1,4 @@
-"""Weights of trained models as safetensors files: tensors and nothing else, with who made them."""
+"""Weights of trained models as safetensors files with notes on origin."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def put_weights(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Give a model its weights.
 
     Raises:
-        UserError: they are those of another model: a tensor is missing, of another shape or kind, or unknown.
+        UserError: weights of another model: a tensor is missing, unknown, or of another shape or kind.
     """
     own = model.state_dict()
     for name, tensor in own.items():

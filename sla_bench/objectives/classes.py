@@ -1,7 +1,6 @@
-"""Objectives on fixed classes: scores come from layers on the features.
+"""Objectives on fixed classes: scores come from layers on the features."""
 
-Shapes: B images, V images of each in a batch (views or copies), M views, N classes, D features.
-"""
+# Shapes: B images, V images of each in a batch (views or copies), M views, N classes, D features.
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ _NAMES: dict[Layer, str] = {
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes, as an objective has to know them.
+    """The classes of an objective.
 
     Args:
         counts: int64 (N,), training images of each class.
@@ -132,7 +131,7 @@ class OnClasses(nn.Module, WithViews):
 
     @property
     def single_row(self) -> str:
-        """The row of single inference, one pass per member: validation reads it, whatever is first."""
+        """The row of single inference, one pass per member; validation always reads this row."""
         return next(row for row, read in self._reads.items() if not read.mean)
 
     @property
@@ -142,11 +141,11 @@ class OnClasses(nn.Module, WithViews):
 
     @property
     def modes(self) -> Mapping[str, str]:
-        """Short name of each inference -> its row, see `Read`; the first is the objective's own."""
+        """Short name of each inference -> its row; the first is the objective's default."""
         return {read.mode: row for row, read in self._reads.items()}
 
     def reweight(self, progress: float) -> None:
-        """Tell every criterion that `progress` = step / steps in [0, 1) of the training is done."""
+        """Set the progress of every criterion, step / steps in [0, 1)."""
         for criterion in (self.criterion, self.joint_criterion):
             criterion.reweight(progress)
 

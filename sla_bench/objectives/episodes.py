@@ -1,7 +1,6 @@
-"""Objectives on episodes: scores come from a head fitted on the supports.
+"""Objectives on episodes: scores come from a head fitted on the supports."""
 
-Shapes: E episodes, S supports, Q queries, M views, D features, W ways.
-"""
+# Shapes: E episodes, S supports, Q queries, M views, D features, W ways.
 
 from __future__ import annotations
 

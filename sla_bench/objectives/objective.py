@@ -55,8 +55,8 @@ class Objective:
     """CE(u(z_0), y): the baseline, and the base class of all methods.
 
     A method is an instance and serves episodes and fixed classes alike: it asks `Scores` for scores, cross
-    entropies and divergences of a batch, and knows neither head, nor loss, nor data. Letters: N classes, M
-    views, z_j the features of view j; u scores the classes, w the joint labels, v the view.
+    entropies and divergences of a batch, and depends on neither head, nor loss, nor data. Letters: N classes,
+    M views, z_j the features of view j; u scores the classes, w the joint labels, v the view.
 
     Args:
         name: of its row in the tables, and of its head.
@@ -111,7 +111,7 @@ class Objective:
 
     @property
     def knows_views(self) -> bool:
-        """The layer of single inference learns all views; of another, the views say nothing at test."""
+        """The layer of single inference learns all views; otherwise turned views are no use at test."""
         single = next(read.of for read in self.reads.values() if not read.mean)
         return single == "own" or single in self.invariant
 
@@ -137,7 +137,7 @@ class DataAugmentation(Objective):
     trains_on_views: bool = True
 
     def loss(self, z: Scores) -> Tensor:
-        """See `Objective.loss`."""
+        """The class's formula, a scalar."""
         return z.ce("class", "pooled")
 
     @property
@@ -153,7 +153,7 @@ class SeparateViews(Objective):
     trains_on_views: bool = True
 
     def loss(self, z: Scores) -> Tensor:
-        """See `Objective.loss`."""
+        """The class's formula, a scalar."""
         return z.ce("class")
 
 
@@ -164,7 +164,7 @@ class MultiTask(DataAugmentation):
     layers: tuple[Layer, ...] = ("class", "view")
 
     def loss(self, z: Scores) -> Tensor:
-        """See `Objective.loss`."""
+        """The class's formula, a scalar."""
         return super().loss(z) + z.ce("view")
 
 
@@ -189,7 +189,7 @@ class AuxiliaryRotation(Objective):
         positive("rot-aux", "weight", self.weight)
 
     def loss(self, z: Scores) -> Tensor:
-        """See `Objective.loss`."""
+        """The class's formula, a scalar."""
         return super().loss(z) + self.weight * z.ce("view")
 
 
@@ -218,7 +218,7 @@ class LabelAugmentation(Objective):
             raise unknown("joint_scope", str(self.joint_scope), JOINT_SCOPES)
 
     def loss(self, z: Scores) -> Tensor:
-        """See `Objective.loss`."""
+        """The class's formula, a scalar."""
         return z.ce("joint" if self.joint_scope == "all" else "own")
 
     @property
@@ -262,13 +262,13 @@ class Distilled(Objective):
         not_negative("distillation", "single_weight", self.single_weight)
 
     def loss(self, z: Scores) -> Tensor:
-        """See `Objective.loss`."""
+        """The class's formula, a scalar."""
         loss = z.ce(self.layers[1]) + self.single_weight * z.ce("class", "upright")
         return loss + z.kl("class", self._teacher, self.temperature) if self.distils else loss
 
     @property
     def reads(self) -> Mapping[str, Read]:
-        """The class layer, whose mean over views it does not know is recorded only, and its teacher."""
+        """The class layer, whose mean over untrained views is only recorded, and its teacher."""
         return {
             **_plain(self.name),
             self.name: Read("class", "sd"),

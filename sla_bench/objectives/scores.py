@@ -1,9 +1,8 @@
-"""Joint labels and scores, and the terms of a batch that objectives ask for.
+"""Joint labels, scores, and the terms of an objective's loss."""
 
-Lee, Hwang and Shin, "Self-supervised Label Augmentation via Input Transformations", ICML 2020,
-arXiv 1910.05872. Shapes: B images, M views (transformations), N classes, D features. Joint scores are
-(B, M, N, M): [image, view, class, transformation]; flattened, class i under transformation j is i*M + j.
-"""
+# Lee, Hwang and Shin, "Self-supervised Label Augmentation via Input Transformations", ICML 2020,
+# arXiv 1910.05872. Shapes: B images, M views (transformations), N classes, D features. Joint scores are
+# (B, M, N, M): [image, view, class, transformation]; flattened, class i under transformation j is i*M + j.
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Analyses of recorded evaluations: what the model says of every view. Needs numpy, never torch.
+"""Analyses of recorded evaluations: predictions on every view; without torch."""
 
-    results/<scenario>/runs/<run_id>/analyses/<eval_id>/    samples.npz metrics.json
-
-An analysis is of the images and the views of the evaluation of that id. `metrics.json` is written last.
-"""
+# results/<scenario>/runs/<run_id>/analyses/<eval_id>/    samples.npz metrics.json
+#
+# An analysis has the images and the views of the evaluation of that id. `metrics.json` is written last.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From recorded trainings to analyses of their views: which are wanted, and the work on one."""
+"""Recorded trainings to analyses of their views: choice and work."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Member:
         except ZIP_ERRORS as error:
             raise self.archive.refused(self.path, f"damaged ({error})") from None
         if len(content) != size:
-            raise self.archive.refused(self.path, "of another size than it says")
+            raise self.archive.refused(self.path, "the size differs from the announced size")
         return content
 
 

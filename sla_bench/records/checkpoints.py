@@ -1,9 +1,7 @@
-"""Checkpoints of an unfinished training: tensors and plain types only, whole or not there, two kept.
+"""Checkpoints of an unfinished training: plain types, complete or absent, two kept."""
 
-A file is the SHA-256 of what follows (32 bytes), then what `torch.save` makes of a tree of tensors, numbers,
-texts, lists and dicts. A file whose sum is wrong, or that is of another format, is passed over and the one
-before it is used.
-"""
+# A file is a SHA-256 (32 bytes), then `torch.save` of a tree of tensors, numbers, texts, lists and dicts. A
+# file with another checksum or format is skipped, and the checkpoint before is used.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python's search for cycles among its objects, paused where it would find none."""
+"""Pauses Python's garbage collector where it would find no cycles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States of the data: which records saw the same images, and which is newest."""
+"""States of the data: records of the same images, newest first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The machine that a result was computed with, and the memory of its workers."""
+"""The machine behind a result, and the memory of its workers."""
 
 from __future__ import annotations
 

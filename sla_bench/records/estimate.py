@@ -1,4 +1,4 @@
-"""How long runs that are still to do will take, judged by recorded ones."""
+"""Estimates the time of open runs from recorded ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records without weights as one compact file, and back, so that a grid can go on elsewhere."""
+"""Records without weights to and from one compact archive."""
 
 from __future__ import annotations
 

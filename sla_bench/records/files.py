@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and the one file that a command was asked for."""
+"""Files that are whole or absent; a command's one output file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs in progress: who works on each, and how they are asked to stop."""
+"""Runs in progress: who works on each, how they are stopped."""
 
 from __future__ import annotations
 

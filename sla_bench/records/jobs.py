@@ -1,4 +1,4 @@
-"""From tasks to jobs: what identifies a run, what is recorded already, and the work on one job."""
+"""Tasks become jobs: run ids, recorded runs, and the work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the runs are executed: options of the command line, read by every launcher."""
+"""Options of executing runs, read by every launcher."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ class Launch(BaseModel):
     model_config = ConfigDict(frozen=True)
     launcher: str = Field("local", description="local: processes of this machine; ray: a Ray cluster")
     workers: int | None = Field(
-        None, ge=1, description="runs at a time; default: cores // threads, with ray what the cluster holds"
+        None,
+        ge=1,
+        description="runs at a time; default: cores // threads, with ray as many as the cluster holds",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     time_limit: float | None = Field(
-        None, gt=0, description="seconds for each run, after which it is stopped; the others go on"
+        None,
+        gt=0,
+        description="seconds for each run; a run that takes longer is stopped, and the others finish",
     )
     ray_address: str | None = Field(
         None,
@@ -38,7 +42,7 @@ class Launch(BaseModel):
         if self.launcher != "ray":
             for option in ("ray_address", "gpus_per_run"):
                 if getattr(self, option) is not None:
-                    raise UserError(f"--{option.replace('_', '-')} goes with --launcher ray")
+                    raise UserError(f"--{option.replace('_', '-')} needs --launcher ray")
             return self
         if self.device.startswith("cuda:"):
             raise UserError(f"--device {self.device}: Ray chooses the GPU of each run; use --device cuda")

@@ -1,7 +1,6 @@
-"""What every launcher needs: news, one attempt at a job, cores and threads.
+"""Shared by all launchers: news, one attempt at a job, cores, threads."""
 
-A launcher is a function `(jobs, settings: Launch) -> Iterator[News]`, named in `registry.LAUNCHERS`.
-"""
+# A launcher is a function `(jobs, settings: Launch) -> Iterator[News]`, named in `registry.LAUNCHERS`.
 
 from __future__ import annotations
 
@@ -23,11 +22,10 @@ from sla_bench.records.launch_options import Launch
 if TYPE_CHECKING:
     from sla_bench.training.loop import Progress
 
-
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _CLAIMED_SECONDS = 1.0
 """Until a run that another process works on is looked at again."""
-_NO_MEMORY = "the memory ran out; fewer --workers, or a smaller batch, need less"
+_NO_MEMORY = "out of memory; try fewer --workers or a smaller batch"
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -39,12 +37,12 @@ class News:
         job: which one.
         kind: "started", "progress", "done" or "failed"; "retrying": it crashed, and it will be started again;
             "elsewhere": another process works on it, and it will be looked at again.
-        phase: for progress: what is going on.
+        phase: for progress: the current work.
         done: for progress: how much of it.
         total: for progress: of how much.
         note: a figure to show, or why it failed, in one line.
-        log: the traceback of a bug; empty for what the user can mend.
-        exit_code: 0, 1 (a bug) or 2 (the user can mend it).
+        log: the traceback of a bug; empty for an error that the user can fix.
+        exit_code: 0, 1 (a bug) or 2 (an error that the user can fix).
         diverged: it failed because its loss was not finite.
         out_of_memory: it failed because memory ran out, in this process.
     """
@@ -98,7 +96,7 @@ def attempt(
         diverged = isinstance(error, DivergedError)
         log = error.log if isinstance(error, DivergedError) else ""
         return News(job, "failed", note=str(error), log=log, exit_code=2, diverged=diverged)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other runs go on
+    except Exception as error:  # noqa: BLE001 - the other runs continue after any error
         log = traceback.format_exc()
         if _memory_ran_out(error):
             return News(job, "failed", note=_NO_MEMORY, log=log, exit_code=1, out_of_memory=True)
@@ -135,7 +133,7 @@ def crashed(job: Job, tries: int, retries: int, how: str, log: str = "") -> News
 def over_limit(job: Job, seconds: float) -> News:
     """Say that a job was stopped after so many seconds."""
     kept = any(job.store.checkpoint_folder(job.run_id).rglob("step-*.pt"))
-    after = "the same command goes on from its checkpoint" if kept else "it has left no checkpoint"
+    after = "the same command resumes from its checkpoint" if kept else "it has left no checkpoint"
     note = f"stopped, over its limit of {seconds:g} s (--time-limit); {after}"
     return News(job, "failed", note=note, exit_code=2)
 

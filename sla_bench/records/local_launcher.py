@@ -1,4 +1,4 @@
-"""Jobs on local processes, so many at a time; a worker that fails is reported and the others continue."""
+"""Jobs on local processes; a failed worker does not stop the others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from sla_bench.records.environment import let_workers_keep_memory
 from sla_bench.records.in_progress import GRACE_SECONDS, StoppedError, stop_on
 from sla_bench.records.jobs import Job, perform, pick_device
 from sla_bench.records.launch_options import Launch
-from sla_bench.records.launching import News, attempt, crashed, over_limit, runs_at_a_time, thread_limits
+from sla_bench.records.launching import (
+    News,
+    attempt,
+    crashed,
+    over_limit,
+    runs_at_a_time,
+    thread_limits,
+)
 from sla_bench.streams import forgive_characters
 
 _NEWS_INTERVAL = 0.2

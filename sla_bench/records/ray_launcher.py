@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster, through a process of its own that speaks with it."""
+"""Jobs on a Ray cluster, through a process that connects to it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def launch(jobs: Sequence[Job], settings: Launch) -> Iterator[News]:
     try:
         _next(ours, seconds, silence)
         patience = _SHUTDOWN_SECONDS
-        lost = f"the Ray cluster went away (see {log}); finished runs are kept, the same command goes on"
+        lost = f"the Ray cluster went away (see {log}); finished runs are kept, the same command resumes"
         while isinstance(news := _next(ours, None, lost), News):
             yield news
     finally:

@@ -1,4 +1,4 @@
-"""The tasks of a grid on a Ray cluster: handed out, listened to, started again, cancelled."""
+"""The tasks of a grid on a Ray cluster: submitted, restarted, cancelled."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class Tasks:
         except self._ray.exceptions.LocalRayletDiedError:
             raise UserError(
                 "the Ray node of this machine died, and with it the way to the cluster; finished runs are "
-                "kept, the same command goes on once the node is back"
+                "kept, the same command resumes once the node is back"
             ) from None
         except self._ray.exceptions.RayError as error:
             news = self._failed(task, error)

@@ -1,4 +1,4 @@
-"""Both ends of a task: the node that does it, and the desk that stores its record."""
+"""Both ends of a Ray task: the node, and the desk."""
 
 from __future__ import annotations
 

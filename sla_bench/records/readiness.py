@@ -1,4 +1,4 @@
-"""Which jobs can run: their pieces are installed, and their data can serve them."""
+"""Jobs that can run: pieces installed, data large enough."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What was read from the record folders of a scenario, in one file, so that it is read once.
+"""A cache of the record folders of a scenario in one file."""
 
-The file can be deleted at any time. Where it can't be opened or written, everything is read from the folders;
-where it is damaged, or is another program's, it is made anew.
-"""
+# The file can be deleted at any time. Where it can't be opened or written, everything is read from the
+# folders; where it is damaged, or is another program's, it is replaced.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of an archive: read as the store reads its own, and checked as far as tables go."""
+"""Checks of the records in an archive, by the store's own readers."""
 
 from __future__ import annotations
 

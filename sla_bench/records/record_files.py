@@ -1,4 +1,4 @@
-"""The files of a record: when they change, what they hold, where its weights are."""
+"""The files of a record: their changes, contents and weights."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""The records: one folder per training, evaluations below it. Needs numpy and pandas, never torch.
+"""The records: one folder per training, evaluations below it; without torch."""
 
-    results/<scenario>/runs/<run_id>/  config.json history.csv model.safetensors environment.json done.json
-    .../evaluations/<eval_id>/         config.json samples.npz metrics.json
-    .../analyses/<eval_id>/            the same of what `analyse` added to that evaluation, see analyses.py
-
-`done.json` and `metrics.json` are written last: where they are missing, the record is not there.
-"""
+# results/<scenario>/runs/<run_id>/  config.json history.csv model.safetensors environment.json done.json
+# .../evaluations/<eval_id>/         config.json samples.npz metrics.json
+# .../analyses/<eval_id>/            the same for an analysis of that evaluation (analyses.py)
+#
+# `done.json` and `metrics.json` are written last: without them the record does not exist.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line needs to know about a scenario, before anything is imported that computes."""
+"""A scenario for the command line: options, budgets, checks; without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From records to cells: one metric of one method in one setting, for each seed."""
+"""Records to cells: one metric of one method in one setting."""
 
 from __future__ import annotations
 

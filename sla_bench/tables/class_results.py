@@ -1,4 +1,4 @@
-"""Results by class, from records: training sets, recalls and confusions, in order of class size."""
+"""Results by class: training sets, recalls and confusions, by class size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How records of classifiers of fixed classes are read, whatever they were trained on."""
+"""Reading of the records of classifiers of fixed classes."""
 
 from __future__ import annotations
 

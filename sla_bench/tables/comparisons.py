@@ -1,4 +1,4 @@
-"""What a training cost, and in which respects two of them are equal."""
+"""Costs of trainings, and the respects in which two are equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Published figures, and in what a row of ours differs from how they were made."""
+"""Published values, and differences between our rows and their training."""
 
 from __future__ import annotations
 

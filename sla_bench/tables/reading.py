@@ -1,4 +1,4 @@
-"""How the records of a scenario are read: which cell of the leaderboard a row belongs to, and its figures."""
+"""Reading of a scenario's records: cells of the leaderboard and their metrics."""
 
 from __future__ import annotations
 

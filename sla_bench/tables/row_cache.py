@@ -1,4 +1,4 @@
-"""Rows of the leaderboard, worked out once for each setting and kept beside the records."""
+"""Leaderboard rows, computed once per setting and kept beside the records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded runs as texts: a list, one in full, two beside each other."""
+"""Recorded runs as texts: a list, one in full, two compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records of a store tables, plots and the report are made of."""
+"""The records of a store behind tables, plots and report."""
 
 from __future__ import annotations
 

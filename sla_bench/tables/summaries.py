@@ -1,4 +1,4 @@
-"""Sentences below a table: the primary contrast, and gains over all its cells."""
+"""Sentences below a table: primary contrast, and gains over all cells."""
 
 from __future__ import annotations
 

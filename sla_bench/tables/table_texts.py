@@ -1,4 +1,4 @@
-"""What tables for people say, whatever they are written in: blocks, headings, cells, notes."""
+"""Texts of all printed tables: blocks, headings, cells, notes."""
 
 from __future__ import annotations
 

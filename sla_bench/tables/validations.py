@@ -1,4 +1,4 @@
-"""Validation accuracies of recorded trainings, for choices that no test image may decide."""
+"""Validation accuracies of recorded trainings, for choices without test images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results by view, from recorded analyses: the predictions of every head on every view, by seed."""
+"""Results by view: predictions of every head, by seed."""
 
 from __future__ import annotations
 

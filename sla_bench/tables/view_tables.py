@@ -1,4 +1,4 @@
-"""What tables of views say: accuracy per view, agreement and gain, mistaken transformations."""
+"""Tables of views: accuracy, agreement, gain, mistaken transformations."""
 
 from __future__ import annotations
 

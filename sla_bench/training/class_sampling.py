@@ -1,4 +1,4 @@
-"""Which training images make a batch: each as often as any other, or small classes more often."""
+"""Samplers of training images: uniform, or small classes more often."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class ClassSampler:
         return self._stream.state(self.generator)
 
     def load_state(self, state: SamplerState) -> None:
-        """Go on from where `state` was taken, by a sampler of the same labels and kind."""
+        """Restore a state of a sampler of the same labels and kind."""
         self._stream.load_state(state, self.generator)
 
 

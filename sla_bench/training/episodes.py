@@ -1,7 +1,6 @@
-"""Few-shot episodes as index tensors; pixels come later.
+"""Few-shot episodes as index tensors, without pixels."""
 
-Shapes: E episodes (T in a fixed list), W ways, K shots, Q queries per way.
-"""
+# Shapes: E episodes (T in a fixed list), W ways, K shots, Q queries per way.
 
 from __future__ import annotations
 
@@ -57,7 +56,7 @@ class Episodes:
     query: Tensor
 
     def flatten(self, generator: torch.Generator) -> FlatEpisodes:
-        """Number the ways and shuffle the queries of each episode, so that position tells nothing."""
+        """Number the ways and shuffle the queries of each episode, so that labels can't leak by position."""
         episodes, ways, shots = self.support.shape
         queries = self.query.shape[2]
         place = torch.rand(episodes, ways * queries, generator=generator).argsort(dim=1, stable=True)
@@ -158,7 +157,7 @@ class EpisodeSampler:
         return self.generator.get_state()
 
     def load_state(self, state: Tensor) -> None:
-        """Go on from where `state` was taken."""
+        """Restore a state."""
         self.generator.set_state(state)
 
 
@@ -239,7 +238,7 @@ def disjoint_episodes(
 
 
 def _uses(capacity: np.ndarray, ways: int, rng: np.random.Generator) -> np.ndarray:
-    """How many tasks each class serves, (C,): the sum is W*T for the largest T, none is above T."""
+    """Tasks per class, (C,): the sum is W*T for the largest T, and each entry is at most T."""
     tasks = int(capacity.sum()) // ways
     while (fitting := int(np.minimum(capacity, tasks).sum())) < ways * tasks:
         tasks = fitting // ways

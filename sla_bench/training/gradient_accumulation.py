@@ -1,4 +1,4 @@
-"""The gradient of a mean, one term after another: only one term's graph is in memory."""
+"""The gradient of a mean, with one term's graph in memory."""
 
 from __future__ import annotations
 

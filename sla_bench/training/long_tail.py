@@ -1,8 +1,7 @@
-"""Long-tailed subsets: how many images of each class, which ones, and which classes are head and tail.
+"""Long-tailed subsets: class sizes, chosen images, size groups."""
 
-The rules are those of LDAM-DRW (Cao, Wei, Gaidon, Arechiga, Ma, NeurIPS 2019, arXiv 1906.07413), index for
-index. Its code speaks of the factor f = smallest / largest class; here it is the imbalance ratio 1 / f.
-"""
+# The rules are LDAM-DRW's (Cao, Wei, Gaidon, Arechiga, Ma, NeurIPS 2019, arXiv 1906.07413), index for index.
+# Its code has the factor f = smallest / largest class; here the imbalance ratio is 1 / f.
 
 from __future__ import annotations
 
@@ -27,9 +26,9 @@ def long_tailed_counts(
     """Images of each class, largest class first.
 
     With f = 1 / ratio and C classes, exp: n_i = int(max_count f^(i/(C-1))). step: the first C // 2 classes
-    have int(max_count), the others int(max_count f); of an odd number of classes the small ones are one more.
+    have int(max_count), the others int(max_count f); with an odd C there is one more small than large class.
     LDAM-DRW's code agrees for even C; for odd C it leaves the last class out, which is an oversight there.
-    none: int(max_count) each, whatever the ratio. A single class is never reduced.
+    none: int(max_count) each, at any ratio. A single class is never reduced.
 
     Args:
         num_classes: C, at least 1.
@@ -287,7 +286,7 @@ def head_and_tail_groups(
     Args:
         counts: training images of each class, (C,), each at least 1.
         thresholds: of the data set; None: from rho.
-        imbalance: how the subset was taken.
+        imbalance: the shape of the class sizes.
 
     Returns:
         int64 (C,), positions in `GROUP_NAMES`: 0 many, 1 medium, 2 few.

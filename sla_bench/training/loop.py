@@ -58,29 +58,29 @@ def _first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
 
 
 class Progress(Protocol):
-    """Told what is going on: the phase, how much of it is done, and a figure to show."""
+    """Receives the phase of a run, its progress, and a note to show."""
 
     def __call__(self, phase: str, done: int, total: int, note: str = "") -> None:
-        """Take the news."""
+        """Show `done` of `total` steps of a phase."""
 
 
 def silent(phase: str, done: int, total: int, note: str = "") -> None:
-    """Progress that nobody sees."""
+    """Ignore the progress."""
 
 
 def unnamed() -> str:
-    """A batch of which nothing is said."""
+    """An empty description of a batch."""
     return ""
 
 
 class Source(Protocol):
-    """Something random that a training draws from, and that can go on from where it stood."""
+    """A source of random numbers or images whose state can be saved and restored."""
 
     def state(self) -> Any:
-        """Where it stands: tensors and plain types."""
+        """The state: tensors and plain types."""
 
     def load_state(self, state: Any) -> None:
-        """Go on from there."""
+        """Restore a state."""
 
 
 @dataclass(frozen=True)
@@ -90,30 +90,30 @@ class GeneratorSource:
     generator: torch.Generator
 
     def state(self) -> Tensor:
-        """Of the generator, uint8 (n,)."""
+        """The generator's state, uint8 (n,)."""
         return self.generator.get_state()
 
     def load_state(self, state: Tensor) -> None:
-        """Go on from a state, uint8 (n,)."""
+        """Restore a state, uint8 (n,)."""
         self.generator.set_state(state)
 
 
 class Checkpoints(Protocol):
-    """Keeps where a training stands, so that a killed one can go on."""
+    """Keeps the state of a training, so that a killed training can resume."""
 
     def due(self) -> bool:
-        """It is time for the next one."""
+        """Return true when the next checkpoint is due."""
 
     def save(self, step: int, content: dict[str, Any]) -> None:
-        """Keep where the training stands after `step` steps."""
+        """Keep the state after `step` steps."""
 
     def load(self) -> dict[str, Any] | None:
-        """The newest that was kept; None where there is none."""
+        """The newest checkpoint, or None."""
 
 
 @dataclass
 class TrainingResult:
-    """What a training leaves behind.
+    """The result of a training.
 
     Args:
         state: the state dict of the chosen step.
@@ -194,7 +194,7 @@ class _Loop:
 
     def content(self) -> dict[str, Any]:
         """As tensors and plain types."""
-        # Checkpoints of older versions have no average; where none is asked for, they are the same.
+        # Checkpoints of older versions have no average; without averaging they are the same.
         average = {"average": self.average.state()} if self.average.count else {}
         return {
             **average,
@@ -210,7 +210,7 @@ class _Loop:
     def load(self, content: dict[str, Any]) -> None:
         """Stand where `content` was taken."""
         self.step, self.best = content["step"], content["best"]
-        # A checkpoint is read on the CPU, and what is gathered next comes from the model's device.
+        # A checkpoint is read on the CPU, and the next values come from the model's device.
         device = next(self.model.parameters()).device
         self.losses, self.accuracies = (
             [] if values is None else list(values.to(device)) for values in content["since_validation"]
@@ -253,13 +253,13 @@ def train(
         choose_best: return the state of the best validation (the earliest of equals), else of the last.
         after_step: called after each optimiser step.
         progress: told each step.
-        checkpoints: where the training goes on from and what it leaves; the result is the same whether it was
+        checkpoints: read at the start and written on the way; the result is the same whether the training was
             interrupted or not, but for seconds.
         sources: all that `batch_loss` draws random numbers from.
-        batch: says what the latest batch was, for the log of a training that diverges.
+        batch: describes the latest batch, for the log of a training that diverges.
 
     Raises:
-        UserError: the checkpoint is that of another training.
+        UserError: the checkpoint is from another training.
         DivergedError: loss, gradient, weights or embeddings are not finite; the message names step, learning
             rate and the last validation before it. Such weights are in no checkpoint and no result.
     """  # noqa: DOC501
@@ -273,7 +273,7 @@ def train(
             reason = f"{type(error).__name__}: {str(error).strip()[:200]}"
             raise UserError(
                 f"the checkpoint is that of another training ({reason}); delete the folder `checkpoints` "
-                f"of the run to begin anew"
+                f"of the run to start again"
             ) from None
     validations = {round(steps * (k + 1) / recipe.validations) for k in range(recipe.validations)}
     note = ""
@@ -325,7 +325,7 @@ def _descend(loop: _Loop, loss: Tensor, accuracy: Tensor) -> None:
 
 
 def _record(loop: _Loop, value: float, rate: float, last: bool, choose_best: bool) -> str:
-    """Add a row to the history, keep the weights where they are wanted, and say how it goes."""
+    """Append a history row, keep the weights if they are the best, return a progress note."""
     accuracy = float(torch.stack(loop.accuracies).mean())
     loop.result.history.append(
         {

@@ -55,7 +55,7 @@ class WeightAverage:
         return {"mean": self._mean, "count": self.count}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
         device = next(self._model.parameters()).device
         self._mean = {name: value.to(device) for name, value in state["mean"].items()}
         self.count = state["count"]

@@ -1,9 +1,9 @@
-"""Random crop, colour jitter, flip and normalisation of whole batches, from images kept as uint8.
+"""Random crop, colour jitter, flip and normalisation of whole batches."""
 
-The recipe is MetaOptNet's (Lee et al., CVPR 2019): zero padding and random crop, colour jitter, horizontal
-flip, normalisation; for photographs the crop is a random part that is scaled (`resized_crop.py`).
-Randomness is drawn first, for the whole batch (`draw_augmentation`); the rest is pure.
-"""
+# The recipe is MetaOptNet's (Lee et al., CVPR 2019): zero padding and random crop, colour jitter, horizontal
+# flip, normalisation; for photographs the crop is a random part that is scaled (`resized_crop.py`).
+# Randomness is drawn first, for the whole batch (`draw_augmentation`); the rest is pure. Images are kept as
+# uint8.
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _CHUNK_BYTES_ELSEWHERE = 64 << 20
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What is done to each of B images; every field has B rows.
+    """The augmentation of each of B images; every field has B rows.
 
     Args:
         top: int64 (B,), first row of the crop in the padded image, 0..2*padding.
@@ -95,8 +95,8 @@ def draw_augmentation(
     order of the three operations is uniform over the six orders, as in torchvision's `ColorJitter(s, s, s)`.
 
     Args:
-        count: how many.
-        properties: what may be done.
+        count: number of images.
+        properties: the data set's augmentation.
         generator: source of randomness, on the CPU.
         shape: height and width of the images; None: `properties.size`.
     """
@@ -246,8 +246,8 @@ class ImageBatches:
 
     Args:
         data: the images, uint8 (N, H, W, 3).
-        properties: normalisation and what augmentation may do.
-        device: where the images are kept and the batches are made. The CPU uses the array in place.
+        properties: normalisation and augmentation.
+        device: device of the images and the batches. The CPU uses the array in place.
 
     Attributes:
         labels: int64 (N,), on the CPU.
@@ -304,7 +304,7 @@ class ImageBatches:
         return self._pool.device
 
     def plain(self, index: Tensor) -> Tensor:
-        """Normalised images without augmentation; of larger ones the central part.
+        """Normalised images without augmentation; larger images are cut to the central part.
 
         Args:
             index: int64 (B,), positions in the data set; repeats are allowed.

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+# The choice of parts (`draw_parts`) and their resizing (`ResizedCrop`) are separate, as in `augment.py`.
+
+
 SCALE = (0.08, 1.0)
 """Fraction of the image's area."""
 ASPECT = (3 / 4, 4 / 3)
@@ -37,8 +40,8 @@ def draw_parts(count: int, height: int, width: int, generator: torch.Generator) 
     """Draw a rectangle for each of `count` images of `height` x `width` pixels.
 
     The area is uniform in `SCALE`, the logarithm of the aspect uniform between those of `ASPECT`, the place
-    uniform. What does not fit is drawn again, up to ten times in all; then the largest central part of an
-    admitted aspect is taken.
+    uniform. A part that does not fit is drawn again, up to ten times in all; then the largest central part of
+    an admitted aspect is taken.
     """
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
@@ -107,15 +110,15 @@ class ResizedCrop:
         return scaled.round_().to(torch.uint8).permute(0, 2, 3, 1)
 
     def _positions(self, start: Tensor, extent: Tensor, length: int) -> Tensor:
-        """Where in the image each pixel of the result lies, (B, size), as `grid_sample` counts: -1 to 1."""
+        """Source position of each pixel of the result, (B, size), in `grid_sample`'s units, -1 to 1."""
         inside = self._centres * extent[:, None] - 0.5
-        # Pixels beyond the part's border are none of its own.
+        # Pixels beyond the part's border do not belong to the part.
         inside = inside.clamp_(min=0).minimum(extent[:, None] - 1)
         return (2 * (inside + start[:, None]) + 1) / length - 1
 
 
 class AlternatingFlips:
-    """Says of each image whether it is mirrored, every other time that it is drawn.
+    """Mirrors each image every other time that it is drawn.
 
     In a pass over all images half of them are mirrored, in the next pass the others, as in airbench94
     (Jordan 2024, arXiv 2404.00498).
@@ -156,5 +159,5 @@ class AlternatingFlips:
         return self._mirrored
 
     def load_state(self, state: Tensor) -> None:
-        """Go on from a state, bool (N,)."""
+        """Restore a state, bool (N,)."""
         self._mirrored = state

@@ -1,7 +1,6 @@
-"""Augmentations of a batch on top of crop and flip, with or without mixed labels.
+"""Augmentations of a batch on top of crop and flip."""
 
-Shapes: B images; V copies of each, side by side in the batch (1, but for controls that repeat images).
-"""
+# Shapes: B images; V copies of each, side by side in the batch (1, but for controls that repeat images).
 
 from __future__ import annotations
 
@@ -85,7 +84,7 @@ class Mix(ABC):
 
 
 def draw_seed(generator: torch.Generator) -> int:
-    """A seed for code of libraries that takes no generator, see `sla_bench.seeds.torch_seeded`."""
+    """A seed for library code without a generator argument, for `sla_bench.seeds.torch_seeded`."""
     return int(torch.randint(2**63 - 1, (), generator=generator))
 
 
@@ -157,7 +156,7 @@ class PairMix(Mix):
         if chance >= self._probability:
             return unmixed(images, labels)
         copies = len(images) // len(labels)
-        # torchvision mixes label vectors; with these, row b says how much of each image is in picture b.
+        # torchvision mixes label vectors; with these, row b holds the share of each image in picture b.
         whole = torch.eye(len(labels))
         with torch_seeded(seed):
             stacked, shares = self._transform(images.unflatten(0, (-1, copies)).flatten(1, 2), whole)
@@ -224,7 +223,7 @@ class PolicyMix(Mix):
     """Applies a policy of torchvision, which draws once for all images that it gets, to parts of the batch.
 
     Policies work on bytes, so the normalisation is undone and done again; after crop and flip alone the bytes
-    are those of the data. What a shift or a turn leaves empty shows the mean of the data.
+    are those of the data. Pixels that a shift or a turn leaves empty show the mean of the data.
 
     Args:
         properties: normalisation of the images.

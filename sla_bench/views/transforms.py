@@ -1,8 +1,7 @@
-"""The label augmentations: a fixed list of views of each image, the first of them the image itself.
+"""Transforms: a fixed list of views of each image, itself first."""
 
-Order and direction are those of the official code of SLA (Lee, Hwang, Shin, ICML 2020): view j of a
-composition is quarter turn j // P with channel order j % P, where P is the number of channel orders.
-"""
+# Order and direction are those of the official code of SLA (Lee, Hwang, Shin, ICML 2020): view j of a
+# composition is quarter turn j // P with channel order j % P, where P is the number of channel orders.
 
 from __future__ import annotations
 

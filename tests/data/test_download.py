@@ -102,7 +102,7 @@ def test_a_cut_download_goes_on_where_it_was(serve, tmp_path):
     file, asked = serve(cutting)
     for done in (300_000, 600_000):
         with pytest.raises(
-            UserError, match=f"ended after {done:,} of 768,000 bytes; the same command goes on"
+            UserError, match=f"ended after {done:,} of 768,000 bytes; the same command resumes"
         ):
             fetch(file, tmp_path)
         assert names(tmp_path) == {".a.bin.part"}

@@ -110,14 +110,14 @@ def test_options_of_a_piece_reach_only_the_pieces_that_take_them():
         ({"learner": ["metaoptnet-svm"]}, ["learner.c=1"], "did you mean 'C'"),
         ({}, ["lerner.C=1"], "did you mean 'learner'"),
         ({}, ["optimizer=adamm"], "did you mean 'adam'"),
-        ({}, ["momentum=0.5"], "belongs to optimizer=sgd"),
+        ({}, ["momentum=0.5"], "no effect unless optimizer=sgd"),
         ({}, ["backbone.drop_rate=0.3"], "not an option of conv4"),
         ({"queries": 256}, [], "less than or equal to 255"),
         ({}, ["schedule=steps", "milestones={50: 0.1}"], "fraction of the training from 0 to below 1"),
         ({}, ["schedule=steps", "milestones={50%: 0.1}"], "fraction of the training from 0 to below 1"),
         ({}, ["schedule=steps", "milestones={1/0: 0.1}"], "fraction of the training from 0 to below 1"),
         ({}, ["schedule=steps", "milestones={1/2: -0.1}"], "of at least 0, not 1/2: -0.1"),
-        ({}, ["milestones={1/2: 0.1}"], "belongs to schedule=steps"),
+        ({}, ["milestones={1/2: 0.1}"], "no effect unless schedule=steps"),
         ({}, ["optimizer=sgd", "momentum=0"], "momentum above 0"),
         ({"shots": [0]}, [], "greater than or equal to 1"),
     ],
@@ -227,7 +227,7 @@ def test_evaluation_of_a_finished_training():
     again = evaluation_of(task.run, {"shots": 1, "episodes": 10_000}, [])
     assert again.run == task.run
     assert (again.evaluations[0].shots, again.evaluations[0].episodes) == (1, 10_000)
-    with pytest.raises(UserError, match="belongs to the training"):
+    with pytest.raises(UserError, match="the training is finished"):
         evaluation_of(task.run, {}, ["steps=3"])
     with pytest.raises(UserError, match="trained with rotation"):
         evaluation_of(task.run, {}, ["transform=color_perm"])

@@ -342,7 +342,7 @@ def test_a_run_that_another_command_works_on_is_left_out_and_told(tmp_path, caps
         assert run_command_line(["import", str(path), "--out", str(tmp_path / "to")]) == 0
         said = capsys.readouterr()
         assert "added 3 runs and 3 evaluations" in said.out
-        assert "another command works on them: 1 runs" in said.err
+        assert "skipped 1 runs that another command works on" in said.err
         assert [p.name for p in target.run_folder(ids[0]).iterdir()] == [".lock"]
     assert import_records(path, tmp_path / "to") == Exchanged(1, 1, 3)
     with claim(target.lock_file(ids[0])):

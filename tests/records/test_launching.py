@@ -17,8 +17,8 @@ from sla_bench.registry import LAUNCHERS
     ("given", "message"),
     [
         ({"launcher": "rya"}, "did you mean 'ray'"),
-        ({"ray_address": "auto"}, "--ray-address goes with --launcher ray"),
-        ({"gpus_per_run": 0.5}, "--gpus-per-run goes with --launcher ray"),
+        ({"ray_address": "auto"}, "--ray-address needs --launcher ray"),
+        ({"gpus_per_run": 0.5}, "--gpus-per-run needs --launcher ray"),
         ({"launcher": "ray", "device": "cuda:1"}, "use --device cuda"),
         ({"launcher": "ray", "device": "cuda", "gpus_per_run": 0.0}, "above 0"),
         ({"launcher": "ray", "device": "cpu", "gpus_per_run": 1.0}, "idle"),

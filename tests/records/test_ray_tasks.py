@@ -59,7 +59,7 @@ DONE = {"kind": "done"}
         (ERRORS["NodeDiedError"](), "the node that it ran on died"),
         (ERRORS["WorkerCrashedError"](), "its worker process died"),
         (ERRORS["Unheard"]("x\ny"), "Unheard: x y"),
-        ({"kind": "failed", "note": "the memory ran out", "out_of_memory": True}, "the memory ran out"),
+        ({"kind": "failed", "note": "out of memory", "out_of_memory": True}, "out of memory"),
     ],
 )
 def test_a_run_whose_node_or_process_dies_is_started_again_three_times(death, note, tmp_path):

@@ -114,7 +114,7 @@ def test_runs_over_the_limit_are_stopped_or_killed_and_the_others_finish(tmp_pat
     for job in (slow, hangs):
         assert last[job.run_id].note.startswith(f"stopped, over its limit of {limit:g} s (--time-limit); ")
         assert last[job.run_id].exit_code == 2
-    assert last[slow.run_id].note.endswith("the same command goes on from its checkpoint")
+    assert last[slow.run_id].note.endswith("the same command resumes from its checkpoint")
     assert last[hangs.run_id].note.endswith("it has left no checkpoint")
     assert checkpoints_of(slow)
     assert not checkpoints_of(hangs)

@@ -121,7 +121,7 @@ class Airbench(Backbone):
         )
 
     def start_from(self, batches: Iterable[Tensor]) -> None:
-        """Set the whitening layer; see `Backbone.start_from`."""
+        """Set the whitening layer from training images, float (n, 3, H, W) each."""
         self.whitening.copy_(whitening_filters(batches))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What every backbone is: images in, flat features out, with random numbers of its own."""
+"""Backbones: images in, flat features out, with their own random generator."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class Backbone(nn.Module, ABC):
             images: normalised float (B, 3, H, W); channels_last is the fast memory format.
 
         Returns:
-            Features (B, D), in the order channel, row, column whatever the memory format.
+            Features (B, D), in the order channel, row, column for any memory format.
         """
 
     def start_from(self, batches: Iterable[Tensor]) -> None:
-        """Set what a backbone takes from the training images before the first step; most take nothing.
+        """Initialise layers from the training images before the first step; most backbones need nothing.
 
         Args:
             batches: normalised training images as they are, float (n, 3, H, W) each; read only if needed.
@@ -56,17 +56,17 @@ class Backbone(nn.Module, ABC):
         del steps
 
     def stretch(self, factor: int | Fraction) -> None:
-        """Make the schedules inside the backbone so many times as long, as those of a longer training are."""
+        """Multiply the length of the schedules inside the backbone by `factor`, for a longer training."""
         del factor
 
     def seed_dropout(self, seed: int) -> None:
-        """Start the random numbers of dropout afresh from `seed`."""
+        """Restart the random numbers of dropout from `seed`."""
         self._dropout_seed = seed
         self._generator = None
 
     @property
     def generator(self) -> torch.Generator:
-        """Source of dropout's random numbers, on the device of the weights (moving them starts it afresh)."""
+        """Source of dropout's random numbers, on the device of the weights (moving them restarts it)."""
         device = next(self.parameters()).device
         if self._generator is None or self._generator.device != device:
             self._generator = torch.Generator(device).manual_seed(self._dropout_seed)

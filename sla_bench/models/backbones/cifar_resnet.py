@@ -1,4 +1,4 @@
-"""ResNets for small images (He et al. 2016, section 4.2), as LDAM-DRW's and as SLA's code build them."""
+"""ResNets for small images, in LDAM-DRW's and in SLA's form."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class BasicBlock(nn.Module):
         return added
 
     def shortcut(self, features: Tensor) -> Tensor:
-        """What is added to the convolutions: (B, in, h, h) -> (B, out, h', h')."""
+        """The shortcut, (B, in, h, h) -> (B, out, h', h')."""
         if self.stride == 1:
             return features
         # Pooling over single pixels is slicing whose gradient stays channels_last; that of a slice does not.

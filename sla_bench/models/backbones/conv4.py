@@ -1,4 +1,4 @@
-"""Conv-4: four convolutions, the small network of few-shot learning since Vinyals et al. 2016."""
+"""Conv-4, the small network of few-shot learning (Vinyals et al. 2016)."""
 
 from __future__ import annotations
 

@@ -177,14 +177,14 @@ def resnet12(
     block_size: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Learn2learnResNet12:
-    """See `Learn2learnResNet12`."""
+    """learn2learn's ResNet-12, `Learn2learnResNet12`."""
     return Learn2learnResNet12(image_size, avg_pool, drop_rate, block_size, generator)
 
 
 def wrn28(
     image_size: int, *, drop_rate: float = 0.0, generator: torch.Generator | None = None
 ) -> Learn2learnWRN28:
-    """See `Learn2learnWRN28`: D = 640 at every size."""
+    """learn2learn's wide ResNet-28-10, `Learn2learnWRN28`: D = 640 at every size."""
     del image_size
     return Learn2learnWRN28(drop_rate, generator)
 

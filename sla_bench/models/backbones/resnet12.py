@@ -29,8 +29,8 @@ def dropblock(features: Tensor, rate: float | Tensor, block_size: int, generator
 
     Blocks lie inside the map. Their corners are drawn with probability
     gamma = rate / b^2 * f^2 / (f - b + 1)^2, so that a fraction `rate` would be dropped on average if blocks
-    never overlapped. What is kept is multiplied by (number of values) / (number kept), counted over the whole
-    batch.
+    never overlapped. The kept values are multiplied by (number of values) / (number kept), counted over the
+    whole batch.
 
     Args:
         features: (B, C, f, f).
@@ -132,7 +132,7 @@ class ResNet12(Backbone):
         self.blocks = nn.ModuleList(
             ResidualBlock(before, after) for before, after in zip((3, *CHANNELS), CHANNELS, strict=False)
         )
-        # A buffer, so that the schedule goes on where a resumed run left it.
+        # A buffer, so that a resumed run continues the schedule.
         self.register_buffer("training_steps", torch.zeros((), dtype=torch.int64))
         initialize(self, generator)
 

@@ -41,13 +41,13 @@ class ANIL(FewShotHead):
         self.inner_loop = InnerLoop("ANIL", inner_steps, inner_rate, first_order, test_inner_steps)
 
     def scores(self, support: Tensor, one_hot: Tensor, query: Tensor) -> Tensor:
-        """See `FewShotHead.scores`."""
+        """Logits of the adapted classifiers before the scale, (E, Q, ways)."""
         episodes, _, ways = one_hot.shape
         start = _Classifiers(episodes, ways, support.shape[2], like=support)
 
         def loss(classifiers: _Classifiers) -> Tensor:
             likelihood = (one_hot * classifiers(support).log_softmax(2)).sum(2)
-            # A sum over episodes: the gradient of each classifier is that of its own episode.
+            # A sum over episodes: each classifier's gradient comes from its own episode.
             loss: Tensor = -likelihood.mean(1).sum()
             return loss
 

@@ -1,4 +1,4 @@
-"""What all few-shot heads share: checked input, precision, the learnable scale."""
+"""Base of the few-shot heads: checked input, precision, learnable scale."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sla_bench.errors import NotFiniteError, UserError
 
 
 class FewShotHead(nn.Module, ABC):
-    """A classifier that is fitted anew on the support embeddings of each episode.
+    """A classifier that is fitted to the support embeddings of each episode.
 
     E episodes, S support points, Q queries, D features. All mathematics is in float32 or better, whatever
     the precision of the backbone; bf16 and fp16 embeddings are converted, and autocast is off inside.
@@ -74,7 +74,7 @@ class FewShotHead(nn.Module, ABC):
 
 
 def check_shapes(support: Tensor, labels: Tensor, query: Tensor, ways: int) -> None:
-    """Refuse what is no batch of episodes; see `FewShotHead.forward`.
+    """Refuse tensors that are not a batch of episodes, as `FewShotHead.forward` describes it.
 
     Raises:
         UserError: shapes or types do not fit each other.

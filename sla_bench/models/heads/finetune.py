@@ -25,5 +25,5 @@ class LogisticHead(FittedHead):
         self.C = positive("LogisticHead", "C", C)
 
     def fit(self, kernel: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """See `FittedHead.fit`."""
+        """Coefficients (E, S, W) and biases (E, 1, W) of logistic regression."""
         return solve_multinomial(kernel, targets.double(), self.C)

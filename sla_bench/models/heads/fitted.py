@@ -1,4 +1,4 @@
-"""What heads share that are fitted on the support and give no gradient with respect to it."""
+"""Heads fitted on the support without a gradient with respect to it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class FittedHead(FewShotHead):
         """
 
     def scores(self, support: Tensor, one_hot: Tensor, query: Tensor) -> Tensor:
-        """See `FewShotHead.scores`.
+        """Logits of the fitted classifiers before the scale, (E, Q, ways).
 
         Raises:
-            UserError: the support embeddings ask for a gradient, which there is none of.
+            UserError: the support embeddings require a gradient, which this head can't give.
         """
         if torch.is_grad_enabled() and support.requires_grad:
             raise UserError(

@@ -1,4 +1,4 @@
-"""Gradient steps on the supports of an episode, through which training differentiates, by learn2learn."""
+"""Differentiable gradient steps on the supports of an episode, by learn2learn."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class MAML(nn.Module):
         """
         check_shapes(support, support_labels, query, ways)
         check_labels(support_labels, support_labels[..., None] == _classes(support_labels, ways), ways)
-        # Copies share the generator that is there; without one, each would begin anew.
+        # Copies share an existing generator; without one, each copy would start its own.
         _ = network.generator
         with torch.enable_grad():
             start: Backbone = learn2learn().clone_module(network)

@@ -15,7 +15,7 @@ class ProtoNet(FewShotHead):
     """
 
     def scores(self, support: Tensor, one_hot: Tensor, query: Tensor) -> Tensor:
-        """See `FewShotHead.scores`."""
+        """Negative squared distances over D, before the scale, (E, Q, ways)."""
         weights = one_hot / one_hot.sum(1, keepdim=True)
         prototypes = weights.transpose(1, 2) @ support
         # Distances do not change when all points move; about their centre the expanded square cancels less.

@@ -40,7 +40,7 @@ class RidgeHead(FewShotHead):
         self.last_residual: float | None = None
 
     def scores(self, support: Tensor, one_hot: Tensor, query: Tensor) -> Tensor:
-        """See `FewShotHead.scores`."""
+        """Ridge regression of the one-hot labels, before the scale, (E, Q, ways)."""
         targets = one_hot.double()
         if support.shape[1] <= support.shape[2]:
             weights = dual_weights(support, 2 * targets, self._solve)

@@ -17,7 +17,7 @@ class SimpleShot(ProtoNet):
     subtracted from all embeddings before they come here.
 
     Args:
-        centred: whether the caller is to do so; without it this is the paper's L2N.
+        centred: the caller centres the embeddings; false is the paper's L2N.
 
     Raises:
         UserError: it is not true or false.
@@ -30,5 +30,5 @@ class SimpleShot(ProtoNet):
         self.centred = centred
 
     def scores(self, support: Tensor, one_hot: Tensor, query: Tensor) -> Tensor:
-        """See `FewShotHead.scores`."""
+        """Logits of the nearest class mean, before the scale, (E, Q, ways)."""
         return super().scores(F.normalize(support, dim=2), one_hot, F.normalize(query, dim=2))

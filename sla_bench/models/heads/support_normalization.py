@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of the supports: an episode's own, and no query sees another."""
+"""Batch normalisation by the supports' statistics, independent of the other queries."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def normalize_by_supports(network: nn.Module) -> None:
 
 
 def set_num_supports(network: nn.Module, count: int) -> None:
-    """Say how many rows of the next batch are supports; they come first."""
+    """Set the number of supports in the next batch; they come first."""
     for module in network.modules():
         if isinstance(module, SupportBatchNorm2d):
             module.num_supports = count

@@ -13,7 +13,7 @@ from sla_bench.models.svm_solver.linear_dual import dual_weights
 class SVMHead(FewShotHead):
     """MetaOptNet-SVM: the Crammer-Singer SVM without bias, fitted on each episode (Lee et al. 2019).
 
-    The dual is solved exactly, in training and at test, in double precision whatever the embeddings'
+    The dual is solved exactly, in training and at test, in double precision for embeddings of any
     (MetaOptNet stops after 15 interior-point iterations in training and 3 at test); gradients are those of
     the exact solution. See `solve_crammer_singer` for the problem, the method and the rule for ties.
 
@@ -34,7 +34,7 @@ class SVMHead(FewShotHead):
         self.last_residual: float | None = None
 
     def scores(self, support: Tensor, one_hot: Tensor, query: Tensor) -> Tensor:
-        """See `FewShotHead.scores`."""
+        """Scores of the SVM of each episode, before the scale, (E, Q, ways)."""
 
         def dual(kernel: Tensor, targets: Tensor) -> Tensor:
             solution = solve_crammer_singer(kernel, targets, C=self.C, regularization=self.regularization)

@@ -1,1 +1,1 @@
-"""Criteria for imbalanced classes: class counts and logits become a loss, and the scores that are read."""
+"""Losses for imbalanced classes: class counts and logits to loss and scores."""

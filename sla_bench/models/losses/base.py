@@ -103,7 +103,7 @@ class ClassBalancedWeights(nn.Module):
         self.reweight(0.0)
 
     def reweight(self, progress: float) -> None:
-        """Say that `progress` in [0, 1) of the training is done."""
+        """Set the progress of the training, in [0, 1)."""
         self.active = progress >= self.start
 
     @property
@@ -113,11 +113,11 @@ class ClassBalancedWeights(nn.Module):
 
 
 class Criterion(nn.Module, ABC):
-    """A training loss that knows how many training images each class has.
+    """A training loss built from the class sizes.
 
     B images, N classes. Under label augmentation with M views the classes are the N*M joint labels, i*M + j
-    for class i under transformation j, and the counts are those of the classes, each repeated M times. What
-    depends on the counts lies in buffers that follow `.to(device)` and are not part of the state dict.
+    for class i under transformation j, and each class's count is repeated M times. Tensors
+    computed from the counts are buffers that follow `.to(device)` and are not part of the state dict.
 
     Args:
         class_counts: training images per class, integers (N,), each at least 1.
@@ -155,7 +155,7 @@ class Criterion(nn.Module, ABC):
         return self.loss(logits, labels, None if weights is None else weights.to(logits.dtype))
 
     def scores(self, logits: Tensor) -> Tensor:
-        """What predictions, aggregation, distillation and calibration read: (..., N) -> (..., N)."""
+        """The scores for predictions, aggregation, distillation and calibration: (..., N) -> (..., N)."""
         return logits
 
     def reweight(self, progress: float | Fraction) -> None:
@@ -188,7 +188,7 @@ class Criterion(nn.Module, ABC):
                 f"logits must be floating and labels int64, of at least one image; got {logits.dtype}, "
                 f"{labels.dtype} and {len(labels)} images"
             )
-        # -100 would be passed over in silence by PyTorch's cross entropy.
+        # PyTorch's cross entropy silently ignores the label -100.
         low, high = (int(v) for v in labels.aminmax())
         if low < 0 or high >= self.num_classes:
             raise UserError(f"labels must be 0..{self.num_classes - 1}, got {low}..{high}")

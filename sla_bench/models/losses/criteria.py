@@ -19,12 +19,12 @@ from sla_bench.models.losses.base import (
 
 
 class CrossEntropy(Criterion):
-    """Cross entropy, -log softmax(f)_y: the loss that knows nothing of the imbalance.
+    """Cross entropy, -log softmax(f)_y, without correction for the imbalance.
 
     Args:
         class_counts: see `Criterion`.
         reweighting: see `Criterion`; with smoothing, the weight of an image is that of its label.
-        smoothing: what is taken off the target and spread over the other classes, in [0, 1).
+        smoothing: share of the target that is spread over the other classes, in [0, 1).
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class CrossEntropy(Criterion):
         )
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """See `Criterion.loss`."""
+        """The mean loss, a scalar."""
         if not self.smoothing:
             return F.cross_entropy(logits, labels, weight=weights)
         losses = smoothed_cross_entropy(logits, labels, self.smoothing, "none")
@@ -98,7 +98,7 @@ class Focal(Criterion):
         self.gamma = positive("focal loss", "gamma", gamma)
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """See `Criterion.loss`; the mean over images, whatever the weights."""
+        """The mean over images, also with weights, a scalar."""
         entropy = F.cross_entropy(logits, labels, weight=weights, reduction="none")
         # 1 - p has no derivative under a power below 1 where p rounds to 1.
         miss = (-torch.expm1(-entropy)).clamp_min(torch.finfo(logits.dtype).tiny)
@@ -175,16 +175,16 @@ class LDAM(Criterion):
         self.register_buffer("margins", margins.float(), persistent=False)
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """See `Criterion.loss`."""
+        """The mean loss, a scalar."""
         margin = F.one_hot(labels, self.num_classes) * self.margins.to(logits.dtype)
         return F.cross_entropy(self.scale * (logits - margin), labels, weight=weights)
 
     def scores(self, logits: Tensor) -> Tensor:
-        """S f; see `Criterion.scores`."""
+        """S f, (..., N)."""
         return self.scale * logits
 
     def head(self, num_features: int) -> nn.Module:
-        """A cosine head; see `Criterion.head`."""
+        """A cosine head, (..., D) -> (..., N)."""
         return CosineHead(num_features, self.num_classes)
 
 
@@ -230,7 +230,7 @@ class BalancedSoftmax(Criterion):
         self.register_buffer("log_counts", checked_counts(class_counts).log().float(), persistent=False)
 
     def loss(self, logits: Tensor, labels: Tensor, weights: Tensor | None) -> Tensor:
-        """See `Criterion.loss`."""
+        """The mean loss, a scalar."""
         return F.cross_entropy(logits + self.log_counts.to(logits.dtype), labels, weight=weights)
 
 
@@ -253,5 +253,5 @@ class LogitAdjustment(CrossEntropy):
         self.register_buffer("log_prior", (counts / counts.sum()).log().float(), persistent=False)
 
     def scores(self, logits: Tensor) -> Tensor:
-        """F - tau log(n_y / n); see `Criterion.scores`."""
+        """F - tau log(n_y / n), (..., N)."""
         return logits - self.tau * self.log_prior.to(logits.dtype)

@@ -16,7 +16,7 @@ Factors = list[tuple[Tensor, BlockFactor]]
 # ADMM steps between two looks at the active set, and the share of bounds that may change between them.
 CHECK_EVERY = 10
 STABLE = 1e-3
-# Relative violation below which a constraint keeps its side: a tenth of what the KKT check allows.
+# Relative violation below which a constraint keeps its side: a tenth of the KKT check's limit.
 HYSTERESIS = 1e-10
 # Relative multiplier below which an active constraint counts as weakly active.
 WEAK = 1e-9

@@ -1,7 +1,6 @@
-"""The linear system that every step of the Crammer-Singer solver comes down to.
+"""The linear system in every step of the Crammer-Singer solver."""
 
-Shapes: B problems, k classes, n support points, p the largest number of free points of one class.
-"""
+# Shapes: B problems, k classes, n support points, p the largest number of free points of one class.
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ TINY = torch.finfo(torch.float64).tiny
 
 @dataclass(frozen=True)
 class BlockFactor(ABC):
-    """Factors of one block system for B problems; see `factorise`.
+    """Factors of one block system for B problems, made by `factorise`.
 
     Args:
         free: bool (B, k, n), the variables that the system is about.
@@ -67,7 +66,7 @@ class FreeBlocks(BlockFactor):
     points: Tensor
 
     def apply_inverse(self, right: Tensor) -> Tensor:
-        """See `BlockFactor`."""
+        """Multiply each class's inverse with the free part of `right` (B, k, n)."""
         part = self.inverse @ right.gather(2, self.points).unsqueeze(-1)
         return torch.zeros_like(right).scatter_add_(2, self.points, part.squeeze(-1))
 
@@ -86,7 +85,7 @@ class CorrectedInverse(BlockFactor):
     correction: Tensor
 
     def apply_inverse(self, right: Tensor) -> Tensor:
-        """See `BlockFactor`."""
+        """Multiply each class's inverse with the free part of `right` (B, k, n)."""
         right = right * self.free
         along = self.correction @ right.unsqueeze(-1)
         corrected = right @ self.inverse - (self.correction.mT @ along).squeeze(-1)
@@ -184,7 +183,7 @@ def solve_refined(
         factor: of `factorise` without shift.
         right: (B, k, n); only its free part counts.
         total: (B, n).
-        scale: (B,), what errors are measured against.
+        scale: (B,), the unit of the errors.
         max_rounds: solves at most; it stops earlier where the error is at 1e-13 or halves no more.
 
     Returns:

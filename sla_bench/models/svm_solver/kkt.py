@@ -1,7 +1,6 @@
-"""The Crammer-Singer dual, and how far a point is from solving it.
+"""The Crammer-Singer dual and its residual of the optimality conditions."""
 
-Layout inside the solver: B problems, k classes, n points, class before point, (B, k, n).
-"""
+# Layout inside the solver: B problems, k classes, n points, class before point, (B, k, n).
 
 from __future__ import annotations
 
@@ -62,7 +61,7 @@ class Candidate:
 
 
 def gradient_scale(problem: Problem, candidate: Candidate) -> Tensor:
-    """What a gradient of the problem is measured by, (B,).
+    """The unit of a problem's gradient, (B,).
 
     The largest of 1 (the targets), `|H a|`, the point multipliers, and `4e-6 |H| |a|` (see `ROUNDING`).
     """

@@ -1,4 +1,4 @@
-"""From support points to the weights of a linear classifier that is fitted in its dual."""
+"""Support points to weights of a linear classifier, fitted in its dual."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# Numbers converted to double at once: what fits into the second-level cache.
+# Numbers converted to double at once: as many as fit into the second-level cache.
 SLAB = 250_000
 
 Dual = Callable[[Tensor, Tensor], Tensor]

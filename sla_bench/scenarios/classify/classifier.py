@@ -1,4 +1,4 @@
-"""A classifier of fixed classes: a backbone with the heads of an objective, and the training of one."""
+"""A classifier of fixed classes: a backbone with an objective's heads."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def train_classifier(
         validate: accuracy in 0..1 of the model; None: nothing is validated.
         choose_best: as `train`.
         progress: told each step.
-        checkpoints: where the training goes on from and what it leaves.
+        checkpoints: read at the start and written on the way.
 
     Raises:
         DivergedError: loss, gradient, weights or scores are not finite.

@@ -1,4 +1,4 @@
-"""Imbalanced learning: train on a long-tailed part of the training images, test on balanced classes."""
+"""Imbalanced learning: train on a long-tailed part, test on balanced classes."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def run(
         data_root: where the data lie.
         device: where to compute.
         progress: told each step.
-        checkpoints: where the training goes on from and what it leaves.
+        checkpoints: read at the start and written on the way.
 
     Raises:
         UserError: the data can't serve the setting, an option is wrong, or the loss is not finite.

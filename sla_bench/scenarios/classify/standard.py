@@ -1,4 +1,4 @@
-"""Fully supervised learning: train on all images of all classes, but for those held out for validation."""
+"""Fully supervised learning: train on all images of all classes."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def run(
         data_root: where the data lie.
         device: where to compute.
         progress: told each step.
-        checkpoints: where the training goes on from and what it leaves.
+        checkpoints: read at the start and written on the way.
 
     Raises:
         UserError: the data can't serve the setting, an option is wrong, or the loss is not finite.

@@ -1,4 +1,4 @@
-"""What a command of the standard scenario may say, what its budgets fill in, and what does not fit."""
+"""Options, budgets and checks of the standard scenario."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classes of the training split as such: a backbone trained to tell them, and their mean embedding."""
+"""A backbone trained as a classifier of the training split's classes."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def train_on_classes(
         validate: accuracy in 0..1 of the model on episodes of the validation classes.
         seed: of the member.
         progress: told each step.
-        checkpoints: where the training goes on from and what it leaves.
+        checkpoints: read at the start and written on the way.
 
     Returns:
         The trained member; its state is that of backbone and head, without the classifier.

@@ -1,4 +1,4 @@
-"""Reading models on the episodes of a set of images, for validation and test alike."""
+"""Reads models on episodes, for validation and test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which numbers of classes and images the episodes of a few-shot run need in each split."""
+"""Classes and images that the episodes of a run need per split."""
 
 from __future__ import annotations
 

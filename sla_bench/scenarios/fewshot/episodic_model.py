@@ -1,4 +1,4 @@
-"""The model of the few-shot scenario: what its images become, and what objectives call as its head."""
+"""The few-shot model: a backbone and a head."""
 
 from __future__ import annotations
 

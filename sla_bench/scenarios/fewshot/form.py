@@ -1,4 +1,4 @@
-"""What a command of the few-shot scenario may say, what its budgets fill in, and what does not fit."""
+"""Options, budgets and checks of the few-shot scenario."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the recipes of gradient-based few-shot learners change in a budget, and where it is published."""
+"""Published recipes of gradient-based learners, as changes of a budget."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Figures: three drawers, and for each figure a function that prepares its data."""
+"""Figures: three drawers, and a function per figure."""

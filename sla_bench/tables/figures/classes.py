@@ -1,4 +1,4 @@
-"""Figures of classes by their size: the long tail, accuracy before and after, confusions."""
+"""Figures of classes by size: long tail, accuracies, confusions."""
 
 from __future__ import annotations
 

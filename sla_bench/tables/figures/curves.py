@@ -1,4 +1,4 @@
-"""Figures of gains along a setting, of accuracy against cost, and of learning."""
+"""Figures of gains along a setting, of cost, and of learning."""
 
 from __future__ import annotations
 

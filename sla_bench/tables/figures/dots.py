@@ -1,4 +1,4 @@
-"""The drawer of dots with intervals: in each panel a row per method, its figures at the right."""
+"""The drawer of dots with intervals: a row per method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From rows of the leaderboard to panels: which rows stand together, and under which title."""
+"""Rows of the leaderboard to titled panels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drawer of lines: one per method with its 95 % band, and its name at the end of the line."""
+"""The drawer of lines with 95 % bands, names at line ends."""
 
 from __future__ import annotations
 

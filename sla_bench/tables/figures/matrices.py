@@ -1,4 +1,4 @@
-"""The drawer of matrices: rows in % of their sum, as colours, with numbers where these have room."""
+"""The drawer of matrices: rows in % of their sum, as colours."""
 
 from __future__ import annotations
 

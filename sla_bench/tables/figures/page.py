@@ -1,4 +1,4 @@
-"""A page of panels: titles above them, a caption below; matplotlib finds the room for every text."""
+"""A page of panels, laid out by matplotlib: titles above, caption below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The look of all figures, and how they reach the disk: same input, same bytes, never half a file."""
+"""Style of all figures, and atomic writing with reproducible bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,3 @@
-"""The HTML report: one file that needs no network.
+"""The HTML report: one file that needs no network."""
 
-`page.py` writes it; its looks are the files beside it.
-"""
+# `page.py` writes it; the files beside it hold its looks.

@@ -1,4 +1,4 @@
-"""What a row of the report unfolds to: seeds, command, curves, settings, environments."""
+"""Details of a row of the report: seeds, command, curves, settings, environments."""
 
 from __future__ import annotations
 

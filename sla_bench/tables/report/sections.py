@@ -1,4 +1,4 @@
-"""One scenario of the report: notes, filters and the rows of its leaderboard, as texts and places."""
+"""One scenario of the report: notes, filters and rows."""
 
 from __future__ import annotations
 

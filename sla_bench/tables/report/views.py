@@ -1,4 +1,4 @@
-"""What `analyse` found, as the report shows it: pictures inside the page, and their tables."""
+"""Results of `analyse` in the report: figures and tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers as they are typeset, and gains as places on a common axis, in % of its length."""
+"""Typeset numbers, and gains as positions on a common axis."""
 
 from __future__ import annotations
 
