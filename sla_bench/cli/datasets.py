@@ -100,10 +100,10 @@ def prepare(
         Leave out images that can't be decoded, and name them, here and in the records of runs. Without it
         the first one stops the preparation.
     """
-    from sla_bench.data.encoded_images import available_cores
     from sla_bench.data.named import dataset_named
     from sla_bench.data.overview import understood
     from sla_bench.data.preparation import Preparation
+    from sla_bench.data.sources import available_cores
 
     dataset = dataset_named(name)
     print_lines(understood(dataset.pinned(), data.data_root))

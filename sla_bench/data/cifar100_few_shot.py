@@ -8,11 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sla_bench.data import cifar100
-from sla_bench.data.array_files import read_category_pickle
 from sla_bench.data.base import ImageProperties, Split
-from sla_bench.data.cifar_files import PARTS, CifarVersion
-from sla_bench.data.class_folders import read_class_folders
+from sla_bench.data.cifar import CIFAR100_ARCHIVE, CIFAR100_BINARY, CIFAR100_PYTHON, PARTS, CifarVersion
 from sla_bench.data.class_lists import (
     SPLITS,
     check_classes,
@@ -20,10 +17,11 @@ from sla_bench.data.class_lists import (
     cifar_fs_labels,
     fc100_labels,
 )
-from sla_bench.data.download import download_archive
-from sla_bench.data.image_files import list_folders
+from sla_bench.data.downloads import download_archive
+from sla_bench.data.images import list_folders
 from sla_bench.data.layouts import Layout, LayoutDataset
-from sla_bench.data.sources import Promise, SplitSource, relabel, selected_blocks
+from sla_bench.data.pickles import read_category_pickle
+from sla_bench.data.sources import Promise, SplitSource, read_class_folders, relabel, selected_blocks
 from sla_bench.errors import UserError
 
 _PROMISE = Promise(size=32, per_class=600)
@@ -67,10 +65,10 @@ def _cifar100_layout(name: str, version: CifarVersion, labels_of: _LabelsOf) -> 
 
 
 _python = partial(
-    _cifar100_layout, f"own files {cifar100.PYTHON.folder}/{{train,test,meta}}", cifar100.PYTHON
+    _cifar100_layout, f"own files {CIFAR100_PYTHON.folder}/{{train,test,meta}}", CIFAR100_PYTHON
 )
 _binary = partial(
-    _cifar100_layout, f"binary version {cifar100.BINARY.folder}/{{train,test}}.bin", cifar100.BINARY
+    _cifar100_layout, f"binary version {CIFAR100_BINARY.folder}/{{train,test}}.bin", CIFAR100_BINARY
 )
 
 
@@ -140,11 +138,11 @@ PROCESSED = Layout(
 
 
 def _fetch_cifar100(data_root: Path) -> None:
-    download_archive(cifar100.ARCHIVE, data_root)
+    download_archive(CIFAR100_ARCHIVE, data_root)
 
 
 _ORIGIN = (
-    f"unpack {cifar100.PYTHON.url} or {cifar100.BINARY.url} there, or let `datasets prepare` download the "
+    f"unpack {CIFAR100_PYTHON.url} or {CIFAR100_BINARY.url} there, or let `datasets prepare` download the "
     "first"
 )
 

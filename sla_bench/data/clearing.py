@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sla_bench.data.folder import Folder
-from sla_bench.data.glyph_dataset import RENDERED
+from sla_bench.data.folder_pictures import FACTS
+from sla_bench.data.glyphs import RENDERED
+from sla_bench.data.kept import FILES
 from sla_bench.data.kept_hashes import HASHES
 from sla_bench.data.named import dataset_named
-from sla_bench.data.picture_facts import FACTS
-from sla_bench.data.source_files import FILES
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
 

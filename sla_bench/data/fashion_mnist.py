@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from sla_bench.data.arrays import read_idx
 from sla_bench.data.base import By, Dataset, ImageProperties, LabeledImages, Split
 from sla_bench.data.class_lists import SPLITS
-from sla_bench.data.download import RemoteFile, download
-from sla_bench.data.idx import read_idx
+from sla_bench.data.downloads import RemoteFile, download
 from sla_bench.data.preparation import IN_THREADS, Preparation
 from sla_bench.data.sources import Promise
-from sla_bench.data.stratified import split_classes, split_images
+from sla_bench.data.splits import split_classes, split_images
 from sla_bench.errors import UserError
 
 URL = "https://github.com/zalandoresearch/fashion-mnist"

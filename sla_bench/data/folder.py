@@ -16,8 +16,7 @@ from sla_bench.data.folder_listing import FolderListing, list_folder
 from sla_bench.data.folder_map import FolderMap
 from sla_bench.data.folder_names import PREFIX, parse
 from sla_bench.data.folder_pictures import FolderPictures
-from sla_bench.data.folder_splits import seed_decides, split_listing
-from sla_bench.data.folder_words import reading_lines
+from sla_bench.data.folder_splits import reading_lines, seed_decides, split_listing
 from sla_bench.data.preparation import IN_THREADS, Preparation
 from sla_bench.errors import UserError
 from sla_bench.paths import from_home

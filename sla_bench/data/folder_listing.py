@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sla_bench.data.checksums import fingerprint_of
 from sla_bench.data.class_lists import SPLITS
 from sla_bench.data.folder_layouts import recognise
-from sla_bench.data.left_out import LeftOut
-from sla_bench.data.source_files import stamps_in, states_of
+from sla_bench.data.folder_tree import LeftOut
+from sla_bench.data.kept import fingerprint_of, stamps_in, states_of
 from sla_bench.errors import UserError
 from sla_bench.paths import names_below, nearest_path
 
@@ -29,7 +28,7 @@ class FolderListing:
         class_names: C names, ascending.
         parts: for each image the position of its part in ("train", "val", "test"), int64 (N,); None where
             the folder is not divided.
-        stamps: of each image, uint64 (N, 2), see `source_files.stamps_of`.
+        stamps: of each image, uint64 (N, 2), see `kept.stamps_of`.
         fingerprint: of names, sizes and times of change.
         seen: the layout in words.
         left_out: account of everything that is not used.

@@ -14,13 +14,8 @@ import numpy as np
 
 from sla_bench.data import layouts
 from sla_bench.data.base import By, Fit, LabeledImages, Split
-from sla_bench.data.encoded_images import EncodedImages
 from sla_bench.data.folder_listing import FolderListing
-from sla_bench.data.folder_splits import split_listing
-from sla_bench.data.kept_hashes import kept_checksum
-from sla_bench.data.map_writing import Origin, write_map
-from sla_bench.data.memory_map import map_path, open_map, read_description, remove_map, verify_map
-from sla_bench.data.picture_facts import (
+from sla_bench.data.folder_pictures import (
     FACTS,
     PictureFacts,
     read_facts,
@@ -28,10 +23,21 @@ from sla_bench.data.picture_facts import (
     with_hashes,
     write_facts,
 )
+from sla_bench.data.folder_splits import split_listing
+from sla_bench.data.kept import SourceFiles
+from sla_bench.data.kept_hashes import kept_checksum
 from sla_bench.data.preparation import IN_THREADS, Preparation
+from sla_bench.data.prepared import (
+    Origin,
+    map_path,
+    open_map,
+    read_description,
+    remove_map,
+    verify_map,
+    write_map,
+)
 from sla_bench.data.progress import terminal_progress
-from sla_bench.data.source_files import SourceFiles
-from sla_bench.data.sources import SplitSource, decoded_source, relabel, selected_blocks
+from sla_bench.data.sources import EncodedImages, SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
 
 _DECODING = 3  # counts up when the same file would become other pixels

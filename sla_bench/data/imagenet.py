@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from sla_bench.data.base import Split
-from sla_bench.data.csv_tables import read_table
-from sla_bench.data.image_files import list_folders, list_images
-from sla_bench.data.image_lists import ImageList, named_list, read_lines
+from sla_bench.data.images import list_folders, list_images
 from sla_bench.data.layouts import Layout
-from sla_bench.data.matlab_files import load_mat
+from sla_bench.data.lists import ImageList, named_list, read_lines, read_table
+from sla_bench.data.photograph_sets import load_mat
 from sla_bench.data.photographs import photograph_source, photographs
 from sla_bench.data.sources import SplitSource
 from sla_bench.errors import UserError

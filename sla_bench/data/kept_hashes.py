@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from sla_bench.data.base import LabeledImages, checksum_of
-from sla_bench.data.checksums import fingerprint_of
-from sla_bench.data.kept_files import keep
-from sla_bench.data.memory_map import open_map, read_description
-from sla_bench.data.source_files import stamps_in, states_of
+from sla_bench.data.kept import fingerprint_of, keep, stamps_in, states_of
+from sla_bench.data.prepared import open_map, read_description
 from sla_bench.data.sources import selected_blocks
 
 HASHES = ".hashes"

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from sla_bench.data.base import By, Dataset, LabeledImages, Split
-from sla_bench.data.checksums import fingerprint
 from sla_bench.data.class_lists import SPLITS
+from sla_bench.data.kept import SourceFiles, fingerprint, stamps_of
 from sla_bench.data.kept_hashes import HASHES, checksum_of_files, checksum_of_map
-from sla_bench.data.map_writing import Origin, write_map
-from sla_bench.data.memory_map import (
+from sla_bench.data.preparation import IN_THREADS, Preparation
+from sla_bench.data.prepared import (
     MapDescription,
+    Origin,
     description_or_none,
     open_map,
     read_description,
     verify_map,
+    write_map,
 )
-from sla_bench.data.memory_map import map_path as _map_path
-from sla_bench.data.preparation import IN_THREADS, Preparation
+from sla_bench.data.prepared import map_path as _map_path
 from sla_bench.data.progress import terminal_progress
-from sla_bench.data.source_files import SourceFiles, stamps_of
 from sla_bench.data.sources import SplitSource
 from sla_bench.errors import UserError
 

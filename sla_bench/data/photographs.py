@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sla_bench.data.base import By, Fit, ImageProperties, LabeledImages, Split
-from sla_bench.data.encoded_images import EncodedImages
-from sla_bench.data.image_lists import ImageList, check_images, check_labels
 from sla_bench.data.layouts import Layout, LayoutDataset
-from sla_bench.data.sources import SplitSource, decoded_source
+from sla_bench.data.lists import ImageList, check_images, check_labels
+from sla_bench.data.sources import EncodedImages, SplitSource, decoded_source
 from sla_bench.errors import UserError
 
 SIZE = 224

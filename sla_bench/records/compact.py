@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sla_bench.data.npy_format import read_array
+from sla_bench.data.arrays import read_array
 from sla_bench.evaluation.class_metrics import recorded
 from sla_bench.records.archive import ZIP_ERRORS, is_plain
 

@@ -14,9 +14,8 @@ from real_formats import (
     write_cifar100_binary,
 )
 
-from sla_bench.data import cifar, cifar10, cifar100
-from sla_bench.data.cifar import CIFAR10, CIFAR100
-from sla_bench.data.cifar_files import PublishedFile
+from sla_bench.data import cifar
+from sla_bench.data.cifar import CIFAR10, CIFAR100, PublishedFile
 from sla_bench.data.overview import describe, overview, sheet_of, verify
 from sla_bench.errors import UserError
 
@@ -53,7 +52,7 @@ def test_the_splits(tmp_path, dataset, write):
 
 
 def test_the_published_sizes_give_a_validation_split_of_5000():
-    from sla_bench.data.stratified import split_images
+    from sla_bench.data.splits import split_images
 
     labels = np.repeat(np.arange(10), 5000)
     train, val = split_images(labels, (1 - 0.1, 0.1), seed=0)
@@ -73,11 +72,14 @@ def test_torchvision_reads_the_same(tmp_path, monkeypatch):
 
 
 def test_published_checksums_are_torchvisions():
-    both = ((cifar10, torchvision.datasets.CIFAR10), (cifar100, torchvision.datasets.CIFAR100))
+    both = (
+        (cifar.CIFAR10_PYTHON, torchvision.datasets.CIFAR10),
+        (cifar.CIFAR100_PYTHON, torchvision.datasets.CIFAR100),
+    )
     for ours, theirs in both:
-        assert (theirs.base_folder, theirs.url) == (ours.PYTHON.folder, ours.PYTHON.url)
+        assert (theirs.base_folder, theirs.url) == (ours.folder, ours.url)
         for part, listed in (("train", theirs.train_list), ("test", theirs.test_list)):
-            assert [file[:2] for file in ours.PYTHON.files[part]] == [tuple(pair) for pair in listed]
+            assert [file[:2] for file in ours.files[part]] == [tuple(pair) for pair in listed]
 
 
 @BOTH
@@ -168,9 +170,9 @@ def test_a_test_split_that_lacks_a_class(tmp_path):
 def test_a_file_with_the_published_checksum_is_ok(tmp_path, monkeypatch):
     write_cifar10(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_2"
-    first, _, *further = cifar10.PYTHON.files["train"]
+    first, _, *further = cifar.CIFAR10_PYTHON.files["train"]
     own = PublishedFile("data_batch_2", hashlib.md5(path.read_bytes()).hexdigest(), 10_000)
-    monkeypatch.setitem(cifar10.PYTHON.files, "train", (first, own, *further))
+    monkeypatch.setitem(cifar.CIFAR10_PYTHON.files, "train", (first, own, *further))
     assert (path, "ok") in CIFAR10.verify(tmp_path)
 
 

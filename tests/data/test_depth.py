@@ -7,7 +7,7 @@ from PIL import Image
 
 from sla_bench.data.depth import Depth, depth_of
 from sla_bench.data.folder import Folder
-from sla_bench.data.image_files import as_rgb, decode, look_at
+from sla_bench.data.images import as_rgb, decode, look_at
 from sla_bench.errors import UserError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sla_bench.data.encoded_images import EncodedImages
+from sla_bench.data.sources import EncodedImages
 from sla_bench.errors import UserError
 
 

@@ -8,8 +8,8 @@ import pytest
 from real_formats import write_fashion_mnist, write_idx
 
 from sla_bench.data import fashion_mnist
+from sla_bench.data.arrays import read_idx
 from sla_bench.data.fashion_mnist import CLASS_NAMES, DEBIAN_FOLDER, FASHION_MNIST
-from sla_bench.data.idx import read_idx
 from sla_bench.errors import UserError
 
 SPLITS = ("train", "val", "test")

@@ -14,11 +14,10 @@ import pytest
 import real_formats
 from real_formats import SPLITS, python2_pickle
 
-from sla_bench.data import layouts, map_writing
+from sla_bench.data import layouts, prepared
 from sla_bench.data.cifar100_few_shot import CIFAR_FS, FC100
-from sla_bench.data.mini_imagenet import MINI_IMAGENET
+from sla_bench.data.few_shot_files import MINI_IMAGENET, TIERED_IMAGENET
 from sla_bench.data.omniglot import OMNIGLOT
-from sla_bench.data.tiered_imagenet import TIERED_IMAGENET
 from sla_bench.errors import UserError
 
 pickles = real_formats.write_category_pickles
@@ -398,7 +397,7 @@ def test_disk_full_while_preparing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(map_writing._Part, "_append", full)
+    monkeypatch.setattr(prepared._Part, "_append", full)
     with pytest.raises(UserError, match="No space left on device"):
         CIFAR_FS.prepare(tmp_path)
     assert list((tmp_path / "prepared" / "cifar_fs").iterdir()) == []
@@ -406,7 +405,7 @@ def test_disk_full_while_preparing(tmp_path, monkeypatch):
 
 def test_too_little_space_is_said_before(tmp_path, monkeypatch):
     real_formats.write_r2d2(tmp_path)
-    monkeypatch.setattr(map_writing.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
+    monkeypatch.setattr(prepared.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
     with pytest.raises(UserError, match=r"needs .* GB"):
         CIFAR_FS.load("train", "classes", tmp_path)
 
@@ -424,7 +423,7 @@ def test_a_stopped_conversion_is_no_map(tmp_path, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(map_writing.os, "fsync", stop)
+    monkeypatch.setattr(prepared.os, "fsync", stop)
     with pytest.raises(KeyboardInterrupt):
         CIFAR_FS.prepare(tmp_path)
     assert sorted(path.name for path in (tmp_path / "prepared" / "cifar_fs").iterdir()) == [

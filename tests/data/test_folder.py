@@ -67,7 +67,7 @@ def test_images_are_read_once_and_again_when_they_change(tmp_path, monkeypatch):
     write_folder(tmp_path / "birds", classes=6, per_class=3, size=40)
     folder = Folder(tmp_path / "birds", 32)
     first = folder.load("train", "classes", tmp_path)
-    monkeypatch.setattr("sla_bench.data.image_files.decode", None)
+    monkeypatch.setattr("sla_bench.data.images.decode", None)
     assert folder.load("train", "classes", tmp_path).checksum == first.checksum
     monkeypatch.undo()
     (tmp_path / "birds" / first.class_names[0] / "new.png").write_bytes(png(random_images(1, 40, 9)[0]))

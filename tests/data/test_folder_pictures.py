@@ -8,7 +8,7 @@ from PIL import Image
 from real_formats import png, random_images, write_folder
 
 from sla_bench.cli.app import run_command_line
-from sla_bench.data import picture_facts
+from sla_bench.data import folder_pictures
 from sla_bench.data.folder import Folder
 from sla_bench.data.named import load_dataset
 
@@ -75,9 +75,9 @@ def test_a_grid_of_two_scenarios_says_them_once(leaky, tmp_path, capsys):
 def test_nothing_is_decoded_for_them_again(leaky, tmp_path, monkeypatch):
     folder = Folder(leaky, 16)
     first = folder.remarks(tmp_path, "images")
-    monkeypatch.setattr("sla_bench.data.encoded_images.decode", None)
-    monkeypatch.setattr(picture_facts, "look_at", None)
-    monkeypatch.setattr(picture_facts.hashlib, "blake2b", None)
+    monkeypatch.setattr("sla_bench.data.sources.decode", None)
+    monkeypatch.setattr(folder_pictures, "look_at", None)
+    monkeypatch.setattr(folder_pictures.hashlib, "blake2b", None)
     assert folder.remarks(tmp_path, "images") == first
 
 
@@ -88,7 +88,7 @@ def test_lost_facts_are_found_again(leaky, tmp_path, damage):
     (file,) = tmp_path.glob("prepared/*/all.facts.npz")
     damage(file)
     assert folder.findings(tmp_path, "images") == first
-    assert picture_facts.read_facts(file, len(folder.pictures(tmp_path).listing.images)) is not None
+    assert folder_pictures.read_facts(file, len(folder.pictures(tmp_path).listing.images)) is not None
     assert {status for _, status in folder.verify(tmp_path)} == {"ok"}
 
 

@@ -8,8 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from sla_bench.data.glyph_dataset import GlyphDataset
-from sla_bench.data.glyphs import GLYPHS20
+from sla_bench.data.glyphs import GLYPHS20, GlyphDataset
 from sla_bench.errors import UserError
 
 FEW = GLYPHS20.reduced(3, 1)

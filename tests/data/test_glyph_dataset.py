@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sla_bench.data.glyph_dataset import turn_each
-from sla_bench.data.glyphs import GLYPHS, GLYPHS20, GLYPHS_PAIRS, GLYPHS_ROT, GLYPHS_SYM
+from sla_bench.data.glyphs import GLYPHS, GLYPHS20, GLYPHS_PAIRS, GLYPHS_ROT, GLYPHS_SYM, turn_each
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
 
@@ -218,9 +217,9 @@ def test_what_changes_the_pixels_changes_the_folder(glyphs, root, monkeypatch):
     ]
     folders = {variant._folder(root) for variant in variants}
     assert len(folders) == len(variants)
-    monkeypatch.setattr("sla_bench.data.glyph_dataset.library_versions", lambda: {"Pillow": "0"})
+    monkeypatch.setattr("sla_bench.data.glyphs.library_versions", lambda: {"Pillow": "0"})
     assert glyphs._folder(root) not in folders
-    monkeypatch.setattr("sla_bench.data.glyph_dataset._program_digest", lambda: "another")
+    monkeypatch.setattr("sla_bench.data.glyphs._program_digest", lambda: "another")
     assert glyphs._folder(root) not in folders
 
 

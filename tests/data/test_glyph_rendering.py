@@ -3,8 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sla_bench.data.glyph_backgrounds import IMAGE_SIDE, draw_backgrounds
-from sla_bench.data.glyph_rendering import DEFAULT, EASY, render
+from sla_bench.data.glyph_rendering import DEFAULT, EASY, IMAGE_SIDE, draw_backgrounds, render
 from sla_bench.data.glyph_shapes import CANVAS, Font
 
 PLAIN = replace(

@@ -3,14 +3,18 @@ import pytest
 from glyph_similarity import turned_similarity
 
 from sla_bench.data import glyph_shapes
-from sla_bench.data.glyph_classes import (
+from sla_bench.data.glyph_shapes import (
+    CANVAS,
     FOLDED_CLASSES,
+    FONTS,
     GLYPH20_CLASSES,
     GLYPH_CLASSES,
+    GLYPH_SIDE,
     PAIRED_CLASSES,
+    Font,
     GlyphClass,
+    shapes_of,
 )
-from sla_bench.data.glyph_shapes import CANVAS, FONTS, GLYPH_SIDE, Font, shapes_of
 from sla_bench.errors import UserError
 
 LISTS = {

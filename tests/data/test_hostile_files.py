@@ -9,15 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sla_bench.data.array_files import npz_images
-from sla_bench.data.csv_tables import read_table
-from sla_bench.data.idx import read_idx
-from sla_bench.data.image_files import decode
-from sla_bench.data.image_lists import check_images, read_image_list
-from sla_bench.data.mini_imagenet import _LAYOUTS
-from sla_bench.data.npy_format import load_npy
+from sla_bench.data.arrays import load_npy, npz_images, read_idx
+from sla_bench.data.downloads import unpack
+from sla_bench.data.few_shot_files import _LAYOUTS
+from sla_bench.data.images import decode
+from sla_bench.data.lists import check_images, read_image_list, read_table
 from sla_bench.data.sources import as_int_vector
-from sla_bench.data.tar_files import unpack
 from sla_bench.errors import UserError
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sla_bench.data.restricted_pickle import _NAMES, _DType, load_pickle
+from sla_bench.data.pickles import _NAMES, _DType, load_pickle
 from sla_bench.errors import UserError
 
 MODULES = """

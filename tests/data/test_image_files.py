@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from sla_bench.data.image_files import as_rgb, decode, list_folders, list_images, look_at
-from sla_bench.data.picture_folders import find_images
-from sla_bench.data.pillow_warnings import QUIET_PILLOW
+from sla_bench.data.folder_tree import find_images
+from sla_bench.data.images import QUIET_PILLOW, as_rgb, decode, list_folders, list_images, look_at
 from sla_bench.errors import UserError
 
 
@@ -218,7 +217,7 @@ def test_white_behind_a_picture_is_laid_in_strips(mode, monkeypatch):
     if mode == "P":
         image.info["transparency"] = bytes([0, 80, 255])
     whole = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-    monkeypatch.setattr("sla_bench.data.image_files._STRIP", 50)
+    monkeypatch.setattr("sla_bench.data.images._STRIP", 50)
     np.testing.assert_array_equal(np.asarray(as_rgb(image)), np.asarray(whole.convert("RGB")))
 
 

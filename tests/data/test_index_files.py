@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sla_bench.data.index_files import check_range, read_hashed, read_indices, with_hash
+from sla_bench.data.splits import check_range, read_hashed, read_indices, with_hash
 from sla_bench.errors import UserError
 
 

@@ -9,7 +9,7 @@ from sla_bench.data.cifar import CIFAR100
 from sla_bench.data.cifar100_few_shot import FC100
 from sla_bench.data.folder import Folder
 from sla_bench.data.glyphs import GLYPHS
-from sla_bench.data.listed_photographs import MIT67
+from sla_bench.data.photograph_sets import MIT67
 from sla_bench.data.preparation import Preparation
 
 KINDS = [("train", "images"), ("val", "images"), ("trainval", "images"), ("test", "images")]

@@ -9,7 +9,7 @@ from real_formats import MINI_IMAGENET as WNIDS
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.data.cifar100_few_shot import CIFAR_FS
-from sla_bench.data.mini_imagenet import MINI_IMAGENET
+from sla_bench.data.few_shot_files import MINI_IMAGENET
 from sla_bench.data.overview import overview
 from sla_bench.errors import UserError
 

@@ -12,7 +12,7 @@ from real_formats import OMNIGLOT as ALPHABETS
 from real_formats import write_omniglot
 
 from sla_bench.cli.app import run_command_line
-from sla_bench.data import encoded_images
+from sla_bench.data import sources
 from sla_bench.data.omniglot import OMNIGLOT
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import options_model, span
@@ -95,7 +95,7 @@ def test_colours_cannot_be_permuted(capsys):
 
 def test_pictures_are_decoded_once(own, monkeypatch):
     before = OMNIGLOT.load("train", "classes", own)
-    monkeypatch.setattr(encoded_images, "decode", lambda *_: pytest.fail("a picture was read"))
+    monkeypatch.setattr(sources, "decode", lambda *_: pytest.fail("a picture was read"))
     after = OMNIGLOT.load("train", "classes", own)
     assert isinstance(after.images, np.memmap)
     assert after.checksum == before.checksum

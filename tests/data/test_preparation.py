@@ -15,16 +15,14 @@ import real_formats
 from PIL import Image
 
 from sla_bench.cli.app import run_command_line
-from sla_bench.data import encoded_images, map_writing
+from sla_bench.data import prepared, sources
 from sla_bench.data.cifar100_few_shot import FC100
-from sla_bench.data.encoded_images import EncodedImages
 from sla_bench.data.folder import Folder
 from sla_bench.data.glyphs import GLYPHS20
-from sla_bench.data.listed_photographs import MIT67
-from sla_bench.data.map_writing import Origin, write_map
-from sla_bench.data.memory_map import open_map
+from sla_bench.data.photograph_sets import MIT67
 from sla_bench.data.preparation import Preparation
-from sla_bench.data.sources import decoded_source
+from sla_bench.data.prepared import Origin, open_map, write_map
+from sla_bench.data.sources import EncodedImages, decoded_source
 from sla_bench.errors import UserError
 
 
@@ -108,7 +106,7 @@ def test_a_forgotten_skip_bad_costs_nothing_that_is_decoded(half, decoded, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(map_writing.os, "fsync", stop)
+        patch.setattr(prepared.os, "fsync", stop)
         with pytest.raises(KeyboardInterrupt):
             write(skip_bad=True)
     before = json.loads((folder / ".train.part.json").read_text())
@@ -125,13 +123,13 @@ def test_a_forgotten_skip_bad_costs_nothing_that_is_decoded(half, decoded, monke
 @pytest.fixture
 def decoded(monkeypatch):
     names = []
-    true = encoded_images.decode
+    true = sources.decode
 
     def decode(image, size, fit, name, depth):
         names.append(image.stem)
         return true(image, size, fit, name, depth)
 
-    monkeypatch.setattr(encoded_images, "decode", decode)
+    monkeypatch.setattr(sources, "decode", decode)
     return names
 
 
@@ -268,7 +266,7 @@ def test_a_full_disk_keeps_what_is_decoded(half, monkeypatch, decoded):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(map_writing._Part, "_append", full)
+        patch.setattr(prepared._Part, "_append", full)
         with pytest.raises(UserError, match="No space left on device"):
             write()
     assert (folder / ".train.part").exists()

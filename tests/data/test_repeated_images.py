@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sla_bench.data.repeated_images import find_repeats
+from sla_bench.data.folder_pictures import find_repeats
 
 SPLITS = ("train", "val", "test")
 IMAGES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.integers(-1, 2)), max_size=25)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from real_formats import python2_pickle
 
-from sla_bench.data.restricted_pickle import load_pickle, text_keys
+from sla_bench.data.pickles import load_pickle, text_keys
 from sla_bench.errors import UserError
 
 

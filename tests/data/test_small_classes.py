@@ -4,8 +4,8 @@ from folder_drawings import put
 
 from sla_bench.data.folder import Folder
 from sla_bench.data.folder_listing import list_folder
-from sla_bench.data.folder_words import reading_lines
-from sla_bench.data.stratified import split_images
+from sla_bench.data.folder_splits import reading_lines
+from sla_bench.data.splits import split_images
 from sla_bench.errors import UserError
 
 SIZES = {"ant": 20, "bee": 2, "cat": 10, "dog": 1, "eel": 3}

@@ -7,9 +7,9 @@ import real_formats
 from PIL import Image
 
 from sla_bench.data import folder_map
+from sla_bench.data.few_shot_files import MINI_IMAGENET
 from sla_bench.data.folder import Folder
-from sla_bench.data.mini_imagenet import MINI_IMAGENET
-from sla_bench.data.source_files import SourceFiles, stamps_of
+from sla_bench.data.kept import SourceFiles, stamps_of
 from sla_bench.errors import UserError
 
 
@@ -85,7 +85,7 @@ def test_a_copy_with_the_same_bytes_is_not_decoded_again(change, tmp_path, monke
     monkeypatch.setattr(folder_map, "decoded_source", forbidden)
     assert folder.checksum("trainval", "images", tmp_path) == before
     # The new stamps are kept: bytes are read again for nobody.
-    monkeypatch.setattr("sla_bench.data.source_files._digests", forbidden)
+    monkeypatch.setattr("sla_bench.data.kept._digests", forbidden)
     assert folder.checksum("trainval", "images", tmp_path) == before
 
 

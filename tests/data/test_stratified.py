@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sla_bench.data.stratified import MIN_CLASSES, class_split_sizes, split_classes, split_images
+from sla_bench.data.splits import MIN_CLASSES, class_split_sizes, split_classes, split_images
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from real_formats import (
 
 from sla_bench.data.cifar import CIFAR10, CIFAR100
 from sla_bench.data.fashion_mnist import DEBIAN_FOLDER, FASHION_MNIST
+from sla_bench.data.few_shot_files import MINI_IMAGENET
 from sla_bench.data.folder import Folder
 from sla_bench.data.glyphs import GLYPHS20
-from sla_bench.data.mini_imagenet import MINI_IMAGENET
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sla_bench.data.base import ImageProperties, LabeledImages
 from sla_bench.data.depth import Depth
-from sla_bench.data.encoded_images import Block, EncodedImages
 from sla_bench.data.image_inputs import Images, as_list, encoded, name_of
+from sla_bench.data.sources import Block, EncodedImages
 from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import embed
 from sla_bench.objectives.classes import OnClasses

@@ -1,16 +1,89 @@
-"""The files that a map was made of: changes that keep their size and time."""
+"""Fingerprints of files, and small files of known facts beside prepared images."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+import stat
+import threading
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
-from sla_bench.data.kept_files import keep_arrays, kept_arrays
 from sla_bench.errors import UserError
+from sla_bench.paths import names_below
+
+Status = Literal["ok", "unknown", "bad"]
+"""ok: equal to the published or recorded checksum. unknown: readable and of the right form, but nothing to
+compare with. bad: damaged, altered or not what its name says."""
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Hex digest of a file.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, algorithm).hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def fingerprint(paths: Iterable[Path], base: Path) -> str:
+    """16 hex digits that change when a file or folder is renamed, resized, touched, added or removed."""
+    paths = list(paths)
+    return fingerprint_of(names_below(paths, base), [path.stat() for path in paths])
+
+
+def fingerprint_of(names: Iterable[str], states: Iterable[os.stat_result]) -> str:
+    """As `fingerprint`, of files and folders whose names and states were read before."""
+    digest = hashlib.sha256()
+    for name, status in zip(names, states, strict=True):
+        size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+        # Names that are not UTF-8, as of old archives, are bytes all the same.
+        digest.update(os.fsencode(name))
+        digest.update(f"\0{size}\0{status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def keep(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file, whole or not at all; nothing is kept where nothing can be written.
+
+    Args:
+        path: the file; its folder is made.
+        write: gets the open binary file.
+    """
+    # `datasets clear` deletes what a killed process leaves: .NAME.part
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                write(file)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def keep_arrays(path: Path, **arrays: Any) -> None:
+    """Write named arrays, as `keep`."""
+    keep(path, lambda file: np.savez(file, **arrays))
+
+
+def kept_arrays(path: Path, *names: str) -> list[np.ndarray] | None:
+    """Read arrays by name, of any shape; None where the file is missing, damaged, or lacks one."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return [stored[name] for name in names]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
 
 FILES = ".files.npz"
 """Ending of the file beside a map."""

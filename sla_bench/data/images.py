@@ -6,10 +6,12 @@ import io
 import os
 import struct
 import threading
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from PIL import Image
@@ -17,9 +19,71 @@ from PIL.ImageFile import ImageFile
 
 from sla_bench.data.base import Fit
 from sla_bench.data.depth import Depth, deep_values, depth_of, grey_values, is_deep
-from sla_bench.data.fitting import resized
-from sla_bench.data.pillow_warnings import QUIET_PILLOW
 from sla_bench.errors import UserError
+
+
+class _Quiet:
+    """Silences Pillow in all threads while one is inside: overlapping `catch_warnings` undo each other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._outer = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._outer = warnings.catch_warnings()
+                self._outer.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+            self._inside += 1
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._outer.__exit__(None, None, None)
+
+
+QUIET_PILLOW = _Quiet()
+
+
+def resized(image: Image.Image, size: int, fit: Fit) -> Image.Image:
+    """Scale and cut a picture, or lay it between bars.
+
+    Args:
+        image: RGB, of any size.
+        size: height = width of the result in pixels.
+        fit: see `images.decode`.
+
+    Returns:
+        RGB, `size` x `size`.
+    """
+    if image.size == (size, size) and fit != "inner":
+        return image
+    if fit == "stretch":
+        return image.resize((size, size), Image.Resampling.LANCZOS)
+    if fit == "pad":
+        return _padded(image, size)
+    side = min(image.size) * (7 / 8 if fit == "inner" else 1)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    return image.resize((size, size), Image.Resampling.LANCZOS, box=(left, top, left + side, top + side))
+
+
+def _padded(image: Image.Image, size: int) -> Image.Image:
+    """The whole picture in the middle; each bar in the mean colour of the edge beside it."""
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    pixels = np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+    lying = width >= height
+    rows = pixels if lying else pixels.swapaxes(0, 1)
+    before = (size - len(rows)) // 2
+    square = np.empty((size, size, 3), np.uint8)
+    square[:before] = np.rint(rows[0].mean(0))
+    square[before : before + len(rows)] = rows
+    square[before + len(rows) :] = np.rint(rows[-1].mean(0))
+    return Image.fromarray(square if lying else np.ascontiguousarray(square.swapaxes(0, 1)))
+
 
 EXTENSIONS = frozenset((
     ".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm",

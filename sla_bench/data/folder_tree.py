@@ -1,15 +1,77 @@
-"""One folder: its pictures, its folders, and everything else in it."""
+"""A folder's pictures, folders and parts, and an account of files that are not used."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from sla_bench.data.image_files import EXTENSIONS
+from sla_bench.data.base import Split
+from sla_bench.data.images import EXTENSIONS
 from sla_bench.errors import UserError
 from sla_bench.paths import nearest_path
+
+_WORDS: dict[str, Split] = {
+    **dict.fromkeys(("train", "training", "trainval", "trn", "base"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation", "dev", "devel", "development"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "novel"), "test"),
+}
+_EVALUATION = frozenset({"eval", "evaluation", "holdout", "heldout"})
+_FILLERS = (
+    "set", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photo",
+    "photos", "split", "splits", "part", "meta", "label", "labels", "list", "lists", "file", "files",
+    "annotation", "annotations", "metadata",
+)  # fmt: skip
+
+
+def words_of(name: str) -> list[str]:
+    """Words of a name in small letters: `trainLabels2` -> train, labels; digits and signs separate."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", name))
+    return [word.casefold() for word in re.findall(r"[^\W\d_]+", spaced)]
+
+
+def is_filler(word: str) -> bool:
+    """The word says nothing about the part, like "set" or "images"."""
+    return word in _FILLERS
+
+
+def part_of(name: str) -> Split | None:
+    """The part that a name means; None where it means none."""
+    return roles([name]).get(name)
+
+
+def roles(names: Iterable[str]) -> dict[str, Split]:
+    """The names that mean a part, of several beside each other, with the part.
+
+    "eval" is the validation part or, where there is a validation part, the test part.
+    """
+    found: dict[str, Split] = {}
+    undecided = []
+    for name in names:
+        words = [word for word in map(_stripped, words_of(name)) if word and not is_filler(word)]
+        if len(words) == 1 and words[0] in _WORDS:
+            found[name] = _WORDS[words[0]]
+        elif len(words) == 1 and words[0] in _EVALUATION:
+            undecided.append(name)
+    for name in undecided:
+        taken = set(found.values())
+        found[name] = "val" if "val" not in taken else "test"
+    return found
+
+
+def _stripped(word: str) -> str:
+    """`trainset` -> train."""
+    for filler in _FILLERS:
+        rest = word.removesuffix(filler)
+        if rest in _WORDS:
+            return rest
+    return word
+
 
 DANGLING, ANNEX, LFS = "dangling links", "git-annex files without content", "git-lfs pointers"
 HIDDEN = "hidden pictures"
@@ -160,3 +222,90 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             f"no images in {', '.join(map(str, paths))} (known are {', '.join(sorted(EXTENSIONS))})"
         )
     return list(found)
+
+
+BELOW_CLASSES = "pictures in folders below a class"
+BESIDE_CLASSES = "pictures beside the class folders"
+UNREAD_FOLDERS = "pictures in hidden folders and folders of the system"
+EMPTY_CLASSES = "class folders without a picture"
+_PLURAL = re.compile(r"(?<=picture|.folder|...file|...link|pointer)s\b")
+_SHOWN = 3
+_RECORDED = 100
+
+
+@dataclass
+class LeftOut:
+    """Everything that is left out of a folder.
+
+    Args:
+        found: kind -> path or name -> number of files.
+    """
+
+    found: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def copy(self) -> LeftOut:
+        """An account that can be continued without changing this one."""
+        return LeftOut({kind: dict(names) for kind, names in self.found.items()})
+
+    def add(self, kind: str, name: str, count: int = 1) -> None:
+        """Count files under a kind and a name."""
+        names = self.found.setdefault(kind, {})
+        names[name] = names.get(name, 0) + count
+
+    def add_others(self, folder: PictureFolder, base: Path) -> None:
+        """Count what lies in a folder beside pictures and folders."""
+        for kind, paths in folder.others.items():
+            for path in paths:
+                self.add(kind, _relative(path, base))
+
+    def add_below(self, folder: PictureFolder, base: Path) -> None:
+        """Count the pictures in the folders of a class folder."""
+        for inside in folder.folders:
+            if inside.total:
+                self.add(BELOW_CLASSES, _relative(inside.path, base), inside.total)
+        self.add_unread(folder, base)
+
+    def add_unread(self, folder: PictureFolder, base: Path) -> None:
+        """Count the pictures in hidden folders and folders of the system."""
+        for inside in folder.unread_folders:
+            if inside.total:
+                self.add(UNREAD_FOLDERS, _relative(inside.path, base), inside.total)
+
+    def lines(self) -> Iterator[str]:
+        """Yield a line for each kind: how many, and the first names."""
+        for kind, names in self.found.items():
+            count = sum(names.values())
+            numbered = count > len(names)
+            shown = [f"{name} ({n:,})" if numbered else name for name, n in list(names.items())[:_SHOWN]]
+            more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+            what = kind if count > 1 else _PLURAL.sub("", kind, count=1)
+            yield f"left out: {count:,} {what}: {', '.join(shown)}{more}"
+
+    def record(self) -> dict[str, Any]:
+        """Kind -> number and the first 100 names, for the record of a run."""
+        return {
+            kind: {"count": sum(names.values()), "names": dict(list(names.items())[:_RECORDED])}
+            for kind, names in self.found.items()
+        }
+
+
+def _relative(path: Path, base: Path) -> str:
+    return str(path.relative_to(base) if path.is_relative_to(base) else path)
+
+
+def left_out_of(path: Path) -> LeftOut:
+    """Account of what a search for pictures below a folder leaves out."""
+    account = LeftOut()
+    _add_tree(PictureFolder(path), path, account)
+    return account
+
+
+def _add_tree(folder: PictureFolder, base: Path, account: LeftOut) -> None:
+    account.add_others(folder, base)
+    account.add_unread(folder, base)
+    for inside in folder.folders:
+        if inside.path.is_symlink():
+            if inside.images:
+                account.add("pictures in links to folders", _relative(inside.path, base), len(inside.images))
+        else:
+            _add_tree(inside, base, account)

@@ -1,21 +1,24 @@
-"""miniImageNet: 100 ImageNet classes of 600 images, 84 x 84, split as by Ravi and Larochelle (ICLR 2017)."""
+"""miniImageNet and tieredImageNet in their layouts, and the files of learn2learn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sla_bench.data.array_files import load_dict, read_category_pickle
+from sla_bench.data.arrays import npz_images
 from sla_bench.data.base import ImageProperties, Split
-from sla_bench.data.class_lists import SPLITS, check_classes, mini_imagenet_wnids
-from sla_bench.data.csv_tables import read_table
-from sla_bench.data.encoded_images import EncodedImages
-from sla_bench.data.image_lists import check_inside, is_image
+from sla_bench.data.cifar100_few_shot import CIFAR_FS, FC100, PROCESSED, R2D2, pickle_layout
+from sla_bench.data.class_lists import SPLITS, check_classes, fc100_labels, mini_imagenet_wnids
 from sla_bench.data.layouts import Layout, LayoutDataset
+from sla_bench.data.lists import check_inside, is_image, read_table
+from sla_bench.data.pickles import load_dict, load_pickle, read_category_pickle
 from sla_bench.data.sources import (
+    EncodedImages,
     Promise,
     SplitSource,
     array_blocks,
@@ -25,10 +28,10 @@ from sla_bench.data.sources import (
     relabel,
     selected_blocks,
 )
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, unknown
 
 _SIZE = 84
-_PROMISE = Promise(size=_SIZE, per_class=600)
+_MINI_PROMISE = Promise(size=_SIZE, per_class=600)
 # A list names each of its images, so that a lost one is found; any number of a class is taken as it is.
 _LIST_PROMISE = Promise(size=_SIZE, per_class=600, equal=False)
 _WNIDS = {split: mini_imagenet_wnids(split) for split in SPLITS}
@@ -38,7 +41,7 @@ _CATEGORIES: dict[Split, tuple[int, ...]] = {
     "val": tuple(range(64, 80)),
     "test": tuple(range(80, 100)),
 }
-_FOLDERS = ("miniImageNet", "mini-imagenet", "mini_imagenet")
+_MINI_FOLDERS = ("miniImageNet", "mini-imagenet", "mini_imagenet")
 
 
 def _category_pickle(base: Path, split: Split) -> Path:
@@ -48,7 +51,7 @@ def _category_pickle(base: Path, split: Split) -> Path:
 
 def _read_category(base: Path, split: Split) -> SplitSource:
     siblings = {other: _category_pickle(base, other) for other in SPLITS}
-    return read_category_pickle(siblings[split], siblings, split, _PROMISE, _CATEGORIES)
+    return read_category_pickle(siblings[split], siblings, split, _MINI_PROMISE, _CATEGORIES)
 
 
 def _cache_pickle(base: Path, split: Split) -> Path:
@@ -75,7 +78,7 @@ def _read_cache(base: Path, split: Split) -> SplitSource:
             f"{path} is damaged: 'class_dict' must name each of the {len(images)} images exactly once"
         )
     labels = np.repeat(np.arange(len(names)), [len(part) for part in indices]).astype(np.int64)
-    _PROMISE.check(images.shape, labels, names, str(path))
+    _MINI_PROMISE.check(images.shape, labels, names, str(path))
     in_order = np.array_equal(index, np.arange(len(index)))
     blocks = array_blocks(images) if in_order else selected_blocks(images, index)
     return SplitSource(images.shape, labels, names, blocks)
@@ -121,28 +124,28 @@ def _read_list(images: Callable[[Path], Path], base: Path, split: Split) -> Spli
 
 CACHE = Layout(
     name="learn2learn's mini-imagenet-cache-{train,validation or val,test}.pkl",
-    folders=(*_FOLDERS, ""),
+    folders=(*_MINI_FOLDERS, ""),
     files=lambda base, split: [_cache_pickle(base, split)],
     read=_read_cache,
 )
 _LAYOUTS = (
     Layout(
         name="MetaOptNet's miniImageNet/miniImageNet_category_split_{train_phase_train,val,test}.pickle",
-        folders=_FOLDERS,
+        folders=_MINI_FOLDERS,
         files=lambda base, split: [_category_pickle(base, split)],
         read=_read_category,
     ),
     CACHE,
     Layout(
         name="Ravi and Larochelle's miniImageNet/{train,val,test}.csv with miniImageNet/images/",
-        folders=_FOLDERS,
+        folders=_MINI_FOLDERS,
         files=lambda base, split: [base / f"{split}.csv", base / "images"],
         read=partial(_read_list, lambda base: base / "images"),
         decoded=True,
     ),
     Layout(
         name="easy-few-shot-learning's miniImageNet/{train,val,test}.csv with miniImageNet/CLASS/*.JPEG",
-        folders=_FOLDERS,
+        folders=_MINI_FOLDERS,
         files=lambda base, split: [base / f"{split}.csv", *(base / name for name in _WNIDS[split])],
         read=partial(_read_list, lambda base: base),
         decoded=True,
@@ -172,3 +175,126 @@ MINI_IMAGENET = LayoutDataset(
     alternative="use imagenet_lt for the same classes in training and test",
 )
 """miniImageNet; images of another size are resized to 84 x 84 regardless of their aspect ratio."""
+
+
+_SIZE = 84
+_TIERED_PROMISE = Promise(size=_SIZE)
+_TIERED_FOLDERS = ("tieredImageNet", "tiered-imagenet", "tiered_imagenet")
+
+
+def _npz_files(base: Path, split: Split) -> list[Path]:
+    return [base / f"{split}_images.npz", base / f"{split}_labels.pkl"]
+
+
+def _png_files(base: Path, split: Split) -> list[Path]:
+    return [base / f"{split}_images_png.pkl", base / f"{split}_labels.pkl"]
+
+
+def _read_labels(path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    content = load_dict(path)
+    key = next((key for key in ("label_specific", "labels") if key in content), None)
+    if key is None:
+        raise UserError(f"{path} has neither 'label_specific' nor 'labels'")
+    labels, values = relabel(as_int_vector(content[key], str(path)))
+    return labels, _class_names(content.get("label_specific_str"), values)
+
+
+def _class_names(texts: Any, values: list[int]) -> tuple[str, ...]:
+    """The names that go with the labels if there is one for each of 0..C-1, else numbers."""
+    plain = isinstance(texts, list | tuple) and all(isinstance(text, str | bytes) for text in texts)
+    if plain and len(set(texts)) == len(texts) and values == list(range(len(texts))):
+        return tuple(text.decode("latin1") if isinstance(text, bytes) else text for text in texts)
+    return tuple(f"class {value}" for value in values)
+
+
+def _read_npz(base: Path, split: Split) -> SplitSource:
+    archive, label_file = _npz_files(base, split)
+    shape, blocks = npz_images(archive, "images", reverse_channels=True)
+    labels, names = _read_labels(label_file)
+    _TIERED_PROMISE.check(shape, labels, names, f"{archive} with {label_file.name}")
+    return SplitSource(shape, labels, names, blocks)
+
+
+def _read_png(base: Path, split: Split) -> SplitSource:
+    """Needs as much memory as the pickle is large (9 GB for the published training split)."""
+    path, label_file = _png_files(base, split)
+    images = load_pickle(path)
+    if not isinstance(images, list | tuple) or not all(
+        isinstance(image, bytes | bytearray) or (isinstance(image, np.ndarray) and image.dtype == np.uint8)
+        for image in images
+    ):
+        raise UserError(f"{path} must hold a list of PNG files as bytes")
+    labels, names = _read_labels(label_file)
+    encoded = EncodedImages(images, _SIZE, IMAGENET_84.fit, lambda position: f"{position} in {path}")
+    source = decoded_source(encoded, labels, names)
+    _TIERED_PROMISE.check(source.shape, labels, names, f"{path} with {label_file.name}")
+    return source
+
+
+PNG_PICKLES = Layout(
+    name="Ren et al.'s tiered-imagenet/{train,val,test}_images_png.pkl with _labels.pkl",
+    folders=_TIERED_FOLDERS,
+    files=_png_files,
+    read=_read_png,
+    decoded=True,
+)
+
+TIERED_IMAGENET = LayoutDataset(
+    name="tiered_imagenet",
+    properties=IMAGENET_84,
+    origin=(
+        "ImageNet's licence forbids a direct download: follow the links of "
+        "https://github.com/kjunelee/MetaOptNet or https://github.com/renmengye/few-shot-ssl-public"
+    ),
+    classes={"train": 351, "val": 97, "test": 160},
+    layouts=(
+        Layout(
+            name="MetaOptNet's tieredImageNet/{train,val,test}_images.npz with _labels.pkl",
+            folders=_TIERED_FOLDERS,
+            files=_npz_files,
+            read=_read_npz,
+        ),
+        PNG_PICKLES,
+    ),
+    alternative="use imagenet_lt for the same classes in training and test",
+)
+"""tieredImageNet; its splits share neither classes nor categories."""
+
+
+_SOURCE = "https://zenodo.org/record/7978538"
+
+
+# learn2learn's CIFARFS makes `processed` of the other folder, and prefers it.
+_KEPT: dict[str, tuple[LayoutDataset, tuple[Layout, ...]]] = {
+    "FC100": (FC100, (pickle_layout("", "FC100", fc100_labels),)),
+    "CIFARFS": (
+        CIFAR_FS,
+        (PROCESSED, replace(R2D2, name=f"cifarfs/ with {R2D2.name}", folders=("cifarfs/cifar100",))),
+    ),
+    "MiniImagenet": (MINI_IMAGENET, (replace(CACHE, folders=("",)),)),
+    "TieredImagenet": (TIERED_IMAGENET, (replace(PNG_PICKLES, folders=("tiered-imagenet",)),)),
+}
+
+
+def learn2learn_files(name: str) -> LayoutDataset:
+    """The data set of that name in `learn2learn.vision.datasets`, with the properties of ours.
+
+    Args:
+        name: FC100, CIFARFS, MiniImagenet or TieredImagenet.
+
+    Raises:
+        UserError: no such data set.
+    """  # noqa: DOC501
+    if name not in _KEPT:
+        raise unknown("data set of learn2learn", name, _KEPT)
+    same, layouts = _KEPT[name]
+    return replace(
+        same,
+        name=f"learn2learn:{name}",
+        origin=(
+            f"nothing is downloaded here: learn2learn.vision.datasets.{name}(root, mode, download=True) "
+            f"fetches the files from {_SOURCE} to where they belong, root being this folder"
+        ),
+        layouts=layouts,
+        fetch=None,
+    )
