@@ -13,8 +13,7 @@ import numpy as np
 from sla_bench.data.base import By, Dataset, ImageProperties, LabeledImages, Split
 from sla_bench.data.class_lists import cifar100_names
 from sla_bench.data.downloads import RemoteArchive, RemoteFile, download_archive
-from sla_bench.data.kept import file_digest
-from sla_bench.data.kept_hashes import HASHES, checksum_of_files
+from sla_bench.data.kept import HASHES, checksum_of_files, file_digest
 from sla_bench.data.pickles import load_dict, what_is_wrong
 from sla_bench.data.preparation import IN_THREADS, Preparation
 from sla_bench.data.sources import Promise, as_int_vector

@@ -12,14 +12,13 @@ from typing import Any
 from sla_bench.data.folder import Folder
 from sla_bench.data.folder_pictures import FACTS
 from sla_bench.data.glyphs import RENDERED
-from sla_bench.data.kept import FILES
-from sla_bench.data.kept_hashes import HASHES
+from sla_bench.data.kept import HASHES
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
 
 _OURS = re.compile(r"folder-[0-9a-f]{16}|(?P<name>[a-z][a-z0-9_-]*)-[0-9a-f]{12}")
-_ENDINGS = (".npy", HASHES, FILES, FACTS)
+_ENDINGS = (".npy", HASHES, FACTS, ".files.npz")  # the last of earlier versions
 _PART = re.compile(r"\..+\.part(\.json)?(\.new)?")
 
 

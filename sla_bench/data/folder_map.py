@@ -24,15 +24,13 @@ from sla_bench.data.folder_pictures import (
     write_facts,
 )
 from sla_bench.data.folder_splits import split_listing
-from sla_bench.data.kept import SourceFiles
-from sla_bench.data.kept_hashes import kept_checksum
+from sla_bench.data.kept import kept_checksum
 from sla_bench.data.preparation import IN_THREADS, Preparation
 from sla_bench.data.prepared import (
     Origin,
     map_path,
     open_map,
     read_description,
-    remove_map,
     verify_map,
     write_map,
 )
@@ -40,7 +38,7 @@ from sla_bench.data.progress import terminal_progress
 from sla_bench.data.sources import EncodedImages, SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
 
-_DECODING = 3  # counts up when the same file would become other pixels
+_DECODING = 4  # counts up when the same file would become other pixels
 _ALL = "all"
 _FACTS = f"{_ALL}{FACTS}"
 
@@ -94,12 +92,9 @@ class FolderMap:
             UserError: an image can't be decoded, or the map can't be written.
         """
         prepared = open_map(self.folder, _ALL)
-        if prepared is not None and self._files.unchanged(self._path, self.listing.stamps):
-            return prepared
-        if prepared is not None:
-            remove_map(self.folder, _ALL)
-        self.convert(how)
-        prepared = open_map(self.folder, _ALL)
+        if prepared is None:
+            self.convert(how)
+            prepared = open_map(self.folder, _ALL)
         if prepared is None:
             raise UserError(f"{self.folder} was deleted while it was read; try again")
         return prepared
@@ -115,7 +110,6 @@ class FolderMap:
             paths, self.size, self.fit, lambda i: str(paths[i]), self.listing.path, depth=seen.depth
         )
         self._write(_ALL, decoded_source(images, self.listing.labels, self.listing.class_names), how)
-        self._files.keep(paths, self.listing.stamps)
         made, absent = open_map(self.folder, _ALL), frozenset(self.undecodable)
         if made is not None:
             seen = seen.without([i for i, image in enumerate(self.listing.images) if image in absent])
@@ -192,14 +186,7 @@ class FolderMap:
 
     @cached_property
     def _paths(self) -> list[Path]:
-        return [self._path(position) for position in range(len(self.listing.images))]
-
-    def _path(self, position: int) -> Path:
-        return self.listing.path / self.listing.images[position]
-
-    @property
-    def _files(self) -> SourceFiles:
-        return SourceFiles(self.folder, _ALL)
+        return [self.listing.path / image for image in self.listing.images]
 
     def _seen(self) -> PictureFacts:
         what = f"looking at {len(self._paths):,} images of {self.listing.path}"

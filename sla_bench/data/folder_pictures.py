@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +21,7 @@ from sla_bench.data.folder_listing import FolderListing
 from sla_bench.data.folder_names import canonical_dataset
 from sla_bench.data.folder_splits import split_listing
 from sla_bench.data.images import look_at
-from sla_bench.data.kept import keep_arrays, kept_arrays
+from sla_bench.data.kept import keep
 from sla_bench.data.progress import Progress
 from sla_bench.data.sources import available_cores
 from sla_bench.errors import UserError
@@ -94,21 +95,18 @@ def with_hashes(seen: PictureFacts, images: np.ndarray) -> PictureFacts:
 
 def write_facts(path: Path, facts: PictureFacts) -> None:
     """Keep the facts beside a map."""
-    keep_arrays(path, sizes=facts.sizes, ranges=facts.ranges, hashes=facts.hashes)
+    keep(path, lambda file: np.savez(file, sizes=facts.sizes, ranges=facts.ranges, hashes=facts.hashes))
 
 
 def read_facts(path: Path, count: int) -> PictureFacts | None:
     """Read the facts of so many pictures; None where there are none that fit."""
-    arrays = kept_arrays(path, "sizes", "ranges", "hashes")
-    if arrays is None:
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            facts = PictureFacts(stored["sizes"], stored["ranges"], stored["hashes"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    facts = PictureFacts(*arrays)
-    wanted = (
-        (facts.sizes, (count, 2), "i8"),
-        (facts.ranges, (count, 2), "i8"),
-        (facts.hashes, (count,), "u8"),
-    )
-    return facts if all(a.shape == shape and a.dtype == kind for a, shape, kind in wanted) else None
+    fits = facts.sizes.shape == facts.ranges.shape == (count, 2) and facts.hashes.shape == (count,)
+    return facts if fits else None
 
 
 def _seen(path: Path) -> tuple[tuple[int, int], tuple[int, int] | None]:

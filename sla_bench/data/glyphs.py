@@ -26,7 +26,7 @@ from sla_bench.data.glyph_shapes import (
     PAIRED_CLASSES,
     ClassList,
 )
-from sla_bench.data.kept_hashes import HASHES, checksum_of_files
+from sla_bench.data.kept import HASHES, checksum_of_files
 from sla_bench.data.preparation import IN_THREADS, Preparation
 from sla_bench.data.prepared import Origin, make_folder, map_path, open_map, verify_map, write_map
 from sla_bench.data.progress import terminal_progress

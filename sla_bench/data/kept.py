@@ -1,25 +1,28 @@
-"""Fingerprints of files, and small files of known facts beside prepared images."""
+"""Fingerprints of files, and hashes of images kept beside what they are of."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import stat
 import threading
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 
+from sla_bench.data.base import LabeledImages, checksum_of
+from sla_bench.data.prepared import open_map, read_description
+from sla_bench.data.sources import selected_blocks
 from sla_bench.errors import UserError
 from sla_bench.paths import names_below
 
-Status = Literal["ok", "unknown", "bad"]
-"""ok: equal to the published or recorded checksum. unknown: readable and of the right form, but nothing to
-compare with. bad: damaged, altered or not what its name says."""
+HASHES = ".hashes"
+"""Ending of the file of hashes beside a map."""
+_READING = 2  # counts up when the same files would become other images
 
 
 def file_digest(path: Path, algorithm: str) -> str:
@@ -36,19 +39,25 @@ def file_digest(path: Path, algorithm: str) -> str:
 
 
 def fingerprint(paths: Iterable[Path], base: Path) -> str:
-    """16 hex digits that change when a file or folder is renamed, resized, touched, added or removed."""
+    """16 hex digits that change when a file is renamed, written, replaced, added or removed.
+
+    It covers name and time of change, of files also the size and the inode's time of change, which no program
+    sets back.
+
+    Raises:
+        UserError: a file is gone.
+    """
     paths = list(paths)
-    return fingerprint_of(names_below(paths, base), [path.stat() for path in paths])
-
-
-def fingerprint_of(names: Iterable[str], states: Iterable[os.stat_result]) -> str:
-    """As `fingerprint`, of files and folders whose names and states were read before."""
     digest = hashlib.sha256()
-    for name, status in zip(names, states, strict=True):
-        size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+    try:
+        states = [os.stat(path) for path in paths]  # noqa: PTH116 - 60,000 times
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
+    for name, state in zip(names_below(paths, base), states, strict=True):
         # Names that are not UTF-8, as of old archives, are bytes all the same.
         digest.update(os.fsencode(name))
-        digest.update(f"\0{size}\0{status.st_mtime_ns}\n".encode())
+        of_file = () if stat.S_ISDIR(state.st_mode) else (state.st_size, state.st_ctime_ns)
+        digest.update(repr((state.st_mtime_ns, *of_file)).encode())
     return digest.hexdigest()[:16]
 
 
@@ -71,126 +80,85 @@ def keep(path: Path, write: Callable[[BinaryIO], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def keep_arrays(path: Path, **arrays: Any) -> None:
-    """Write named arrays, as `keep`."""
-    keep(path, lambda file: np.savez(file, **arrays))
+def kept_checksum(
+    folder: Path, name: str, labels: np.ndarray, class_names: tuple[str, ...], index: np.ndarray | None = None
+) -> str | None:
+    """Return the checksum of a part of a map; pixels are read for it once.
 
-
-def kept_arrays(path: Path, *names: str) -> list[np.ndarray] | None:
-    """Read arrays by name, of any shape; None where the file is missing, damaged, or lacks one."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return [stored[name] for name in names]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-FILES = ".files.npz"
-"""Ending of the file beside a map."""
-_DIGEST = 16
-_MASK = 2**64 - 1
-
-
-def stamps_of(paths: Sequence[Path]) -> np.ndarray:
-    """Time of change and number of the inode of each file, uint64 (N, 2).
-
-    Whatever is written to a file, or put in its place, alters one of them; so does a copy that is the same.
-
-    Raises:
-        UserError: a file is gone.
-    """
-    return stamps_in(states_of(paths))
-
-
-def states_of(paths: Sequence[Path]) -> list[os.stat_result]:
-    """State of each file.
-
-    Raises:
-        UserError: a file is gone.
-    """
-    try:
-        return [os.stat(path) for path in paths]  # noqa: PTH116 - 60,000 times
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
-
-
-def stamps_in(states: Sequence[os.stat_result]) -> np.ndarray:
-    """As `stamps_of`, of files whose states were read before."""
-    stamps = [(status.st_ctime_ns & _MASK, status.st_ino & _MASK) for status in states]
-    return np.array(stamps, np.uint64).reshape(-1, 2)
-
-
-class SourceFiles:
-    """Stamps and hashes of the files of one map, kept in `NAME.files.npz` beside it.
+    It is kept in `NAME.hashes` beside the map, under a key of all that determines it: the hash of the map's
+    pixels, the positions, labels and class names.
 
     Args:
         folder: of the map.
         name: of the map.
-    """
+        labels: int64 (n,), of the part.
+        class_names: of the part.
+        index: int64 (n,), positions of the part in the map; None: all.
 
-    def __init__(self, folder: Path, name: str) -> None:
-        self._path = folder / f"{name}{FILES}"
-
-    def keep(self, paths: Sequence[Path], before: np.ndarray) -> None:
-        """Keep stamps and hashes; where nothing can be written, nothing is kept.
-
-        Args:
-            paths: the files.
-            before: their stamps before the map was made, uint64 (N, 2); one that differs now gets no hash.
-        """
-        still = (stamps_of(paths) == before).all(axis=1)
-        digests = np.zeros((len(paths), _DIGEST), np.uint8)
-        digests[still] = _digests([path for path, same in zip(paths, still, strict=True) if same])
-        self._write(before, digests)
-
-    def unchanged(self, path_of: Callable[[int], Path], now: np.ndarray) -> bool:
-        """Compare the files with those of the map: by their stamps, where these differ by their bytes.
-
-        Maps of earlier versions are taken as they are, and the stamps of now are kept for later.
-
-        Args:
-            path_of: position -> file.
-            now: stamps of all files, uint64 (N, 2).
-        """
-        kept = self._read()
-        if kept is None or len(kept[0]) != len(now):
-            self._write(now, np.zeros((len(now), _DIGEST), np.uint8))
-            return True
-        stamps, digests = kept
-        places = np.flatnonzero((stamps != now).any(axis=1))
-        if not len(places):
-            return True
-        if not digests[places].any(axis=1).all():
-            return False
-        if not np.array_equal(_digests([path_of(place) for place in places.tolist()]), digests[places]):
-            return False
-        self._write(now, digests)
-        return True
-
-    def _read(self) -> tuple[np.ndarray, np.ndarray] | None:
-        arrays = kept_arrays(self._path, "stamps", "digests")
-        if arrays is None:
-            return None
-        stamps, digests = arrays
-        fits = stamps.shape == (len(stamps), 2) and digests.shape == (len(stamps), _DIGEST)
-        return (stamps, digests) if fits else None
-
-    def _write(self, stamps: np.ndarray, digests: np.ndarray) -> None:
-        keep_arrays(self._path, stamps=stamps, digests=digests)
-
-
-def _digests(paths: Sequence[Path]) -> np.ndarray:
-    """Hashes of the bytes of files, uint8 (N, 16).
+    Returns:
+        `LabeledImages.checksum` of the part; None where there is no complete map.
 
     Raises:
-        UserError: a file can't be read.
+        UserError: the map or its description is damaged.
     """
-    found = np.empty((len(paths), _DIGEST), np.uint8)
-    for place, path in enumerate(paths):
-        try:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_DIGEST)).digest()
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-        found[place] = np.frombuffer(digest, np.uint8)
-    return found
+    description = read_description(folder, name)
+    if description is None:
+        return None
+    shape = (len(labels), *description.shape[1:])
+    key = hashlib.sha256(repr((description.sha256, class_names, shape)).encode())
+    for numbers in (labels, index):
+        key.update(b"-" if numbers is None else np.ascontiguousarray(numbers).tobytes())
+    path, digits = folder / f"{name}{HASHES}", key.hexdigest()[:32]
+    known = _read(path).get(digits)
+    if known is None:
+        images = open_map(folder, name)
+        if images is None:
+            return None
+        positions = np.arange(shape[0]) if index is None else index
+        known = checksum_of(class_names, shape, labels, selected_blocks(images.images, positions)())
+        _add(path, digits, known)
+    return known
+
+
+def checksum_of_map(images: LabeledImages) -> str:
+    """The checksum of images, kept beside their map where they are all of one."""
+    path = getattr(images.images, "filename", None)
+    kept = None
+    if path is not None:
+        kept = kept_checksum(Path(path).parent, Path(path).stem, images.labels, images.class_names)
+    return kept or images.checksum
+
+
+def checksum_of_files(path: Path, files: Sequence[Path], of: object, work_out: Callable[[], str]) -> str:
+    """Return the checksum of images that are read from files; they are read once for each state of the files.
+
+    Args:
+        path: of the file that keeps it.
+        files: all that determine the images, besides the folder of `path`.
+        of: what is read of them; `repr` tells other parts apart.
+        work_out: returns the checksum.
+    """
+
+    def key() -> str:
+        return hashlib.sha256(repr((_READING, of, fingerprint(files, Path()))).encode()).hexdigest()[:32]
+
+    before = key()
+    known = _read(path).get(before)
+    if known is None:
+        known = work_out()
+        if key() == before:
+            _add(path, before, known)
+    return known
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        content = json.loads(path.read_bytes())
+        return {str(key): str(value) for key, value in content.items()}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def _add(path: Path, key: str, checksum: str) -> None:
+    content = json.dumps({**_read(path), key: checksum}).encode()
+    keep(path, lambda file: file.write(content))

@@ -10,8 +10,7 @@ import numpy as np
 
 from sla_bench.data.base import By, Dataset, LabeledImages, Split
 from sla_bench.data.class_lists import SPLITS
-from sla_bench.data.kept import SourceFiles, fingerprint, stamps_of
-from sla_bench.data.kept_hashes import HASHES, checksum_of_files, checksum_of_map
+from sla_bench.data.kept import HASHES, checksum_of_files, checksum_of_map, fingerprint
 from sla_bench.data.preparation import IN_THREADS, Preparation
 from sla_bench.data.prepared import (
     MapDescription,
@@ -274,7 +273,7 @@ class LayoutDataset(Dataset):
         layout = next((layout for layout in self.layouts if layout.name == description.layout), None)
         if layout is not None and origin.is_dir():
             there = all(path.exists() for path in layout.files(origin, split))
-            if there and not self._is_of(description, split, layout, origin, data_root):
+            if there and description.fingerprint != layout.fingerprint(origin, split):
                 raise UserError(
                     f"{origin} has changed since {_map_path(folder, split)} was made of it: "
                     f"python -m sla_bench datasets prepare {self.name} --data-root {data_root} "
@@ -296,16 +295,7 @@ class LayoutDataset(Dataset):
     def _made_of(self, split: Split, layout: Layout, base: Path, data_root: Path) -> MapDescription | None:
         """The description of a map that was made of the files as they are now."""
         made = description_or_none(self._folder(data_root), split)
-        return made if made is not None and self._is_of(made, split, layout, base, data_root) else None
-
-    def _is_of(
-        self, description: MapDescription, split: Split, layout: Layout, base: Path, data_root: Path
-    ) -> bool:
-        """The map was made of the files as they are now."""
-        if description.fingerprint != layout.fingerprint(base, split):
-            return False
-        files = layout.single_files(base, split)
-        return SourceFiles(self._folder(data_root), split).unchanged(files.__getitem__, stamps_of(files))
+        return made if made is not None and made.fingerprint == layout.fingerprint(base, split) else None
 
     def _convert(
         self,
@@ -317,11 +307,9 @@ class LayoutDataset(Dataset):
         how: Preparation = IN_THREADS,
     ) -> Path:
         origin = Origin(layout.name, base, layout.fingerprint(base, split))
-        folder, files = self._folder(data_root), layout.single_files(base, split)
-        before = stamps_of(files)
+        folder = self._folder(data_root)
         with terminal_progress(f"converting {self.name} {split}: {source.shape[0]:,} images") as progress:
             path = write_map(folder, split, source, origin, progress, how)
-        SourceFiles(folder, split).keep(files, before)
         if (prepared := open_map(folder, split)) is not None:
             checksum_of_map(prepared)
         return path

@@ -12,7 +12,7 @@ class Preparation:
     """How images are decoded; the pixels are the same for any number of workers.
 
     Args:
-        workers: processes; None: threads of this process, one per core.
+        workers: threads; None: one per core.
         skip_bad: images that can't be decoded are left out and noted; else the first one stops the
             preparation.
 

@@ -15,13 +15,12 @@ from typing import BinaryIO
 import numpy as np
 
 from sla_bench.data.base import LabeledImages
-from sla_bench.data.kept import Status
 from sla_bench.data.preparation import IN_THREADS, Preparation
 from sla_bench.data.progress import Progress
 from sla_bench.data.sources import Block, SplitSource
 from sla_bench.errors import UserError
 
-FORMAT = 2
+FORMAT = 3
 """Counts up when maps are written otherwise, or the same files would become other pixels."""
 
 
@@ -104,24 +103,8 @@ def open_map(folder: Path, name: str) -> LabeledImages | None:
     return LabeledImages(images, labels, tuple(description.class_names), grey=description.grey)
 
 
-def remove_map(folder: Path, name: str) -> None:
-    """Let a map be made again: its description goes, and the pixels are replaced when the next is complete.
-
-    Raises:
-        UserError: the folder can't be written.
-    """
-    path = folder / f"{name}.json"
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot delete {path}, though the files that its map was made of have changed "
-            f"({error.strerror or error}); --data-root must name a folder that can be written"
-        ) from None
-
-
-def verify_map(folder: Path, name: str) -> Status:
-    """Compare the pixels with the checksum that was taken when they were written."""
+def verify_map(folder: Path, name: str) -> str:
+    """Compare the pixels with the checksum that was taken when they were written: "ok" or "bad"."""
     try:
         description = read_description(folder, name)
         same = description is not None and _pixels_digest(map_path(folder, name)) == description.sha256

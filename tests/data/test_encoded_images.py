@@ -27,7 +27,7 @@ def test_blocks_keep_the_order(count, start):
         assert (first[:, 0] + 256 * first[:, 1]).tolist() == list(range(start, count))
 
 
-def test_processes_give_the_same_as_threads():
+def test_any_number_of_threads_gives_the_same():
     images = numbered(150)
     images[100] = b"?"
     encoded = EncodedImages(images, 2, "crop", "picture {}".format)

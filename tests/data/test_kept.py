@@ -2,15 +2,18 @@ import os
 
 import pytest
 import real_formats
+from PIL import Image
 
-from sla_bench.data import kept_hashes
+from sla_bench.data import kept
 from sla_bench.data.base import Dataset
 from sla_bench.data.cifar import CIFAR100
 from sla_bench.data.cifar100_few_shot import FC100
+from sla_bench.data.few_shot_files import MINI_IMAGENET
 from sla_bench.data.folder import Folder
 from sla_bench.data.glyphs import GLYPHS
 from sla_bench.data.photograph_sets import MIT67
 from sla_bench.data.preparation import Preparation
+from sla_bench.errors import UserError
 
 KINDS = [("train", "images"), ("val", "images"), ("trainval", "images"), ("test", "images")]
 CLASSES = [("train", "classes"), ("val", "classes"), ("test", "classes")]
@@ -24,7 +27,7 @@ def no_pixels(monkeypatch):
         raise AssertionError("pixels were read")
 
     def forbid():
-        monkeypatch.setattr(kept_hashes, "selected_blocks", forbidden)
+        monkeypatch.setattr(kept, "selected_blocks", forbidden)
         monkeypatch.setattr(Dataset, "checksum", forbidden)
 
     return forbid
@@ -138,3 +141,63 @@ def test_where_nothing_can_be_kept_files_are_read_each_time(tmp_path):
     (tmp_path / "prepared").write_text("a file where a folder belongs")
     expected = CIFAR100.load("test", "images", tmp_path).checksum
     assert [CIFAR100.checksum("test", "images", tmp_path) for _ in range(2)] == [expected] * 2
+
+
+def pictures(path, shift=0):
+    """Three classes of five pictures in a format without compression, all of one time."""
+    for c in range(3):
+        for i in range(5):
+            file = path / f"kind{c}" / f"{i}.bmp"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (80 * c + shift, 10 * i, 0)).save(file)
+            os.utime(file, (1_700_000_000, 1_700_000_000))
+
+
+def replaced(root):
+    pictures(root / "other", shift=7)
+    (root / "other" / "kind1" / "2.bmp").replace(root / "data" / "kind1" / "2.bmp")
+
+
+def overwritten(root):
+    pictures(root / "other", shift=7)
+    path = root / "data" / "kind1" / "2.bmp"
+    path.write_bytes((root / "other" / "kind1" / "2.bmp").read_bytes())
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def linked(root):
+    pictures(root / "other", shift=7)
+    path = root / "data" / "kind1" / "2.bmp"
+    path.unlink()
+    os.link(root / "other" / "kind1" / "2.bmp", path)
+
+
+@pytest.mark.parametrize("change", [replaced, overwritten, linked])
+def test_another_picture_of_the_same_size_and_time_is_read(change, tmp_path):
+    pictures(tmp_path / "data")
+    folder = Folder(tmp_path / "data", size=16)
+    before = folder.checksum("trainval", "images", tmp_path), folder.checksum("test", "images", tmp_path)
+    change(tmp_path)
+    after = folder.checksum("trainval", "images", tmp_path), folder.checksum("test", "images", tmp_path)
+    assert before != after
+    reds = {
+        tuple(image[0, 0])
+        for s in ("trainval", "test")
+        for image in folder.load(s, "images", tmp_path).images
+    }
+    assert (87, 20, 0) in reds
+    assert (80, 20, 0) not in reds
+
+
+def test_the_files_of_a_prepared_data_set_are_watched_too(tmp_path):
+    real_formats.write_category_pickles(tmp_path / "raw", "mini_imagenet", 3)
+    (base,) = {p.parent for p in (tmp_path / "raw").rglob("*.pickle")}
+    MINI_IMAGENET.prepare(tmp_path / "root", base)
+    MINI_IMAGENET.load("test", "classes", tmp_path / "root")
+    file = next(base.glob("*test*"))
+    status, content = file.stat(), bytearray(file.read_bytes())
+    content[-40] ^= 1
+    file.write_bytes(content)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(UserError, match="has changed since"):
+        MINI_IMAGENET.load("test", "classes", tmp_path / "root")
