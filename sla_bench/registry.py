@@ -512,18 +512,18 @@ DATASETS = Registry(
         "cifar10": Entry("sla_bench.data.cifar:CIFAR10", "10 classes of photographs, 32 px"),
         "cifar100": Entry("sla_bench.data.cifar:CIFAR100", "100 classes of photographs, 32 px"),
         "fashion_mnist": Entry("sla_bench.data.fashion_mnist:FASHION_MNIST", "10 classes of clothes, 28 px"),
-        "tiny_imagenet": Entry(
-            "sla_bench.data.photograph_sets:TINY_IMAGENET", "200 classes of photographs, 64 px"
-        ),
+        "tiny_imagenet": Entry("sla_bench.data.imagenet:TINY_IMAGENET", "200 classes of photographs, 64 px"),
         "imagenet": Entry("sla_bench.data.imagenet:IMAGENET", "1,000 classes of photographs, 224 px"),
-        "cub200": Entry("sla_bench.data.photograph_sets:CUB200", "200 species of birds, 224 px"),
-        "mit67": Entry("sla_bench.data.photograph_sets:MIT67", "67 kinds of room, 224 px"),
-        "stanford_dogs": Entry("sla_bench.data.photograph_sets:STANFORD_DOGS", "120 breeds of dogs, 224 px"),
+        "cub200": Entry("sla_bench.data.listed_photographs:CUB200", "200 species of birds, 224 px"),
+        "mit67": Entry("sla_bench.data.listed_photographs:MIT67", "67 kinds of room, 224 px"),
+        "stanford_dogs": Entry(
+            "sla_bench.data.listed_photographs:STANFORD_DOGS", "120 breeds of dogs, 224 px"
+        ),
         "imagenet_lt": Entry(
-            "sla_bench.data.photograph_sets:IMAGENET_LT", "1,000 long-tailed classes, 224 px"
+            "sla_bench.data.listed_photographs:IMAGENET_LT", "1,000 long-tailed classes, 224 px"
         ),
         "inaturalist2018": Entry(
-            "sla_bench.data.photograph_sets:INATURALIST2018", "8,142 long-tailed species, 224 px"
+            "sla_bench.data.listed_photographs:INATURALIST2018", "8,142 long-tailed species, 224 px"
         ),
         "learn2learn": Entry(
             "sla_bench.data.few_shot_files:learn2learn_files", "where learn2learn keeps its files"

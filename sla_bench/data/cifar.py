@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -24,14 +24,6 @@ Part = Literal["train", "test"]
 PARTS: tuple[Part, ...] = ("train", "test")
 SIZE = 32
 _PIXELS = 3 * SIZE * SIZE
-
-
-class PublishedFile(NamedTuple):
-    """A file as its makers distribute it: name, hex checksum, number of images."""
-
-    name: str
-    checksum: str
-    images: int
 
 
 class Batch(NamedTuple):
@@ -52,7 +44,8 @@ class CifarVersion:
         folder: where the archive unpacks to.
         url: of the archive.
         algorithm: of the checksums.
-        files: the files of each part, in the order of their images.
+        files: of each part name -> hex checksum, in the order of their images.
+        images: of each file of a part, as published.
         read: reads one file.
         class_names: by label.
     """
@@ -60,13 +53,14 @@ class CifarVersion:
     folder: str
     url: str
     algorithm: str
-    files: Mapping[Part, tuple[PublishedFile, ...]]
+    files: Mapping[Part, Mapping[str, str]]
+    images: Mapping[Part, int]
     read: Callable[[Path], Batch]
     class_names: tuple[str, ...]
 
     def part_files(self, base: Path, part: Part) -> list[Path]:
         """The files of a part below the folder `base`, whether or not they are there."""
-        return [base / file.name for file in self.files[part]]
+        return [base / name for name in self.files[part]]
 
     def all_files(self, base: Path) -> list[Path]:
         """The files of both parts below the folder `base`, whether or not they are there."""
@@ -85,7 +79,7 @@ class CifarVersion:
         Raises:
             UserError: missing, damaged or altered.
         """
-        batches = [self._read_file(base / file.name, file) for file in self.files[part]]
+        batches = [self._read_file(path, part) for path in self.part_files(base, part)]
         images = np.concatenate([b.images for b in batches]) if len(batches) > 1 else batches[0].images
         labels = np.concatenate([b.labels for b in batches])
         paths, classes = self.part_files(base, part), len(self.class_names)
@@ -93,7 +87,7 @@ class CifarVersion:
         found = np.unique(labels)
         if not np.array_equal(found, np.arange(classes)):
             raise UserError(f"{where}: labels must hold each of 0..{classes - 1}, found {len(found)} values")
-        published = sum(file.images for file in self.files[part])
+        published = self.images[part] * len(self.files[part])
         Promise(SIZE, published // classes).check(images.shape, labels, self.class_names, where)
         return images, labels
 
@@ -101,7 +95,7 @@ class CifarVersion:
         """Status of the files."""
         results: list[tuple[Path, str]] = []
         for part in PARTS:
-            intact = {base / f.name: self._is_published(base / f.name, f.checksum) for f in self.files[part]}
+            intact = {path: self._is_published(path, part) for path in self.part_files(base, part)}
             otherwise = "ok"
             if not all(intact.values()):
                 try:
@@ -112,49 +106,39 @@ class CifarVersion:
             results += [(path, "ok" if same else otherwise) for path, same in intact.items()]
         return results
 
-    def _is_published(self, path: Path, checksum: str) -> bool:
-        return path.is_file() and file_digest(path, self.algorithm) == checksum
+    def _is_published(self, path: Path, part: Part) -> bool:
+        return path.is_file() and file_digest(path, self.algorithm) == self.files[part][path.name]
 
-    def _read_file(self, path: Path, published: PublishedFile) -> Batch:
+    def _read_file(self, path: Path, part: Part) -> Batch:
         batch = self.read(path)
         if len(batch.images) != len(batch.labels):
             raise UserError(
                 f"{path} is damaged: {len(batch.images)} images but {len(batch.labels)} labels; fetch "
                 f"{self.url} again"
             )
-        if len(batch.images) >= published.images and not self._is_published(path, published.checksum):
+        if len(batch.images) >= self.images[part] and not self._is_published(path, part):
             raise UserError(
-                f"{path} was altered: its checksum is not the published {published.checksum}; fetch "
+                f"{path} was altered: its checksum is not the published {self.files[part][path.name]}; fetch "
                 f"{self.url} again"
             )
         return batch
 
 
-def images_of_rows(rows: Any, path: Path) -> np.ndarray:
-    """Images that are stored as rows, all red, then all green, then all blue values.
+def _read_pickle(key: str, path: Path) -> Batch:
+    """Read a file of the Python version, with the labels below `key`."""
+    content = load_dict(path, "data", key)
+    rows = content["data"]
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape[1:] != (_PIXELS,):
+        raise UserError(f"{path}: 'data' must be an array of uint8 (N, {_PIXELS})")
+    return Batch(_images_of(rows), as_int_vector(content[key], str(path)))
 
-    Args:
-        rows: uint8 (N, 3072).
-        path: for the message.
 
-    Returns:
-        uint8 (N, 32, 32, 3), a view.
-
-    Raises:
-        UserError: not such an array.
-    """
-    shape = (-1, _PIXELS)
-    if (
-        not isinstance(rows, np.ndarray)
-        or rows.dtype != np.uint8
-        or rows.ndim != 2
-        or rows.shape[1] != _PIXELS
-    ):
-        raise UserError(f"{path}: 'data' must be an array of uint8 (N, {shape[1]})")
+def _images_of(rows: np.ndarray) -> np.ndarray:
+    """Images (N, 32, 32, 3) of rows (N, 3072): all red, then all green, then all blue values; a view."""
     return rows.reshape(-1, 3, SIZE, SIZE).transpose(0, 2, 3, 1)
 
 
-def read_records(num_labels: int, most: int, path: Path) -> Batch:
+def _read_records(num_labels: int, most: int, path: Path) -> Batch:
     """Read a file of the binary version.
 
     A record is the label of the superclass (CIFAR-100 only), the label, and the red, green and blue pixels.
@@ -183,106 +167,7 @@ def read_records(num_labels: int, most: int, path: Path) -> Batch:
         rows = np.fromfile(path, np.uint8).reshape(-1, record)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    return Batch(images_of_rows(rows[:, num_labels:], path), rows[:, num_labels - 1].astype(np.int64))
-
-
-CLASS_NAMES = (
-    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-)  # fmt: skip
-_IMAGES = 10_000
-
-
-def _read_pickle10(path: Path) -> Batch:
-    content = load_dict(path, "data", "labels")
-    return Batch(images_of_rows(content["data"], path), as_int_vector(content["labels"], str(path)))
-
-
-# MD5 as in torchvision.datasets.CIFAR10.
-CIFAR10_PYTHON = CifarVersion(
-    folder="cifar-10-batches-py",
-    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-    algorithm="md5",
-    files={
-        "train": (
-            PublishedFile("data_batch_1", "c99cafc152244af753f735de768cd75f", _IMAGES),
-            PublishedFile("data_batch_2", "d4bba439e000b95fd0a9bffe97cbabec", _IMAGES),
-            PublishedFile("data_batch_3", "54ebc095f3ab1f0389bbae665268c751", _IMAGES),
-            PublishedFile("data_batch_4", "634d18415352ddfa80567beed471001a", _IMAGES),
-            PublishedFile("data_batch_5", "482c414d41f54cd18b22e5b47cb7c3cb", _IMAGES),
-        ),
-        "test": (PublishedFile("test_batch", "40351d587109b95175f43aff81a1287e", _IMAGES),),
-    },
-    read=_read_pickle10,
-    class_names=CLASS_NAMES,
-)
-# SHA-1 as in mxnet.gluon.data.vision.CIFAR10.
-CIFAR10_BINARY = CifarVersion(
-    folder="cifar-10-batches-bin",
-    url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    algorithm="sha1",
-    files={
-        "train": (
-            PublishedFile("data_batch_1.bin", "aadd24acce27caa71bf4b10992e9e7b2d74c2540", _IMAGES),
-            PublishedFile("data_batch_2.bin", "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795", _IMAGES),
-            PublishedFile("data_batch_3.bin", "1dd00a74ab1d17a6e7d73e185b69dbf31242f295", _IMAGES),
-            PublishedFile("data_batch_4.bin", "aab85764eb3584312d3c7f65fd2fd016e36a258e", _IMAGES),
-            PublishedFile("data_batch_5.bin", "26e2849e66a845b7f1e4614ae70f4889ae604628", _IMAGES),
-        ),
-        "test": (PublishedFile("test_batch.bin", "67eb016db431130d61cd03c7ad570b013799c88c", _IMAGES),),
-    },
-    read=partial(read_records, 1, _IMAGES),
-    class_names=CLASS_NAMES,
-)
-# SHA-256 as in tensorflow.keras.datasets.cifar10.
-CIFAR10_ARCHIVE = RemoteArchive(
-    RemoteFile(
-        CIFAR10_PYTHON.url, 170_498_071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
-    ),
-    CIFAR10_PYTHON.folder,
-    (*(file.name for part in CIFAR10_PYTHON.files.values() for file in part), "batches.meta"),
-)
-
-
-_TRAIN, _TEST = 50_000, 10_000
-
-
-def _read_pickle100(path: Path) -> Batch:
-    content = load_dict(path, "data", "fine_labels")
-    return Batch(images_of_rows(content["data"], path), as_int_vector(content["fine_labels"], str(path)))
-
-
-# MD5 as in torchvision.datasets.CIFAR100.
-CIFAR100_PYTHON = CifarVersion(
-    folder="cifar-100-python",
-    url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-    algorithm="md5",
-    files={
-        "train": (PublishedFile("train", "16019d7e3df5f24257cddd939b257f8d", _TRAIN),),
-        "test": (PublishedFile("test", "f0ef6b0ae62326f3e7ffdfab6717acfc", _TEST),),
-    },
-    read=_read_pickle100,
-    class_names=cifar100_names().fine,
-)
-# SHA-1 as in mxnet.gluon.data.vision.CIFAR100.
-CIFAR100_BINARY = CifarVersion(
-    folder="cifar-100-binary",
-    url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-    algorithm="sha1",
-    files={
-        "train": (PublishedFile("train.bin", "e207cd2e05b73b1393c74c7f5e7bea451d63e08e", _TRAIN),),
-        "test": (PublishedFile("test.bin", "8fb6623e830365ff53cf14adec797474f5478006", _TEST),),
-    },
-    read=partial(read_records, 2, _TRAIN),
-    class_names=cifar100_names().fine,
-)
-# SHA-256 as in tensorflow.keras.datasets.cifar100.
-CIFAR100_ARCHIVE = RemoteArchive(
-    RemoteFile(
-        CIFAR100_PYTHON.url, 169_001_437, "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
-    ),
-    CIFAR100_PYTHON.folder,
-    ("train", "test", "meta"),
-)
+    return Batch(_images_of(rows[:, num_labels:]), rows[:, num_labels - 1].astype(np.int64))
 
 
 _VALIDATION = 0.1
@@ -377,6 +262,102 @@ class Cifar(Dataset):
 
 def _absent(version: CifarVersion, data_root: Path) -> list[Path]:
     return [path for path in version.all_files(data_root / version.folder) if not path.is_file()]
+
+
+_URL = "https://www.cs.toronto.edu/~kriz"
+_NAMES10 = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+_IMAGES10: Mapping[Part, int] = {"train": 10_000, "test": 10_000}
+_IMAGES100: Mapping[Part, int] = {"train": 50_000, "test": 10_000}
+
+# MD5 as in torchvision, SHA-1 as in mxnet.gluon.data.vision, SHA-256 as in tensorflow.keras.datasets.
+CIFAR10_PYTHON = CifarVersion(
+    folder="cifar-10-batches-py",
+    url=f"{_URL}/cifar-10-python.tar.gz",
+    algorithm="md5",
+    files={
+        "train": {
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        },
+        "test": {
+            "test_batch": "40351d587109b95175f43aff81a1287e",
+        },
+    },
+    images=_IMAGES10,
+    read=partial(_read_pickle, "labels"),
+    class_names=_NAMES10,
+)
+CIFAR10_BINARY = CifarVersion(
+    folder="cifar-10-batches-bin",
+    url=f"{_URL}/cifar-10-binary.tar.gz",
+    algorithm="sha1",
+    files={
+        "train": {
+            "data_batch_1.bin": "aadd24acce27caa71bf4b10992e9e7b2d74c2540",
+            "data_batch_2.bin": "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795",
+            "data_batch_3.bin": "1dd00a74ab1d17a6e7d73e185b69dbf31242f295",
+            "data_batch_4.bin": "aab85764eb3584312d3c7f65fd2fd016e36a258e",
+            "data_batch_5.bin": "26e2849e66a845b7f1e4614ae70f4889ae604628",
+        },
+        "test": {
+            "test_batch.bin": "67eb016db431130d61cd03c7ad570b013799c88c",
+        },
+    },
+    images=_IMAGES10,
+    read=partial(_read_records, 1, 10_000),
+    class_names=_NAMES10,
+)
+CIFAR100_PYTHON = CifarVersion(
+    folder="cifar-100-python",
+    url=f"{_URL}/cifar-100-python.tar.gz",
+    algorithm="md5",
+    files={
+        "train": {
+            "train": "16019d7e3df5f24257cddd939b257f8d",
+        },
+        "test": {
+            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+        },
+    },
+    images=_IMAGES100,
+    read=partial(_read_pickle, "fine_labels"),
+    class_names=cifar100_names().fine,
+)
+CIFAR100_BINARY = CifarVersion(
+    folder="cifar-100-binary",
+    url=f"{_URL}/cifar-100-binary.tar.gz",
+    algorithm="sha1",
+    files={
+        "train": {
+            "train.bin": "e207cd2e05b73b1393c74c7f5e7bea451d63e08e",
+        },
+        "test": {
+            "test.bin": "8fb6623e830365ff53cf14adec797474f5478006",
+        },
+    },
+    images=_IMAGES100,
+    read=partial(_read_records, 2, 50_000),
+    class_names=cifar100_names().fine,
+)
+CIFAR10_ARCHIVE = RemoteArchive(
+    RemoteFile(
+        CIFAR10_PYTHON.url, 170_498_071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+    ),
+    CIFAR10_PYTHON.folder,
+    (*(name for part in CIFAR10_PYTHON.files.values() for name in part), "batches.meta"),
+)
+CIFAR100_ARCHIVE = RemoteArchive(
+    RemoteFile(
+        CIFAR100_PYTHON.url, 169_001_437, "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
+    ),
+    CIFAR100_PYTHON.folder,
+    ("train", "test", "meta"),
+)
 
 
 def _cifar(

@@ -15,7 +15,7 @@ from real_formats import (
 )
 
 from sla_bench.data import cifar
-from sla_bench.data.cifar import CIFAR10, CIFAR100, PublishedFile
+from sla_bench.data.cifar import CIFAR10, CIFAR100
 from sla_bench.data.overview import describe, overview, sheet_of, verify
 from sla_bench.errors import UserError
 
@@ -79,7 +79,7 @@ def test_published_checksums_are_torchvisions():
     for ours, theirs in both:
         assert (theirs.base_folder, theirs.url) == (ours.folder, ours.url)
         for part, listed in (("train", theirs.train_list), ("test", theirs.test_list)):
-            assert [file[:2] for file in ours.files[part]] == [tuple(pair) for pair in listed]
+            assert [*ours.files[part].items()] == [tuple(pair) for pair in listed]
 
 
 @BOTH
@@ -170,9 +170,8 @@ def test_a_test_split_that_lacks_a_class(tmp_path):
 def test_a_file_with_the_published_checksum_is_ok(tmp_path, monkeypatch):
     write_cifar10(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_2"
-    first, _, *further = cifar.CIFAR10_PYTHON.files["train"]
-    own = PublishedFile("data_batch_2", hashlib.md5(path.read_bytes()).hexdigest(), 10_000)
-    monkeypatch.setitem(cifar.CIFAR10_PYTHON.files, "train", (first, own, *further))
+    own = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(cifar.CIFAR10_PYTHON.files["train"], "data_batch_2", own)
     assert (path, "ok") in CIFAR10.verify(tmp_path)
 
 

@@ -11,7 +11,7 @@ from sla_bench.data.cifar100_few_shot import FC100
 from sla_bench.data.few_shot_files import MINI_IMAGENET
 from sla_bench.data.folder import Folder
 from sla_bench.data.glyphs import GLYPHS
-from sla_bench.data.photograph_sets import MIT67
+from sla_bench.data.listed_photographs import MIT67
 from sla_bench.data.preparation import Preparation
 from sla_bench.errors import UserError
 

@@ -9,8 +9,8 @@ from real_formats import png, write_inaturalist_json, write_photograph_lists
 
 from sla_bench.data import layouts
 from sla_bench.data.images import decode
+from sla_bench.data.listed_photographs import IMAGENET_LT, INATURALIST2018
 from sla_bench.data.lists import class_names_of, read_image_list
-from sla_bench.data.photograph_sets import IMAGENET_LT, INATURALIST2018
 from sla_bench.errors import UserError
 
 BOTH = pytest.mark.parametrize("dataset", [IMAGENET_LT, INATURALIST2018], ids=lambda dataset: dataset.name)

@@ -18,7 +18,7 @@ from sla_bench.data import prepared, sources
 from sla_bench.data.cifar100_few_shot import FC100
 from sla_bench.data.folder import Folder
 from sla_bench.data.glyphs import GLYPHS20
-from sla_bench.data.photograph_sets import MIT67
+from sla_bench.data.listed_photographs import MIT67
 from sla_bench.data.preparation import Preparation
 from sla_bench.data.prepared import Origin, open_map, write_map
 from sla_bench.data.sources import EncodedImages, decoded_source
