@@ -80,8 +80,7 @@ def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
         return base / f"{stem}_{split}.pickle"
 
     def read(base: Path, split: Split) -> SplitSource:
-        siblings = {other: file(base, other) for other in SPLITS}
-        return read_category_pickle(siblings[split], siblings, split, _PROMISE, known, cifar100_names().fine)
+        return read_category_pickle(file(base, split), split, _PROMISE, known, cifar100_names().fine)
 
     return Layout(
         name=f"MetaOptNet's {Path(folder, stem)}_{{train,val,test}}.pickle",

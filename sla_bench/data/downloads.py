@@ -21,15 +21,9 @@ from sla_bench.errors import UserError
 
 
 def unpack(archive: Path, folder: str, names: Collection[str], to: Path) -> None:
-    """Write some files of an archive, those of one folder in it, each whole or not.
+    """Write ordinary files `folder`/`names` of a `.tar.gz` into the folder `to`, each whole or not at all.
 
-    No name in the archive becomes a path: only those that are asked for are written, and only ordinary files.
-
-    Args:
-        archive: a `.tar.gz`.
-        folder: in the archive.
-        names: of files directly in it.
-        to: where they are written; made where missing.
+    No name in the archive becomes a path.
 
     Raises:
         UserError: damaged, one of the files is missing or a link; or `to` can't be written.

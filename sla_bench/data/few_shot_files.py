@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from sla_bench.data.base import ImageProperties, Split
 from sla_bench.data.cifar100_few_shot import CIFAR_FS, FC100, PROCESSED, R2D2, pickle_layout
 from sla_bench.data.class_lists import SPLITS, check_classes, fc100_labels, mini_imagenet_wnids
 from sla_bench.data.layouts import Layout, LayoutDataset
-from sla_bench.data.lists import check_inside, is_image, read_table
+from sla_bench.data.lists import listed_source, named_list, read_table
 from sla_bench.data.pickles import load_dict, load_pickle, read_category_pickle
 from sla_bench.data.sources import (
     EncodedImages,
@@ -50,8 +50,7 @@ def _category_pickle(base: Path, split: Split) -> Path:
 
 
 def _read_category(base: Path, split: Split) -> SplitSource:
-    siblings = {other: _category_pickle(base, other) for other in SPLITS}
-    return read_category_pickle(siblings[split], siblings, split, _MINI_PROMISE, _CATEGORIES)
+    return read_category_pickle(_category_pickle(base, split), split, _MINI_PROMISE, _CATEGORIES)
 
 
 def _cache_pickle(base: Path, split: Split) -> Path:
@@ -84,41 +83,33 @@ def _read_cache(base: Path, split: Split) -> SplitSource:
     return SplitSource(images.shape, labels, names, blocks)
 
 
-def _rows(path: Path) -> list[tuple[str, str]]:
-    """(class, image) of each row of a Ravi and Larochelle or an easy-few-shot-learning list."""
+def _rows(path: Path) -> Iterator[tuple[str, str]]:
+    """Class and image of each row of a Ravi and Larochelle or an easy-few-shot-learning list."""
     table = read_table(path)
     header = next(table)
     if {"filename", "label"} <= set(header):
-        return [(row["label"], row["filename"]) for row in table]
-    if {"class_name", "image_name"} <= set(header):
-        return [(row["class_name"], f"{row['class_name']}/{Path(row['image_name']).name}") for row in table]
-    raise UserError(
-        f"{path} must begin with the columns filename,label or class_name,image_name; "
-        f"found {','.join(header) or 'nothing'}"
-    )
+        yield from ((row["label"], row["filename"]) for row in table)
+    elif {"class_name", "image_name"} <= set(header):
+        for row in table:
+            yield row["class_name"], f"{row['class_name']}/{Path(row['image_name']).name}"
+    else:
+        raise UserError(
+            f"{path} must begin with the columns filename,label or class_name,image_name; "
+            f"found {','.join(header) or 'nothing'}"
+        )
 
 
-def _read_list(images: Callable[[Path], Path], base: Path, split: Split) -> SplitSource:
-    listing, folder = base / f"{split}.csv", images(base)
-    rows = _rows(listing)
-    if any(not name or not image for name, image in rows):
+def _read_list(images: str, base: Path, split: Split) -> SplitSource:
+    listing, names = base / f"{split}.csv", _WNIDS[split]
+    rows = sorted(((*row, line) for line, row in enumerate(_rows(listing), start=2)), key=lambda row: row[0])
+    if any(not name or not image for name, image, _ in rows):
         raise UserError(f"{listing} is damaged: a row has an empty field")
-    check_classes(frozenset(name for name, _ in rows), split, _WNIDS, str(listing))
-    for _, image in rows:
-        check_inside(image, str(listing))
-    order = {name: label for label, name in enumerate(_WNIDS[split])}
-    rows.sort(key=lambda row: order[row[0]])
-    labels, _ = relabel(np.asarray([order[name] for name, _ in rows]))
-    paths = [folder / image for _, image in rows]
-    if len(set(paths)) != len(paths):
-        raise UserError(f"{listing} is damaged: it names an image twice")
-    absent = next((path for path in paths if not is_image(path)), None)
-    if absent is not None:
-        raise UserError(f"{absent} is missing, though {listing} names it")
+    check_classes(frozenset(name for name, *_ in rows), split, _WNIDS, str(listing))
+    classes, paths, lines = zip(*rows, strict=True)
+    chosen = named_list(listing, paths, classes, names, lines)
     # The makers' script resizes without regard to the aspect ratio.
-    encoded = EncodedImages(paths, _SIZE, IMAGENET_84.fit, lambda position: str(paths[position]), base)
-    source = decoded_source(encoded, labels, _WNIDS[split])
-    _LIST_PROMISE.check(source.shape, labels, _WNIDS[split], str(listing))
+    source = listed_source(chosen, names, base / images, base, _SIZE, IMAGENET_84.fit)
+    _LIST_PROMISE.check(source.shape, source.labels, names, str(listing))
     return source
 
 
@@ -140,14 +131,14 @@ _LAYOUTS = (
         name="Ravi and Larochelle's miniImageNet/{train,val,test}.csv with miniImageNet/images/",
         folders=_MINI_FOLDERS,
         files=lambda base, split: [base / f"{split}.csv", base / "images"],
-        read=partial(_read_list, lambda base: base / "images"),
+        read=partial(_read_list, "images"),
         decoded=True,
     ),
     Layout(
         name="easy-few-shot-learning's miniImageNet/{train,val,test}.csv with miniImageNet/CLASS/*.JPEG",
         folders=_MINI_FOLDERS,
         files=lambda base, split: [base / f"{split}.csv", *(base / name for name in _WNIDS[split])],
-        read=partial(_read_list, lambda base: base),
+        read=partial(_read_list, ""),
         decoded=True,
     ),
 )

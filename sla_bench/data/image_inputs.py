@@ -1,8 +1,7 @@
-"""Images as callers have them become files or the bytes of files, which are all decoded alike."""
+"""Images as callers have them become what the decoder takes."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,24 +10,14 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from sla_bench.data.images import UNREADABLE
 from sla_bench.errors import UserError
 from sla_bench.paths import from_home
 
 OneImage: TypeAlias = str | Path | bytes | np.ndarray | Tensor | Image.Image
 """A file, its content, an array uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), or a PIL image."""
 Images: TypeAlias = OneImage | Iterable[OneImage]
-_LOSSLESS = {
-    **{mode: mode for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I", "I;16")},
-    "PA": "RGBA",
-    "La": "LA",
-    "RGBa": "RGBA",
-    "I;16B": "I",
-    "I;16L": "I",
-    "I;16N": "I",
-}
-"""PIL's modes -> those in which a PNG file holds the same; others become RGB."""
 _CHANNELS = (1, 3, 4)
-_ORIENTATION = 0x0112
 
 
 def as_list(images: Images) -> list[Any]:
@@ -48,15 +37,15 @@ def as_list(images: Images) -> list[Any]:
     return list(images)
 
 
-def encoded(image: Any, position: int) -> Path | bytes:
-    """One image as a file, or as what a file would hold.
+def decodable(image: Any, position: int) -> Path | bytes | Image.Image:
+    """One image as a file, the content of a file, or a loaded image.
 
     Args:
         image: as `OneImage`.
         position: among all images, for messages.
 
     Raises:
-        UserError: another type, or an array that is no image.
+        UserError: another type, an array that is not an image, or an image that cannot be loaded.
     """
     if isinstance(image, str | Path):
         return from_home(image)
@@ -70,7 +59,11 @@ def encoded(image: Any, position: int) -> Path | bytes:
         raise UserError(
             f"image {position} must be a file, bytes, an array or a PIL image, not {type(image).__name__}"
         )
-    return _as_png(image, position)
+    try:
+        image.load()
+    except UNREADABLE as error:
+        raise UserError(f"cannot read the image at position {position}: {error}") from None
+    return image
 
 
 def name_of(image: Any, position: int) -> str:
@@ -94,20 +87,3 @@ def _from_array(array: np.ndarray, position: int) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     return Image.fromarray(np.ascontiguousarray(array))
-
-
-def _as_png(image: Image.Image, position: int) -> bytes:
-    """A file without loss, of which the decoder makes what it makes of any file."""
-    content = io.BytesIO()
-    try:
-        if image.mode == "F":
-            raise ValueError("pixels are fractions; convert it to 8 bits per channel")
-        # The camera's note by which a photograph is turned upright.
-        notes = Image.Exif()
-        notes[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
-        mode = _LOSSLESS.get(image.mode, "RGB")
-        kept = image if image.mode == mode else image.convert(mode)
-        kept.save(content, "PNG", compress_level=1, exif=notes)
-    except (OSError, ValueError, SyntaxError, TypeError, AttributeError) as error:
-        raise UserError(f"cannot read the image at position {position}: {error}") from None
-    return content.getvalue()

@@ -8,12 +8,11 @@ from pathlib import Path
 from sla_bench.data.base import ImageProperties, Split
 from sla_bench.data.images import list_folders, list_images
 from sla_bench.data.layouts import Layout
-from sla_bench.data.lists import ImageList, check_inside, named_list, read_lines, read_table
+from sla_bench.data.lists import ImageList, check_inside, listed_source, named_list, read_lines, read_table
 from sla_bench.data.photographs import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Photographs,
-    listed_source,
     photograph_source,
     photographs,
 )

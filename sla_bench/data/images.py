@@ -112,7 +112,7 @@ _TURNS = {
 }
 _NOTES = frozenset({"exif", "xmp", "XML:com.adobe.xmp"})
 _ON_THEIR_SIDE = frozenset({5, 6, 7, 8})
-_UNREADABLE = (
+UNREADABLE = (
     OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, MemoryError,
     AttributeError, struct.error, zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
@@ -152,14 +152,16 @@ def list_folders(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names)]
 
 
-def decode(image: Path | bytes, size: int, fit: Fit, name: str, depth: Depth | None = None) -> np.ndarray:
+def decode(
+    image: Path | bytes | Image.Image, size: int, fit: Fit, name: str, depth: Depth | None = None
+) -> np.ndarray:
     """Read one image.
 
     Grey and palette images become RGB, transparent ones lie on white, those of more than 8 bits are scaled,
     photos are turned upright as their camera noted it.
 
     Args:
-        image: a file or its content.
+        image: a file, its content, or a loaded image.
         size: height = width of the result in pixels.
         fit: "crop" scales the shorter side to `size` and cuts out the centre; "inner" scales it to 8/7 of
             `size` (256 for 224) and cuts out the centre; "pad" scales the longer side and adds bars in the
@@ -215,13 +217,13 @@ def look_at(image: Path | bytes, name: str) -> tuple[tuple[int, int], tuple[int,
 
 
 @contextmanager
-def _opened(image: Path | bytes, name: str) -> Iterator[Image.Image]:
+def _opened(image: Path | bytes | Image.Image, name: str) -> Iterator[Image.Image]:
     """An image whose pixels are not read yet; whatever goes wrong with it is said in a sentence."""
     try:
-        with QUIET_PILLOW, _open(image) as opened:
+        with QUIET_PILLOW, image.copy() if isinstance(image, Image.Image) else _open(image) as opened:
             _check_pixels(opened, name)
             yield opened
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise UserError(f"cannot read the image {name}: {error or type(error).__name__}") from None
 
 
@@ -229,10 +231,10 @@ def _open(image: Path | bytes) -> ImageFile:
     return Image.open(io.BytesIO(image) if isinstance(image, bytes) else image, formats=_FORMATS)
 
 
-def _as_rgb_of(opened: Image.Image, image: Path | bytes, depth: Depth | None) -> Image.Image:
-    if not is_deep(opened):
+def _as_rgb_of(opened: Image.Image, image: Path | bytes | Image.Image, depth: Depth | None) -> Image.Image:
+    if isinstance(image, Image.Image) or not is_deep(opened):
         opened.load()
-        return as_rgb(opened)
+        return as_rgb(opened, depth)
     values, alpha = deep_values(opened, lambda: _open(image))
     scaled = Image.fromarray(_shallow(values, depth))
     if alpha is not None:
@@ -260,7 +262,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         orientation: int = image.getexif().get(_ORIENTATION, 1)
         return orientation
-    except _UNREADABLE:
+    except UNREADABLE:
         return 1  # a broken note of the camera does not spoil the picture
 
 
@@ -280,7 +282,9 @@ def as_rgb(image: Image.Image, depth: Depth | None = None) -> Image.Image:
         return Image.fromarray(_shallow(grey_values(image), depth)).convert("RGB")
     if image.mode == "F":
         raise ValueError("pixels are fractions; save it with 8 or 16 bits per channel")
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         return _on_white(image)
     return image.convert("RGB")
 

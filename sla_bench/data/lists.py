@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from sla_bench.data.base import Fit
+from sla_bench.data.sources import EncodedImages, SplitSource, decoded_source
 from sla_bench.errors import UserError
 
 _LONGEST_HEAD = 1 << 16
@@ -218,3 +220,30 @@ def check_images(images: ImageList, folder: Path) -> None:
             f"{folder / images.images[absent[0]]} is missing, though {images.place(absent[0])} names it "
             f"({len(absent):,} of {len(images.images):,} images are missing)"
         )
+
+
+def listed_source(
+    chosen: ImageList, class_names: tuple[str, ...], folder: Path, base: Path, size: int, fit: Fit
+) -> SplitSource:
+    """The images of a list as a split.
+
+    Args:
+        chosen: its images and labels.
+        class_names: of the training images.
+        folder: to which the paths of the list are relative.
+        base: folder of the data set.
+        size: height = width in pixels.
+        fit: how a file becomes square.
+
+    Raises:
+        UserError: the list has other classes than the training images, or names an image that is not there.
+    """
+    check_labels(chosen, class_names)
+    if chosen.lines:
+        check_images(chosen, folder)
+    paths = [folder / image for image in chosen.images]
+
+    def name(position: int) -> str:
+        return f"{paths[position]} ({chosen.place(position)})" if chosen.lines else str(paths[position])
+
+    return decoded_source(EncodedImages(paths, size, fit, name, base), chosen.labels, class_names)

@@ -7,14 +7,13 @@ import pickle
 import re
 import struct
 from collections.abc import Callable, Sized
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
 from sla_bench.data.base import Split
-from sla_bench.data.class_lists import SPLITS, check_classes, split_with
+from sla_bench.data.class_lists import check_classes, split_with
 from sla_bench.data.sources import Promise, SplitSource, array_blocks, as_images, as_int_vector, relabel
 from sla_bench.errors import UserError
 
@@ -240,7 +239,6 @@ def load_dict(path: Path, *keys: str) -> dict[str, Any]:
 
 def read_category_pickle(
     path: Path,
-    siblings: dict[Split, Path],
     split: Split,
     promise: Promise,
     known: dict[Split, tuple[int, ...]],
@@ -248,48 +246,22 @@ def read_category_pickle(
 ) -> SplitSource:
     """Read `{'data': uint8 (N, H, W, 3), 'labels': N integers}` as MetaOptNet's loaders do.
 
-    Labels may be any integers and need not restart at 0; the splits' labels must be disjoint.
-
     Args:
         path: the pickle, usually written by Python 2.
-        siblings: the pickles of all splits that are there.
         split: which split it should be.
         promise: what is checked.
-        known: the labels of each split where they are the original ones.
+        known: the original labels of each split; labels may be others, and need not begin at 0.
         names: names of the original labels.
 
     Raises:
-        UserError: damaged, altered, or swapped with another split's file.
+        UserError: damaged, altered, or with the labels of another split.
     """
     content = load_dict(path, "data", "labels")
     images = as_images(content["data"], str(path))
-    raw = as_int_vector(content["labels"], str(path))
-    labels, values = relabel(raw)
-    found = frozenset(values)
-    other = split_with(found, known)
-    if other is not None and other != split:
-        check_classes(found, split, known, str(path))
-    class_names = tuple(names[v] if other and names else f"class {v}" for v in values)
+    labels, values = relabel(as_int_vector(content["labels"], str(path)))
+    original = split_with(frozenset(values), known)
+    if original is not None:
+        check_classes(frozenset(values), split, known, str(path))
+    class_names = tuple(names[v] if original and names else f"class {v}" for v in values)
     promise.check(images.shape, labels, class_names, str(path))
-    _check_disjoint(path, found, siblings, split)
     return SplitSource(images.shape, labels, class_names, array_blocks(images))
-
-
-def _check_disjoint(path: Path, found: frozenset[int], siblings: dict[Split, Path], split: Split) -> None:
-    for other in SPLITS:
-        sibling = siblings.get(other)
-        if other == split or sibling is None or not sibling.exists():
-            continue
-        status = sibling.stat()
-        shared = found & _label_values(sibling, status.st_size, status.st_mtime_ns)
-        if shared:
-            raise UserError(
-                f"{path} and {sibling} share {len(shared)} classes (label {min(shared)}, for example): one "
-                f"of them is not what its name says; fetch it again"
-            )
-
-
-@lru_cache(maxsize=8)
-def _label_values(path: Path, size: int, mtime_ns: int) -> frozenset[int]:
-    del size, mtime_ns  # part of the key: another file under the same name is read again
-    return frozenset(np.unique(as_int_vector(load_dict(path, "labels")["labels"], str(path))).tolist())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from sla_bench.data.base import Fit, ImageProperties, LabeledImages
 from sla_bench.data.depth import Depth
@@ -39,7 +40,7 @@ class EncodedImages:
     """Images that still have to be decoded.
 
     Args:
-        images: files, or their contents as bytes or uint8 (b,).
+        images: files, their contents as bytes or uint8 (b,), or loaded images.
         size: height = width of the results in pixels.
         fit: as in `decode`.
         name: name of the image at a position, for messages.
@@ -48,7 +49,7 @@ class EncodedImages:
         depth: as in `decode`.
     """
 
-    images: Sequence[Path | bytes | np.ndarray]
+    images: Sequence[Path | bytes | np.ndarray | Image.Image]
     size: int
     fit: Fit
     name: Callable[[int], str]

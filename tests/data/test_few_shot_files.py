@@ -159,13 +159,13 @@ def test_damaged_category_pickle(tmp_path, damage):
 
 
 @pytest.mark.parametrize("name", ["fc100", "cifar_fs", "mini_imagenet"])
-@pytest.mark.parametrize(("take", "for_"), [("train", "test"), ("val", "test"), ("test", "val")])
+@pytest.mark.parametrize(("take", "for_"), [("train", "test"), ("train", "val"), ("test", "train")])
 def test_one_file_in_place_of_another(tmp_path, name, take, for_):
     dataset = {"fc100": FC100, "cifar_fs": CIFAR_FS, "mini_imagenet": MINI_IMAGENET}[name]
     pickles(tmp_path, name, per_class=1)
     layout, base = dataset._find(tmp_path)
     shutil.copy(layout.files(base, take)[0], layout.files(base, for_)[0])
-    with pytest.raises(UserError, match=r"share|classes"):
+    with pytest.raises(UserError, match="classes"):
         dataset.load(for_, "classes", tmp_path)
 
 
@@ -281,7 +281,7 @@ def test_mini_cache_whose_dict_forgets_an_image(tmp_path):
 CSV_DAMAGES = {
     "header": (lambda text: text.replace("filename,label", "name,kind"), "columns filename,label"),
     "a class less": (lambda text: text.rsplit("\n", 2)[0] + "\n", "1 missing"),
-    "an image twice": (lambda text: text + text.splitlines()[1] + "\n", "twice"),
+    "an image twice": (lambda text: text + text.splitlines()[1] + "\n", "as line 2 does"),
     "missing image": (lambda text: text.replace("00000003.png", "99999999.png"), "missing, though"),
     "cut row": (lambda text: text + "n01", "empty field"),
 }
