@@ -111,7 +111,7 @@ def _read(analyses: Sequence[Any], device: str, folders: Folders) -> tuple[list[
     Returns:
         Those of runs that another command works on; reason -> ids of runs whose data are missing or changed.
     """
-    from sla_bench.data.progress import terminal_progress
+    from sla_bench.data.preparation import terminal_progress
     from sla_bench.records.analysing import perform_analysis
     from sla_bench.records.jobs import Fingerprints, pick_device
     from sla_bench.records.locks import RunClaimedError

@@ -54,7 +54,7 @@ def predict(
     """
     from sla_bench.cli.printing import print_lines
     from sla_bench.data.folder_tree import find_images, left_out_of
-    from sla_bench.data.progress import terminal_progress
+    from sla_bench.data.preparation import terminal_progress
     from sla_bench.records.jobs import pick_device
     from sla_bench.records.outputs import check_output, words_beside, write_output
     from sla_bench.records.saved_classifier import load_classifier

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sla_bench.data.progress import terminal_progress
+from sla_bench.data.preparation import terminal_progress
 from sla_bench.errors import UserError
 
 

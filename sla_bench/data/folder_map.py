@@ -25,7 +25,7 @@ from sla_bench.data.folder_pictures import (
 )
 from sla_bench.data.folder_splits import split_listing
 from sla_bench.data.kept import kept_checksum
-from sla_bench.data.preparation import IN_THREADS, Preparation
+from sla_bench.data.preparation import IN_THREADS, Preparation, terminal_progress
 from sla_bench.data.prepared import (
     Origin,
     map_path,
@@ -34,7 +34,6 @@ from sla_bench.data.prepared import (
     verify_map,
     write_map,
 )
-from sla_bench.data.progress import terminal_progress
 from sla_bench.data.sources import EncodedImages, SplitSource, decoded_source, relabel, selected_blocks
 from sla_bench.errors import UserError
 
@@ -110,10 +109,8 @@ class FolderMap:
             paths, self.size, self.fit, lambda i: str(paths[i]), self.listing.path, depth=seen.depth
         )
         self._write(_ALL, decoded_source(images, self.listing.labels, self.listing.class_names), how)
-        made, absent = open_map(self.folder, _ALL), frozenset(self.undecodable)
-        if made is not None:
-            seen = seen.without([i for i, image in enumerate(self.listing.images) if image in absent])
-            write_facts(self.folder / _FACTS, with_hashes(seen, made.images))
+        if (made := open_map(self.folder, _ALL)) is not None:
+            self._keep_facts(seen, made.images)
         for by, split in itertools.product(get_args(By), get_args(Split)):
             # Not every folder has every kind of split.
             if (by, split) != ("classes", "trainval"):
@@ -164,10 +161,14 @@ class FolderMap:
         prepared = self.images()
         facts = read_facts(self.folder / _FACTS, len(prepared))
         if facts is None:
-            absent = frozenset(self.undecodable)
-            bad = [i for i, image in enumerate(self.listing.images) if image in absent]
-            facts = with_hashes(self._seen().without(bad), prepared.images)
-            write_facts(self.folder / _FACTS, facts)
+            facts = self._keep_facts(self._seen(), prepared.images)
+        return facts
+
+    def _keep_facts(self, seen: PictureFacts, images: np.ndarray) -> PictureFacts:
+        absent = frozenset(self.undecodable)
+        seen = seen.without([i for i, image in enumerate(self.listing.images) if image in absent])
+        facts = with_hashes(seen, images)
+        write_facts(self.folder / _FACTS, facts)
         return facts
 
     def verify(self) -> list[tuple[Path, str]]:

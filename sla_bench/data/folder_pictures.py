@@ -22,7 +22,7 @@ from sla_bench.data.folder_names import canonical_dataset
 from sla_bench.data.folder_splits import split_listing
 from sla_bench.data.images import look_at
 from sla_bench.data.kept import keep
-from sla_bench.data.progress import Progress
+from sla_bench.data.preparation import Progress
 from sla_bench.data.sources import available_cores
 from sla_bench.errors import UserError
 

@@ -27,9 +27,8 @@ from sla_bench.data.glyph_shapes import (
     ClassList,
 )
 from sla_bench.data.kept import HASHES, checksum_of_files
-from sla_bench.data.preparation import IN_THREADS, Preparation
+from sla_bench.data.preparation import IN_THREADS, Preparation, terminal_progress
 from sla_bench.data.prepared import Origin, make_folder, map_path, open_map, verify_map, write_map
-from sla_bench.data.progress import terminal_progress
 from sla_bench.data.sources import SplitSource
 from sla_bench.errors import UserError
 

@@ -11,7 +11,7 @@ import numpy as np
 from sla_bench.data.base import By, Dataset, LabeledImages, Split
 from sla_bench.data.class_lists import SPLITS
 from sla_bench.data.kept import HASHES, checksum_of_files, checksum_of_map, fingerprint
-from sla_bench.data.preparation import IN_THREADS, Preparation
+from sla_bench.data.preparation import IN_THREADS, Preparation, terminal_progress
 from sla_bench.data.prepared import (
     MapDescription,
     Origin,
@@ -22,7 +22,6 @@ from sla_bench.data.prepared import (
     write_map,
 )
 from sla_bench.data.prepared import map_path as _map_path
-from sla_bench.data.progress import terminal_progress
 from sla_bench.data.sources import SplitSource
 from sla_bench.errors import UserError
 
@@ -150,10 +149,11 @@ class LayoutDataset(Dataset):
         layout, base = self._find(source or data_root, also_root=source is not None)
         if not layout.decoded:
             how.refuse_skip_bad(layout.name)
-        paths = []
+        paths, folder = [], self._folder(data_root)
         for split in self.splits:
-            if self._is_current(split, layout, base, data_root, how):
-                paths.append(_map_path(self._folder(data_root), split))
+            made = self._made_of(split, layout, base, data_root)
+            if made is not None and (how.skip_bad or not made.left_out) and verify_map(folder, split) == "ok":
+                paths.append(_map_path(folder, split))
                 continue
             content = layout.read(base, split)
             self._check_count(content, split, base)
@@ -280,17 +280,6 @@ class LayoutDataset(Dataset):
                     f"--source {origin}"
                 )
         return open_map(folder, split)
-
-    def _is_current(
-        self, split: Split, layout: Layout, base: Path, data_root: Path, how: Preparation
-    ) -> bool:
-        """The map is whole, of these files, and has all images where none may be left out."""
-        made = self._made_of(split, layout, base, data_root)
-        return (
-            made is not None
-            and (how.skip_bad or not made.left_out)
-            and verify_map(self._folder(data_root), split) == "ok"
-        )
 
     def _made_of(self, split: Split, layout: Layout, base: Path, data_root: Path) -> MapDescription | None:
         """The description of a map that was made of the files as they are now."""

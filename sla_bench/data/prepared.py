@@ -15,8 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from sla_bench.data.base import LabeledImages
-from sla_bench.data.preparation import IN_THREADS, Preparation
-from sla_bench.data.progress import Progress
+from sla_bench.data.preparation import IN_THREADS, Preparation, Progress
 from sla_bench.data.sources import Block, SplitSource
 from sla_bench.errors import UserError
 

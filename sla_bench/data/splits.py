@@ -167,19 +167,18 @@ def read_indices(path: Path) -> np.ndarray:
     """  # noqa: DOC501
     try:
         values = _values(path)
+        if values.ndim != 1 or values.dtype.kind not in "iu":
+            raise ValueError(f"found {values.dtype} {values.shape}")
     except UnicodeDecodeError:
-        raise _wrong(
-            path, "it is not text; write one position a line, or give a .npy or .json file"
-        ) from None
+        what = "it is not text; write one position a line, or give a .npy or .json file"
+        raise _wrong(path, what) from None
     except OSError as error:
         raise _wrong(path, f"it can't be read: {error.strerror or error}") from None
     except (ValueError, OverflowError, RecursionError) as error:
         raise _wrong(path, f"positions must be whole numbers: {error}") from None
-    if values.ndim != 1 or values.dtype.kind not in "iu":
-        raise _wrong(path, f"positions must be whole numbers (n,), found {values.dtype} {values.shape}")
-    if not len(values):
-        raise _wrong(path, "it is empty")
     index = np.sort(values.astype(np.int64))
+    if not len(index):
+        raise _wrong(path, "it is empty")
     if index[0] < 0:
         raise _wrong(path, f"positions count from 0, found {index[0]}")
     repeated = index[1:][index[1:] == index[:-1]]
