@@ -20,9 +20,9 @@ from sla_bench.data.class_lists import (
 from sla_bench.data.downloads import download_archive
 from sla_bench.data.images import list_folders
 from sla_bench.data.layouts import Layout, LayoutDataset
+from sla_bench.data.lists import read_lines
 from sla_bench.data.pickles import read_category_pickle
 from sla_bench.data.sources import Promise, SplitSource, read_class_folders, relabel, selected_blocks
-from sla_bench.errors import UserError
 
 _PROMISE = Promise(size=32, per_class=600)
 _LabelsOf = Callable[[Split], tuple[int, ...]]
@@ -90,47 +90,46 @@ def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
     )
 
 
-def _class_folders(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    return [folder / name for name in names]
+def _names(split: Split) -> tuple[str, ...]:
+    return tuple(cifar100_names().fine[label] for label in cifar_fs_labels(split))
+
+
+_CIFAR_FS_NAMES = {split: _names(split) for split in SPLITS}
+
+
+def _folders(base: Path, split: Split) -> list[Path]:
+    return [base / name for name in _CIFAR_FS_NAMES[split]]
 
 
 def _read_folders(folders: list[Path], base: Path) -> SplitSource:
     return read_class_folders(folders, [folder.name for folder in folders], _PROPERTIES, _PROMISE, base)
 
 
-def _cifar_fs_names(split: Split) -> tuple[str, ...]:
-    return tuple(cifar100_names().fine[label] for label in cifar_fs_labels(split))
-
-
 def _read_r2d2(base: Path, split: Split) -> SplitSource:
     listing = base / "splits" / "bertinetto" / f"{split}.txt"
     if listing.exists():
-        try:
-            lines = frozenset(listing.read_text(encoding="utf-8").split())
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {listing}: {error}") from None
-        check_classes(lines, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(listing))
-    return _read_folders(_class_folders(base / "data", _cifar_fs_names(split)), base / "data")
+        listed = frozenset(name for _, name in read_lines(listing))
+        check_classes(listed, split, _CIFAR_FS_NAMES, str(listing))
+    return _read_folders(_folders(base / "data", split), base / "data")
 
 
 def _read_processed(base: Path, split: Split) -> SplitSource:
     folders = list_folders(base / split)
-    found = frozenset(folder.name for folder in folders)
-    check_classes(found, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(base / split))
+    check_classes(frozenset(folder.name for folder in folders), split, _CIFAR_FS_NAMES, str(base / split))
     return _read_folders(folders, base / split)
 
 
 R2D2 = Layout(
     name="R2D2's cifar100/data/CLASS/*.png with cifar100/splits/bertinetto/{train,val,test}.txt",
     folders=("cifar100", "CIFAR-FS/cifar100", "cifarfs/cifar100"),
-    files=lambda base, split: _class_folders(base / "data", _cifar_fs_names(split)),
+    files=lambda base, split: _folders(base / "data", split),
     read=_read_r2d2,
     decoded=True,
 )
 PROCESSED = Layout(
     name="learn2learn's cifarfs/processed/{train,val,test}/CLASS/*.png",
     folders=("cifarfs/processed",),
-    files=lambda base, split: _class_folders(base / split, _cifar_fs_names(split)),
+    files=lambda base, split: _folders(base / split, split),
     read=_read_processed,
     decoded=True,
 )
