@@ -55,13 +55,6 @@ def test_splits_hold_whole_superclasses(name):
     assert all(text.isascii() for text in names)
 
 
-def test_names_read_well():
-    names = {glyph.character: glyph.name for glyph in all_of(GLYPH_CLASSES)}
-    assert names["α"] == "greek_small/alpha"
-    assert names["2"] == "digit/two"
-    assert names["♟"] == "chess/black chess pawn"
-
-
 def test_pairs_are_every_class_and_its_quarter_turn_in_the_same_split():
     for row in PAIRED_CLASSES.values():
         upright = {glyph.character for glyph in row if glyph.quarter_turns == 0}

@@ -12,7 +12,6 @@ from sla_bench.data.few_shot_files import MINI_IMAGENET
 from sla_bench.data.folder import Folder
 from sla_bench.data.glyphs import GLYPHS
 from sla_bench.data.listed_photographs import MIT67
-from sla_bench.data.preparation import Preparation
 from sla_bench.errors import UserError
 
 KINDS = [("train", "images"), ("val", "images"), ("trainval", "images"), ("test", "images")]
@@ -49,23 +48,6 @@ def test_checksums_are_those_of_the_loaded_parts(tmp_path, no_pixels):
     assert checksums(folder, tmp_path, seeds) == loaded
 
 
-def test_preparing_leaves_nothing_to_read_for_the_splits_that_are_the_same_for_all_seeds(tmp_path, no_pixels):
-    real_formats.write_folder(tmp_path / "birds", 15, 5, size=32)
-    folder = Folder(tmp_path / "birds", size=32)
-    folder.prepare(tmp_path)
-    no_pixels()
-    assert len(set(checksums(folder, tmp_path).values())) == 7
-
-
-def test_images_that_were_left_out_are_in_no_checksum(tmp_path):
-    real_formats.write_folder(tmp_path / "birds", 15, 5, size=32)
-    (tmp_path / "birds" / "kind03" / "00015.png").write_bytes(b"?")
-    folder = Folder(tmp_path / "birds", size=32)
-    folder.prepare(tmp_path, how=Preparation(skip_bad=True))
-    for split, by in KINDS + CLASSES:
-        assert folder.checksum(split, by, tmp_path) == folder.load(split, by, tmp_path).checksum
-
-
 def test_a_prepared_data_set_is_not_read_either(tmp_path, no_pixels):
     real_formats.write_mit67(tmp_path, counts=(8, 2, 2))
     MIT67.prepare(tmp_path)
@@ -84,21 +66,6 @@ def test_other_pixels_have_another_checksum_and_damaged_notes_are_made_again(tmp
     images = real_formats.random_images(1, 32, seed=77)
     (tmp_path / "birds" / "kind00" / "00000.png").write_bytes(real_formats.png(images[0]))
     assert folder.checksum("trainval", "images", tmp_path) != before
-
-
-def test_pixels_of_50_gb_are_not_read(tmp_path):
-    """A sparse file stands in their place: its zeros would give other checksums, after minutes."""
-    real_formats.write_folder(tmp_path / "birds", 6, 5, size=32)
-    folder = Folder(tmp_path / "birds", size=32)
-    folder.prepare(tmp_path)
-    expected = checksums(folder, tmp_path)
-    (path,) = tmp_path.glob("prepared/*/all.npy")
-    with path.open("r+b") as file:
-        file.truncate(128)
-        file.truncate(50 * 10**9)
-    assert path.stat().st_blocks * 512 < 1e6
-    assert checksums(folder, tmp_path) == expected
-    assert expected["test", "images", 0] != folder.load("test", "images", tmp_path).checksum
 
 
 @pytest.mark.parametrize(

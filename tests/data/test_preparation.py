@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -270,10 +269,3 @@ def test_a_full_disk_keeps_what_is_decoded(half, monkeypatch, decoded):
     decoded.clear()
     assert len(write()) == 200
     assert len(decoded) == 72
-
-
-def test_a_map_that_was_deleted_is_made_again(half):
-    folder, write = half
-    write()
-    shutil.rmtree(folder)
-    assert len(write()) == 200

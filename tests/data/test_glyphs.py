@@ -1,3 +1,5 @@
+"""Data sets of glyphs, rendered once."""
+
 import subprocess
 import sys
 from dataclasses import replace
@@ -5,7 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sla_bench.data.glyphs import GLYPHS, GLYPHS20, GLYPHS_PAIRS, GLYPHS_ROT, GLYPHS_SYM, turn_each
+from sla_bench.data.glyphs import (
+    GLYPHS,
+    GLYPHS20,
+    GLYPHS_PAIRS,
+    GLYPHS_ROT,
+    GLYPHS_SYM,
+    GlyphDataset,
+    turn_each,
+)
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
 
@@ -65,18 +75,6 @@ def test_splits_by_images_share_the_classes_and_no_image(name, root):
     by_classes = {image.tobytes() for s in SPLITS for image in dataset.load(s, "classes", root).images}
     assert len(distinct) == 24 * splits["train"].num_classes
     assert distinct == by_classes
-
-
-def test_an_image_keeps_its_class_in_both_kinds_of_split(glyphs, root):
-    labelled = {}
-    for split in SPLITS:
-        images = glyphs.load(split, "images", root)
-        for image, label in zip(images.images, images.labels, strict=True):
-            labelled[image.tobytes()] = images.class_names[label]
-    for split in SPLITS:
-        images = glyphs.load(split, "classes", root)
-        for image, label in zip(images.images, images.labels, strict=True):
-            assert labelled[image.tobytes()] == images.class_names[label]
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(glyphs, root, tmp_path):
@@ -223,29 +221,6 @@ def test_what_changes_the_pixels_changes_the_folder(glyphs, root, monkeypatch):
     assert glyphs._folder(root) not in folders
 
 
-def test_prepare_renders_and_tells_the_files(tmp_path):
-    dataset = GLYPHS20.reduced(2, 1)
-    assert dataset.files(tmp_path) == []
-    files = dataset.prepare(tmp_path)
-    assert len(files) == 3
-    assert files == dataset.files(tmp_path)
-    assert all(tmp_path / "prepared" in path.parents for path in files)
-
-
-def test_prepare_takes_no_source(tmp_path):
-    with pytest.raises(UserError, match="leave out --source"):
-        GLYPHS.prepare(tmp_path, source=tmp_path)
-
-
-def test_bad_requests_are_refused(glyphs, root):
-    with pytest.raises(UserError, match="did you mean 'val'"):
-        glyphs.load("vall", "classes", root)
-    with pytest.raises(UserError, match="did you mean 'classes'"):
-        glyphs.load("val", "class", root)
-    with pytest.raises(UserError, match="at least 2 training images and 1 test image"):
-        GLYPHS.reduced(1, 1)
-
-
 def test_cached_glyphs_need_neither_torch_nor_matplotlib(glyphs, root):
     glyphs.load("train", "classes", root)
     program = (
@@ -255,3 +230,86 @@ def test_cached_glyphs_need_neither_torch_nor_matplotlib(glyphs, root):
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert output.stdout.strip() == "[]"
+
+
+FEW = GLYPHS20.reduced(3, 1)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Of a data set of which the training classes are rendered."""
+    FEW.load("train", "classes", tmp_path)
+    (folder,) = (tmp_path / "prepared").glob("glyphs20-*/")
+    return folder
+
+
+def load(folder):
+    return FEW.load("train", "classes", folder.parents[1])
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    def refuse(*args, **more):
+        raise AssertionError("it renders")
+
+    monkeypatch.setattr(GlyphDataset, "_render", refuse)
+
+
+def test_images_are_rendered_once_and_opened_as_private_maps(folder, refuse):
+    images = load(folder).images
+    assert isinstance(images, np.memmap)
+    before = images[0].copy()
+    images[0] = 255
+    assert np.array_equal(load(folder).images[0], before)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "train.npy").write_bytes((folder / "train.npy").read_bytes()[:100]),
+        lambda folder: (folder / "train.npy").unlink(),
+        lambda folder: (folder / "train.json").unlink(),
+        lambda folder: (folder / "train.json").write_text(""),
+        lambda folder: (folder / "train.json").write_text('["not", "ours"]'),
+    ],
+)
+def test_damaged_files_are_rendered_again(folder, damage):
+    before = load(folder).checksum
+    damage(folder)
+    assert load(folder).checksum == before
+    assert sorted(path.name for path in folder.iterdir()) == ["train.json", "train.npy"]
+
+
+def test_an_altered_map_is_found_by_verify(folder):
+    assert [status for _, status in FEW.verify(folder.parents[1])] == ["ok"]
+    with (folder / "train.npy").open("r+b") as file:
+        file.seek(-5, 2)
+        file.write(b"\x07")
+    assert [status for _, status in FEW.verify(folder.parents[1])] == ["bad"]
+
+
+def test_a_data_root_that_is_a_file_is_said_in_one_line(tmp_path):
+    (tmp_path / "root").write_text("")
+    with pytest.raises(UserError, match=r"root.*Not a directory.*--data-root"):
+        FEW.load("train", "classes", tmp_path / "root")
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from sla_bench.data.glyphs import GLYPHS20
+print(GLYPHS20.reduced({train}, 10).load("train", "classes", Path(sys.argv[1])).checksum)
+"""
+
+
+def start(root, train):
+    command = [sys.executable, "-c", PROGRAM.format(train=train), str(root)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_processes_that_start_together_agree(tmp_path):
+    processes = [start(tmp_path / "shared", 40) for _ in range(3)]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    checksums = {out.strip() for out, _ in outputs}
+    assert checksums == {GLYPHS20.reduced(40, 10).load("train", "classes", tmp_path / "alone").checksum}

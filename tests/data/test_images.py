@@ -1,3 +1,5 @@
+"""Image files of any kind become squares of RGB bytes."""
+
 import io
 import struct
 import threading
@@ -9,6 +11,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from sla_bench.data.folder_tree import find_images
 from sla_bench.data.images import QUIET_PILLOW, as_rgb, decode, list_folders, list_images, look_at
+from sla_bench.data.sources import EncodedImages
 from sla_bench.errors import UserError
 
 
@@ -39,12 +42,6 @@ def test_crop_keeps_the_centre_and_stretch_everything():
     stretched = decode(image, 20, "stretch", "a")
     assert stretched[:, 0].max() == 0
     assert stretched[:, 10].min() == 255
-
-
-@pytest.mark.parametrize("fit", ["crop", "stretch"])
-@pytest.mark.parametrize("shape", [(84, 200), (200, 84), (7, 5), (1, 1), (3, 500)])
-def test_any_shape_becomes_a_square(fit, shape):
-    assert decode(encode(Image.fromarray(gradient(*shape))), 32, fit, "a").shape == (32, 32, 3)
 
 
 MODES = {
@@ -102,13 +99,6 @@ def test_pictures_of_other_kinds_are_turned_once(orientation, kind):
     lossless = {"WEBP": {"lossless": True}}.get(kind, {})
     raw = encode(Image.fromarray(stored), kind, exif=exif, **lossless)
     np.testing.assert_array_equal(decode(raw, 64, "crop", "a"), shown)
-
-
-def test_large_jpeg_is_close_to_the_exact_reduction():
-    image = Image.fromarray(gradient(1200, 1600))
-    exact = image.resize((84, 84), Image.Resampling.LANCZOS, box=(200, 0, 1400, 1200))
-    got = decode(encode(image, "JPEG", quality=95), 84, "crop", "a")
-    assert np.abs(got.astype(int) - np.asarray(exact)).max() <= 6
 
 
 def bomb(width, height):
@@ -264,3 +254,48 @@ def test_warnings_are_silent_in_all_threads_and_come_back(recwarn):
     assert not recwarn.list
     with pytest.warns(Image.DecompressionBombWarning):
         Image._decompression_bomb_check((10_000, 10_000))
+
+
+def one_colour(colour):
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def numbered(count):
+    return [one_colour((i % 256, i // 256, 0)) for i in range(count)]
+
+
+@pytest.mark.parametrize(("count", "start"), [(0, 0), (1, 0), (64, 0), (400, 0), (400, 70), (400, 400)])
+def test_blocks_keep_the_order(count, start):
+    images = numbered(count)
+    for content in (images, [np.frombuffer(image, np.uint8) for image in images]):
+        blocks = [block.pixels for block in EncodedImages(content, 2, "crop", str).blocks(start)]
+        first = np.concatenate([block[:, 0, 0] for block in blocks] or [np.empty((0, 3), int)]).astype(int)
+        assert (first[:, 0] + 256 * first[:, 1]).tolist() == list(range(start, count))
+
+
+def test_any_number_of_threads_gives_the_same():
+    images = numbered(150)
+    images[100] = b"?"
+    encoded = EncodedImages(images, 2, "crop", "picture {}".format)
+    for one, other in zip(encoded.blocks(), encoded.blocks(workers=1), strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+        assert [bad.position for bad in one.unreadable] == [bad.position for bad in other.unreadable]
+
+
+def test_what_cannot_be_read_is_named_and_left_out():
+    images = numbered(150)
+    images[3] = images[100] = b"?"
+    encoded = EncodedImages(images, 2, "crop", "picture {}".format)
+    blocks = list(encoded.blocks())
+    assert [bad.position for block in blocks for bad in block.unreadable] == [3, 100]
+    assert all(
+        f"cannot read the image picture {bad.position}" in bad.message
+        for block in blocks
+        for bad in block.unreadable
+    )
+    red = np.concatenate([block.pixels[:, 0, 0, 0] for block in blocks])
+    assert red.tolist() == [i for i in range(150) if i not in (3, 100)]
+    with pytest.raises(UserError, match="cannot read the image picture 3"):
+        list(encoded.pixels())
