@@ -22,7 +22,7 @@ from sla_bench.data.images import list_folders
 from sla_bench.data.layouts import Layout, LayoutDataset
 from sla_bench.data.lists import read_lines
 from sla_bench.data.pickles import read_category_pickle
-from sla_bench.data.sources import Promise, SplitSource, read_class_folders, relabel, selected_blocks
+from sla_bench.data.sources import Promise, SplitSource, array_blocks, read_class_folders, relabel
 
 _PROMISE = Promise(size=32, per_class=600)
 _LabelsOf = Callable[[Split], tuple[int, ...]]
@@ -48,7 +48,7 @@ def _read_cifar100(version: CifarVersion, labels_of: _LabelsOf, base: Path, spli
 
     def blocks() -> Iterator[np.ndarray]:
         for images, _, index in taken:
-            yield from selected_blocks(images, index)()
+            yield from array_blocks(images, index)()
 
     return SplitSource((len(labels), 32, 32, 3), labels, names, blocks)
 

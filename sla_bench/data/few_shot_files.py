@@ -26,7 +26,6 @@ from sla_bench.data.sources import (
     as_int_vector,
     decoded_source,
     relabel,
-    selected_blocks,
 )
 from sla_bench.errors import UserError, unknown
 
@@ -78,9 +77,7 @@ def _read_cache(base: Path, split: Split) -> SplitSource:
         )
     labels = np.repeat(np.arange(len(names)), [len(part) for part in indices]).astype(np.int64)
     _MINI_PROMISE.check(images.shape, labels, names, str(path))
-    in_order = np.array_equal(index, np.arange(len(index)))
-    blocks = array_blocks(images) if in_order else selected_blocks(images, index)
-    return SplitSource(images.shape, labels, names, blocks)
+    return SplitSource(images.shape, labels, names, array_blocks(images, index))
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str]]:

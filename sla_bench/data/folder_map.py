@@ -34,7 +34,7 @@ from sla_bench.data.prepared import (
     verify_map,
     write_map,
 )
-from sla_bench.data.sources import EncodedImages, SplitSource, decoded_source, relabel, selected_blocks
+from sla_bench.data.sources import EncodedImages, SplitSource, array_blocks, decoded_source, relabel
 from sla_bench.errors import UserError
 
 _DECODING = 4  # counts up when the same file would become other pixels
@@ -136,7 +136,7 @@ class FolderMap:
         shape = (len(index), *prepared.images.shape[1:])
         present, values = relabel(labels)
         source = SplitSource(
-            shape, present, tuple(names[value] for value in values), selected_blocks(prepared.images, index)
+            shape, present, tuple(names[value] for value in values), array_blocks(prepared.images, index)
         )
         images = source.read() if source.num_bytes <= layouts.DIRECT_LIMIT else self._large(source, index)
         return LabeledImages(

@@ -16,7 +16,7 @@ import numpy as np
 
 from sla_bench.data.base import LabeledImages, checksum_of
 from sla_bench.data.prepared import open_map, read_description
-from sla_bench.data.sources import selected_blocks
+from sla_bench.data.sources import array_blocks
 from sla_bench.errors import UserError
 from sla_bench.paths import names_below
 
@@ -114,8 +114,7 @@ def kept_checksum(
         images = open_map(folder, name)
         if images is None:
             return None
-        positions = np.arange(shape[0]) if index is None else index
-        known = checksum_of(class_names, shape, labels, selected_blocks(images.images, positions)())
+        known = checksum_of(class_names, shape, labels, array_blocks(images.images, index)())
         _add(path, digits, known)
     return known
 

@@ -110,7 +110,7 @@ class LayoutDataset(Dataset):
                 f"once: python -m sla_bench datasets prepare {self.name} --data-root {data_root}"
             )
         if layout.decoded:
-            self._convert(split, source, layout, base, data_root)
+            self._convert(split, source, layout, base, data_root, IN_THREADS)
             return self._open_prepared(split, data_root) or source.read()
         return source.read()
 
@@ -287,18 +287,12 @@ class LayoutDataset(Dataset):
         return made if made is not None and made.fingerprint == layout.fingerprint(base, split) else None
 
     def _convert(
-        self,
-        split: Split,
-        source: SplitSource,
-        layout: Layout,
-        base: Path,
-        data_root: Path,
-        how: Preparation = IN_THREADS,
+        self, split: Split, source: SplitSource, layout: Layout, base: Path, root: Path, how: Preparation
     ) -> Path:
         origin = Origin(layout.name, base, layout.fingerprint(base, split))
-        folder = self._folder(data_root)
+        folder = self._folder(root)
         with terminal_progress(f"converting {self.name} {split}: {source.shape[0]:,} images") as progress:
             path = write_map(folder, split, source, origin, progress, how)
-        if (prepared := open_map(folder, split)) is not None:
-            checksum_of_map(prepared)
+        if (made := open_map(folder, split)) is not None:
+            checksum_of_map(made)
         return path

@@ -106,17 +106,15 @@ def verify_map(folder: Path, name: str) -> str:
     """Compare the pixels with the checksum that was taken when they were written: "ok" or "bad"."""
     try:
         description = read_description(folder, name)
-        same = description is not None and _pixels_digest(map_path(folder, name)) == description.sha256
+        if description is None:
+            return "bad"
+        with map_path(folder, name).open("rb") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            same = hashlib.file_digest(file, "sha256").hexdigest() == description.sha256
         return "ok" if same else "bad"
     except (UserError, OSError, ValueError):
         return "bad"
-
-
-def _pixels_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _READ_BYTES = 1 << 24
@@ -155,7 +153,7 @@ def write_map(
         source: the images.
         origin: where they come from.
         progress: called at the start and after each block.
-        how: by how many processes, and what happens to images that can't be decoded.
+        how: by how many threads, and what happens to images that can't be decoded.
 
     Returns:
         The file with the pixels.
@@ -177,11 +175,7 @@ def write_map(
 
 
 def make_folder(folder: Path, source: SplitSource) -> None:
-    """Make the folder of a map.
-
-    Args:
-        folder: of the map.
-        source: of its images, whose size the error names.
+    """Make the folder of a map of these images.
 
     Raises:
         UserError: it can't be made.

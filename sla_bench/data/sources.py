@@ -229,22 +229,13 @@ def relabel(raw: np.ndarray) -> tuple[np.ndarray, list[Any]]:
     return labels.reshape(-1).astype(np.int64), values.tolist()
 
 
-def array_blocks(images: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
-    """Blocks of images in memory, (N, H, W, 3) -> arrays (n, H, W, 3)."""
+def array_blocks(images: np.ndarray, index: np.ndarray | None = None) -> Callable[[], Iterator[np.ndarray]]:
+    """Blocks (n, H, W, 3) of images (N, H, W, 3); of those at `index`, integers (k,), in its order."""
 
     def blocks() -> Iterator[np.ndarray]:
-        for start in range(0, len(images), BLOCK):
-            yield images[start : start + BLOCK]
-
-    return blocks
-
-
-def selected_blocks(images: np.ndarray, index: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
-    """Blocks (n, H, W, 3) of the images (N, H, W, 3) at `index`, integers (k,), in its order."""
-
-    def blocks() -> Iterator[np.ndarray]:
-        for start in range(0, len(index), BLOCK):
-            yield images[index[start : start + BLOCK]]
+        for start in range(0, len(images if index is None else index), BLOCK):
+            part = slice(start, start + BLOCK)
+            yield images[part if index is None else index[part]]
 
     return blocks
 
@@ -256,17 +247,15 @@ def as_int_vector(value: Any, where: str) -> np.ndarray:
         UserError: anything else.
     """
     # NumPy makes of nested lists and of texts whatever they ask for, however large.
-    plain = isinstance(value, list | tuple) and all(type(item) is int or _is_whole(item) for item in value)
-    array = np.asarray(value) if plain or isinstance(value, np.ndarray) else np.empty(())
+    whole = isinstance(value, list | tuple) and all(
+        type(i) is int or isinstance(i, np.integer) for i in value
+    )
+    array = np.asarray(value) if whole or isinstance(value, np.ndarray) else np.empty(())
     if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
         raise UserError(f"{where}: labels must be a list of whole numbers")
     if array.dtype == np.uint64 and array.max() > np.iinfo(np.int64).max:
-        raise UserError(f"{where}: {array.max()} is no label")
+        raise UserError(f"{where}: {array.max()} is not a label")
     return array.astype(np.int64)
-
-
-def _is_whole(item: object) -> bool:
-    return isinstance(item, np.integer)
 
 
 def as_images(value: Any, where: str) -> np.ndarray:
@@ -290,7 +279,7 @@ def read_class_folders(
     *,
     negative: bool = False,
 ) -> SplitSource:
-    """List the images of each class.
+    """List the images of each class, class by class in the order of their names.
 
     Args:
         folders: C folders, at least one.
@@ -300,21 +289,16 @@ def read_class_folders(
         base: folder that contains them all, for messages.
         negative: exchange bright and dark.
 
-    Returns:
-        N images, class by class, in the order of their names.
-
     Raises:
         UserError: a folder without images, or a broken promise.
     """
     listed = [list_images(folder) for folder in folders]
-    empty = [folder for folder, images in zip(folders, listed, strict=True) if not images]
-    if empty:
-        raise UserError(f"{empty[0]} has no images")
+    for folder, images in zip(folders, listed, strict=True):
+        if not images:
+            raise UserError(f"{folder} has no images")
     paths = [path for images in listed for path in images]
     labels = np.repeat(np.arange(len(folders)), [len(images) for images in listed]).astype(np.int64)
-    images = EncodedImages(
-        paths, properties.size, properties.fit, lambda position: str(paths[position]), base, negative
-    )
-    source = decoded_source(images, labels, tuple(names))
-    promise.check(source.shape, labels, names, str(base))
-    return source
+    size, fit = properties.size, properties.fit
+    encoded = EncodedImages(paths, size, fit, lambda position: str(paths[position]), base, negative)
+    promise.check((len(paths), size, size, 3), labels, names, str(base))
+    return decoded_source(encoded, labels, tuple(names))

@@ -112,7 +112,7 @@ def test_labels_that_numpy_would_blow_up():
         None,
     ):
         cheaply(as_int_vector, value, "x.pickle", words="labels must be a list of whole numbers")
-    with pytest.raises(UserError, match="18446744073709551615 is no label"):
+    with pytest.raises(UserError, match="18446744073709551615 is not a label"):
         as_int_vector(np.array([2**64 - 1], np.uint64), "x.pickle")
     assert as_int_vector([np.uint8(3), 4], "x.pickle").tolist() == [3, 4]
 

@@ -26,7 +26,7 @@ def no_pixels(monkeypatch):
         raise AssertionError("pixels were read")
 
     def forbid():
-        monkeypatch.setattr(kept, "selected_blocks", forbidden)
+        monkeypatch.setattr(kept, "array_blocks", forbidden)
         monkeypatch.setattr(Dataset, "checksum", forbidden)
 
     return forbid
