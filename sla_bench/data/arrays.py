@@ -28,19 +28,8 @@ _BAD_HEADER = (
 )  # fmt: skip
 
 
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Read the head of a `.npy` file.
-
-    Args:
-        file: at its beginning; afterwards at the first number.
-
-    Returns:
-        Shape, whether columns come first, and the type: bool, whole, fractional or complex numbers.
-
-    Raises:
-        ValueError: not such a file, or an array of anything else than numbers.
-        OSError: unreadable.
-    """
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and type (numbers only) from the head of a `.npy` file."""
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     try:
         version = np.lib.format.read_magic(file)
@@ -53,20 +42,18 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
 
 
 def read_array(file: IO[bytes], num_bytes: int) -> np.ndarray:
-    """Read a whole `.npy` file.
+    """Read a whole `.npy` file of numbers, of any shape.
 
     Args:
         file: at its beginning.
         num_bytes: of the file. An array that needs more, or fewer, is refused before memory is taken.
 
-    Returns:
-        The array, of any shape.
-
     Raises:
-        ValueError: as `read_header`, or of another size than the header says.
+        ValueError: not such a file, an array of anything else than numbers, or of another size than its head
+            says.
         OSError: unreadable.
     """
-    shape, fortran, dtype = read_header(file)
+    shape, fortran, dtype = _read_header(file)
     size = math.prod(shape) * dtype.itemsize
     raw = file.read(size) if min(shape, default=0) >= 0 and size == num_bytes - file.tell() else b""
     if len(raw) != size:
@@ -99,7 +86,7 @@ def _open_member(path: Path, key: str) -> Iterator[tuple[IO[bytes], tuple[int, .
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError("packed in an unusual way")
             with archive.open(member) as file:
-                yield (file, *read_header(file))
+                yield (file, *_read_header(file))
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except _BROKEN_ARCHIVE as error:

@@ -98,8 +98,6 @@ class RemoteArchive:
 def download_archive(archive: RemoteArchive, data_root: Path, schemes: Sequence[str] = ("https",)) -> None:
     """Fetch an archive, unpack what is wanted and not there yet below the data root, and delete the archive.
 
-    Processes that want the same archive wait for each other.
-
     Raises:
         UserError: as `download` and `unpack`.
     """

@@ -156,14 +156,6 @@ def read_image_list(file: Path) -> ImageList:
     return ImageList(file, tuple(images), np.array(labels, np.int64), tuple(numbers))
 
 
-def is_image(path: Path) -> bool:
-    """A file is there; none has a name that the system does not know."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
 def class_names_of(train: ImageList) -> tuple[str, ...]:
     """Names of the classes 0..C-1 of a training list: the folders of their images.
 
@@ -188,12 +180,8 @@ def class_names_of(train: ImageList) -> tuple[str, ...]:
     return tuple(f"class {label}" for label in range(len(found)))
 
 
-def check_labels(images: ImageList, class_names: tuple[str, ...]) -> None:
-    """Refuse a list that does not have every class of the training list, and no other.
-
-    Raises:
-        UserError: a label that is not of 0..C-1 (with its line), or a class without images.
-    """
+def _check_labels(images: ImageList, class_names: tuple[str, ...]) -> None:
+    """Refuse a list that does not have every class of the training list, and no other."""
     foreign = np.flatnonzero(images.labels >= len(class_names))
     if len(foreign):
         raise UserError(
@@ -214,12 +202,19 @@ def check_images(images: ImageList, folder: Path) -> None:
     Raises:
         UserError: with the first missing image, its line, and how many are missing.
     """
-    absent = [position for position, image in enumerate(images.images) if not is_image(folder / image)]
+    absent = [position for position, image in enumerate(images.images) if not _is_file(folder / image)]
     if absent:
         raise UserError(
             f"{folder / images.images[absent[0]]} is missing, though {images.place(absent[0])} names it "
             f"({len(absent):,} of {len(images.images):,} images are missing)"
         )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that the system does not know
+        return False
 
 
 def listed_source(
@@ -238,7 +233,7 @@ def listed_source(
     Raises:
         UserError: the list has other classes than the training images, or names an image that is not there.
     """
-    check_labels(chosen, class_names)
+    _check_labels(chosen, class_names)
     if chosen.lines:
         check_images(chosen, folder)
     paths = [folder / image for image in chosen.images]

@@ -10,7 +10,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -122,13 +122,7 @@ _READ_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a split comes from.
-
-    Args:
-        layout: name of the layout.
-        folder: with the files.
-        fingerprint: of the files.
-    """
+    """Where a split comes from: name of the layout, folder with the files, and their fingerprint."""
 
     layout: str
     folder: Path
@@ -143,9 +137,7 @@ def write_map(
     progress: Progress,
     how: Preparation = IN_THREADS,
 ) -> Path:
-    """Write one split as a map, never in memory as a whole.
-
-    A second process that wants the same waits for the first one.
+    """Write one split as a map, never in memory as a whole; a second process waits for the first one.
 
     Args:
         folder: usually `DATA_ROOT/prepared/NAME`; made where missing.
@@ -168,7 +160,7 @@ def write_map(
     try:
         with FileLock(folder.with_name(f"{folder.name}.lock"), fallback_to_soft=False):
             if not _is_made(folder, name, origin, how):
-                _make(folder, name, source, origin, progress, how)
+                _Writing(folder, name, source, origin).run(progress, how)
     except OSError as error:
         raise _unwritable(folder, source, error) from None
     return map_path(folder, name)
@@ -207,7 +199,7 @@ def _is_made(folder: Path, name: str, origin: Origin, how: Preparation) -> bool:
 
 @dataclass
 class _Notes:
-    """How far a part is.
+    """How far the pixels are.
 
     Args:
         key: of all that determines the pixels.
@@ -229,111 +221,55 @@ class _Notes:
         return self.read - len(self.left_out)
 
 
-def _make(
-    folder: Path, name: str, source: SplitSource, origin: Origin, progress: Progress, how: Preparation
-) -> None:
-    part = _Part(folder / f".{name}.part", source, _key(source, origin))
-    try:
-        with part.opened(how) as file:
-            part.fill(file, progress, how)
-    except BaseException:
-        if source.encoded is None or not part.notes.read:
-            part.discard()
-        raise
-    notes, encoded = part.notes, source.encoded
-    kept = np.delete(source.labels, notes.left_out)
-    empty = np.flatnonzero(np.bincount(kept, minlength=len(source.class_names)) == 0)
-    if len(empty):
-        part.discard()
-        raise UserError(
-            f"{len(notes.left_out):,} images can't be decoded, and {len(empty)} of {len(source.class_names)} "
-            f"classes have no other, {source.class_names[empty[0]]!r} for example; fix some of them"
-        )
-    description = MapDescription(
-        shape=[len(kept), *source.shape[1:]],
-        labels=kept.tolist(),
-        class_names=list(source.class_names),
-        grey=notes.grey,
-        sha256=notes.sha256,
-        layout=origin.layout,
-        source=str(origin.folder.resolve()),
-        fingerprint=origin.fingerprint,
-        left_out=[encoded.short_name(position) for position in notes.left_out] if encoded else [],
-    )
-    part.publish(folder, name, description)
-
-
-class _Part:
+class _Writing:
     """Pixels that grow under a temporary name.
 
     Where images are decoded one by one, notes beside the pixels say how far they are: a later call resumes
     there, if the pixels and everything that determines them are the same.
     """
 
-    def __init__(self, path: Path, source: SplitSource, key: str) -> None:
-        self._path, self._notes_path = path, path.with_name(f"{path.name}.json")
-        self._source, self.notes = source, _Notes(key)
+    def __init__(self, folder: Path, name: str, source: SplitSource, origin: Origin) -> None:
+        self._folder, self._name, self._source, self._origin = folder, name, source, origin
+        self._path, self._notes_path = folder / f".{name}.part", folder / f".{name}.part.json"
+        self._notes, self._digest = _Notes(_key(source, origin)), hashlib.sha256()
         self._image_bytes = int(np.prod(source.shape[1:]))
-        self._digest = hashlib.sha256()
 
-    def opened(self, how: Preparation) -> BinaryIO:
+    def run(self, progress: Progress, how: Preparation) -> None:
+        """Write what is missing, then give the pixels their name and put the description beside them."""
+        try:
+            with self._opened(how) as file:
+                self._fill(file, progress, how)
+        except BaseException:
+            if self._source.encoded is None or not self._notes.read:
+                self._discard()
+            raise
+        description = self._description()
+        # An equal description may stay: whoever opens the map meanwhile finds the same pixels.
+        if description_or_none(self._folder, self._name) != description:
+            (self._folder / f"{self._name}.json").unlink(missing_ok=True)
+        temporary = _written(self._path, {"format": FORMAT, **vars(description)})
+        self._path.replace(map_path(self._folder, self._name))
+        temporary.replace(self._folder / f"{self._name}.json")
+        self._discard()
+
+    def _opened(self, how: Preparation) -> BinaryIO:
         """The file at the end of its pixels, after a look at the free space."""
         file = self._resumed(how)
-        needed = self._source.num_bytes - self.notes.written * self._image_bytes
-        free = shutil.disk_usage(self._path.parent).free
+        needed = self._source.num_bytes - self._notes.written * self._image_bytes
+        free = shutil.disk_usage(self._folder).free
         if free < needed:
-            raise UserError(f"{self._path.parent} needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+            raise UserError(f"{self._folder} needs {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
         if file is None:
-            self.discard()
+            self._discard()
             file = self._path.open("wb")
             file.write(_header(self._source.shape))
         return file
-
-    def fill(self, file: BinaryIO, progress: Progress, how: Preparation) -> None:
-        """Write what is missing.
-
-        Raises:
-            UserError: an image can't be decoded.
-            RuntimeError: more or fewer images than the source promised.
-        """
-        source, total, read = self._source, self._source.shape[0], self.notes.read
-        progress(read, total)
-        blocks = source.encoded.blocks(read, how.workers) if source.encoded else map(Block, source.blocks())
-        for block in blocks:
-            if not how.skip_bad:
-                _refuse_unreadable(block)
-            self._append(file, block)
-            progress(self.notes.read, total)
-        if self.notes.read != total:
-            raise RuntimeError(f"{total} images were promised, {self.notes.read} came")
-        # The number of images is known now; the header has room for any.
-        file.seek(0)
-        file.write(_header((self.notes.written, *source.shape[1:])))
-        file.flush()
-        os.fsync(file.fileno())
-
-    def publish(self, folder: Path, name: str, description: MapDescription) -> None:
-        """Give the pixels their name and put the description beside them."""
-        # An equal description may stay: whoever opens the map meanwhile finds the same pixels.
-        if description_or_none(folder, name) != description:
-            (folder / f"{name}.json").unlink(missing_ok=True)
-        temporary = self._path.with_name(f"{self._path.name}.new")
-        temporary.write_text(json.dumps({"format": FORMAT, **vars(description)}), encoding="utf-8")
-        self._path.replace(map_path(folder, name))
-        temporary.replace(folder / f"{name}.json")
-        self.discard()
-
-    def discard(self) -> None:
-        """Remove the pixels and the notes."""
-        for path in (self._path, self._notes_path):
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
 
     def _resumed(self, how: Preparation) -> BinaryIO | None:
         """The open file where it is as its notes say; None where there is nothing to resume."""
         try:
             notes = _Notes(**json.loads(self._notes_path.read_text(encoding="utf-8")))
-            if notes.key != self.notes.key:
+            if notes.key != self._notes.key:
                 return None
             file = self._path.open("r+b")
         except (OSError, ValueError, TypeError, RecursionError):
@@ -343,22 +279,41 @@ class _Part:
         while left and (data := file.read(min(_READ_BYTES, left))):
             digest.update(data)
             left -= len(data)
-        if left or digest.hexdigest() != notes.sha256:
-            file.close()
-            return None
-        file.truncate()
-        self.notes, self._digest = notes, digest
-        if notes.left_out and not how.skip_bad and self._source.encoded is not None:
+        again = bool(left) or digest.hexdigest() != notes.sha256
+        if not again and notes.left_out and not how.skip_bad and self._source.encoded is not None:
             # Images that a call with --skip-bad left out: all of them must be readable now.
+            self._notes = notes
             for block in self._source.encoded.chosen(notes.left_out):
                 _refuse_unreadable(block)
-            self.notes, self._digest = _Notes(notes.key), hashlib.sha256()
+            again = True
+        if again:
+            file.close()
+            self._notes = _Notes(notes.key)
             return None
+        file.truncate()
+        self._notes, self._digest = notes, digest
         return file
+
+    def _fill(self, file: BinaryIO, progress: Progress, how: Preparation) -> None:
+        source, total, read = self._source, self._source.shape[0], self._notes.read
+        progress(read, total)
+        blocks = source.encoded.blocks(read, how.workers) if source.encoded else map(Block, source.blocks())
+        for block in blocks:
+            if not how.skip_bad:
+                _refuse_unreadable(block)
+            self._append(file, block)
+            progress(self._notes.read, total)
+        if self._notes.read != total:
+            raise RuntimeError(f"{total} images were promised, {self._notes.read} came")
+        # The number of images is known now; the header has room for any.
+        file.seek(0)
+        file.write(_header((self._notes.written, *source.shape[1:])))
+        file.flush()
+        os.fsync(file.fileno())
 
     def _append(self, file: BinaryIO, block: Block) -> None:
         # Ordinary writes, not a writable map: on a full disk the former raise, the latter kill the process.
-        pixels, notes = np.ascontiguousarray(block.pixels), self.notes
+        pixels, notes = np.ascontiguousarray(block.pixels), self._notes
         file.write(pixels.data)
         self._digest.update(pixels.data)
         notes.sha256 = self._digest.hexdigest()
@@ -367,9 +322,42 @@ class _Part:
         notes.read += len(pixels) + len(block.unreadable)
         if self._source.encoded is not None:
             file.flush()
-            temporary = self._notes_path.with_name(f"{self._notes_path.name}.new")
-            temporary.write_text(json.dumps(asdict(notes)), encoding="utf-8")
-            temporary.replace(self._notes_path)
+            _written(self._notes_path, asdict(notes)).replace(self._notes_path)
+
+    def _description(self) -> MapDescription:
+        source, notes, origin = self._source, self._notes, self._origin
+        kept = np.delete(source.labels, notes.left_out)
+        empty = np.flatnonzero(np.bincount(kept, minlength=len(source.class_names)) == 0)
+        if len(empty):
+            self._discard()
+            raise UserError(
+                f"{len(notes.left_out):,} images can't be decoded, and {len(empty)} of "
+                f"{len(source.class_names)} classes have no other, {source.class_names[empty[0]]!r} for "
+                "example; fix some of them"
+            )
+        return MapDescription(
+            shape=[len(kept), *source.shape[1:]],
+            labels=kept.tolist(),
+            class_names=list(source.class_names),
+            grey=notes.grey,
+            sha256=notes.sha256,
+            layout=origin.layout,
+            source=str(origin.folder.resolve()),
+            fingerprint=origin.fingerprint,
+            left_out=[source.encoded.short_name(i) for i in notes.left_out] if source.encoded else [],
+        )
+
+    def _discard(self) -> None:
+        for path in (self._path, self._notes_path):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _written(beside: Path, content: dict[str, Any]) -> Path:
+    """A temporary JSON file beside another file."""
+    temporary = beside.with_name(f"{beside.name}.new")
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    return temporary
 
 
 def _refuse_unreadable(block: Block) -> None:

@@ -262,7 +262,7 @@ def test_a_full_disk_keeps_what_is_decoded(half, monkeypatch, decoded):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepared._Part, "_append", full)
+        patch.setattr(prepared._Writing, "_append", full)
         with pytest.raises(UserError, match="No space left on device"):
             write()
     assert (folder / ".train.part").exists()
