@@ -326,7 +326,7 @@ CIFAR100_PYTHON = CifarVersion(
     },
     images=_IMAGES100,
     read=partial(_read_pickle, "fine_labels"),
-    class_names=cifar100_names().fine,
+    class_names=cifar100_names(),
 )
 CIFAR100_BINARY = CifarVersion(
     folder="cifar-100-binary",
@@ -342,7 +342,7 @@ CIFAR100_BINARY = CifarVersion(
     },
     images=_IMAGES100,
     read=partial(_read_records, 2, 50_000),
-    class_names=cifar100_names().fine,
+    class_names=cifar100_names(),
 )
 CIFAR10_ARCHIVE = RemoteArchive(
     RemoteFile(

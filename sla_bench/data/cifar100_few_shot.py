@@ -44,7 +44,7 @@ def _read_cifar100(version: CifarVersion, labels_of: _LabelsOf, base: Path, spli
     wanted = labels_of(split)
     taken = [(images, labels, np.flatnonzero(np.isin(labels, wanted))) for images, labels in parts]
     labels, values = relabel(np.concatenate([labels[index] for _, labels, index in taken]))
-    names = tuple(cifar100_names().fine[value] for value in values)
+    names = tuple(cifar100_names()[value] for value in values)
 
     def blocks() -> Iterator[np.ndarray]:
         for images, _, index in taken:
@@ -80,7 +80,7 @@ def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
         return base / f"{stem}_{split}.pickle"
 
     def read(base: Path, split: Split) -> SplitSource:
-        return read_category_pickle(file(base, split), split, _PROMISE, known, cifar100_names().fine)
+        return read_category_pickle(file(base, split), split, _PROMISE, known, cifar100_names())
 
     return Layout(
         name=f"MetaOptNet's {Path(folder, stem)}_{{train,val,test}}.pickle",
@@ -91,7 +91,7 @@ def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
 
 
 def _names(split: Split) -> tuple[str, ...]:
-    return tuple(cifar100_names().fine[label] for label in cifar_fs_labels(split))
+    return tuple(cifar100_names()[label] for label in cifar_fs_labels(split))
 
 
 _CIFAR_FS_NAMES = {split: _names(split) for split in SPLITS}
