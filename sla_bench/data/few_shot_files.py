@@ -196,6 +196,7 @@ def _class_names(texts: Any, values: list[int]) -> tuple[str, ...]:
 
 
 def _read_npz(base: Path, split: Split) -> SplitSource:
+    # The archives were written by OpenCV: blue, green, red. MetaOptNet leaves them so, though its mean is not.
     archive, label_file = _npz_files(base, split)
     shape, blocks = npz_images(archive, "images", reverse_channels=True)
     labels, names = _read_labels(label_file)
@@ -252,6 +253,7 @@ TIERED_IMAGENET = LayoutDataset(
 _SOURCE = "https://zenodo.org/record/7978538"
 
 
+# Read by our own readers: learn2learn's classes unpickle whatever a file asks for.
 # learn2learn's CIFARFS makes `processed` of the other folder, and prefers it.
 _KEPT: dict[str, tuple[LayoutDataset, tuple[Layout, ...]]] = {
     "FC100": (FC100, (pickle_layout("", "FC100", fc100_labels),)),
