@@ -196,7 +196,7 @@ def _class_names(texts: Any, values: list[int]) -> tuple[str, ...]:
 
 
 def _read_npz(base: Path, split: Split) -> SplitSource:
-    # The archives were written by OpenCV: blue, green, red. MetaOptNet leaves them so, though its mean is not.
+    # OpenCV wrote the archives: blue, green, red. MetaOptNet leaves them so, though its mean is not.
     archive, label_file = _npz_files(base, split)
     shape, blocks = npz_images(archive, "images", reverse_channels=True)
     labels, names = _read_labels(label_file)
