@@ -33,7 +33,7 @@ class Folder(Dataset):
     changed they are read again.
 
     Pictures lie in `PATH/CLASS/`, or in parts (`PATH/{train,val,test}/CLASS/`, one of val and test may be
-    missing, other names do: `folder_tree.part_of`), or anywhere below where a list names them (`folder_lists`).
+    missing, other names do: `folder_tree.part_of`), or anywhere below where lists name them (`folder_lists`).
 
     Which images belong to which split:
     - by classes: `PATH/splits.csv` with the columns `class,split` (it may leave classes out); else the parts
