@@ -131,6 +131,9 @@ def render(
 ) -> np.ndarray:
     """Render images of one class.
 
+    Everything but the shape has the same distribution after a quarter turn: the orientation of an image can
+    be read from its glyph alone.
+
     Args:
         shapes: uint8 (fonts, CANVAS, CANVAS).
         count: how many images n.

@@ -40,6 +40,9 @@ class GlyphClass:
 
 ClassList = Mapping[Split, tuple[GlyphClass, ...]]
 
+# A superclass is a script or a family of signs, and a split is made of whole superclasses: test classes
+# differ from training classes in style and in shape. No character has rotational symmetry, none
+# looks like a quarter turn of another, and every character is in four fonts at least: the lists are frozen.
 _CHARACTERS: Mapping[Split, Mapping[str, str]] = {
     "train": {
         "latin_capital": "GRKQT",

@@ -256,3 +256,5 @@ GLYPHS20 = _glyphs("glyphs20", GLYPH20_CLASSES, (0.540, 0.499, 0.458), (0.256, 0
 GLYPHS_ROT = _glyphs("glyphs-rot", GLYPH_CLASSES, (0.544, 0.502, 0.461), (0.252, 0.252, 0.253), turned=True)
 GLYPHS_PAIRS = _glyphs("glyphs-pairs", PAIRED_CLASSES, (0.543, 0.502, 0.461), (0.253, 0.253, 0.253))
 GLYPHS_SYM = _glyphs("glyphs-sym", FOLDED_CLASSES, (0.544, 0.502, 0.461), (0.250, 0.250, 0.250), folded=True)
+# On glyphs, orientation is read from the character alone: an upper bound for what rotation can do. On others
+# it says nothing (rot), belongs to the class (pairs), or does not exist (sym).
