@@ -508,15 +508,13 @@ DATASETS = Registry(
         "glyphs-sym": Entry("sla_bench.data.glyphs:GLYPHS_SYM", "glyphs with rotational symmetry"),
         "fc100": Entry("sla_bench.data.cifar100_few_shot:FC100", "CIFAR-100 split by superclass"),
         "cifar_fs": Entry("sla_bench.data.cifar100_few_shot:CIFAR_FS", "CIFAR-100 split by class"),
-        "mini_imagenet": Entry("sla_bench.data.mini_imagenet:MINI_IMAGENET", "100 ImageNet classes, 84 px"),
+        "mini_imagenet": Entry("sla_bench.data.few_shot_files:MINI_IMAGENET", "100 ImageNet classes, 84 px"),
         "omniglot": Entry("sla_bench.data.omniglot:OMNIGLOT", "1,623 handwritten characters, 28 px"),
-        "tiered_imagenet": Entry("sla_bench.data.tiered_imagenet:TIERED_IMAGENET", "608 classes, 84 px"),
+        "tiered_imagenet": Entry("sla_bench.data.few_shot_files:TIERED_IMAGENET", "608 classes, 84 px"),
         "cifar10": Entry("sla_bench.data.cifar:CIFAR10", "10 classes of photographs, 32 px"),
         "cifar100": Entry("sla_bench.data.cifar:CIFAR100", "100 classes of photographs, 32 px"),
         "fashion_mnist": Entry("sla_bench.data.fashion_mnist:FASHION_MNIST", "10 classes of clothes, 28 px"),
-        "tiny_imagenet": Entry(
-            "sla_bench.data.tiny_imagenet:TINY_IMAGENET", "200 classes of photographs, 64 px"
-        ),
+        "tiny_imagenet": Entry("sla_bench.data.imagenet:TINY_IMAGENET", "200 classes of photographs, 64 px"),
         "imagenet": Entry("sla_bench.data.imagenet:IMAGENET", "1,000 classes of photographs, 224 px"),
         "cub200": Entry("sla_bench.data.listed_photographs:CUB200", "200 species of birds, 224 px"),
         "mit67": Entry("sla_bench.data.listed_photographs:MIT67", "67 kinds of room, 224 px"),
@@ -524,13 +522,13 @@ DATASETS = Registry(
             "sla_bench.data.listed_photographs:STANFORD_DOGS", "120 breeds of dogs, 224 px"
         ),
         "imagenet_lt": Entry(
-            "sla_bench.data.long_tailed_photographs:IMAGENET_LT", "1,000 long-tailed classes, 224 px"
+            "sla_bench.data.listed_photographs:IMAGENET_LT", "1,000 long-tailed classes, 224 px"
         ),
         "inaturalist2018": Entry(
-            "sla_bench.data.long_tailed_photographs:INATURALIST2018", "8,142 long-tailed species, 224 px"
+            "sla_bench.data.listed_photographs:INATURALIST2018", "8,142 long-tailed species, 224 px"
         ),
         "learn2learn": Entry(
-            "sla_bench.data.learn2learn_files:learn2learn_files",
+            "sla_bench.data.few_shot_files:learn2learn_files",
             "files in learn2learn's places: learn2learn:NAME",
         ),
         "folder": Entry("sla_bench.data.folder:Folder", "your own images: folder:PATH"),

@@ -18,16 +18,14 @@ from PIL import Image
 
 from sla_bench.data.cifar import CIFAR10, CIFAR100
 from sla_bench.data.cifar100_few_shot import FC100
+from sla_bench.data.few_shot_files import _LAYOUTS, TIERED_IMAGENET
 from sla_bench.data.folder_listing import list_folder
 from sla_bench.data.folder_splits import split_listing
-from sla_bench.data.image_files import decode, look_at
-from sla_bench.data.imagenet import _from_solution
-from sla_bench.data.inaturalist_json import read_annotations
-from sla_bench.data.index_files import read_indices
-from sla_bench.data.listed_photographs import _read_cub
-from sla_bench.data.mini_imagenet import _LAYOUTS
-from sla_bench.data.restricted_pickle import load_pickle
-from sla_bench.data.tiered_imagenet import TIERED_IMAGENET
+from sla_bench.data.imagenet import _by_solution
+from sla_bench.data.images import decode, look_at
+from sla_bench.data.listed_photographs import _read_cub, read_annotations
+from sla_bench.data.pickles import load_pickle
+from sla_bench.data.splits import read_indices
 from sla_bench.grids.files import read_grid_file
 from sla_bench.records.exchange import export_records, import_records
 from sla_bench.records.store import Store
@@ -322,7 +320,7 @@ READERS = {
     "folder csv": Reader(_folder, _split_folder, m.TEXT),
     "kaggle csv": Reader(
         _solution,
-        lambda p: _from_solution(p, tuple(f"ILSVRC2012_val_{i + 1:08d}.JPEG" for i in range(6))),
+        lambda p: _by_solution(p.parent / "ILSVRC/Data/CLS-LOC/val", p, tuple(f"n{k:08d}" for k in range(3))),
         m.TEXT,
     ),
     "inaturalist json": Reader(

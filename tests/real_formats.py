@@ -275,7 +275,7 @@ def write_tiny_imagenet(root: Path, counts: tuple[int, ...] = (3, 2, 2)) -> Spli
 
 
 def write_imagenet(root: Path, validation: str = "sorted", counts: tuple[int, ...] = (3, 2, 2)) -> Splits:
-    """`train/WNID/*.JPEG`, and `val/` sorted by class, or loose with the devkit, Kaggle's table or a map."""
+    """`train/WNID/*.JPEG`, and `val/` sorted by class, or loose with Kaggle's table."""
     base = root / "imagenet"
     pictures = base / "ILSVRC/Data/CLS-LOC" if validation == "kaggle" else base
     wnids = [f"n{k:08d}" for k in range(len(counts))]
@@ -295,28 +295,9 @@ def write_imagenet(root: Path, validation: str = "sorted", counts: tuple[int, ..
     if validation == "sorted":
         order = np.argsort(labels, kind="stable")
         return {**written, "test": (colours[order], sorted(found))}
-    if validation == "devkit":
-        _write_devkit(base / "ILSVRC2012_devkit_t12" / "data", wnids, labels)
-    elif validation == "kaggle":
-        rows = [
-            f"{name},{wnid} 85 1 499 272 {wnid} 1 1 9 9 \n" for name, wnid in zip(names, found, strict=True)
-        ]
-        (base / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n" + "".join(rows[::-1]))
-    else:
-        rows = [f"{name}.JPEG {wnid}\n" for name, wnid in zip(names, found, strict=True)]
-        (base / "val_map.txt").write_text("".join(rows[::-1]))
+    rows = [f"{name},{wnid} 85 1 499 272 {wnid} 1 1 9 9 \n" for name, wnid in zip(names, found, strict=True)]
+    (base / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n" + "".join(rows[::-1]))
     return {**written, "test": (colours, found)}
-
-
-def _write_devkit(folder: Path, wnids: list[str], labels: list[int]) -> None:
-    """`meta.mat` (numbers run against the order of the wnids, inner nodes come last) and the ground truth."""
-    folder.mkdir(parents=True)
-    kinds = [("ILSVRC2012_ID", object), ("WNID", object), ("words", object), ("num_children", object)]
-    rows = [(float(i + 1), wnid, "a thing, a word", 0.0) for i, wnid in enumerate(wnids[::-1])]
-    rows.append((float(len(wnids) + 1), "n99999999", "entity", 3.0))
-    savemat(folder / "meta.mat", {"synsets": np.array(rows, dtype=kinds)[:, None]})
-    lines = [f"{len(wnids) - label}\n" for label in labels]
-    (folder / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(lines))
 
 
 def write_cub200(root: Path, counts: tuple[int, ...] = (3, 2, 2)) -> Splits:

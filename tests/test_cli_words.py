@@ -232,7 +232,7 @@ def test_home_is_found_behind_every_option(tmp_path, monkeypatch, capsys):
 
 def test_home_is_found_in_positions_and_in_code(tmp_path, monkeypatch):
     import sla_bench
-    from sla_bench.data.index_files import with_hash
+    from sla_bench.data.splits import with_hash
 
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "val.txt").write_text("1\n2\n")

@@ -11,10 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from sla_bench.data.glyph_backgrounds import draw_backgrounds
-from sla_bench.data.glyph_classes import GLYPH_CLASSES
-from sla_bench.data.glyph_rendering import EASY, render
-from sla_bench.data.glyph_shapes import shapes_of
+from sla_bench.data.glyph_rendering import EASY, draw_backgrounds, render
+from sla_bench.data.glyph_shapes import GLYPH_CLASSES, shapes_of
 from sla_bench.tables.figures.style import COLOURS, GREY, new_figure, save, styled
 
 FOLDER = Path(__file__).parent

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from sla_bench.data.image_files import as_rgb
+from sla_bench.data.images import as_rgb
 from sla_bench.errors import UserError
 
 _GREY_MODES = ("1", "L")

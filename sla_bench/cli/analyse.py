@@ -111,7 +111,7 @@ def _read(analyses: Sequence[Any], device: str, folders: Folders) -> tuple[list[
     Returns:
         Analyses of claimed runs, held elsewhere; reason -> ids of runs with missing or changed data.
     """
-    from sla_bench.data.progress import terminal_progress
+    from sla_bench.data.preparation import terminal_progress
     from sla_bench.records.analysing import perform_analysis
     from sla_bench.records.in_progress import RunClaimedError
     from sla_bench.records.jobs import Fingerprints, pick_device

@@ -94,20 +94,18 @@ def prepare(
     source: Path
         Folder of its files, if not below the data root.
     workers: int
-        Processes that decode images; default: one per core.
+        Threads that decode images; default: one per core.
     skip_bad: bool
         Leave out images that can't be decoded, and name them, here and in the records of runs. Without this
         option the first such image stops the preparation.
     """
-    from sla_bench.data.encoded_images import available_cores
     from sla_bench.data.named import dataset_named
     from sla_bench.data.overview import understood
     from sla_bench.data.preparation import Preparation
 
     dataset = dataset_named(name)
     print_lines(understood(dataset.pinned(), data.data_root))
-    how = Preparation(available_cores() if workers is None else workers, skip_bad)
-    for path in dataset.prepare(data.data_root, source, how):
+    for path in dataset.prepare(data.data_root, source, Preparation(workers, skip_bad)):
         print(path)
     for part, images in dataset.left_out(data.data_root).items():
         left_out = f"{part}: {len(images):,} images that can't be decoded are left out: {', '.join(images)}"

@@ -52,9 +52,8 @@ def predict(
     device: str
         auto, cpu, cuda or cuda:0.
     """
-    from sla_bench.data.left_out import left_out_of
-    from sla_bench.data.picture_folders import find_images
-    from sla_bench.data.progress import terminal_progress
+    from sla_bench.data.folder_tree import find_images, left_out_of
+    from sla_bench.data.preparation import terminal_progress
     from sla_bench.records.files import check_output, words_beside, write_output
     from sla_bench.records.jobs import pick_device
     from sla_bench.records.saved_classifier import load_classifier

@@ -20,7 +20,7 @@ Split = Literal["train", "val", "test", "trainval"]
 By = Literal["classes", "images"]
 """classes: splits have disjoint classes (few-shot); images: the same classes in each split."""
 Fit = Literal["crop", "inner", "pad", "stretch"]
-"""How an image of any size becomes a square, see `image_files.decode`."""
+"""How an image of any size becomes a square, see `images.decode`."""
 ClassOrder = Literal["identity", "permuted"]
 """Which class of a long-tailed subset is how large: by label, 0 the largest, or in a random order."""
 

@@ -1,20 +1,174 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) for classification, 32 x 32."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009): 50,000 and 10,000 images, 32 x 32."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sla_bench.data import cifar10, cifar100
 from sla_bench.data.base import By, Dataset, ImageProperties, LabeledImages, Split
-from sla_bench.data.cifar_files import PARTS, CifarVersion
-from sla_bench.data.download import RemoteArchive, download_archive
-from sla_bench.data.kept_hashes import HASHES, checksum_of_files
+from sla_bench.data.class_lists import cifar100_names
+from sla_bench.data.downloads import RemoteArchive, RemoteFile, download_archive
+from sla_bench.data.kept import HASHES, checksum_of_files, file_digest
+from sla_bench.data.pickles import load_dict, what_is_wrong
 from sla_bench.data.preparation import IN_THREADS, Preparation
-from sla_bench.data.stratified import split_images
+from sla_bench.data.sources import Promise, as_int_vector
+from sla_bench.data.splits import split_images
 from sla_bench.errors import UserError
+
+Part = Literal["train", "test"]
+PARTS: tuple[Part, ...] = ("train", "test")
+SIZE = 32
+_PIXELS = 3 * SIZE * SIZE
+
+
+class Batch(NamedTuple):
+    """Images uint8 (N, 32, 32, 3) and labels int64 (N,)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class CifarVersion:
+    """CIFAR-10 or CIFAR-100 in one version, Python or binary. Both hold the same images in the same order.
+
+    A file with as many images as published must have the published checksum. Smaller ones (some images of
+    every class) must have equally many of each class, all files of a part taken together.
+
+    Args:
+        folder: where the archive unpacks to.
+        url: of the archive.
+        algorithm: of the checksums.
+        files: of each part name -> hex checksum, in the order of their images.
+        images: of each file of a part, as published.
+        read: reads one file.
+        class_names: by label.
+    """
+
+    folder: str
+    url: str
+    algorithm: str
+    files: Mapping[Part, Mapping[str, str]]
+    images: Mapping[Part, int]
+    read: Callable[[Path], Batch]
+    class_names: tuple[str, ...]
+
+    def part_files(self, base: Path, part: Part) -> list[Path]:
+        """The files of a part below the folder `base`, whether or not they are there."""
+        return [base / name for name in self.files[part]]
+
+    def all_files(self, base: Path) -> list[Path]:
+        """The files of both parts below the folder `base`, whether or not they are there."""
+        return [path for part in PARTS for path in self.part_files(base, part)]
+
+    def read_part(self, base: Path, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        """Read the training or the test images.
+
+        Args:
+            base: the unpacked folder.
+            part: "train" or "test".
+
+        Returns:
+            images uint8 (N, 32, 32, 3) and labels int64 (N,), in the order of the files.
+
+        Raises:
+            UserError: missing, damaged or altered.
+        """
+        batches = [self._read_file(path, part) for path in self.part_files(base, part)]
+        images = np.concatenate([b.images for b in batches]) if len(batches) > 1 else batches[0].images
+        labels = np.concatenate([b.labels for b in batches])
+        paths, classes = self.part_files(base, part), len(self.class_names)
+        where = f"{paths[0]} to {paths[-1].name}" if len(paths) > 1 else str(paths[0])
+        found = np.unique(labels)
+        if not np.array_equal(found, np.arange(classes)):
+            raise UserError(f"{where}: labels must hold each of 0..{classes - 1}, found {len(found)} values")
+        published = self.images[part] * len(self.files[part])
+        Promise(SIZE, published // classes).check(images.shape, labels, self.class_names, where)
+        return images, labels
+
+    def verify(self, base: Path) -> list[tuple[Path, str]]:
+        """Status of the files."""
+        results: list[tuple[Path, str]] = []
+        for part in PARTS:
+            intact = {path: self._is_published(path, part) for path in self.part_files(base, part)}
+            otherwise = "ok"
+            if not all(intact.values()):
+                try:
+                    self.read_part(base, part)
+                    otherwise = "unknown"
+                except UserError:
+                    otherwise = "bad"
+            results += [(path, "ok" if same else otherwise) for path, same in intact.items()]
+        return results
+
+    def _is_published(self, path: Path, part: Part) -> bool:
+        return path.is_file() and file_digest(path, self.algorithm) == self.files[part][path.name]
+
+    def _read_file(self, path: Path, part: Part) -> Batch:
+        batch = self.read(path)
+        if len(batch.images) != len(batch.labels):
+            raise UserError(
+                f"{path} is damaged: {len(batch.images)} images but {len(batch.labels)} labels; fetch "
+                f"{self.url} again"
+            )
+        if len(batch.images) >= self.images[part] and not self._is_published(path, part):
+            raise UserError(
+                f"{path} was altered: its checksum is not the published {self.files[part][path.name]}; fetch "
+                f"{self.url} again"
+            )
+        return batch
+
+
+def _read_pickle(key: str, path: Path) -> Batch:
+    """Read a file of the Python version, with the labels below `key`."""
+    content = load_dict(path, "data", key)
+    rows = content["data"]
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape[1:] != (_PIXELS,):
+        raise UserError(f"{path}: 'data' must be an array of uint8 (N, {_PIXELS})")
+    return Batch(_images_of(rows), as_int_vector(content[key], str(path)))
+
+
+def _images_of(rows: np.ndarray) -> np.ndarray:
+    """Images (N, 32, 32, 3) of rows (N, 3072): all red, then all green, then all blue values; a view."""
+    return rows.reshape(-1, 3, SIZE, SIZE).transpose(0, 2, 3, 1)
+
+
+def _read_records(num_labels: int, most: int, path: Path) -> Batch:
+    """Read a file of the binary version.
+
+    A record is the label of the superclass (CIFAR-100 only), the label, and the red, green and blue pixels.
+
+    Args:
+        num_labels: label bytes of a record, 1 or 2.
+        most: images in the published file.
+        path: the file.
+
+    Raises:
+        UserError: missing, unreadable, not a whole number of records, or more images than published.
+    """
+    record = num_labels + _PIXELS
+    try:
+        size = path.stat().st_size
+        if not size or size % record:
+            raise UserError(
+                f"{path} is {what_is_wrong(path)}: {size:,} bytes are not a whole number of records of "
+                f"{record:,}; fetch it again"
+            )
+        if size > most * record:
+            raise UserError(
+                f"{path} was altered: it has {size // record:,} images, more than the {most:,} published; "
+                "fetch it again"
+            )
+        rows = np.fromfile(path, np.uint8).reshape(-1, record)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    return Batch(_images_of(rows[:, num_labels:]), rows[:, num_labels - 1].astype(np.int64))
+
 
 _VALIDATION = 0.1
 
@@ -110,6 +264,102 @@ def _absent(version: CifarVersion, data_root: Path) -> list[Path]:
     return [path for path in version.all_files(data_root / version.folder) if not path.is_file()]
 
 
+_URL = "https://www.cs.toronto.edu/~kriz"
+_NAMES10 = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+_IMAGES10: Mapping[Part, int] = {"train": 10_000, "test": 10_000}
+_IMAGES100: Mapping[Part, int] = {"train": 50_000, "test": 10_000}
+
+# MD5 as in torchvision, SHA-1 as in mxnet.gluon.data.vision, SHA-256 as in tensorflow.keras.datasets.
+CIFAR10_PYTHON = CifarVersion(
+    folder="cifar-10-batches-py",
+    url=f"{_URL}/cifar-10-python.tar.gz",
+    algorithm="md5",
+    files={
+        "train": {
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+        },
+        "test": {
+            "test_batch": "40351d587109b95175f43aff81a1287e",
+        },
+    },
+    images=_IMAGES10,
+    read=partial(_read_pickle, "labels"),
+    class_names=_NAMES10,
+)
+CIFAR10_BINARY = CifarVersion(
+    folder="cifar-10-batches-bin",
+    url=f"{_URL}/cifar-10-binary.tar.gz",
+    algorithm="sha1",
+    files={
+        "train": {
+            "data_batch_1.bin": "aadd24acce27caa71bf4b10992e9e7b2d74c2540",
+            "data_batch_2.bin": "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795",
+            "data_batch_3.bin": "1dd00a74ab1d17a6e7d73e185b69dbf31242f295",
+            "data_batch_4.bin": "aab85764eb3584312d3c7f65fd2fd016e36a258e",
+            "data_batch_5.bin": "26e2849e66a845b7f1e4614ae70f4889ae604628",
+        },
+        "test": {
+            "test_batch.bin": "67eb016db431130d61cd03c7ad570b013799c88c",
+        },
+    },
+    images=_IMAGES10,
+    read=partial(_read_records, 1, 10_000),
+    class_names=_NAMES10,
+)
+CIFAR100_PYTHON = CifarVersion(
+    folder="cifar-100-python",
+    url=f"{_URL}/cifar-100-python.tar.gz",
+    algorithm="md5",
+    files={
+        "train": {
+            "train": "16019d7e3df5f24257cddd939b257f8d",
+        },
+        "test": {
+            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+        },
+    },
+    images=_IMAGES100,
+    read=partial(_read_pickle, "fine_labels"),
+    class_names=cifar100_names(),
+)
+CIFAR100_BINARY = CifarVersion(
+    folder="cifar-100-binary",
+    url=f"{_URL}/cifar-100-binary.tar.gz",
+    algorithm="sha1",
+    files={
+        "train": {
+            "train.bin": "e207cd2e05b73b1393c74c7f5e7bea451d63e08e",
+        },
+        "test": {
+            "test.bin": "8fb6623e830365ff53cf14adec797474f5478006",
+        },
+    },
+    images=_IMAGES100,
+    read=partial(_read_records, 2, 50_000),
+    class_names=cifar100_names(),
+)
+CIFAR10_ARCHIVE = RemoteArchive(
+    RemoteFile(
+        CIFAR10_PYTHON.url, 170_498_071, "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+    ),
+    CIFAR10_PYTHON.folder,
+    (*(name for part in CIFAR10_PYTHON.files.values() for name in part), "batches.meta"),
+)
+CIFAR100_ARCHIVE = RemoteArchive(
+    RemoteFile(
+        CIFAR100_PYTHON.url, 169_001_437, "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"
+    ),
+    CIFAR100_PYTHON.folder,
+    ("train", "test", "meta"),
+)
+
+
 def _cifar(
     name: str,
     versions: tuple[CifarVersion, ...],
@@ -134,7 +384,7 @@ def _cifar(
     )
 
 
-CIFAR10 = _cifar("cifar10", (cifar10.PYTHON, cifar10.BINARY), cifar10.ARCHIVE, group_thresholds=None)
+CIFAR10 = _cifar("cifar10", (CIFAR10_PYTHON, CIFAR10_BINARY), CIFAR10_ARCHIVE, group_thresholds=None)
 CIFAR100 = _cifar(
-    "cifar100", (cifar100.PYTHON, cifar100.BINARY), cifar100.ARCHIVE, group_thresholds=(100, 20)
+    "cifar100", (CIFAR100_PYTHON, CIFAR100_BINARY), CIFAR100_ARCHIVE, group_thresholds=(100, 20)
 )

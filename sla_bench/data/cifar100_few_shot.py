@@ -8,11 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sla_bench.data import cifar100
-from sla_bench.data.array_files import read_category_pickle
 from sla_bench.data.base import ImageProperties, Split
-from sla_bench.data.cifar_files import PARTS, CifarVersion
-from sla_bench.data.class_folders import read_class_folders
+from sla_bench.data.cifar import CIFAR100_ARCHIVE, CIFAR100_BINARY, CIFAR100_PYTHON, PARTS, CifarVersion
 from sla_bench.data.class_lists import (
     SPLITS,
     check_classes,
@@ -20,11 +17,12 @@ from sla_bench.data.class_lists import (
     cifar_fs_labels,
     fc100_labels,
 )
-from sla_bench.data.download import download_archive
-from sla_bench.data.image_files import list_folders
+from sla_bench.data.downloads import download_archive
+from sla_bench.data.images import list_folders
 from sla_bench.data.layouts import Layout, LayoutDataset
-from sla_bench.data.sources import Promise, SplitSource, relabel, selected_blocks
-from sla_bench.errors import UserError
+from sla_bench.data.lists import read_lines
+from sla_bench.data.pickles import read_category_pickle
+from sla_bench.data.sources import Promise, SplitSource, array_blocks, read_class_folders, relabel
 
 _PROMISE = Promise(size=32, per_class=600)
 _LabelsOf = Callable[[Split], tuple[int, ...]]
@@ -46,11 +44,11 @@ def _read_cifar100(version: CifarVersion, labels_of: _LabelsOf, base: Path, spli
     wanted = labels_of(split)
     taken = [(images, labels, np.flatnonzero(np.isin(labels, wanted))) for images, labels in parts]
     labels, values = relabel(np.concatenate([labels[index] for _, labels, index in taken]))
-    names = tuple(cifar100_names().fine[value] for value in values)
+    names = tuple(cifar100_names()[value] for value in values)
 
     def blocks() -> Iterator[np.ndarray]:
         for images, _, index in taken:
-            yield from selected_blocks(images, index)()
+            yield from array_blocks(images, index)()
 
     return SplitSource((len(labels), 32, 32, 3), labels, names, blocks)
 
@@ -67,10 +65,10 @@ def _cifar100_layout(name: str, version: CifarVersion, labels_of: _LabelsOf) -> 
 
 
 _python = partial(
-    _cifar100_layout, f"own files {cifar100.PYTHON.folder}/{{train,test,meta}}", cifar100.PYTHON
+    _cifar100_layout, f"own files {CIFAR100_PYTHON.folder}/{{train,test,meta}}", CIFAR100_PYTHON
 )
 _binary = partial(
-    _cifar100_layout, f"binary version {cifar100.BINARY.folder}/{{train,test}}.bin", cifar100.BINARY
+    _cifar100_layout, f"binary version {CIFAR100_BINARY.folder}/{{train,test}}.bin", CIFAR100_BINARY
 )
 
 
@@ -82,8 +80,7 @@ def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
         return base / f"{stem}_{split}.pickle"
 
     def read(base: Path, split: Split) -> SplitSource:
-        siblings = {other: file(base, other) for other in SPLITS}
-        return read_category_pickle(siblings[split], siblings, split, _PROMISE, known, cifar100_names().fine)
+        return read_category_pickle(file(base, split), split, _PROMISE, known, cifar100_names())
 
     return Layout(
         name=f"MetaOptNet's {Path(folder, stem)}_{{train,val,test}}.pickle",
@@ -93,58 +90,57 @@ def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
     )
 
 
-def _class_folders(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    return [folder / name for name in names]
+def _names(split: Split) -> tuple[str, ...]:
+    return tuple(cifar100_names()[label] for label in cifar_fs_labels(split))
+
+
+_CIFAR_FS_NAMES = {split: _names(split) for split in SPLITS}
+
+
+def _folders(base: Path, split: Split) -> list[Path]:
+    return [base / name for name in _CIFAR_FS_NAMES[split]]
 
 
 def _read_folders(folders: list[Path], base: Path) -> SplitSource:
     return read_class_folders(folders, [folder.name for folder in folders], _PROPERTIES, _PROMISE, base)
 
 
-def _cifar_fs_names(split: Split) -> tuple[str, ...]:
-    return tuple(cifar100_names().fine[label] for label in cifar_fs_labels(split))
-
-
 def _read_r2d2(base: Path, split: Split) -> SplitSource:
     listing = base / "splits" / "bertinetto" / f"{split}.txt"
     if listing.exists():
-        try:
-            lines = frozenset(listing.read_text(encoding="utf-8").split())
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {listing}: {error}") from None
-        check_classes(lines, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(listing))
-    return _read_folders(_class_folders(base / "data", _cifar_fs_names(split)), base / "data")
+        listed = frozenset(name for _, name in read_lines(listing))
+        check_classes(listed, split, _CIFAR_FS_NAMES, str(listing))
+    return _read_folders(_folders(base / "data", split), base / "data")
 
 
 def _read_processed(base: Path, split: Split) -> SplitSource:
     folders = list_folders(base / split)
-    found = frozenset(folder.name for folder in folders)
-    check_classes(found, split, {other: _cifar_fs_names(other) for other in SPLITS}, str(base / split))
+    check_classes(frozenset(folder.name for folder in folders), split, _CIFAR_FS_NAMES, str(base / split))
     return _read_folders(folders, base / split)
 
 
 R2D2 = Layout(
     name="R2D2's cifar100/data/CLASS/*.png with cifar100/splits/bertinetto/{train,val,test}.txt",
     folders=("cifar100", "CIFAR-FS/cifar100", "cifarfs/cifar100"),
-    files=lambda base, split: _class_folders(base / "data", _cifar_fs_names(split)),
+    files=lambda base, split: _folders(base / "data", split),
     read=_read_r2d2,
     decoded=True,
 )
 PROCESSED = Layout(
     name="learn2learn's cifarfs/processed/{train,val,test}/CLASS/*.png",
     folders=("cifarfs/processed",),
-    files=lambda base, split: _class_folders(base / split, _cifar_fs_names(split)),
+    files=lambda base, split: _folders(base / split, split),
     read=_read_processed,
     decoded=True,
 )
 
 
 def _fetch_cifar100(data_root: Path) -> None:
-    download_archive(cifar100.ARCHIVE, data_root)
+    download_archive(CIFAR100_ARCHIVE, data_root)
 
 
 _ORIGIN = (
-    f"unpack {cifar100.PYTHON.url} or {cifar100.BINARY.url} there, or let `datasets prepare` download the "
+    f"unpack {CIFAR100_PYTHON.url} or {CIFAR100_BINARY.url} there, or let `datasets prepare` download the "
     "first"
 )
 

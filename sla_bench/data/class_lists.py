@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -14,21 +13,6 @@ from sla_bench.errors import UserError
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
-@dataclass(frozen=True)
-class Cifar100Names:
-    """Names of CIFAR-100 (Krizhevsky 2009).
-
-    Args:
-        fine: 100 names; the position is the label.
-        coarse: 20 names of superclasses; the position is the coarse label.
-        fine_to_coarse: coarse label of each of the 100 labels.
-    """
-
-    fine: tuple[str, ...]
-    coarse: tuple[str, ...]
-    fine_to_coarse: tuple[int, ...]
-
-
 @cache
 def _read(name: str) -> dict[str, Any]:
     text = files("sla_bench.data").joinpath("class_lists", f"{name}.json").read_text(encoding="utf-8")
@@ -36,12 +20,9 @@ def _read(name: str) -> dict[str, Any]:
     return lists
 
 
-def cifar100_names() -> Cifar100Names:
-    """Class names, superclasses, and the superclass of each class."""
-    lists = _read("cifar100")
-    return Cifar100Names(
-        tuple(lists["fine_names"]), tuple(lists["coarse_names"]), tuple(lists["fine_to_coarse"])
-    )
+def cifar100_names() -> tuple[str, ...]:
+    """The 100 class names of CIFAR-100 (Krizhevsky 2009); the position is the label."""
+    return tuple(_read("cifar100")["fine_names"])
 
 
 def fc100_labels(split: Split) -> tuple[int, ...]:
@@ -50,10 +31,9 @@ def fc100_labels(split: Split) -> tuple[int, ...]:
     Source: Oreshkin, Rodriguez, Lacoste, "TADAM", NeurIPS 2018. Their text speaks of five superclasses in
     validation and test; their own lists have four.
     """
-    superclasses = set(_read("cifar100")["fc100_superclasses"][split])
-    return tuple(
-        label for label, coarse in enumerate(cifar100_names().fine_to_coarse) if coarse in superclasses
-    )
+    lists = _read("cifar100")
+    chosen = set(lists["fc100_superclasses"][split])
+    return tuple(label for label, coarse in enumerate(lists["fine_to_coarse"]) if coarse in chosen)
 
 
 def cifar_fs_labels(split: Split) -> tuple[int, ...]:

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from sla_bench.data.folder import Folder
-from sla_bench.data.glyph_dataset import RENDERED
-from sla_bench.data.kept_hashes import HASHES
+from sla_bench.data.folder_pictures import FACTS
+from sla_bench.data.glyphs import RENDERED
+from sla_bench.data.kept import HASHES
 from sla_bench.data.named import dataset_named
-from sla_bench.data.picture_facts import FACTS
-from sla_bench.data.source_files import FILES
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
 
 _OURS = re.compile(r"folder-[0-9a-f]{16}|(?P<name>[a-z][a-z0-9_-]*)-[0-9a-f]{12}")
-_ENDINGS = (".npy", HASHES, FILES, FACTS)
+_ENDINGS = (".npy", HASHES, FACTS, ".files.npz")  # the last of earlier versions
 _PART = re.compile(r"\..+\.part(\.json)?(\.new)?")
 
 
@@ -99,32 +98,31 @@ def _delete(one: Prepared) -> str:
 def _prepared(folder: Path) -> Prepared | None:
     """The files of a folder that were made here; None where all are of others."""
     files = [file for file in folder.iterdir() if file.is_file() and not file.is_symlink()]
-    made = {file for file in files if _PART.fullmatch(file.name)}
-    descriptions = {}
-    for file in files:
-        if file.suffix == ".json" and file not in made and (content := _description(file)) is not None:
-            descriptions[file] = content
+    descriptions = {file: found for file in files if (found := _description(file)) is not None}
     names = {f"{file.stem}{ending}" for file in descriptions for ending in _ENDINGS}
     match = _OURS.fullmatch(folder.name)
     if match and match["name"] in (None, *DATASETS):
         # A name with a hash in it is nobody else's, so files whose description was lost are ours too.
         names |= {file.name for file in files if file.name.endswith((".json", *_ENDINGS))}
-    made |= {file for file in files if file.name in names} | set(descriptions)
+    made = [f for f in files if f in descriptions or f.name in names or _PART.fullmatch(f.name)]
     if not made:
         return None
-    first: dict[str, Any] = next(iter(descriptions.values()), {})
-    shape = first.get("shape") or [0, 0, 0, 0]
-    source = "" if first.get("layout") == RENDERED else str(first.get("source", ""))
-    return Prepared(folder, tuple(sorted(made)), source, int(shape[1]))
+    first = next(iter(descriptions.values()), None)
+    if first is None:
+        return Prepared(folder, tuple(sorted(made)), "", 0)
+    source = "" if first["layout"] == RENDERED else first["source"]
+    return Prepared(folder, tuple(sorted(made)), source, first["shape"][1])
 
 
 def _description(file: Path) -> dict[str, Any] | None:
     """The content of the description of a map; None for any other file."""
+    if file.suffix != ".json" or file.name.startswith("."):
+        return None
     try:
         content = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return content if {"sha256", "layout", "source"} <= set(content) and content["shape"][1] else None
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
-    return content if isinstance(content, dict) and {"sha256", "shape"} <= set(content) else None
 
 
 def _belongs(one: Prepared, dataset: Any) -> bool:

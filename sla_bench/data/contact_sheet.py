@@ -28,16 +28,7 @@ def contact_sheet(images: LabeledImages, per_class: int = 8, max_classes: int = 
         per_class: images in a row.
         max_classes: rows.
     """
-    return _draw(images, _spread(np.arange(images.num_classes), max_classes), per_class)
-
-
-def _spread(items: np.ndarray, count: int) -> np.ndarray:
-    if len(items) <= count:
-        return items
-    return items[(np.arange(count) * len(items)) // count]
-
-
-def _draw(images: LabeledImages, classes: np.ndarray, per_class: int) -> Image.Image:
+    classes = _spread(np.arange(images.num_classes), max_classes)
     font = ImageFont.load_default(size=_TEXT_HEIGHT)
     names = [_short(images.class_names[k]) for k in classes]
     height, width = _tile_size(*images.images.shape[1:3])
@@ -67,6 +58,10 @@ def _draw(images: LabeledImages, classes: np.ndarray, per_class: int) -> Image.I
     return sheet
 
 
+def _spread(items: np.ndarray, count: int) -> np.ndarray:
+    return items if len(items) <= count else items[(np.arange(count) * len(items)) // count]
+
+
 def _tile_size(height: int, width: int) -> tuple[int, int]:
     longest = max(height, width)
     if longest <= _TILE:
@@ -88,9 +83,5 @@ def _short(name: str) -> str:
 
 def _title(images: LabeledImages, shown: int) -> str:
     height, width = images.images.shape[1:3]
-    classes = (
-        f"{images.num_classes} classes"
-        if shown == images.num_classes
-        else f"{shown} of {images.num_classes} classes"
-    )
-    return f"{len(images):,} images, {height} x {width} pixels, {classes}"
+    of = "" if shown == images.num_classes else f"{shown} of "
+    return f"{len(images):,} images, {height} x {width} pixels, {of}{images.num_classes} classes"

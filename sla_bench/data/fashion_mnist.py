@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from sla_bench.data.arrays import read_idx
 from sla_bench.data.base import By, Dataset, ImageProperties, LabeledImages, Split
 from sla_bench.data.class_lists import SPLITS
-from sla_bench.data.download import RemoteFile, download
-from sla_bench.data.idx import read_idx
+from sla_bench.data.downloads import RemoteFile, download
 from sla_bench.data.preparation import IN_THREADS, Preparation
 from sla_bench.data.sources import Promise
-from sla_bench.data.stratified import split_classes, split_images
+from sla_bench.data.splits import split_classes, split_images
 from sla_bench.errors import UserError
 
 URL = "https://github.com/zalandoresearch/fashion-mnist"
@@ -26,45 +27,42 @@ _FOLDERS = ("FashionMNIST/raw", "fashion-mnist")
 _VALIDATION = 1 / 12  # 5,000 of 60,000
 
 
-@dataclass(frozen=True)
-class _Part:
-    stem: str
+class _Part(NamedTuple):
+    """Names of the files of images and of labels, SHA-256 of their unpacked contents, number of images."""
+
+    names: tuple[str, str]
+    sha256: tuple[str, str]
     images: int
-    images_sha256: str
-    labels_sha256: str
-
-    @property
-    def names(self) -> tuple[str, str]:
-        return f"{self.stem}-images-idx3-ubyte", f"{self.stem}-labels-idx1-ubyte"
 
 
-# SHA-256 of the unpacked content. Packed with the makers' time stamps these contents have the MD5 sums that
-# torchvision lists.
+# Packed with the makers' time stamps these contents have the MD5 sums that torchvision lists.
 _TRAIN = _Part(
-    "train",
+    ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    (
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    ),
     60_000,
-    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
 )
 _TEST = _Part(
-    "t10k",
+    ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+    (
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ),
     10_000,
-    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 )
-
 _NAMES = (*_TRAIN.names, *_TEST.names)
-
 # The makers' repository; SHA-256 of the packed files as in torchvision's prototype data sets.
 _ADDRESS = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
+_PACKED = (
+    (26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+    (29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+    (4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+    (5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+)
 _REMOTE = tuple(
-    RemoteFile(f"{_ADDRESS}/{name}.gz", size, digest)
-    for name, size, digest in (
-        (_TRAIN.names[0], 26_421_880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
-        (_TRAIN.names[1], 29_515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
-        (_TEST.names[0], 4_422_102, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
-        (_TEST.names[1], 5_148, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
-    )
+    RemoteFile(f"{_ADDRESS}/{name}.gz", *packed) for name, packed in zip(_NAMES, _PACKED, strict=True)
 )
 
 
@@ -128,25 +126,21 @@ class FashionMNIST(Dataset):
     def files(self, data_root: Path) -> list[Path]:
         """The four idx files."""
         folder = self._folder(data_root)
-        if folder is None:
-            return []
-        return [_file(folder, name) for part in (_TRAIN, _TEST) for name in part.names]
+        return [] if folder is None else [_file(folder, name) for name in _NAMES]
 
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare the files with the published content; "unknown" for smaller versions."""
         folder = self._folder(data_root)
-        if folder is None:
-            return []
         results: list[tuple[Path, str]] = []
+        if folder is None:
+            return results
         for part in (_TRAIN, _TEST):
-            paths = [_file(folder, name) for name in part.names]
             try:
-                _read(folder, part)
-                _, digest = read_idx(paths[0], 3)
-                status = "ok" if digest == part.images_sha256 else "unknown"
+                images, _ = _read(folder, part)
+                status = "ok" if len(images) == part.images else "unknown"
             except UserError:
                 status = "bad"
-            results += [(path, status) for path in paths]
+            results += [(_file(folder, name), status) for name in part.names]
         return results
 
     def _folder(self, data_root: Path) -> Path | None:
@@ -176,21 +170,21 @@ def _file(folder: Path, name: str) -> Path:
 
 
 def _read(folder: Path, part: _Part) -> tuple[np.ndarray, np.ndarray]:
-    image_file, label_file = (_file(folder, name) for name in part.names)
-    images, images_sha256 = read_idx(image_file, 3)
-    raw, labels_sha256 = read_idx(label_file, 1)
+    """Images uint8 (N, 28, 28) and labels int64 (N,); all of them only with the published contents."""
+    paths = [_file(folder, name) for name in part.names]
+    (images, *_), (raw, *_) = contents = [
+        read_idx(path, ndim) for path, ndim in zip(paths, (3, 1), strict=True)
+    ]
+    if len(images) >= part.images:
+        for path, (_, digest), known in zip(paths, contents, part.sha256, strict=True):
+            if digest != known:
+                raise UserError(f"{path} was altered: its content is not the published; fetch it from {URL}")
     labels = raw.astype(np.int64)
-    if len(images) >= part.images and (images_sha256, labels_sha256) != (
-        part.images_sha256,
-        part.labels_sha256,
-    ):
-        altered = image_file if images_sha256 != part.images_sha256 else label_file
-        raise UserError(f"{altered} was altered: its content is not the published one; fetch it from {URL}")
     if not np.array_equal(np.unique(labels), np.arange(10)):
-        raise UserError(f"{label_file} must hold each of the labels 0..9")
+        raise UserError(f"{paths[1]} must hold each of the labels 0..9")
     if len(labels) < 30:
-        raise UserError(f"{image_file} must hold at least three images of each class")
-    Promise(28, part.images // 10).check((*images.shape, 3), labels, CLASS_NAMES, str(image_file))
+        raise UserError(f"{paths[0]} must hold at least three images of each class")
+    Promise(28, part.images // 10).check((*images.shape, 3), labels, CLASS_NAMES, str(paths[0]))
     return images, labels
 
 

@@ -16,8 +16,7 @@ from sla_bench.data.folder_listing import FolderListing, list_folder
 from sla_bench.data.folder_map import FolderMap
 from sla_bench.data.folder_names import PREFIX, parse
 from sla_bench.data.folder_pictures import FolderPictures
-from sla_bench.data.folder_splits import seed_decides, split_listing
-from sla_bench.data.folder_words import reading_lines
+from sla_bench.data.folder_splits import reading_lines, seed_decides, split_listing
 from sla_bench.data.preparation import IN_THREADS, Preparation
 from sla_bench.errors import UserError
 from sla_bench.paths import from_home
@@ -34,7 +33,7 @@ class Folder(Dataset):
     changed they are read again.
 
     Pictures lie in `PATH/CLASS/`, or in parts (`PATH/{train,val,test}/CLASS/`, one of val and test may be
-    missing, and other names do: `part_names`), or anywhere below where a list names them (`folder_lists`).
+    missing, other names do: `folder_tree.part_of`), or anywhere below where lists name them (`folder_lists`).
 
     Which images belong to which split:
     - by classes: `PATH/splits.csv` with the columns `class,split` (it may leave classes out); else the parts

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sla_bench.data.checksums import fingerprint_of
 from sla_bench.data.class_lists import SPLITS
 from sla_bench.data.folder_layouts import recognise
-from sla_bench.data.left_out import LeftOut
-from sla_bench.data.source_files import stamps_in, states_of
+from sla_bench.data.folder_tree import LeftOut
+from sla_bench.data.kept import fingerprint
 from sla_bench.errors import UserError
 from sla_bench.paths import names_below, nearest_path
 
@@ -29,8 +28,7 @@ class FolderListing:
         class_names: C names, ascending.
         parts: for each image the position of its part in ("train", "val", "test"), int64 (N,); None where
             the folder is not divided.
-        stamps: of each image, uint64 (N, 2), see `source_files.stamps_of`.
-        fingerprint: of names, sizes and times of change.
+        fingerprint: of the files, see `kept.fingerprint`.
         seen: the layout in words.
         left_out: account of everything that is not used.
         unread: sentences about lists that were not read.
@@ -42,7 +40,6 @@ class FolderListing:
     labels: np.ndarray
     class_names: tuple[str, ...]
     parts: np.ndarray | None
-    stamps: np.ndarray
     fingerprint: str
     seen: str
     left_out: LeftOut
@@ -66,7 +63,6 @@ class FolderListing:
             images=tuple(image for image, keep in zip(self.images, kept, strict=True) if keep),
             labels=self.labels[kept],
             parts=None if self.parts is None else self.parts[kept],
-            stamps=self.stamps[kept],
         )
 
     def of_large_classes(self, min_images: int) -> FolderListing:
@@ -121,15 +117,13 @@ def list_folder(path: Path, min_images: int = 1) -> FolderListing:
     if pictures[0].part is not None:
         parts = np.array([SPLITS.index(p.part) for p in pictures if p.part], dtype=np.int64)
     files = [*(picture.path for picture in pictures), *layout.files]
-    relative, states = names_below(files, path), states_of(files)
     listing = FolderListing(
         path,
-        tuple(relative[: len(pictures)]),
+        tuple(names_below(files[: len(pictures)], path)),
         labels,
         tuple(names),
         parts,
-        stamps_in(states[: len(pictures)]),
-        fingerprint_of(relative, states),
+        fingerprint(files, path),
         layout.seen,
         layout.left_out,
         layout.unread,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from sla_bench.data.base import Split
 from sla_bench.data.class_lists import SPLITS
-from sla_bench.data.csv_tables import read_table
-from sla_bench.data.image_files import EXTENSIONS
-from sla_bench.data.image_lists import read_lines
-from sla_bench.data.part_names import is_filler, part_of, words_of
+from sla_bench.data.folder_tree import LeftOut, PictureFolder, is_filler, part_of, words_of
+from sla_bench.data.images import EXTENSIONS
+from sla_bench.data.lists import read_lines, read_table
 from sla_bench.errors import UserError, nearest
 
 SPLITS_FILE = "splits.csv"
@@ -209,3 +209,175 @@ def _names_picture(text: str) -> bool:
 def _column(head: Iterable[str], names: Sequence[str]) -> str | None:
     plain = {re.sub(r"[\W_]+", "", column.casefold()): column for column in reversed(list(head))}
     return next((plain[name] for name in names if name in plain), None)
+
+
+class PictureIndex:
+    """Finds pictures by the way in which a list names them.
+
+    Args:
+        images: all pictures below a folder.
+        base: that folder.
+    """
+
+    def __init__(self, images: Iterable[Path], base: Path) -> None:
+        self._by_key: dict[str, list[tuple[tuple[str, ...], Path]]] = {}
+        for image in images:
+            parts = tuple(normalized(part) for part in image.relative_to(base).parts)
+            for name in dict.fromkeys((parts[-1], PurePosixPath(parts[-1]).stem)):
+                self._by_key.setdefault(name.casefold(), []).append(((*parts[:-1], name), image))
+
+    def find(self, named: str, part: Split | None = None) -> list[Path]:
+        """Pictures that a path or name can mean; more than one where it is ambiguous.
+
+        Args:
+            named: path below the folder or above it, or a name, with or without extension.
+            part: of the list; decides between folders of parts.
+        """
+        wanted = tuple(p for p in normalized(named).replace("\\", "/").split("/") if p not in ("", "."))
+        if not wanted:
+            return []
+        fitting = []
+        for parts, image in self._by_key.get(wanted[-1].casefold(), ()):
+            common = min(len(parts), len(wanted))
+            if [p.casefold() for p in parts[-common:]] == [p.casefold() for p in wanted[-common:]]:
+                fitting.append((parts, image))
+        preferences: tuple[Callable[[tuple[str, ...]], bool], ...] = (
+            lambda parts: parts[-len(wanted) :] == wanted,
+            lambda parts: part is not None and any(part_of(p) == part for p in parts[:-1]),
+            lambda parts: parts == wanted,
+        )
+        for better in preferences:
+            if len(fitting) > 1:
+                fitting = [one for one in fitting if better(one[0])] or fitting
+        return list(dict.fromkeys(image for _, image in fitting))
+
+
+_ORDER: dict[Split | None, int] = {part: place for place, part in enumerate((None, *SPLITS))}
+
+
+class ListedPicture(NamedTuple):
+    """A picture, the name of its class, and its part, if there are parts."""
+
+    path: Path
+    label: str
+    part: Split | None
+
+
+def read_lists(
+    top: PictureFolder, lists: list[PictureList], account: LeftOut
+) -> tuple[list[ListedPicture], list[Path]] | None:
+    """Read the lists that go together, and find their pictures.
+
+    Where a list has no labels, the folder of a picture names its class.
+
+    Args:
+        top: the folder that was named.
+        lists: all that lie in it.
+        account: gets the pictures that the lists do not name, and rows without a label.
+
+    Returns:
+        The pictures by part, class and path, and the lists that were read; None where no list gives classes.
+
+    Raises:
+        UserError: a picture that is missing, named ambiguously or with two labels; or no training list.
+    """
+    images = list(top.walk(links=True))
+    index = PictureIndex(images, top.path)
+    usable = [one for one in lists if one.has_labels or _lists_class_folders(one, index)]
+    chosen = _chosen([one for one in usable if any(index.find(r.file) for r in one.rows)] or usable, top.path)
+    if not chosen:
+        return None
+    found: dict[Path, tuple[str, Split | None, str]] = {}
+    for one in chosen:
+        _find(one, index, found, account, top.path)
+    for one in lists:
+        if one not in chosen:
+            account.add("lists that are not read", one.path.name)
+    names = " and ".join(one.path.name for one in chosen)
+    for image in images:
+        if image not in found:
+            account.add(f"pictures that {names} does not name", str(image.relative_to(top.path)))
+    parts = {part for _, part, _ in found.values()}
+    if parts == {"train"}:
+        found = {image: (label, None, place) for image, (label, _, place) in found.items()}
+    elif None not in parts and "train" not in parts:
+        raise UserError(f"{names} in {top.path} names no training picture, only {', '.join(map(str, parts))}")
+    found = _named_by_folder(found)
+    pictures = [ListedPicture(image, label, part) for image, (label, part, _) in found.items()]
+    pictures.sort(key=lambda one: (_ORDER[one.part], one.label, str(one.path)))
+    return pictures, [one.path for one in chosen]
+
+
+def _lists_class_folders(one: PictureList, index: PictureIndex) -> bool:
+    """The listed pictures lie in at least two folders, none of which is a part."""
+    names = {image.parent.name for row in one.rows for image in index.find(row.file, row.split or one.part)}
+    return len(names) > 1 and not any(map(part_of, names))
+
+
+def _chosen(lists: list[PictureList], folder: Path) -> list[PictureList]:
+    """`splits.csv`, else the lists of the parts, else the one list."""
+    own = [one for one in lists if one.path.name.lower() == SPLITS_FILE]
+    by_part = [one for one in lists if one.part is not None]
+    if own:
+        return own
+    if len({one.part for one in by_part}) > 1 or not [one for one in lists if one.part is None]:
+        doubled = [one for one in by_part if sum(o.part == one.part for o in by_part) > 1]
+        if doubled:
+            names = " and ".join(one.path.name for one in doubled)
+            raise UserError(f"{folder}: {names} both list the part {doubled[0].part}; keep one")
+        return sorted(by_part, key=lambda one: _ORDER[one.part])
+    rest = [one for one in lists if one.part is None]
+    rest = [one for one in rest if one.has_splits] or rest
+    if len(rest) > 1:
+        names = " and ".join(one.path.name for one in rest)
+        raise UserError(f"{folder}: {names} both list pictures; keep one")
+    return rest
+
+
+def _find(
+    one: PictureList,
+    index: PictureIndex,
+    found: dict[Path, tuple[str, Split | None, str]],
+    account: LeftOut,
+    folder: Path,
+) -> None:
+    missing: list[Row] = []
+    for row in one.rows:
+        images = index.find(row.file, row.split or one.part)
+        if not images:
+            missing.append(row)
+            continue
+        if len(images) > 1:
+            raise UserError(
+                f"{row.place} names {row.file!r}, which can be {images[0]} or {images[1]}; write the "
+                "folder, too"
+            )
+        label = normalized(images[0].parent.name) if row.label is None else row.label
+        if not label:
+            account.add(f"pictures without a label in {one.path.name}", str(images[0].relative_to(folder)))
+            continue
+        split = row.split or one.part
+        first = found.setdefault(images[0], (label, split, row.place))
+        if first[:2] != (label, split):
+            raise UserError(
+                f"{row.place} names {row.file!r} as {label!r}{f' in {split}' if split else ''}, but "
+                f"{first[2]} as {first[0]!r}{f' in {first[1]}' if first[1] else ''}"
+            )
+    if missing:
+        raise UserError(
+            f"{missing[0].place} names {missing[0].file!r}, which is not among the pictures below {folder} "
+            f"({len(missing):,} of {len(one.rows):,} are missing)"
+        )
+
+
+def _named_by_folder(
+    found: dict[Path, tuple[str, Split | None, str]],
+) -> dict[Path, tuple[str, Split | None, str]]:
+    """Numbers become names of folders, where each number has one folder and each folder one number."""
+    if not all(label.isdecimal() for label, *_ in found.values()):
+        return found
+    pairs = {(label, normalized(image.parent.name)) for image, (label, *_) in found.items()}
+    names = dict(pairs)
+    if not len(pairs) == len(names) == len(set(names.values())):
+        return found
+    return {image: (names[label], part, place) for image, (label, part, place) in found.items()}

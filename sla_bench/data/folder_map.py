@@ -14,13 +14,8 @@ import numpy as np
 
 from sla_bench.data import layouts
 from sla_bench.data.base import By, Fit, LabeledImages, Split
-from sla_bench.data.encoded_images import EncodedImages
 from sla_bench.data.folder_listing import FolderListing
-from sla_bench.data.folder_splits import split_listing
-from sla_bench.data.kept_hashes import kept_checksum
-from sla_bench.data.map_writing import Origin, write_map
-from sla_bench.data.memory_map import map_path, open_map, read_description, remove_map, verify_map
-from sla_bench.data.picture_facts import (
+from sla_bench.data.folder_pictures import (
     FACTS,
     PictureFacts,
     read_facts,
@@ -28,13 +23,21 @@ from sla_bench.data.picture_facts import (
     with_hashes,
     write_facts,
 )
-from sla_bench.data.preparation import IN_THREADS, Preparation
-from sla_bench.data.progress import terminal_progress
-from sla_bench.data.source_files import SourceFiles
-from sla_bench.data.sources import SplitSource, decoded_source, relabel, selected_blocks
+from sla_bench.data.folder_splits import split_listing
+from sla_bench.data.kept import kept_checksum
+from sla_bench.data.preparation import IN_THREADS, Preparation, terminal_progress
+from sla_bench.data.prepared import (
+    Origin,
+    map_path,
+    open_map,
+    read_description,
+    verify_map,
+    write_map,
+)
+from sla_bench.data.sources import EncodedImages, SplitSource, array_blocks, decoded_source, relabel
 from sla_bench.errors import UserError
 
-_DECODING = 3  # counts up when the same file would become other pixels
+_DECODING = 4  # counts up when the same file would become other pixels
 _ALL = "all"
 _FACTS = f"{_ALL}{FACTS}"
 
@@ -88,12 +91,9 @@ class FolderMap:
             UserError: an image can't be decoded, or the map can't be written.
         """
         prepared = open_map(self.folder, _ALL)
-        if prepared is not None and self._files.unchanged(self._path, self.listing.stamps):
-            return prepared
-        if prepared is not None:
-            remove_map(self.folder, _ALL)
-        self.convert(how)
-        prepared = open_map(self.folder, _ALL)
+        if prepared is None:
+            self.convert(how)
+            prepared = open_map(self.folder, _ALL)
         if prepared is None:
             raise UserError(f"{self.folder} was deleted while it was read; try again")
         return prepared
@@ -109,11 +109,8 @@ class FolderMap:
             paths, self.size, self.fit, lambda i: str(paths[i]), self.listing.path, depth=seen.depth
         )
         self._write(_ALL, decoded_source(images, self.listing.labels, self.listing.class_names), how)
-        self._files.keep(paths, self.listing.stamps)
-        made, absent = open_map(self.folder, _ALL), frozenset(self.undecodable)
-        if made is not None:
-            seen = seen.without([i for i, image in enumerate(self.listing.images) if image in absent])
-            write_facts(self.folder / _FACTS, with_hashes(seen, made.images))
+        if (made := open_map(self.folder, _ALL)) is not None:
+            self._keep_facts(seen, made.images)
         for by, split in itertools.product(get_args(By), get_args(Split)):
             # Not every folder has every kind of split.
             if (by, split) != ("classes", "trainval"):
@@ -139,7 +136,7 @@ class FolderMap:
         shape = (len(index), *prepared.images.shape[1:])
         present, values = relabel(labels)
         source = SplitSource(
-            shape, present, tuple(names[value] for value in values), selected_blocks(prepared.images, index)
+            shape, present, tuple(names[value] for value in values), array_blocks(prepared.images, index)
         )
         images = source.read() if source.num_bytes <= layouts.DIRECT_LIMIT else self._large(source, index)
         return LabeledImages(
@@ -164,10 +161,14 @@ class FolderMap:
         prepared = self.images()
         facts = read_facts(self.folder / _FACTS, len(prepared))
         if facts is None:
-            absent = frozenset(self.undecodable)
-            bad = [i for i, image in enumerate(self.listing.images) if image in absent]
-            facts = with_hashes(self._seen().without(bad), prepared.images)
-            write_facts(self.folder / _FACTS, facts)
+            facts = self._keep_facts(self._seen(), prepared.images)
+        return facts
+
+    def _keep_facts(self, seen: PictureFacts, images: np.ndarray) -> PictureFacts:
+        absent = frozenset(self.undecodable)
+        seen = seen.without([i for i, image in enumerate(self.listing.images) if image in absent])
+        facts = with_hashes(seen, images)
+        write_facts(self.folder / _FACTS, facts)
         return facts
 
     def verify(self) -> list[tuple[Path, str]]:
@@ -186,14 +187,7 @@ class FolderMap:
 
     @cached_property
     def _paths(self) -> list[Path]:
-        return [self._path(position) for position in range(len(self.listing.images))]
-
-    def _path(self, position: int) -> Path:
-        return self.listing.path / self.listing.images[position]
-
-    @property
-    def _files(self) -> SourceFiles:
-        return SourceFiles(self.folder, _ALL)
+        return [self.listing.path / image for image in self.listing.images]
 
     def _seen(self) -> PictureFacts:
         what = f"looking at {len(self._paths):,} images of {self.listing.path}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import takewhile
 from typing import Any
 
 from sla_bench.errors import UserError, nearest
@@ -102,13 +103,15 @@ def parse(text: str) -> FolderName:
     Raises:
         UserError: an unknown option, one that is given twice, or a value that it can't have.
     """
-    rest, items = text, list[tuple[str, str | None]]()
-    found = _there(rest, items)
-    while found is None and (match := _LAST_ITEM.fullmatch(rest)):
-        key, value = match[2].lower().replace("-", "_"), match[3]
-        rest, items = match[1], [(key, value), *items]
-        found = _there(rest, items)
-    return _named(*(found or _by_known_options(text)), text)
+    cuts = list(_cuts(text))
+    for rest, items in cuts:
+        for path, size in _sizes(rest):
+            if _exists(path):
+                return _named(path, size, items, text)
+    # Nothing exists: commas and equals signs may belong to the path.
+    known = [cuts[0], *takewhile(lambda cut: _is_option(*cut[1][0]), cuts[1:])]
+    rest, items = known[-1]
+    return _named(*_sizes(rest)[-1], items, text)
 
 
 def canonical_dataset(name: str, options: Mapping[str, Any] | None = None) -> str:
@@ -134,23 +137,23 @@ def canonical_dataset(name: str, options: Mapping[str, Any] | None = None) -> st
 Items = list[tuple[str, str | None]]
 
 
-def _there(rest: str, items: Items) -> tuple[str, int | None, Items] | None:
-    if _exists(rest):
-        return rest, None, items
-    match = _WITH_SIZE.fullmatch(rest)
-    return (match[1], int(match[2]), items) if match and _exists(match[1]) else None
-
-
-def _by_known_options(text: str) -> tuple[str, int | None, Items]:
-    """Path, size and options where nothing exists: commas and equals signs may belong to the path."""
-    rest, items = text, list[tuple[str, str | None]]()
+def _cuts(text: str) -> Iterator[tuple[str, Items]]:
+    """The text, with none, one, two, ... options taken away from its end."""
+    rest, items = text, Items()
+    yield rest, items
     while match := _LAST_ITEM.fullmatch(rest):
-        key, value = match[2].lower().replace("-", "_"), match[3]
-        if not (key in OPTIONS or (value is not None and get_close_matches(key, OPTIONS, 1, 0.5))):
-            break
-        rest, items = match[1], [(key, value), *items]
-    sized = _WITH_SIZE.fullmatch(rest)
-    return (sized[1], int(sized[2]), items) if sized else (rest, None, items)
+        rest, items = match[1], [(match[2].lower().replace("-", "_"), match[3]), *items]
+        yield rest, items
+
+
+def _sizes(rest: str) -> list[tuple[str, int | None]]:
+    """A path as it is and, where it ends like one with a size, without."""
+    match = _WITH_SIZE.fullmatch(rest)
+    return [(rest, None), *([(match[1], int(match[2]))] if match else [])]
+
+
+def _is_option(key: str, value: str | None) -> bool:
+    return key in OPTIONS or (value is not None and bool(get_close_matches(key, OPTIONS, 1, 0.5)))
 
 
 def _named(path: str, size: int | None, items: Items, text: str) -> FolderName:

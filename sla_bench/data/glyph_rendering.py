@@ -1,19 +1,67 @@
 """Shapes of a class become images of a glyph before clutter."""
 
-# Everything but the shape has the same distribution after a quarter turn: place and deformation of the glyph,
-# the gradients, textures and strokes around it, the patch that covers a part of it, and the noise. So the
-# orientation of an image can be read from its glyph alone.
-
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from sla_bench.data.glyph_backgrounds import IMAGE_SIDE, Backgrounds
 from sla_bench.data.glyph_shapes import CANVAS, GLYPH_SIDE
+
+IMAGE_SIDE = 32
+_PICTURES = 400
+_MARGIN = 4
+
+
+class Backgrounds(NamedTuple):
+    """Stock of pictures from which backgrounds are mixed, each in its four quarter turns.
+
+    textures: float32 (n, 32, 32), mean 0, standard deviation 1. strokes: float32 (n, 32, 32), opacity 0..1.
+    """
+
+    textures: np.ndarray
+    strokes: np.ndarray
+
+
+def draw_backgrounds(rng: np.random.Generator) -> Backgrounds:
+    """Draw the stock, 4 x 400 of each kind."""
+    textures = np.stack([_texture(rng) for _ in range(_PICTURES)])
+    strokes = np.stack([_strokes(rng) for _ in range(_PICTURES)])
+    return Backgrounds(_four_turns(textures), _four_turns(strokes))
+
+
+def _four_turns(pictures: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.rot90(pictures, k, axes=(1, 2)) for k in range(4)])
+
+
+def _texture(rng: np.random.Generator) -> np.ndarray:
+    cells = int(rng.integers(3, 13))
+    coarse = Image.fromarray(rng.standard_normal((cells, cells)).astype(np.float32))
+    side = IMAGE_SIDE + 2 * _MARGIN
+    smooth = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC))
+    inner = smooth[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+    standardised: np.ndarray = (inner - inner.mean()) / (inner.std() + 1e-6)
+    return standardised
+
+
+def _strokes(rng: np.random.Generator) -> np.ndarray:
+    side = 2 * IMAGE_SIDE
+    picture = Image.new("L", (side, side), 0)
+    draw = ImageDraw.Draw(picture)
+    for _ in range(int(rng.integers(1, 5))):
+        x0, y0, x1, y1 = rng.integers(-8, side + 8, 4).tolist()
+        width = int(rng.integers(2, 7))
+        if rng.random() < 0.5:
+            draw.line((x0, y0, x1, y1), fill=255, width=width)
+        else:
+            start = int(rng.integers(360))
+            box = (min(x0, x1), min(y0, y1), max(x0, x1) + 8, max(y0, y1) + 8)
+            draw.arc(box, start, start + int(rng.integers(60, 250)), fill=255, width=width)
+    return np.asarray(picture.resize((IMAGE_SIDE, IMAGE_SIDE), Image.Resampling.BOX), np.float32) / 255
+
 
 _CENTRE = IMAGE_SIDE / 2
 
@@ -82,6 +130,9 @@ def render(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Render images of one class.
+
+    Everything but the shape has the same distribution after a quarter turn: the orientation of an image can
+    be read from its glyph alone.
 
     Args:
         shapes: uint8 (fonts, CANVAS, CANVAS).

@@ -1,29 +1,26 @@
-"""ImageNet (ILSVRC 2012): 1,000 classes; the validation images are the test."""
+"""ImageNet (ILSVRC 2012) and Tiny ImageNet, one training folder per class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from sla_bench.data.base import Split
-from sla_bench.data.csv_tables import read_table
-from sla_bench.data.image_files import list_folders, list_images
-from sla_bench.data.image_lists import ImageList, named_list, read_lines
+from sla_bench.data.base import ImageProperties, Split
+from sla_bench.data.images import list_folders, list_images
 from sla_bench.data.layouts import Layout
-from sla_bench.data.matlab_files import load_mat
-from sla_bench.data.photographs import photograph_source, photographs
+from sla_bench.data.lists import ImageList, check_inside, listed_source, named_list, read_lines, read_table
+from sla_bench.data.photographs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Photographs,
+    photograph_source,
+    photographs,
+)
 from sla_bench.data.sources import SplitSource
 from sla_bench.errors import UserError
 
-_FOLDERS = ("imagenet", "ImageNet", "ILSVRC2012")
 _KAGGLE = "ILSVRC/Data/CLS-LOC"
-_TRUTH = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
 _SOLUTION = "LOC_val_solution.csv"
-_MAP = "val_map.txt"
 
 
 def _files(pictures: str, base: Path, split: Split) -> list[Path]:
@@ -33,7 +30,8 @@ def _files(pictures: str, base: Path, split: Split) -> list[Path]:
 
 def _watched(pictures: str, base: Path, split: Split) -> list[Path]:
     folders = [folder for part in _files(pictures, base, split) for folder in (part, *list_folders(part))]
-    return folders if split == "train" else folders + _truths(base)
+    solution = base / _SOLUTION
+    return folders if split == "train" or not solution.is_file() else [*folders, solution]
 
 
 def _read(pictures: str, base: Path, split: Split) -> SplitSource:
@@ -42,115 +40,48 @@ def _read(pictures: str, base: Path, split: Split) -> SplitSource:
     if not names:
         raise UserError(f"{train} has no folders of images, one per class; unpack the archives in it")
     part = train if split == "train" else base / pictures / "val"
-    if split == "train" or list_folders(part):
-        if split != "train" and (loose := list_images(part)):
-            raise UserError(
-                f"{part} has folders of classes and {len(loose):,} images beside them; sort these in"
-            )
-        chosen = _sorted_images(part, names)
-    else:
-        chosen = _loose(part, base, names)
+    folders = list_folders(part)
+    if folders and split != "train" and (loose := list_images(part)):
+        raise UserError(f"{part} has folders of classes and {len(loose):,} images beside them; sort these in")
+    chosen = _in_folders(part, folders, names) if folders else _by_solution(part, base / _SOLUTION, names)
     return photograph_source(chosen, names, part, base, split)
 
 
-def _sorted_images(part: Path, names: tuple[str, ...]) -> ImageList:
-    """Images in folders by class, as torchvision puts them."""
-    images = [f"{folder.name}/{image.name}" for folder in list_folders(part) for image in list_images(folder)]
-    return named_list(part, images, [image.partition("/")[0] for image in images], names)
+def _in_folders(part: Path, folders: list[Path], names: tuple[str, ...], inside: str = "") -> ImageList:
+    """Images in one folder per class, or in a folder of that name inside each."""
+    found = [(folder, image) for folder in folders for image in list_images(folder / inside)]
+    images = [image.relative_to(part).as_posix() for _, image in found]
+    return named_list(part, images, [folder.name for folder, _ in found], names)
 
 
-def _loose(part: Path, base: Path, names: tuple[str, ...]) -> ImageList:
-    """Images without folders, and a file that tells their classes."""
-    images, truth = [image.name for image in list_images(part)], next(iter(_truths(base)), None)
-    if truth is None or not images:
+def _by_solution(part: Path, solution: Path, names: tuple[str, ...]) -> ImageList:
+    """Loose images, and Kaggle's table `ImageId,PredictionString`: the string begins with the wnid."""
+    images = [image.name for image in list_images(part)]
+    if not images or not solution.is_file():
         raise UserError(
-            f"{part} must have one folder of images per class, or all images with {_TRUTH} and meta.mat, "
-            f"{_SOLUTION} or {_MAP} (lines `IMAGE WNID`) in {base}"
+            f"{part} must have one folder of images per class (torchvision.datasets.ImageNet makes them), or "
+            f"all images with Kaggle's {_SOLUTION} in {solution.parent}"
         )
-    wnid_of = _READERS[truth.name](truth, images)
-    if absent := sorted(set(images) - wnid_of.keys()):
-        raise UserError(f"{truth} does not say the class of {absent[0]}; fetch it again")
-    if missing := sorted(wnid_of.keys() - set(images)):
-        raise UserError(f"{missing[0]} is missing, though line {wnid_of[missing[0]][1]} of {truth} names it")
-    wnids, lines = zip(*(wnid_of[image] for image in images), strict=True)
-    return named_list(truth, images, wnids, names, lines)
-
-
-def _truths(base: Path) -> list[Path]:
-    """The files that tell the classes of loose validation images, the preferred one first."""
-    return [place for place in (base / _TRUTH, base / _SOLUTION, base / _MAP) if place.is_file()]
-
-
-_Found = dict[str, tuple[str, int]]
-"""Image -> wnid, and the line that says it."""
-
-
-def _from_devkit(truth: Path, images: Sequence[str]) -> _Found:
-    """Line i is the number of the class of the i-th image by name; `meta.mat` has the wnid of each number."""
-    wnid_of = _wnids(truth.with_name("meta.mat"))
-    lines = read_lines(truth)
-    if len(lines) != len(images):
-        raise UserError(f"{truth} has {len(lines):,} lines for {len(images):,} images; fetch it again")
-    for number, line in lines:
-        if line not in wnid_of:
-            raise UserError(
-                f"line {number} of {truth} must be a class from 1 to {len(wnid_of)}, found {line[:80]!r}"
-            )
-    return {image: (wnid_of[line], number) for image, (number, line) in zip(images, lines, strict=True)}
-
-
-def _wnids(meta: Path) -> dict[str, str]:
-    if not meta.is_file():
-        raise UserError(f"{meta} is missing; unpack ILSVRC2012_devkit_t12.tar.gz again")
-    synsets: Any = load_mat(meta).get("synsets")
-    try:
-        # Classes are the leaves of the tree; their numbers come first.
-        columns = (np.atleast_1d(synsets[key]) for key in ("ILSVRC2012_ID", "WNID", "num_children"))
-        rows = zip(*columns, strict=True)
-        return {str(int(number)): str(wnid) for number, wnid, children in rows if int(children) == 0}
-    except (TypeError, ValueError, IndexError, OverflowError):
-        raise UserError(
-            f"{meta} has no 'synsets' with ILSVRC2012_ID, WNID and num_children; unpack it again"
-        ) from None
-
-
-def _from_solution(solution: Path, _: Sequence[str]) -> _Found:
-    """Kaggle's table `ImageId,PredictionString`: the string begins with the wnid."""
-    found: _Found = {}
+    wnid_of: dict[str, tuple[str, int]] = {}
     for number, row in enumerate(read_table(solution), start=1):
         image, words = row.get("ImageId"), row.get("PredictionString", "").split()
         if not image or not words:
             raise UserError(f"line {number} of {solution} must have an ImageId and a PredictionString")
         if number > 1:  # the head
-            found[f"{image}.JPEG"] = (words[0], number)
-    return found
-
-
-def _from_map(file: Path, _: Sequence[str]) -> _Found:
-    """Lines `IMAGE WNID`; numbers are refused, for they are in use in two orders."""
-    found: _Found = {}
-    for number, line in read_lines(file):
-        image, _, wnid = line.replace("\t", " ").rpartition(" ")
-        if not image.strip() or wnid.isdecimal():
-            raise UserError(
-                f"line {number} of {file} must be an image and a wnid like n01440764 (numbers are in "
-                f"use in two orders), found {line[:80]!r}"
-            )
-        found[image.strip().rpartition("/")[2]] = (wnid, number)
-    return found
-
-
-_READERS: dict[str, Callable[[Path, Sequence[str]], _Found]] = {
-    Path(_TRUTH).name: _from_devkit,
-    _SOLUTION: _from_solution,
-    _MAP: _from_map,
-}
+            wnid_of[f"{image}.JPEG"] = (words[0], number)
+    if absent := sorted(set(images) - wnid_of.keys()):
+        raise UserError(f"{solution} does not say the class of {absent[0]}; fetch it again")
+    if missing := sorted(wnid_of.keys() - set(images)):
+        line = wnid_of[missing[0]][1]
+        raise UserError(f"{missing[0]} is missing, though line {line} of {solution} names it")
+    wnids, lines = zip(*(wnid_of[image] for image in images), strict=True)
+    return named_list(solution, images, wnids, names, lines)
 
 
 def _layout(name: str, pictures: str) -> Layout:
     return Layout(
         name=name,
-        folders=_FOLDERS,
+        folders=("imagenet", "ImageNet", "ILSVRC2012"),
         files=partial(_files, pictures),
         read=partial(_read, pictures),
         decoded=True,
@@ -164,11 +95,84 @@ IMAGENET = photographs(
     1000,
     {"train": 1_281_167, "test": 50_000},
     (
-        _layout("imagenet/ with train/WNID/*.JPEG, and val/ by class or with the devkit", ""),
+        _layout("imagenet/ with train/WNID/*.JPEG and val/WNID/*.JPEG", ""),
         _layout(f"Kaggle's imagenet/{_KAGGLE}/ with {_SOLUTION} in imagenet/", _KAGGLE),
     ),
-    "unpack the archives of https://image-net.org/challenges/LSVRC/2012/ into imagenet/train/WNID/ "
-    "(one folder per class) and imagenet/val/ there, as torchvision's ImageNet does",
+    "let torchvision.datasets.ImageNet sort the archives of https://image-net.org/challenges/LSVRC/2012/ "
+    "into imagenet/train/WNID/ and imagenet/val/WNID/ there",
     validation_is_test=True,
 )
-"""ImageNet; labels follow the sorted wnids, as in torchvision."""
+"""ImageNet: 1,000 classes, 1.28 million training images, 50,000 validation images for the test; labels follow
+the sorted wnids, as in torchvision."""
+
+
+_TINY = "tiny-imagenet-200"
+_TINY_SIZE = 64
+_ANNOTATIONS = "val/val_annotations.txt"
+_ANNOTATION_FIELDS = 6  # image, class, and four coordinates of a box
+
+
+def _tiny_files(base: Path, split: Split) -> list[Path]:
+    if split == "train":
+        return [base / "wnids.txt", base / "train"]
+    return [base / "wnids.txt", base / _ANNOTATIONS, base / "val" / "images"]
+
+
+def _tiny_watched(base: Path, split: Split) -> list[Path]:
+    inside = [folder / "images" for folder in list_folders(base / "train")] if split == "train" else []
+    return [*_tiny_files(base, split), *(folder for folder in inside if folder.is_dir())]
+
+
+def _read_tiny(base: Path, split: Split) -> SplitSource:
+    listed = read_lines(base / "wnids.txt")
+    for number, wnid in listed:
+        check_inside(wnid, f"line {number} of {base / 'wnids.txt'}")
+    names = tuple(sorted(wnid for _, wnid in listed))
+    folder = base / "train" if split == "train" else base / "val" / "images"
+    if split == "train":
+        chosen = _in_folders(folder, [folder / wnid for wnid in names], names, "images")
+    else:
+        chosen = _annotated(base / _ANNOTATIONS, names)
+    return listed_source(chosen, names, folder, base, _TINY_SIZE, "crop")
+
+
+def _annotated(file: Path, names: tuple[str, ...]) -> ImageList:
+    rows = [(number, line.split("\t")) for number, line in read_lines(file)]
+    for number, fields in rows:
+        if len(fields) != _ANNOTATION_FIELDS:
+            raise UserError(
+                f"line {number} of {file} must be image, class and four coordinates, found "
+                f"{' '.join(fields)[:80]!r}"
+            )
+    images, classes = ([fields[column] for _, fields in rows] for column in (0, 1))
+    return named_list(file, images, classes, names, [number for number, _ in rows])
+
+
+TINY_IMAGENET = Photographs(
+    name="tiny_imagenet",
+    properties=ImageProperties(
+        size=_TINY_SIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD, crop_padding=8, flip=True
+    ),
+    origin=f"unpack http://cs231n.stanford.edu/{_TINY}.zip there",
+    classes={"train": 200, "test": 200},
+    splits_by=("images",),
+    alternative="use mini_imagenet or tiered_imagenet",
+    layouts=(
+        Layout(
+            name=f"{_TINY}/ with wnids.txt, train/WNID/images/*.JPEG, {_ANNOTATIONS} and val/images/*.JPEG",
+            folders=(_TINY,),
+            files=_tiny_files,
+            read=_read_tiny,
+            decoded=True,
+            splits=("train", "test"),
+            watched=_tiny_watched,
+        ),
+    ),
+    published={"train": 100_000, "test": 10_000},
+    validation_is_test=True,
+)
+"""Tiny ImageNet (Stanford CS231n): 200 classes of ImageNet, 500 training and 50 test images each, 64 x 64.
+
+The padding of the random crop is that of CIFAR at twice the size. SLA's own code enlarges the images to 224
+pixels and trains on random parts of them.
+"""

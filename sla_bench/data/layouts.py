@@ -9,21 +9,19 @@ from pathlib import Path
 import numpy as np
 
 from sla_bench.data.base import By, Dataset, LabeledImages, Split
-from sla_bench.data.checksums import fingerprint
 from sla_bench.data.class_lists import SPLITS
-from sla_bench.data.kept_hashes import HASHES, checksum_of_files, checksum_of_map
-from sla_bench.data.map_writing import Origin, write_map
-from sla_bench.data.memory_map import (
+from sla_bench.data.kept import HASHES, checksum_of_files, checksum_of_map, fingerprint
+from sla_bench.data.preparation import IN_THREADS, Preparation, terminal_progress
+from sla_bench.data.prepared import (
     MapDescription,
+    Origin,
     description_or_none,
     open_map,
     read_description,
     verify_map,
+    write_map,
 )
-from sla_bench.data.memory_map import map_path as _map_path
-from sla_bench.data.preparation import IN_THREADS, Preparation
-from sla_bench.data.progress import terminal_progress
-from sla_bench.data.source_files import SourceFiles, stamps_of
+from sla_bench.data.prepared import map_path as _map_path
 from sla_bench.data.sources import SplitSource
 from sla_bench.errors import UserError
 
@@ -112,7 +110,7 @@ class LayoutDataset(Dataset):
                 f"once: python -m sla_bench datasets prepare {self.name} --data-root {data_root}"
             )
         if layout.decoded:
-            self._convert(split, source, layout, base, data_root)
+            self._convert(split, source, layout, base, data_root, IN_THREADS)
             return self._open_prepared(split, data_root) or source.read()
         return source.read()
 
@@ -151,10 +149,11 @@ class LayoutDataset(Dataset):
         layout, base = self._find(source or data_root, also_root=source is not None)
         if not layout.decoded:
             how.refuse_skip_bad(layout.name)
-        paths = []
+        paths, folder = [], self._folder(data_root)
         for split in self.splits:
-            if self._is_current(split, layout, base, data_root, how):
-                paths.append(_map_path(self._folder(data_root), split))
+            made = self._made_of(split, layout, base, data_root)
+            if made is not None and (how.skip_bad or not made.left_out) and verify_map(folder, split) == "ok":
+                paths.append(_map_path(folder, split))
                 continue
             content = layout.read(base, split)
             self._check_count(content, split, base)
@@ -274,7 +273,7 @@ class LayoutDataset(Dataset):
         layout = next((layout for layout in self.layouts if layout.name == description.layout), None)
         if layout is not None and origin.is_dir():
             there = all(path.exists() for path in layout.files(origin, split))
-            if there and not self._is_of(description, split, layout, origin, data_root):
+            if there and description.fingerprint != layout.fingerprint(origin, split):
                 raise UserError(
                     f"{origin} has changed since {_map_path(folder, split)} was made of it: "
                     f"python -m sla_bench datasets prepare {self.name} --data-root {data_root} "
@@ -282,46 +281,18 @@ class LayoutDataset(Dataset):
                 )
         return open_map(folder, split)
 
-    def _is_current(
-        self, split: Split, layout: Layout, base: Path, data_root: Path, how: Preparation
-    ) -> bool:
-        """The map is whole, of these files, and has all images where none may be left out."""
-        made = self._made_of(split, layout, base, data_root)
-        return (
-            made is not None
-            and (how.skip_bad or not made.left_out)
-            and verify_map(self._folder(data_root), split) == "ok"
-        )
-
     def _made_of(self, split: Split, layout: Layout, base: Path, data_root: Path) -> MapDescription | None:
         """The description of a map that was made of the files as they are now."""
         made = description_or_none(self._folder(data_root), split)
-        return made if made is not None and self._is_of(made, split, layout, base, data_root) else None
-
-    def _is_of(
-        self, description: MapDescription, split: Split, layout: Layout, base: Path, data_root: Path
-    ) -> bool:
-        """The map was made of the files as they are now."""
-        if description.fingerprint != layout.fingerprint(base, split):
-            return False
-        files = layout.single_files(base, split)
-        return SourceFiles(self._folder(data_root), split).unchanged(files.__getitem__, stamps_of(files))
+        return made if made is not None and made.fingerprint == layout.fingerprint(base, split) else None
 
     def _convert(
-        self,
-        split: Split,
-        source: SplitSource,
-        layout: Layout,
-        base: Path,
-        data_root: Path,
-        how: Preparation = IN_THREADS,
+        self, split: Split, source: SplitSource, layout: Layout, base: Path, root: Path, how: Preparation
     ) -> Path:
         origin = Origin(layout.name, base, layout.fingerprint(base, split))
-        folder, files = self._folder(data_root), layout.single_files(base, split)
-        before = stamps_of(files)
+        folder = self._folder(root)
         with terminal_progress(f"converting {self.name} {split}: {source.shape[0]:,} images") as progress:
             path = write_map(folder, split, source, origin, progress, how)
-        SourceFiles(folder, split).keep(files, before)
-        if (prepared := open_map(folder, split)) is not None:
-            checksum_of_map(prepared)
+        if (made := open_map(folder, split)) is not None:
+            checksum_of_map(made)
         return path

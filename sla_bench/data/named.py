@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sla_bench.data.progress import note
+from sla_bench.data.preparation import note
 from sla_bench.errors import UserError
 from sla_bench.paths import from_home
 from sla_bench.registry import DATASETS

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sla_bench.data.base import ImageProperties, Split
-from sla_bench.data.class_folders import read_class_folders
-from sla_bench.data.image_files import list_folders
+from sla_bench.data.images import list_folders
 from sla_bench.data.layouts import Layout, LayoutDataset
-from sla_bench.data.sources import Promise, SplitSource
+from sla_bench.data.sources import Promise, SplitSource, read_class_folders
 from sla_bench.errors import UserError
 
 _FOLDERS: dict[Split, str] = {

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sla_bench.data.base import By, Fit, ImageProperties, LabeledImages, Split
-from sla_bench.data.encoded_images import EncodedImages
-from sla_bench.data.image_lists import ImageList, check_images, check_labels
+from sla_bench.data.base import By, ImageProperties, LabeledImages, Split
 from sla_bench.data.layouts import Layout, LayoutDataset
-from sla_bench.data.sources import SplitSource, decoded_source
+from sla_bench.data.lists import ImageList, listed_source
+from sla_bench.data.sources import SplitSource
 from sla_bench.errors import UserError
 
 SIZE = 224
@@ -113,33 +112,7 @@ def photographs(
 def photograph_source(
     chosen: ImageList, class_names: tuple[str, ...], folder: Path, base: Path, split: Split
 ) -> SplitSource:
-    """The images of a list as a split.
-
-    Args:
-        chosen: its images and labels.
-        class_names: of the training images.
-        folder: to which the paths of the list are relative.
-        base: folder of the data set.
-        split: decides how much of a photograph is kept.
-
-    Raises:
-        UserError: the list has other classes than the training images, or names an image that is not there.
-    """
+    """As `listed_source`; the split decides how much of a photograph is kept."""
     if split == "train":
         return listed_source(chosen, class_names, folder, base, TRAINING_SIZE, "crop")
     return listed_source(chosen, class_names, folder, base, SIZE, "inner")
-
-
-def listed_source(
-    chosen: ImageList, class_names: tuple[str, ...], folder: Path, base: Path, size: int, fit: Fit
-) -> SplitSource:
-    """As `photograph_source`, in a size of one's own."""
-    check_labels(chosen, class_names)
-    if chosen.lines:
-        check_images(chosen, folder)
-    paths = [folder / image for image in chosen.images]
-
-    def name(position: int) -> str:
-        return f"{paths[position]} ({chosen.place(position)})" if chosen.lines else str(paths[position])
-
-    return decoded_source(EncodedImages(paths, size, fit, name, base), chosen.labels, class_names)

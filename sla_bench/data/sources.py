@@ -2,15 +2,131 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from sla_bench.data.base import LabeledImages
-from sla_bench.data.encoded_images import EncodedImages
+from sla_bench.data.base import Fit, ImageProperties, LabeledImages
+from sla_bench.data.depth import Depth
+from sla_bench.data.images import decode, list_images
 from sla_bench.errors import UserError
+
+_DECODED = 64  # images; 12 MB at 256 x 256
+
+
+class Unreadable(NamedTuple):
+    """An image that can't be decoded: its position, and the sentence that names it and says why."""
+
+    position: int
+    message: str
+
+
+class Block(NamedTuple):
+    """Consecutive images: pixels uint8 (n, size, size, 3) of those that can be read, and the others."""
+
+    pixels: np.ndarray
+    unreadable: tuple[Unreadable, ...] = ()
+
+
+@dataclass(frozen=True)
+class EncodedImages:
+    """Images that still have to be decoded.
+
+    Args:
+        images: files, their contents as bytes or uint8 (b,), or loaded images.
+        size: height = width of the results in pixels.
+        fit: as in `decode`.
+        name: name of the image at a position, for messages.
+        base: folder to which `short_name` is relative.
+        negative: bright and dark are exchanged.
+        depth: as in `decode`.
+    """
+
+    images: Sequence[Path | bytes | np.ndarray | Image.Image]
+    size: int
+    fit: Fit
+    name: Callable[[int], str]
+    base: Path | None = None
+    negative: bool = False
+    depth: Depth | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def short_name(self, position: int) -> str:
+        """Path of an image below `base`; its name where it is no file there."""
+        image = self.images[position]
+        if isinstance(image, Path) and self.base is not None and image.is_relative_to(self.base):
+            return image.relative_to(self.base).as_posix()
+        return self.name(position)
+
+    def blocks(self, start: int = 0, workers: int | None = None) -> Iterator[Block]:
+        """Decode all images from a position on, in order, with a few blocks in flight.
+
+        Args:
+            start: position of the first image.
+            workers: threads; None: one per core that this process may use.
+        """
+        starts = range(start, len(self.images), _DECODED)
+        count = min(workers or available_cores(), len(starts))
+        if count <= 1:
+            yield from map(self._decoded, starts)
+            return
+        waiting: deque[Future[Block]] = deque()
+        with ThreadPoolExecutor(count) as pool:
+            try:
+                for first in starts:
+                    waiting.append(pool.submit(self._decoded, first))
+                    if len(waiting) > 2 * count:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def chosen(self, positions: Iterable[int]) -> Iterator[Block]:
+        """Decode some images, one at a time."""
+        return (self._decoded(position, 1) for position in positions)
+
+    def _decoded(self, first: int, count: int = _DECODED) -> Block:
+        """Decode the block that begins at a position."""
+        count = min(count, len(self.images) - first)
+        pixels = np.empty((count, self.size, self.size, 3), np.uint8)
+        unreadable: list[Unreadable] = []
+        for position in range(first, first + count):
+            image = self.images[position]
+            content = image.tobytes() if isinstance(image, np.ndarray) else image
+            try:
+                square = decode(content, self.size, self.fit, self.name(position), self.depth)
+                pixels[position - first - len(unreadable)] = square
+            except UserError as error:
+                unreadable.append(Unreadable(position, str(error)))
+        kept = pixels[: count - len(unreadable)]
+        return Block(255 - kept if self.negative else kept, tuple(unreadable))
+
+    def pixels(self) -> Iterator[np.ndarray]:
+        """All images, uint8 (n, size, size, 3) at a time.
+
+        Raises:
+            UserError: one of them can't be decoded.
+        """
+        for block in self.blocks():
+            if block.unreadable:
+                raise UserError(block.unreadable[0].message)
+            yield block.pixels
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
 
 BLOCK = 512
 """Images per block: 11 MB at 84 x 84."""
@@ -113,22 +229,13 @@ def relabel(raw: np.ndarray) -> tuple[np.ndarray, list[Any]]:
     return labels.reshape(-1).astype(np.int64), values.tolist()
 
 
-def array_blocks(images: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
-    """Blocks of images in memory, (N, H, W, 3) -> arrays (n, H, W, 3)."""
+def array_blocks(images: np.ndarray, index: np.ndarray | None = None) -> Callable[[], Iterator[np.ndarray]]:
+    """Blocks (n, H, W, 3) of images (N, H, W, 3); of those at `index`, integers (k,), in its order."""
 
     def blocks() -> Iterator[np.ndarray]:
-        for start in range(0, len(images), BLOCK):
-            yield images[start : start + BLOCK]
-
-    return blocks
-
-
-def selected_blocks(images: np.ndarray, index: np.ndarray) -> Callable[[], Iterator[np.ndarray]]:
-    """Blocks (n, H, W, 3) of the images (N, H, W, 3) at `index`, integers (k,), in its order."""
-
-    def blocks() -> Iterator[np.ndarray]:
-        for start in range(0, len(index), BLOCK):
-            yield images[index[start : start + BLOCK]]
+        for start in range(0, len(images if index is None else index), BLOCK):
+            part = slice(start, start + BLOCK)
+            yield images[part if index is None else index[part]]
 
     return blocks
 
@@ -140,17 +247,15 @@ def as_int_vector(value: Any, where: str) -> np.ndarray:
         UserError: anything else.
     """
     # NumPy makes of nested lists and of texts whatever they ask for, however large.
-    plain = isinstance(value, list | tuple) and all(type(item) is int or _is_whole(item) for item in value)
-    array = np.asarray(value) if plain or isinstance(value, np.ndarray) else np.empty(())
+    whole = isinstance(value, list | tuple) and all(
+        type(i) is int or isinstance(i, np.integer) for i in value
+    )
+    array = np.asarray(value) if whole or isinstance(value, np.ndarray) else np.empty(())
     if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
         raise UserError(f"{where}: labels must be a list of whole numbers")
     if array.dtype == np.uint64 and array.max() > np.iinfo(np.int64).max:
-        raise UserError(f"{where}: {array.max()} is no label")
+        raise UserError(f"{where}: {array.max()} is not a label")
     return array.astype(np.int64)
-
-
-def _is_whole(item: object) -> bool:
-    return isinstance(item, np.integer)
 
 
 def as_images(value: Any, where: str) -> np.ndarray:
@@ -163,3 +268,37 @@ def as_images(value: Any, where: str) -> np.ndarray:
         found = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
         raise UserError(f"{where}: images must be an array of uint8 (N, H, W, 3), found {found}")
     return value
+
+
+def read_class_folders(
+    folders: Sequence[Path],
+    names: Sequence[str],
+    properties: ImageProperties,
+    promise: Promise,
+    base: Path,
+    *,
+    negative: bool = False,
+) -> SplitSource:
+    """List the images of each class, class by class in the order of their names.
+
+    Args:
+        folders: C folders, at least one.
+        names: C class names.
+        properties: size of the images, and how a file becomes square.
+        promise: what the makers promise.
+        base: folder that contains them all, for messages.
+        negative: exchange bright and dark.
+
+    Raises:
+        UserError: a folder without images, or a broken promise.
+    """
+    listed = [list_images(folder) for folder in folders]
+    for folder, images in zip(folders, listed, strict=True):
+        if not images:
+            raise UserError(f"{folder} has no images")
+    paths = [path for images in listed for path in images]
+    labels = np.repeat(np.arange(len(folders)), [len(images) for images in listed]).astype(np.int64)
+    size, fit = properties.size, properties.fit
+    encoded = EncodedImages(paths, size, fit, lambda position: str(paths[position]), base, negative)
+    promise.check((len(paths), size, size, 3), labels, names, str(base))
+    return decoded_source(encoded, labels, tuple(names))

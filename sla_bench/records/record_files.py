@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from sla_bench.config import mistake_of
-from sla_bench.data.npy_format import read_array
+from sla_bench.data.arrays import read_array
 from sla_bench.errors import UserError
 from sla_bench.evaluation.class_metrics import recorded
 from sla_bench.records.archive import ZIP_ERRORS, Member, is_plain

@@ -1,12 +1,13 @@
+"""CIFAR-10 and CIFAR-100 in their Python and their binary version."""
+
 import hashlib
 import pickle
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
 import torchvision
 from real_formats import (
+    FINE,
     python2_pickle,
     write_cifar10,
     write_cifar10_binary,
@@ -14,11 +15,12 @@ from real_formats import (
     write_cifar100_binary,
 )
 
-from sla_bench.data import cifar, cifar10, cifar100
+from sla_bench.data import cifar
 from sla_bench.data.cifar import CIFAR10, CIFAR100
-from sla_bench.data.cifar_files import PublishedFile
+from sla_bench.data.cifar100_few_shot import CIFAR_FS, FC100
 from sla_bench.data.overview import describe, overview, sheet_of, verify
 from sla_bench.errors import UserError
+from sla_bench.records.jobs import Fingerprints
 
 BOTH = pytest.mark.parametrize(
     ("dataset", "write"),
@@ -52,14 +54,6 @@ def test_the_splits(tmp_path, dataset, write):
     assert dataset.load("val", "images", tmp_path, split_seed=0).checksum == parts["val"].checksum
 
 
-def test_the_published_sizes_give_a_validation_split_of_5000():
-    from sla_bench.data.stratified import split_images
-
-    labels = np.repeat(np.arange(10), 5000)
-    train, val = split_images(labels, (1 - 0.1, 0.1), seed=0)
-    assert (len(train), len(val)) == (45_000, 5_000)
-
-
 def test_torchvision_reads_the_same(tmp_path, monkeypatch):
     write_cifar10(tmp_path)
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "_check_integrity", lambda self: True)
@@ -73,18 +67,14 @@ def test_torchvision_reads_the_same(tmp_path, monkeypatch):
 
 
 def test_published_checksums_are_torchvisions():
-    both = ((cifar10, torchvision.datasets.CIFAR10), (cifar100, torchvision.datasets.CIFAR100))
+    both = (
+        (cifar.CIFAR10_PYTHON, torchvision.datasets.CIFAR10),
+        (cifar.CIFAR100_PYTHON, torchvision.datasets.CIFAR100),
+    )
     for ours, theirs in both:
-        assert (theirs.base_folder, theirs.url) == (ours.PYTHON.folder, ours.PYTHON.url)
+        assert (theirs.base_folder, theirs.url) == (ours.folder, ours.url)
         for part, listed in (("train", theirs.train_list), ("test", theirs.test_list)):
-            assert [file[:2] for file in ours.PYTHON.files[part]] == [tuple(pair) for pair in listed]
-
-
-@BOTH
-def test_there_are_no_episodes_of_unseen_classes(tmp_path, dataset, write):
-    write(tmp_path)
-    with pytest.raises(UserError, match=r"does not serve few-shot learning; use fc100 or cifar_fs"):
-        dataset.load("train", "classes", tmp_path)
+            assert [*ours.files[part].items()] == [tuple(pair) for pair in listed]
 
 
 @BOTH
@@ -117,16 +107,6 @@ def test_prepare_fetches_what_is_missing(tmp_path, monkeypatch, dataset, write):
     absent.unlink()
     monkeypatch.setattr(cifar, "download_archive", lambda _, root: absent.write_bytes(content))
     assert absent in dataset.prepare(tmp_path)
-
-
-@BOTH
-def test_download_without_network(tmp_path, monkeypatch, dataset, write):
-    def offline(*_, **__):
-        raise urllib.error.URLError("unreachable")
-
-    monkeypatch.setattr(urllib.request.OpenerDirector, "open", offline)
-    with pytest.raises(UserError, match=r"unreachable.*put its files into"):
-        dataset.prepare(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +148,8 @@ def test_a_test_split_that_lacks_a_class(tmp_path):
 def test_a_file_with_the_published_checksum_is_ok(tmp_path, monkeypatch):
     write_cifar10(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_2"
-    first, _, *further = cifar10.PYTHON.files["train"]
-    own = PublishedFile("data_batch_2", hashlib.md5(path.read_bytes()).hexdigest(), 10_000)
-    monkeypatch.setitem(cifar10.PYTHON.files, "train", (first, own, *further))
+    own = hashlib.md5(path.read_bytes()).hexdigest()
+    monkeypatch.setitem(cifar.CIFAR10_PYTHON.files["train"], "data_batch_2", own)
     assert (path, "ok") in CIFAR10.verify(tmp_path)
 
 
@@ -188,3 +167,94 @@ def test_listing_and_contact_sheet(tmp_path):
     assert "8142/-/8142" in describe("inaturalist2018", tmp_path)
     assert sum(line.startswith("ok") for line in verify("cifar10", tmp_path)) == 3
     assert min(sheet_of("cifar10", tmp_path).size) > 100
+
+
+PAIRS = {
+    "cifar10": (CIFAR10, "images", write_cifar10, write_cifar10_binary),
+    "cifar100": (CIFAR100, "images", write_cifar100, write_cifar100_binary),
+    "fc100": (FC100, "classes", write_cifar100, write_cifar100_binary),
+    "cifar_fs": (CIFAR_FS, "classes", write_cifar100, write_cifar100_binary),
+}
+RECORD = 3074
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_both_versions_have_the_same_hash(tmp_path, name):
+    dataset, by, write_python, write_binary = PAIRS[name]
+    write_python(tmp_path / "python")
+    write_binary(tmp_path / "binary")
+    python, binary = Fingerprints(tmp_path / "python"), Fingerprints(tmp_path / "binary")
+    splits = ["train", "val", "test", *(["trainval"] if by == "images" else [])]
+    hashes = [binary.of(name, split, by, 0) for split in splits]
+    assert hashes == [python.of(name, split, by, 0) for split in splits]
+    assert len(set(hashes)) == len(splits)
+    assert {status for _, status in dataset.verify(tmp_path / "binary")} == {"unknown"}
+
+
+def test_a_record_as_its_makers_describe_it(tmp_path):
+    """Superclass, class, then all red, all green, all blue values, row by row."""
+    written = write_cifar100_binary(tmp_path)
+    raw = (tmp_path / "cifar-100-binary" / "test.bin").read_bytes()[5 * RECORD : 6 * RECORD]
+    loaded = CIFAR100.load("test", "images", tmp_path)
+    image = loaded.images[5]
+    assert FINE[raw[1]] == loaded.class_names[loaded.labels[5]] == written["test"][1][5]
+    assert (raw[2], raw[2 + 1024 + 3], raw[2 + 2048 + 32 * 7 + 1]) == (
+        image[0, 0, 0],
+        image[0, 3, 1],
+        image[7, 1, 2],
+    )
+
+
+def set_byte(raw, position, value):
+    return raw[:position] + bytes([value]) + raw[position + 1 :]
+
+
+DAMAGES = {
+    "cut inside a record": (lambda raw: raw[:-1], r"truncated or damaged: 1,536,999 bytes are not a whole"),
+    "cut between records": (lambda raw: raw[:-RECORD], "same number of images"),
+    "empty": (lambda raw: b"", "is empty"),
+    "a web page": (lambda raw: b"<html>404</html>", "a web page and not data"),
+    "a pointer": (lambda raw: b"version https://git-lfs.github.com/spec/v1\n", "a pointer to a large file"),
+    "unknown label": (lambda raw: set_byte(raw, 1, 100), r"labels must hold each of 0\.\.99, found 101"),
+    "another label": (lambda raw: set_byte(raw, 1, (raw[1] + 1) % 100), "same number"),
+    "as many as published": (lambda raw: raw * 100, "altered: its checksum is not the published e207cd2e"),
+    "more than published": (lambda raw: raw * 101, "50,500 images, more than the 50,000 published"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("dataset", [CIFAR100, FC100], ids=lambda dataset: dataset.name)
+def test_damage_of_the_binary_version_is_found(tmp_path, dataset, damage):
+    write_cifar100_binary(tmp_path)
+    path = tmp_path / "cifar-100-binary" / "train.bin"
+    change, words = DAMAGES[damage]
+    path.write_bytes(change(path.read_bytes()))
+    by = dataset.splits_by[0]
+    with pytest.raises(UserError, match=words) as caught:
+        dataset.load("train", by, tmp_path)
+    assert str(path) in str(caught.value)
+    assert (path, "bad") in dataset.verify(tmp_path)
+
+
+def test_damage_in_one_of_five_files(tmp_path):
+    write_cifar10_binary(tmp_path)
+    path = tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin"
+    path.write_bytes(path.read_bytes()[:-3073])
+    with pytest.raises(UserError, match=r"data_batch_1\.bin to data_batch_5\.bin is damaged: every class"):
+        CIFAR10.load("train", "images", tmp_path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"data_batch_3\.bin is truncated or damaged"):
+        CIFAR10.load("train", "images", tmp_path)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_the_python_version_comes_first_if_it_is_complete(tmp_path, name):
+    dataset, by, write_python, write_binary = PAIRS[name]
+    write_python(tmp_path)
+    write_binary(tmp_path)
+    wanted = dataset.load("test", by, tmp_path).checksum
+    python = dataset.files(tmp_path)
+    assert not any(path.suffix for path in python)
+    python[-1].unlink()
+    assert all(path.suffix == ".bin" for path in dataset.files(tmp_path))
+    assert dataset.load("test", by, tmp_path).checksum == wanted

@@ -39,11 +39,6 @@ def test_every_class_shows_images_of_its_own_at_equal_distances(shuffle):
         assert {green for _, green in found} == {10, 13, 16, 19}
 
 
-def test_a_class_with_few_images_shows_those():
-    sheet = contact_sheet(coloured(3, 2, 32), per_class=8)
-    assert len(tiles(sheet)) == 6
-
-
 @pytest.mark.parametrize(("side", "shown"), [(28, 56), (32, 64), (84, 84), (224, 128)])
 def test_small_images_are_enlarged_and_large_ones_reduced(side, shown):
     sheet = contact_sheet(coloured(2, 3, side), per_class=3)

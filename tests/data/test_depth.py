@@ -7,7 +7,7 @@ from PIL import Image
 
 from sla_bench.data.depth import Depth, depth_of
 from sla_bench.data.folder import Folder
-from sla_bench.data.image_files import as_rgb, decode, look_at
+from sla_bench.data.images import as_rgb, decode, look_at
 from sla_bench.errors import UserError
 
 
@@ -148,13 +148,3 @@ def test_a_single_bright_picture_does_not_darken_the_rest_in_silence(tmp_path):
     (path / "b" / "hot.png").write_bytes(deep_png(hot))
     (said,) = (s for s in Folder(path, 16).remarks(tmp_path) if "bits" in s)
     assert "so that 8 of them are nearly black (a/0.png: up to 1,020; b/hot.png: up to 65,535)" in said
-
-
-def test_other_folders_are_not_spoken_of(tmp_path):
-    path = write_folder(tmp_path / "plain", {"a": None})
-    (path / "b").mkdir()
-    for i in range(4):
-        Image.fromarray(drawn(20 + i)[..., 0].astype(np.uint8)).save(path / "b" / f"{i}.png")
-    folder = Folder(path, 16)
-    assert folder.remarks(tmp_path) == []
-    assert folder.findings(tmp_path, "images") == {}

@@ -6,8 +6,8 @@ import threading
 import pytest
 from test_hostile_files import GOOD, tar
 
-from sla_bench.data import cifar10, cifar100
-from sla_bench.data.download import OFFLINE, RemoteArchive, RemoteFile, download, download_archive
+from sla_bench.data import cifar
+from sla_bench.data.downloads import OFFLINE, RemoteArchive, RemoteFile, download, download_archive
 from sla_bench.data.fashion_mnist import _REMOTE
 from sla_bench.errors import UserError
 
@@ -167,7 +167,7 @@ def test_only_https_unless_said(serve, tmp_path):
     with pytest.raises(UserError, match="is no https address"):
         fetch(file, tmp_path, ("https",))
     assert asked == []
-    for remote in (cifar10.ARCHIVE.file, cifar100.ARCHIVE.file, *_REMOTE):
+    for remote in (cifar.CIFAR10_ARCHIVE.file, cifar.CIFAR100_ARCHIVE.file, *_REMOTE):
         assert remote.url.startswith("https://")
         assert len(remote.sha256) == 64
         assert remote.size > 1000

@@ -1,15 +1,21 @@
+"""`folder:PATH`: splits, states, small classes, refusals."""
+
 import os
 import shutil
 
 import numpy as np
 import pytest
+from folder_drawings import put
 from PIL import Image
 from real_formats import png, random_images, write_folder
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.data import layouts
 from sla_bench.data.folder import Folder
+from sla_bench.data.folder_listing import list_folder
+from sla_bench.data.folder_splits import reading_lines
 from sla_bench.data.overview import sheet_of, verify
+from sla_bench.data.splits import split_images
 from sla_bench.errors import UserError
 
 SPLITS = ("train", "val", "test")
@@ -56,18 +62,11 @@ def test_split_seed_chooses_the_classes(tmp_path):
     assert again.checksum == folder.load("test", "classes", tmp_path, 3).checksum
 
 
-def test_images_are_split_in_every_class(tmp_path):
-    write_folder(tmp_path / "birds", classes=4, per_class=20, size=32)
-    parts = load_all(Folder(tmp_path / "birds", 32), tmp_path, "images")
-    assert [part.class_counts.tolist() for part in parts] == [[14] * 4, [2] * 4, [4] * 4]
-    assert len({image.tobytes() for part in parts for image in part.images}) == 80
-
-
 def test_images_are_read_once_and_again_when_they_change(tmp_path, monkeypatch):
     write_folder(tmp_path / "birds", classes=6, per_class=3, size=40)
     folder = Folder(tmp_path / "birds", 32)
     first = folder.load("train", "classes", tmp_path)
-    monkeypatch.setattr("sla_bench.data.image_files.decode", None)
+    monkeypatch.setattr("sla_bench.data.images.decode", None)
     assert folder.load("train", "classes", tmp_path).checksum == first.checksum
     monkeypatch.undo()
     (tmp_path / "birds" / first.class_names[0] / "new.png").write_bytes(png(random_images(1, 40, 9)[0]))
@@ -176,24 +175,9 @@ def test_split_folders_with_disjoint_classes(tmp_path):
         folder.load("train", "images", tmp_path)
 
 
-def test_split_folders_of_the_same_classes_are_split_by_the_seed(tmp_path):
-    write_divided(tmp_path / "birds", dict.fromkeys(("train", "val", "test"), "abcdefgh"))
-    folder = Folder(tmp_path / "birds", 32)
-    assert folder.split_depends_on_seed
-    checksums = {folder.load("test", "classes", tmp_path, seed).checksum for seed in range(4)}
-    assert len(checksums) > 1
-
-
 def test_split_folders_that_half_overlap(tmp_path):
     write_divided(tmp_path / "birds", {"train": "abc", "val": "ade", "test": "fg"})
     with pytest.raises(UserError, match="disjoint classes or the same; 'a' is in several"):
-        Folder(tmp_path / "birds", 32).load("train", "classes", tmp_path)
-
-
-def test_an_empty_split_folder(tmp_path):
-    write_divided(tmp_path / "birds", {"train": "abc", "val": "", "test": "fg"})
-    (tmp_path / "birds" / "val").mkdir()
-    with pytest.raises(UserError, match="val has no classes"):
         Folder(tmp_path / "birds", 32).load("train", "classes", tmp_path)
 
 
@@ -267,16 +251,6 @@ def test_a_folder_whose_name_ends_like_a_size(tmp_path):
     assert Folder(str(tmp_path / "birds:32")).properties.size == 84
 
 
-def test_prepare_gives_the_map(tmp_path):
-    write_folder(tmp_path / "birds", classes=6, per_class=1, size=32)
-    folder = Folder(tmp_path / "birds", 32)
-    (path,) = folder.prepare(tmp_path / "data")
-    assert path.is_relative_to(tmp_path / "data" / "prepared")
-    assert np.load(path, mmap_mode="r").shape == (6, 32, 32, 3)
-    with pytest.raises(UserError, match="takes no source"):
-        folder.prepare(tmp_path / "data", tmp_path)
-
-
 def test_names_that_are_not_utf_8(tmp_path):
     write_folder(tmp_path / "birds", classes=6, per_class=10, size=32)
     first, second, *_ = sorted((tmp_path / "birds").iterdir())
@@ -313,3 +287,70 @@ def test_names_of_files_do_not_drive_the_terminal(command, tmp_path, capsys):
     said = capsys.readouterr()
     assert "birds" in said.out or "bad" in said.out
     assert not {"\x1b", "\x07"} & set(said.out + said.err)
+
+
+SIZES = {"ant": 20, "bee": 2, "cat": 10, "dog": 1, "eel": 3}
+
+
+@pytest.fixture
+def zoo(tmp_path):
+    for name, count in SIZES.items():
+        put(tmp_path / "zoo" / name, count, drawn=True)
+    return tmp_path / "zoo"
+
+
+def test_classes_of_one_or_two_images_are_trained_on_alone(zoo, tmp_path):
+    folder = Folder(zoo, 16)
+    loaded = {split: folder.load(split, "images", tmp_path) for split in ("train", "val", "test", "trainval")}
+    assert {images.class_names for images in loaded.values()} == {tuple(SIZES)}
+    assert loaded["train"].class_counts.tolist() == [14, 2, 7, 1, 1]
+    assert loaded["val"].class_counts.tolist() == [2, 0, 1, 0, 1]
+    assert loaded["test"].class_counts.tolist() == [4, 0, 2, 0, 1]
+    assert loaded["trainval"].class_counts.tolist() == [16, 2, 8, 1, 2]
+    lines = reading_lines("zoo", list_folder(zoo), "images")
+    assert "zoo: no test image of 'bee', 'dog' (fewer than 3 images)" in lines[1]
+
+
+def test_a_large_part_may_lack_classes_too(zoo, tmp_path, monkeypatch):
+    folder = Folder(zoo, 16)
+    small = folder.load("test", "images", tmp_path)
+    monkeypatch.setattr("sla_bench.data.layouts.DIRECT_LIMIT", 10)
+    large = folder.load("test", "images", tmp_path)
+    assert isinstance(large.images, np.memmap)
+    assert large.checksum == small.checksum
+
+
+def test_small_classes_can_be_left_out_by_name(zoo, tmp_path):
+    folder = Folder(zoo, 16, min_images=3)
+    assert folder.load("test", "images", tmp_path).class_names == ("ant", "cat", "eel")
+    assert folder.not_used() == {
+        "pictures of classes with fewer than 3": {"count": 3, "names": {"bee": 2, "dog": 1}}
+    }
+    assert any(
+        "left out: 3 pictures of classes with fewer than 3: bee (2), dog (1)" in line
+        for line in folder.reading_lines("images", tmp_path)
+    )
+    (zoo / "splits.csv").write_text("class,split\nant,train\nbee,train\ncat,val\neel,test\n")
+    assert folder.load("train", "classes", tmp_path).class_names == ("ant",)
+
+
+def test_nothing_is_left(zoo):
+    with pytest.raises(UserError, match="no class has 21 images, the largest has 20"):
+        list_folder(zoo, 21)
+    with pytest.raises(UserError, match="min_images=0"):
+        Folder(zoo, min_images=0)
+
+
+def test_a_split_that_no_class_is_large_enough_for(tmp_path):
+    for part in ("train", "test"):
+        for name in "ab":
+            put(tmp_path / "zoo" / part / name, 2, drawn=True)
+    with pytest.raises(UserError, match="no image is left for val, all classes are too small"):
+        Folder(tmp_path / "zoo", 16).load("val", "images", tmp_path)
+
+
+def test_dividing_large_classes_does_not_depend_on_small_ones_being_allowed():
+    labels = np.repeat(np.arange(3), [10, 7, 5])
+    strict = split_images(labels, (0.7, 0.1, 0.2), 3)
+    lenient = split_images(labels, (0.7, 0.1, 0.2), 3, smallest=3)
+    assert all(np.array_equal(a, b) for a, b in zip(strict, lenient, strict=True))

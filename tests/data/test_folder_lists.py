@@ -5,8 +5,7 @@ from folder_drawings import put, put_parts
 
 from sla_bench.data.folder import Folder
 from sla_bench.data.folder_listing import list_folder
-from sla_bench.data.folder_splits import split_listing
-from sla_bench.data.folder_words import reading_lines
+from sla_bench.data.folder_splits import reading_lines, split_listing
 from sla_bench.errors import UserError
 
 SPLITS = ("train", "val", "test")

@@ -1,15 +1,21 @@
+"""Facts on the pictures of a folder, and where they are said."""
+
+import itertools
 import json
 import shutil
 
 import numpy as np
 import pytest
 from deep_formats import deep_png
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from real_formats import png, random_images, write_folder
 
 from sla_bench.cli.app import run_command_line
-from sla_bench.data import picture_facts
+from sla_bench.data import folder_pictures
 from sla_bench.data.folder import Folder
+from sla_bench.data.folder_pictures import find_repeats
 from sla_bench.data.named import load_dataset
 
 SPLITS = ("train", "val", "test")
@@ -72,15 +78,6 @@ def test_a_grid_of_two_scenarios_says_them_once(leaky, tmp_path, capsys):
     assert (said.count(LEAKS), said.count("train/, val/ and test/")) == (1, 1)
 
 
-def test_nothing_is_decoded_for_them_again(leaky, tmp_path, monkeypatch):
-    folder = Folder(leaky, 16)
-    first = folder.remarks(tmp_path, "images")
-    monkeypatch.setattr("sla_bench.data.encoded_images.decode", None)
-    monkeypatch.setattr(picture_facts, "look_at", None)
-    monkeypatch.setattr(picture_facts.hashlib, "blake2b", None)
-    assert folder.remarks(tmp_path, "images") == first
-
-
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"PK\3\4xx")])
 def test_lost_facts_are_found_again(leaky, tmp_path, damage):
     folder = Folder(leaky, 16)
@@ -88,7 +85,7 @@ def test_lost_facts_are_found_again(leaky, tmp_path, damage):
     (file,) = tmp_path.glob("prepared/*/all.facts.npz")
     damage(file)
     assert folder.findings(tmp_path, "images") == first
-    assert picture_facts.read_facts(file, len(folder.pictures(tmp_path).listing.images)) is not None
+    assert folder_pictures.read_facts(file, len(folder.pictures(tmp_path).listing.images)) is not None
     assert {status for _, status in folder.verify(tmp_path)} == {"ok"}
 
 
@@ -227,3 +224,47 @@ def test_depth_and_leaks_are_recorded_and_new_pictures_are_scaled_alike(tmp_path
     rows = (tmp_path / "predictions.csv").read_text().splitlines()[1:]
     assert len({tuple(row.split(",")[1:]) for row in rows}) == 1
     capsys.readouterr()
+
+
+SPLITS = ("train", "val", "test")
+IMAGES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 2), st.integers(-1, 2)), max_size=25)
+
+
+def found(images, parts=True):
+    hashes, labels, places = np.array(images, np.int64).reshape(-1, 3).T
+    return find_repeats(hashes.astype(np.uint64), labels, places if parts else None)
+
+
+@given(IMAGES)
+def test_counts_are_those_of_all_pairs(images):
+    """Every image against every other, by the definition."""
+    pairs = [(a, b) for a, b in itertools.permutations(range(len(images)), 2) if images[a][0] == images[b][0]]
+    expected = {}
+    for late, early in ((2, 0), (1, 0), (2, 1)):
+        inside = {a for a, b in pairs if images[a][2] == late and images[b][2] == early}
+        if inside:
+            expected[f"of {SPLITS[late]} also in {SPLITS[early]}"] = len(inside)
+    in_two = {images[a][0] for a, b in pairs if images[a][1] != images[b][1]}
+    if in_two:
+        expected["in two classes"] = len(in_two)
+    got = found(images)
+    assert {where: count for where, (count, _, _) in got.leaks.items()} == expected
+    assert got.images == len({a for a, _ in pairs})
+    assert got.pictures == len({images[a][0] for a, _ in pairs})
+    for _, i, j in got.leaks.values():
+        assert (i, j) in pairs
+
+
+def test_without_parts_only_classes_are_compared():
+    images = [(1, 0, 0), (1, 0, 2), (2, 0, 1), (2, 1, 1)]
+    assert list(found(images, parts=False).leaks) == ["in two classes"]
+    assert found(images).leaks == {"of test also in train": (1, 1, 0), "in two classes": (1, 2, 3)}
+
+
+def test_the_sentence_names_the_first_of_each():
+    images = [(5, 0, 0), (4, 0, 0), (4, 1, 2), (5, 0, 2)]
+    names = ["a", "b", "c", "d"]
+    (said,) = found(images).sentences(names)
+    assert said.startswith("repeated images: 2 of test also in train (d = a); 1 in two classes (b = c); ")
+    assert found(images).record(names)["of test also in train"] == {"count": 2, "example": ["d", "a"]}
+    assert found(images[:2]).sentences(names) == []

@@ -3,9 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sla_bench.data.glyph_backgrounds import IMAGE_SIDE, draw_backgrounds
-from sla_bench.data.glyph_rendering import DEFAULT, EASY, render
-from sla_bench.data.glyph_shapes import CANVAS, Font
+from sla_bench.data.glyph_rendering import DEFAULT, IMAGE_SIDE, draw_backgrounds, render
+from sla_bench.data.glyph_shapes import CANVAS
 
 PLAIN = replace(
     DEFAULT,
@@ -121,21 +120,3 @@ def test_the_patch_hides_a_part_of_the_glyph_as_often_as_it_says(backgrounds):
     sides = hidden.any(axis=1).sum(axis=1)
     assert sides.max() <= 13
     assert images.shape == (2000, IMAGE_SIDE, IMAGE_SIDE, 3)
-
-
-def test_easy_is_easier(backgrounds):
-    # The nearest of two class means decides between two characters more often.
-    font = Font("DejaVuSans")
-
-    def accuracy(difficulty):
-        rng = np.random.default_rng(6)
-        maps = []
-        for character in "K4":
-            images = render(font.shape(character)[None], 600, difficulty, backgrounds, rng).astype(float)
-            flat = (images - np.median(images, axis=(1, 2), keepdims=True)).mean(axis=3).reshape(600, -1)
-            maps.append(np.abs(flat) / np.linalg.norm(flat, axis=1, keepdims=True))
-        means = np.stack([m[:300].mean(axis=0) for m in maps])
-        correct = [(m[300:] @ (means[k] - means[1 - k])) > 0 for k, m in enumerate(maps)]
-        return np.mean(correct)
-
-    assert accuracy(EASY) > accuracy(DEFAULT) > 0.5

@@ -3,14 +3,18 @@ import pytest
 from glyph_similarity import turned_similarity
 
 from sla_bench.data import glyph_shapes
-from sla_bench.data.glyph_classes import (
+from sla_bench.data.glyph_shapes import (
+    CANVAS,
     FOLDED_CLASSES,
+    FONTS,
     GLYPH20_CLASSES,
     GLYPH_CLASSES,
+    GLYPH_SIDE,
     PAIRED_CLASSES,
+    Font,
     GlyphClass,
+    shapes_of,
 )
-from sla_bench.data.glyph_shapes import CANVAS, FONTS, GLYPH_SIDE, Font, shapes_of
 from sla_bench.errors import UserError
 
 LISTS = {
@@ -49,13 +53,6 @@ def test_splits_hold_whole_superclasses(name):
     names = [glyph.name for glyph in all_of(classes)]
     assert len(set(names)) == len(names)
     assert all(text.isascii() for text in names)
-
-
-def test_names_read_well():
-    names = {glyph.character: glyph.name for glyph in all_of(GLYPH_CLASSES)}
-    assert names["α"] == "greek_small/alpha"
-    assert names["2"] == "digit/two"
-    assert names["♟"] == "chess/black chess pawn"
 
 
 def test_pairs_are_every_class_and_its_quarter_turn_in_the_same_split():

@@ -9,15 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sla_bench.data.array_files import npz_images
-from sla_bench.data.csv_tables import read_table
-from sla_bench.data.idx import read_idx
-from sla_bench.data.image_files import decode
-from sla_bench.data.image_lists import check_images, read_image_list
-from sla_bench.data.mini_imagenet import _LAYOUTS
-from sla_bench.data.npy_format import load_npy
+from sla_bench.data.arrays import load_npy, npz_images, read_idx
+from sla_bench.data.downloads import unpack
+from sla_bench.data.few_shot_files import _LAYOUTS
+from sla_bench.data.images import decode
+from sla_bench.data.lists import check_images, read_image_list, read_table
 from sla_bench.data.sources import as_int_vector
-from sla_bench.data.tar_files import unpack
 from sla_bench.errors import UserError
 
 
@@ -60,24 +57,18 @@ def npy(descr, shape, content=b"", order="False", version=1):
     "head",
     [
         npy("'|O'", "(2,)", b"cos\nsystem\n(S'true'\ntR."),
-        npy("[('a', '|O')]", "(2,)"),
         npy("'<i8'", "(-1,)"),
         npy("'<i8'", "(2.0,)"),
-        npy("'<i8'", "(True,)"),
         npy("'<i8'", "(" + "9" * 400 + ",)"),
-        npy("'<i8'", "[2]"),
         npy("('<i8', (2, 2))", "(2,)"),
         npy("'" + "x" * 400 + "'", "(2,)"),
         npy("__import__('os').system('true')", "(2,)"),
         npy("(" * 300, "(2,)"),
-        npy("'<i8' if", "(2,)"),
-        npy("'<i8'", "(2,", order="'"),
         npy("'M8[Y]'", "(1,)", bytes(8)),
         npy("'<i8'", "(2,)", bytes(8)),
         npy("'<i8'", "(2,)", bytes(80)),
         npy("'<i8'", "(2,)", bytes(16), version=9),
         b"\x93NUMPY\x02\x00\xff\xff\xff\xff",
-        b"\x93NUMPY\x01\x00\x04\x00\xff\xfe{'",
         b"PK\x03\x04",
         b"",
     ],
@@ -115,7 +106,7 @@ def test_labels_that_numpy_would_blow_up():
         None,
     ):
         cheaply(as_int_vector, value, "x.pickle", words="labels must be a list of whole numbers")
-    with pytest.raises(UserError, match="18446744073709551615 is no label"):
+    with pytest.raises(UserError, match="18446744073709551615 is not a label"):
         as_int_vector(np.array([2**64 - 1], np.uint64), "x.pickle")
     assert as_int_vector([np.uint8(3), 4], "x.pickle").tolist() == [3, 4]
 

@@ -8,7 +8,7 @@ import pytest
 import real_formats
 from real_formats import SPLITS
 
-from sla_bench.data.learn2learn_files import learn2learn_files
+from sla_bench.data.few_shot_files import learn2learn_files
 from sla_bench.data.named import dataset_named, load_dataset
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import budget_of, form_of

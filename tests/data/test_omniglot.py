@@ -11,8 +11,6 @@ from PIL import Image
 from real_formats import OMNIGLOT as ALPHABETS
 from real_formats import write_omniglot
 
-from sla_bench.cli.app import run_command_line
-from sla_bench.data import encoded_images
 from sla_bench.data.omniglot import OMNIGLOT
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import options_model, span
@@ -87,20 +85,6 @@ def test_the_border_is_black_as_the_padding_of_the_crop(tmp_path):
     assert OMNIGLOT.properties.jitter == 0
 
 
-def test_colours_cannot_be_permuted(capsys):
-    command = ["run", "fewshot", "--dataset", "omniglot", "--budget", "smoke", "--transform", "color_perm"]
-    assert run_command_line(command) == 2
-    assert "the images of omniglot are grey" in capsys.readouterr().err
-
-
-def test_pictures_are_decoded_once(own, monkeypatch):
-    before = OMNIGLOT.load("train", "classes", own)
-    monkeypatch.setattr(encoded_images, "decode", lambda *_: pytest.fail("a picture was read"))
-    after = OMNIGLOT.load("train", "classes", own)
-    assert isinstance(after.images, np.memmap)
-    assert after.checksum == before.checksum
-
-
 def remove_character(base):
     shutil.rmtree(base / "images_background" / "Greek" / "character07")
 
@@ -152,12 +136,6 @@ def test_damage_is_found(own, damage):
     with pytest.raises(UserError, match=words):
         OMNIGLOT.load("train", "classes", own)
     assert (own / "omniglot-py" / "images_background", "bad") in OMNIGLOT.verify(own)
-
-
-def test_a_part_that_is_missing(own):
-    shutil.rmtree(own / "omniglot-py" / "images_evaluation")
-    with pytest.raises(UserError, match="images_evaluation is missing; 1 of 2 parts"):
-        OMNIGLOT.load("train", "classes", own)
 
 
 def test_changed_drawings_are_noticed(own):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_published_subsets import run_of
 
-from sla_bench.data import encoded_images
+from sla_bench.data import sources
 from sla_bench.data.named import dataset_named, load_dataset
 from sla_bench.scenarios.classify.imbalanced import long_tail
 
@@ -87,7 +87,7 @@ def test_mini_imagenet_is_prepared_once(writable, monkeypatch):
     first = dataset.load("val", "classes", writable)
     assert first.num_classes == 16
     assert first.images.shape[1:] == (84, 84, 3)
-    monkeypatch.setattr(encoded_images, "decode", lambda *_: pytest.fail("a picture was read"))
+    monkeypatch.setattr(sources, "decode", lambda *_: pytest.fail("a picture was read"))
     again = dataset.load("val", "classes", writable)
     assert again.checksum == first.checksum
     assert dataset.class_counts(writable)["val"].tolist() == first.class_counts.tolist()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from real_formats import (
     random_images,
-    write_category_pickles,
     write_cifar10,
     write_cifar100,
     write_fashion_mnist,
@@ -17,7 +16,6 @@ from sla_bench.data.cifar import CIFAR10, CIFAR100
 from sla_bench.data.fashion_mnist import DEBIAN_FOLDER, FASHION_MNIST
 from sla_bench.data.folder import Folder
 from sla_bench.data.glyphs import GLYPHS20
-from sla_bench.data.mini_imagenet import MINI_IMAGENET
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
@@ -100,14 +98,6 @@ def test_trainval_keeps_the_order_of_the_files(tmp_path):
 def test_there_is_no_trainval_by_classes(tmp_path, make):
     with pytest.raises(UserError, match="trainval joins train and val of the same classes"):
         make(tmp_path).load("trainval", "classes", tmp_path)
-
-
-def test_few_shot_data_sets_refuse_it(tmp_path):
-    write_category_pickles(tmp_path, "mini_imagenet", per_class=2)
-    with pytest.raises(UserError, match=r"few-shot learning only; use imagenet_lt"):
-        MINI_IMAGENET.load("trainval", "images", tmp_path)
-    with pytest.raises(UserError, match="trainval joins"):
-        MINI_IMAGENET.load("trainval", "classes", tmp_path)
 
 
 @pytest.mark.parametrize("name", [name for name in DATASETS.names() if name != "folder:PATH"])

@@ -14,7 +14,7 @@ from torch import Tensor
 from sla_bench.config import ImbalancedEvaluation, ImbalancedRun
 from sla_bench.data.base import Dataset
 from sla_bench.data.named import dataset_named
-from sla_bench.data.subset import Subset
+from sla_bench.data.splits import Subset
 from sla_bench.models.losses.base import Criterion
 from sla_bench.objectives.classes import Classes
 from sla_bench.registry import LOSSES

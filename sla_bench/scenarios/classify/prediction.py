@@ -11,11 +11,11 @@ from torch import Tensor
 
 from sla_bench.data.base import ImageProperties, LabeledImages
 from sla_bench.data.depth import Depth
-from sla_bench.data.encoded_images import Block, EncodedImages
-from sla_bench.data.image_inputs import Images, as_list, encoded, name_of
+from sla_bench.data.sources import Block, EncodedImages
 from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import embed
 from sla_bench.objectives.classes import OnClasses
+from sla_bench.scenarios.classify.image_inputs import Images, as_list, decodable, name_of
 from sla_bench.views.augment import ImageBatches
 from sla_bench.views.transforms import Transform
 
@@ -134,7 +134,7 @@ class Classifier:
         given = as_list(images)
         if not given:
             raise UserError("there are no images to predict")
-        contents = [encoded(image, position) for position, image in enumerate(given)]
+        contents = [decodable(image, position) for position, image in enumerate(given)]
         size, fit = self.properties.size, self.properties.fit
 
         def name(position: int) -> str:

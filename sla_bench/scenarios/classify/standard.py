@@ -13,10 +13,8 @@ from torch import Tensor
 
 from sla_bench.config import StandardEvaluation, StandardRun
 from sla_bench.data.base import Dataset, LabeledImages
-from sla_bench.data.index_files import check_range, read_hashed
 from sla_bench.data.named import dataset_named
-from sla_bench.data.stratified import split_images
-from sla_bench.data.subset import Subset
+from sla_bench.data.splits import Subset, check_range, read_hashed, split_images
 from sla_bench.errors import UserError
 from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.objectives.classes import Classes

@@ -74,7 +74,7 @@ def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
 
 def _complete_validation(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     if values.get("val_indices") is not None:
-        from sla_bench.data.index_files import with_hash
+        from sla_bench.data.splits import with_hash
 
         for name in ("val_fraction", "val_seed"):
             if given.get(name):

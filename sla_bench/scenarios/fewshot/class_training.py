@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sla_bench.config import ClassifierRun, FewShotRun, Precision
 from sla_bench.data.base import Dataset, LabeledImages
-from sla_bench.data.subset import Subset
+from sla_bench.data.splits import Subset
 from sla_bench.evaluation.embedding import embed
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.losses.criteria import CrossEntropy
