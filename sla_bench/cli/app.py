@@ -20,8 +20,7 @@ from sla_bench.cli.predict import predict
 from sla_bench.cli.run import evaluate, run_app
 from sla_bench.cli.runs import runs_app
 from sla_bench.cli.tune import tune_app
-from sla_bench.config import as_user_error
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, as_user_error
 from sla_bench.paths import words_from_home
 from sla_bench.streams import forgive_characters
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from cyclopts import CycloptsError, MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 from pydantic import ValidationError
 
-from sla_bench.config import SetOnly, as_user_error
-from sla_bench.errors import nearest
-from sla_bench.grids.tasks import fields_with, form_of, options_model
+from sla_bench.config import SetOnly, fields_with
+from sla_bench.errors import as_user_error, nearest
+from sla_bench.grids.tasks import form_of, options_model
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.form import LENGTHS, field_called
 

@@ -187,7 +187,7 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
     from sla_bench.records.jobs import delete_spent_checkpoints
     from sla_bench.records.launching import News
     from sla_bench.records.requirements import split_by_requirements
-    from sla_bench.tables.row_names import BASELINE
+    from sla_bench.tables.row_key import BASELINE
     from sla_bench.tables.terminal import Board
 
     delete_spent_checkpoints(jobs)
