@@ -1,4 +1,4 @@
-"""What was asked for, as records keep it and tables tell it."""
+"""Setting, recipe and departures that were asked for, as records keep them and tables tell them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Value = bool | int | float | str | None
 
 
 class Asked(BaseModel):
-    """What was asked for of a training and a test: no later recipe changes it.
+    """Setting, recipe and departures of a training and a test; no later recipe changes them.
 
     Args:
         setting: field that is part of the setting -> its value, and its words.
@@ -148,7 +148,7 @@ def _departures(form: Form, run: RunConfig, test: EvalConfig, recipe: Mapping[st
 
 
 def _rows_of(run: RunConfig) -> dict[str, Any]:
-    """What the method says of its rows; nothing where it is not known here."""
+    """Facts about the rows of a method; none where it is not known here."""
     if run.method not in METHODS:
         return {}
     method: Objective = METHODS.load(run.method)

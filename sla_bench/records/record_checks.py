@@ -14,10 +14,16 @@ from pydantic import ValidationError
 
 from sla_bench.config import OLDEST_PROTOCOL, Settings
 from sla_bench.errors import UserError, as_user_error
+from sla_bench.grids.asked import asked_of
 from sla_bench.grids.tasks import REGISTRIES, form_of
 from sla_bench.records.archive import ArchivedRun, Member, RefusedError
-from sla_bench.records.record_files import check_history, read_evaluation, read_mapping, read_training
-from sla_bench.records.store import EvaluationRecord, RunRecord, evaluation_record
+from sla_bench.records.record_files import (
+    check_history,
+    read_evaluation,
+    read_mapping,
+    read_training,
+)
+from sla_bench.records.store import EvaluationRecord, evaluation_record
 from sla_bench.records.tuning_file import TrialRow, parse_trials
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.reading import Reading
@@ -42,13 +48,14 @@ def check_run(run: ArchivedRun) -> None:
         _check_pieces(config)
         _check_id(config, done, run.run_id)
         # Knows the budgets.
-        _ = RunRecord(run.run_id, _as_path(run.folder), config, done, ()).asked
+        asked_of(config)
     for eval_id, folder in run.evaluations.items():
         with _refusing(folder):
             content = read_evaluation(folder)
             evaluation = evaluation_record(config, _as_path(folder), content)
             _check_pieces(evaluation.config)
             _check_id(evaluation.config, content["metrics"], eval_id)
+            _check_asked(evaluation)
             _check_figures(evaluation)
 
 
@@ -63,6 +70,17 @@ def check_tuning(file: Member) -> list[TrialRow]:
         if len(content) > _LARGEST_TUNING:
             raise UserError(f"larger than {_LARGEST_TUNING:,} bytes")
         return parse_trials(content)
+
+
+def _check_asked(evaluation: EvaluationRecord) -> None:
+    """Refuse another setting or other columns than those of the configs; recipes may differ."""
+    told, known = (
+        {**asked.columns, **{name: value for name, (value, _) in asked.setting.items()}}
+        for asked in (evaluation.asked, asked_of(evaluation.run, evaluation.config))
+    )
+    for name, value in told.items():
+        if known.get(name, value) != value:
+            raise UserError(f"asked: {name} is {value!r}, but {known[name]!r} in its config")
 
 
 def _as_path(folder: Member) -> Path:

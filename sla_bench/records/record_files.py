@@ -170,7 +170,7 @@ def read_evaluation(folder: Place) -> dict[str, Any]:
 
 
 def recorded_asked(content: Mapping[str, Any]) -> Asked | None:
-    """What was asked for, from done.json or metrics.json; None in records of earlier versions."""
+    """The part "asked" of done.json or metrics.json; None in records of earlier versions."""
     return Asked.model_validate(content["asked"]) if content.get("asked") else None
 
 

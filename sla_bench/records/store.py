@@ -66,7 +66,7 @@ class EvaluationRecord:
 
     @cached_property
     def asked(self) -> Asked:
-        """What was asked for; raises as `asked_of` where the record does not tell it."""
+        """Setting, recipe and departures; raises as `asked_of` where the record does not tell them."""
         return self.told or asked_of(self.run, self.config)
 
     @cached_property
@@ -129,7 +129,7 @@ class RunRecord:
 
     @cached_property
     def asked(self) -> Asked:
-        """What was asked for, with the test of its budget; raises as `asked_of` where it is not recorded."""
+        """The same with the test of the budget; raises as `asked_of` where the record does not tell it."""
         return recorded_asked(self.done) or asked_of(self.config)
 
     @property
@@ -361,7 +361,7 @@ class Store:
 
 
 def _is_current(folder: Path, mark: str, read: Callable[[Path], Any], kind: type[Settings]) -> bool:
-    """Whether the file that is written last is there, all can be read, and the protocol is this version's."""
+    """The file that is written last is there, all can be read, and the protocol is this version's."""
     if not (folder / f"{mark}.json").exists():
         return False
     try:

@@ -84,7 +84,7 @@ class PrimaryContrast:
     dataset: str | None = None
 
     def names(self, row: Row) -> bool:
-        """Whether a row of the leaderboard, without a batch in its names, is this comparison."""
+        """Say whether a row of the leaderboard, without a batch in its names, is this comparison."""
         return (
             self.dataset in (None, row["dataset"])
             and all(row[part] == value for part, value in self.setting.items())
@@ -109,7 +109,7 @@ class SettingAxis:
 
 
 class Reading(ABC):
-    """What the leaderboard has to know about one scenario.
+    """How the leaderboard reads one scenario.
 
     Attributes:
         primaries: the contrasts that decide, fixed beforehand.
@@ -195,6 +195,6 @@ class Reading(ABC):
         """Equal for evaluations of one setting that differ in their size only."""
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
-        """What a reader of these rows of the scenario has to know."""
+        """Sentences for a reader of these rows of the scenario."""
         del rows
         return []

@@ -27,7 +27,7 @@ def dry_run_lines(
             that are to run are in the estimate.
     """
     store = store.snapshot()
-    details = _all_details(jobs)
+    details = [_details(job) for job in jobs]
     varying = [place for place, values in enumerate(zip(*details, strict=True)) if len(set(values)) > 1]
     counts = dict.fromkeys((_RECORDED, _EVALUATE, _RUN), 0)
     to_run = []
@@ -44,20 +44,6 @@ def dry_run_lines(
         tried = trials[0].store.records() if trials else []
         found = estimate([*open_trials, *to_run], [*store.records(), *tried])
         yield words(found, workers, with_trials=bool(open_trials))
-
-
-def _all_details(jobs: Sequence[Job]) -> list[tuple[str, ...]]:
-    # Most runs of a large grid differ in their seed only, and a budget's label takes its time.
-    known: dict[str, tuple[str, ...]] = {}
-    details = []
-    for job in jobs:
-        # Where a subset follows the seed, the label says whether it does.
-        seedless = None if hasattr(job.run, "subset_seed") else {"seed"}
-        alike = job.run.model_dump_json(exclude=seedless) + repr(list(job.evaluations.values()))
-        if alike not in known:
-            known[alike] = _details(job)
-        details.append(known[alike])
-    return details
 
 
 def _details(job: Job) -> tuple[str, ...]:

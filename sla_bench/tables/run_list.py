@@ -82,7 +82,7 @@ def compare_runs(first: RunRecord, second: RunRecord) -> Iterator[str]:
     yield ""
     parts = {
         "config": [r.config.model_dump(mode="json") for r in (first, second)],
-        "training": [r.done for r in (first, second)],
+        "training": [_flat(r.done) for r in (first, second)],
         "environment": [_flat(r.environment) for r in (first, second)],
     }
     for name, (one, other) in parts.items():

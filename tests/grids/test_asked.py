@@ -9,9 +9,11 @@ from real_formats import write_cifar10
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.config import RUNS, Added, fields_with
+from sla_bench.errors import UserError
 from sla_bench.grids import asked
 from sla_bench.grids.asked import Asked, asked_of
 from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.records.exchange import export_records, import_records
 from sla_bench.registry import METHODS
 from sla_bench.scenarios.fewshot import form as fewshot_form
 from sla_bench.tables.leaderboard import leaderboard
@@ -101,6 +103,24 @@ def test_the_words_of_a_setting_are_those_of_its_parts(scenario, options, words,
     assert told.words() == words
     assert told.words(("shots", "ratio")) == left
     assert Asked.model_validate_json(told.model_dump_json()) == told
+
+
+def test_an_archive_whose_columns_are_not_those_of_its_configs_is_refused(tmp_path):
+    store, _ = write_records(tmp_path / "from", {"baseline": 0.5})
+    tell(store)
+    export_records([store], tmp_path / "good.zip")
+    assert import_records(tmp_path / "good.zip", tmp_path / "to").runs == 1
+    (metrics,) = store.folder.glob("runs/*/evaluations/*/metrics.json")
+    for wrong in ({"columns": {"learner": "simpleshot"}}, {"setting": {"shots": [1, "1-shot"]}}):
+        content = json.loads(metrics.read_text())
+        content["asked"] |= wrong
+        path = tmp_path / f"{next(iter(wrong))}.zip"
+        before = metrics.read_text()
+        metrics.write_text(json.dumps(content))
+        export_records([store], path)
+        metrics.write_text(before)
+        with pytest.raises(UserError, match=r"asked: (learner is 'simpleshot'|shots is 1), but"):
+            import_records(path, tmp_path / "other")
 
 
 def test_a_run_keeps_what_was_asked_for(tmp_path):

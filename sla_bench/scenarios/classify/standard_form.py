@@ -110,7 +110,7 @@ def _units(run: RunConfig) -> int:
 
 
 def _departures(run: RunConfig, test: EvalConfig, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Which images are held out."""
+    """Images that are held out."""
     del test
     assert isinstance(run, StandardRun)
     if run.val_indices is not None:
