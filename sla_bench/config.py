@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
-from collections.abc import Collection
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-
-from sla_bench.errors import UserError, nearest
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
+    from pydantic.fields import FieldInfo
 
 PROTOCOL_VERSION = 2
 """For scenarios that name no other, and part of every run_id. Bump when an unchanged config would give
@@ -58,6 +56,38 @@ class Added:
     """Marks a field that some records lack: at its default the field does not change a run's id."""
 
 
+class Column:
+    """Marks a field with a column of its own in every table; a scenario without the field has its default."""
+
+
+class Part:
+    """Marks a field that is part of a setting, as in "5-way 1-shot".
+
+    Args:
+        words: format of its value, as in "{}-way".
+        silent: the default is left out of the words.
+        alone: value -> words that are the whole setting.
+    """
+
+    def __init__(self, words: str, silent: bool = False, **alone: str) -> None:
+        self.words, self.silent, self.alone = words, silent, alone
+
+
+class OfMethod:
+    """Marks a field that some methods read and the baseline does not."""
+
+
+def has(info: FieldInfo, marker: type) -> bool:
+    """Say whether a field carries a marker."""
+    return any(isinstance(m, marker) for m in info.metadata)
+
+
+@functools.cache
+def fields_with(model: type[BaseModel], marker: type) -> tuple[str, ...]:
+    """Names of the fields that carry a marker."""
+    return tuple(name for name, info in model.model_fields.items() if has(info, marker))
+
+
 Precision = Literal["fp32", "bf16"]
 OptionValue = bool | int | float | str
 
@@ -71,11 +101,9 @@ class Settings(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The fields that tell these settings from others."""
-        unchanged = {
-            name
-            for name, info in type(self).model_fields.items()
-            if any(isinstance(m, Added) for m in info.metadata) and getattr(self, name) == info.default
-        }
+        fields = type(self).model_fields
+        young = fields_with(type(self), Added)
+        unchanged = {name for name in young if getattr(self, name) == fields[name].default}
         return self.model_dump(mode="json", exclude=unchanged)
 
     def digest(self, **facts: Any) -> str:
@@ -85,43 +113,6 @@ class Settings(BaseModel):
         """
         content = {**self.identity(), "protocol": self.protocol, **facts}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def as_user_error(error: ValidationError, set_only: Collection[str] = ()) -> UserError:
-    """Name the option and its invalid value in one line, with the nearest right value if there is a list.
-
-    Args:
-        error: pydantic's; the first of several mistakes is named.
-        set_only: fields without an option, which `--set` changes.
-    """
-    first = error.errors()[0]
-    path = [str(p) for p in first["loc"] if isinstance(p, str)]
-    if path and path[0].endswith("_options"):
-        option, joint = f"--set {path[0].removesuffix('_options')}.{path[1]}", "="
-    elif path and path[0] in set_only:
-        option, joint = f"--set {path[0]}", "="
-    else:
-        option, joint = "--" + ".".join(path).replace("_", "-"), " "
-    if first["type"] in _SENTENCES:
-        joint = ": "
-    return UserError(f"{option}{joint}{mistake_of(first)}")
-
-
-_SENTENCES = ("literal_error", "extra_forbidden", "value_error")
-"""Mistakes whose words do not begin with the value."""
-
-
-def mistake_of(error: ErrorDetails) -> str:
-    """Explain an invalid value, with the nearest right value if there is a list; the field is not named."""
-    value = error["input"]
-    if error["type"] == "literal_error":
-        known = [k.strip("' ") for k in error["ctx"]["expected"].replace(" or ", ",").split(",")]
-        return f"unknown value {value!r}; {nearest(str(value), known)}"
-    if error["type"] == "extra_forbidden":
-        return "no such field"
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    return f"{value!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _starts_as_text(value: object) -> object:
@@ -187,14 +178,19 @@ class RunConfig(Recipe):
         "that the images of the training stay [default: the budget's batch before the transform]",
     )
     flips: Annotated[Literal["random", "alternating"], FromBudget(), SetOnly(), Added()] = "random"
-    precision: Annotated[Precision, FromBudget()] = Field(
+    precision: Annotated[Precision, FromBudget(), Column()] = Field(
         "fp32",
         description="precision of the backbone; heads stay in fp32. bf16 needs a processor or GPU with bf16 "
         "instructions",
     )
     threads: int = Field(1, ge=1, description="CPU threads of a run (results on CPU depend on it)")
-    method_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
+    method_options: Annotated[dict[str, OptionValue], SetOnly(), OfMethod()] = Field(default_factory=dict)
     backbone_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
+
+    @property
+    def members(self) -> int:
+        """How many models of its method a training averages at test."""
+        return 1
 
 
 class EvalConfig(Settings):
@@ -206,7 +202,7 @@ class EvalConfig(Settings):
 class ClassifierRun(RunConfig):
     """A training on a fixed set of classes."""
 
-    loss_reduction: Literal["mean", "sum"] = Field(
+    loss_reduction: Annotated[Literal["mean", "sum"], OfMethod()] = Field(
         "mean", description="reduction of the joint loss over the views; sum: M times the mean"
     )
     batch_size: Annotated[int, FromBudget(), SetOnly()] = Field(64, ge=2)
@@ -241,7 +237,7 @@ class FewShotRun(RunConfig):
     val_shots: Annotated[int, FromBudget()] = Field(
         5, ge=1, description="shots in validation; protonet: as in training, others: 5"
     )
-    selection: Annotated[Literal["validation", "last"], FromBudget()] = Field(
+    selection: Annotated[Literal["validation", "last"], FromBudget(), Column()] = Field(
         "validation", description="weights of the best validation, or of the last step"
     )
     steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
@@ -257,9 +253,13 @@ class FewShotEvaluation(EvalConfig):
     """The test episodes."""
 
     protocol: ClassVar[int] = FEWSHOT_PROTOCOL
-    ways: int = Field(5, ge=2, description="ways of a test episode")
-    shots: Annotated[int, Axis()] = Field(5, ge=1, description="support images per class at test")
-    queries: int = Field(15, ge=1, le=255, description="query images per class at test")
+    ways: Annotated[int, Part("{}-way")] = Field(5, ge=2, description="ways of a test episode")
+    shots: Annotated[int, Axis(), Part("{}-shot")] = Field(
+        5, ge=1, description="support images per class at test"
+    )
+    queries: Annotated[int, Part("{}-query", silent=True)] = Field(
+        15, ge=1, le=255, description="query images per class at test"
+    )
     episodes: Annotated[int, FromBudget()] = Field(2000, ge=2, description="test episodes")
     test_seed: int = Field(0, ge=0, lt=2**31, description="chooses the test episodes")
     jackknife_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(10_000, ge=0)
@@ -272,10 +272,10 @@ class ImbalancedRun(ClassifierRun):
     scenario: Literal["imbalanced"] = "imbalanced"
     dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set; `datasets` lists them")
     loss: Annotated[str, Axis()] = Field("ce", description="loss, see docs/losses.md")
-    imbalance: Annotated[Literal["exp", "step", "none"], FromDataset()] = Field(
+    imbalance: Annotated[Literal["exp", "step", "none"], FromDataset(), Part("{}", none="as it is")] = Field(
         "exp", description="shape of the class sizes; none: the data as they are"
     )
-    ratio: Annotated[float, Axis(), FromBudget()] = Field(
+    ratio: Annotated[float, Axis(), FromBudget(), Part("ratio {:g}")] = Field(
         100.0, ge=1, description="largest class / smallest class"
     )
     max_class_size: Annotated[int | None, FromBudget()] = Field(
@@ -288,10 +288,10 @@ class ImbalancedRun(ClassifierRun):
         "permuted", description="order of the classes by size; permuted: a random order for each seed"
     )
     order_seed: int = Field(0, ge=0, lt=2**31, description="chooses the random class orders")
-    sampler: Literal["uniform", "class-balanced", "sqrt"] = Field(
+    sampler: Annotated[Literal["uniform", "class-balanced", "sqrt"], Column()] = Field(
         "uniform", description="draws the training images: all alike, classes alike, or by root of class size"
     )
-    selection: Literal["last", "validation", "best-test"] = Field(
+    selection: Annotated[Literal["last", "validation", "best-test"], Column()] = Field(
         "last",
         description="weights of the last epoch, or of the best validation on held-out training images "
         "(the largest class loses a tenth); best-test sees the test images and flatters",
@@ -310,11 +310,13 @@ class StandardRun(ClassifierRun):
 
     scenario: Literal["standard"] = "standard"
     dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set; `datasets` lists them")
-    mix: Annotated[str, Axis()] = Field("none", description="augmentation on top of crop and flip")
+    mix: Annotated[str, Axis(), Part("full, {}", none="full")] = Field(
+        "none", description="augmentation on top of crop and flip"
+    )
     ensemble: Annotated[int, Axis(), Adds(method="baseline")] = Field(
         1, ge=1, description="adds this many baselines, averaged; as many as views make the control ens-M"
     )
-    selection: Annotated[Literal["validation", "last"], FromBudget()] = Field(
+    selection: Annotated[Literal["validation", "last"], FromBudget(), Column()] = Field(
         "last", description="weights of the best validation, or of the last step"
     )
     val_indices: str | None = Field(
@@ -331,6 +333,11 @@ class StandardRun(ClassifierRun):
     mix_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
 
     @property
+    def members(self) -> int:
+        """Size of the ensemble."""
+        return self.ensemble
+
+    @property
     def val_indices_hash(self) -> str | None:
         """Hash of the file of positions, the end of `val_indices`: "PATH#HASH"."""
         return self.val_indices.rpartition("#")[2] if self.val_indices is not None else None
@@ -342,3 +349,22 @@ class StandardRun(ClassifierRun):
 
 class StandardEvaluation(ClassifierEvaluation):
     """The test images."""
+
+
+RUNS: dict[str, tuple[type[RunConfig], type[EvalConfig]]] = {
+    "fewshot": (FewShotRun, FewShotEvaluation),
+    "imbalanced": (ImbalancedRun, ImbalancedEvaluation),
+    "standard": (StandardRun, StandardEvaluation),
+}
+"""Scenario -> its trainings and evaluations."""
+
+
+@functools.cache
+def columns(scenario: str = "") -> dict[str, Any]:
+    """Field with a column of its own -> its default in a scenario, else in the first that has the field."""
+    found: dict[str, Any] = {}
+    for own in filter(None, (scenario, *RUNS)):
+        model, _ = RUNS[own]
+        for name in fields_with(model, Column):
+            found.setdefault(name, model.model_fields[name].default)
+    return found

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 _LONGEST = 4000
 """Characters of a message."""
@@ -73,3 +78,40 @@ def first_names(names: Sequence[str]) -> str:
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is in no registry, with the nearest right one."""
     return UserError(f"unknown {kind} {name!r}; {nearest(name, known)}")
+
+
+def as_user_error(error: ValidationError, set_only: Collection[str] = ()) -> UserError:
+    """Say in one line which option has which wrong value, with the nearest right one if there is a list.
+
+    Args:
+        error: what pydantic found; of several mistakes the first is told.
+        set_only: fields without an option, which `--set` changes.
+    """
+    first = error.errors()[0]
+    path = [str(p) for p in first["loc"] if isinstance(p, str)]
+    if path and path[0].endswith("_options"):
+        option, joint = f"--set {path[0].removesuffix('_options')}.{path[1]}", "="
+    elif path and path[0] in set_only:
+        option, joint = f"--set {path[0]}", "="
+    else:
+        option, joint = "--" + ".".join(path).replace("_", "-"), " "
+    if first["type"] in _SENTENCES:
+        joint = ": "
+    return UserError(f"{option}{joint}{mistake_of(first)}")
+
+
+_SENTENCES = ("literal_error", "extra_forbidden", "value_error")
+"""Mistakes whose words do not begin with the value."""
+
+
+def mistake_of(error: ErrorDetails) -> str:
+    """Say what is wrong with a value, and the nearest right one if there is a list; not which field it is."""
+    value = error["input"]
+    if error["type"] == "literal_error":
+        known = [k.strip("' ") for k in error["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return f"unknown value {value!r}; {nearest(str(value), known)}"
+    if error["type"] == "extra_forbidden":
+        return "no such field"
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    return f"{value!r}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from documented import ROOT, commands
+from made_up_records import write_records
 
 PAGE = ROOT / "docs" / "adding-a-piece.md"
 STEP = re.compile(
     r"(?:(New file) `(?P<new>[^`]+)`:\n\n|(At the end of) `(?P<end>[^`]+)`:\n\n"
+    r"|One field in `(?P<model>\w+)`:\n\n|In `(?P<file>[^`]+)`, in place of `(?P<old>[^`]+)`:\n\n"
     r"|One line in `(?P<registry>[A-Z]+)`:\n\n)?```python\n(?P<code>.*?)```",
     re.DOTALL,
 )
@@ -26,10 +28,14 @@ SHORT = {
 
 def register(package, registry, line):
     """Put the line first into a table of the registry."""
-    file = package / "registry.py"
-    begin = re.compile(rf'^{registry} = Registry\(\n    "\w+",\n    \{{\n', re.MULTILINE)
-    text, found = begin.subn(lambda match: match[0] + line, file.read_text())
-    assert found == 1, registry
+    begin = rf'^({registry} = Registry\(\n    "\w+",\n    \{{\n)'
+    replace(package / "registry.py", begin, rf"\g<1>{line}")
+
+
+def replace(file, old, new):
+    """Replace what a regular expression finds once in a file."""
+    text, found = re.subn(old, new, file.read_text(), flags=re.MULTILINE)
+    assert found == 1, (file, old)
     file.write_text(text)
 
 
@@ -49,6 +55,13 @@ def copy(tmp_path_factory):
                 file.write("\n\n" + step["code"])
         elif step["registry"]:
             register(package, step["registry"], step["code"])
+        elif step["model"]:
+            field = "    " + step["code"].strip()
+            replace(
+                package / "config.py", rf'(class {step["model"]}\(.*\n    """.*"""\n)', rf"\g<1>\n{field}"
+            )
+        elif step["file"]:
+            replace(folder / step["file"], re.escape(step["old"]), step["code"].strip())
         else:
             checks.append(step["code"])
     return folder, checks
@@ -81,6 +94,54 @@ def test_the_checks_of_the_page_hold_and_its_commands_can_be_parsed(copy):
         f"for words in {commands(PAGE)!r}: documented.check_command(words)",
     ]
     python(folder, "-c", "\n".join(script))
+
+
+FIELD = """
+import sys
+from pathlib import Path
+
+import pandas as pd
+from made_up_records import write_records
+
+from sla_bench.cli.app import run_command_line
+from sla_bench.records.store import Store
+from sla_bench.tables.run_list import show_run
+
+out = Path(sys.argv[1])
+_, usual = write_records(out, {"baseline": 0.5, "SLA+AG": 0.6})
+_, other = write_records(out, {"baseline": 0.5, "SLA+AG": 0.6}, beta1=0.5)
+_, set_to = write_records(out, {"baseline": 0.5, "SLA+AG": 0.6}, settings=("episodes=60", "beta1=0.5"))
+assert other == set_to
+assert not {*usual} & {*other}
+assert run_command_line(["leaderboard", "--out", str(out)]) == 0
+assert run_command_line(["report", "--out", str(out)]) == 0
+table = pd.read_csv(out / "fewshot" / "leaderboard.csv")
+told = table.set_index("run_ids")["BETA1" if "BETA1" in table else "budget"]
+assert set(told) == VALUES, told
+assert "beta1" in (out / "report.html").read_text()
+shown = [line for r in Store(out, "fewshot").records() if r.run_id in other for line in show_run(r)]
+assert any("--beta1 0.5" in line for line in shown)
+(out / "grid.yaml").write_text("grids: [{scenario: fewshot, budget: smoke, beta1: 0.5, method: baseline}]")
+folders = ["--data-root", str(out / "data"), "--out", str(out)]
+assert run_command_line(["run", str(out / "grid.yaml"), "--dry-run", *folders]) == 0
+print(*usual)
+"""
+
+
+@pytest.mark.parametrize("marker", ["", "Column(), "])
+def test_a_field_is_declared_once_and_shows_up_everywhere(copy, tmp_path, marker):
+    folder, _ = copy
+    config = folder / "sla_bench" / "config.py"
+    text = config.read_text()
+    config.write_text(text.replace("beta1: Annotated[float, ", f"beta1: Annotated[float, {marker}"))
+    values = {0.9, 0.5} if marker else {"quick", "quick, beta1=0.5"}
+    code = FIELD.replace("BETA1", "beta1").replace("VALUES", repr(values))
+    try:
+        printed = python(folder, "-c", code, str(tmp_path / "out"))
+    finally:
+        config.write_text(text)
+    _, usual = write_records(tmp_path / "here", {"baseline": 0.5, "SLA+AG": 0.6})
+    assert printed.splitlines()[-1].split() == usual
 
 
 @pytest.mark.slow

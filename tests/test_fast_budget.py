@@ -7,6 +7,7 @@ from sla_bench.cli.app import run_command_line
 from sla_bench.cli.options import TrainingExecution
 from sla_bench.cli.run import execute
 from sla_bench.errors import UserError
+from sla_bench.grids.asked import asked_of
 from sla_bench.grids.tasks import evaluation_of, form_of, options_model, span
 from sla_bench.records.jobs import Job
 from sla_bench.records.store import Store
@@ -43,8 +44,7 @@ def test_all_methods_and_controls_have_the_recipe_of_the_baseline(scenario, data
     assert len(recipes) > 5
     assert all(recipe == recipes[0] for recipe in recipes)
     assert recipes[0]["precision"] == "bf16"
-    reading = SCENARIOS.load(scenario, "reading")
-    labels = {reading.budget_label(one.run, test) for one in found for test in one.evaluations}
+    labels = {asked_of(one.run, test).label() for one in found for test in one.evaluations}
     assert labels == {"fast"}
 
 
@@ -81,11 +81,10 @@ def test_older_budgets_are_in_fp32_with_random_flips_and_whole_decay(scenario, b
 
 
 def test_a_loss_has_the_rate_of_its_recipe_and_is_still_called_fast():
-    reading = SCENARIOS.load("imbalanced", "reading")
     found = tasks("imbalanced", loss=["ce", "cb-rw"], method=["baseline", "sla+sd"])
     rates = {(one.run.loss, one.run.learning_rate) for one in found}
     assert rates == {("ce", 0.2), ("cb-rw", 0.05)}
-    assert {reading.budget_label(one.run, one.evaluations[0]) for one in found} == {"fast"}
+    assert {asked_of(one.run, one.evaluations[0]).label() for one in found} == {"fast"}
 
 
 def test_the_precision_of_a_recipe_can_be_changed():

@@ -5,6 +5,7 @@ import pytest
 from sla_bench.cli.options import TrainingExecution
 from sla_bench.cli.run import execute
 from sla_bench.errors import UserError
+from sla_bench.grids.asked import asked_of
 from sla_bench.grids.tasks import evaluation_of, options_model, span
 from sla_bench.records import readiness
 from sla_bench.records.jobs import Job
@@ -12,7 +13,6 @@ from sla_bench.records.store import Store
 from sla_bench.registry import LEARNERS
 from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.tables.commands import command_of
-from sla_bench.tables.fewshot_reading import READING
 
 
 def tasks(*settings, **options):
@@ -69,9 +69,9 @@ def test_a_recipe_is_of_its_learner_alone():
 @pytest.mark.parametrize("budget", ["smoke", "quick", "paper"])
 def test_records_name_the_recipe_by_the_budget_and_their_command_makes_them_again(learner, budget):
     (plain,) = tasks(learner=[learner], budget=budget)
-    assert READING.budget_label(plain.run, plain.evaluations[0]) == budget
+    assert asked_of(plain.run, plain.evaluations[0]).label() == budget
     (changed,) = tasks("learner.inner_steps=2", learner=[learner], budget=budget)
-    assert READING.budget_label(changed.run, changed.evaluations[0]) == f"{budget}, inner_steps=2"
+    assert asked_of(changed.run, changed.evaluations[0]).label() == f"{budget}, inner_steps=2"
     command = command_of(changed.run, changed.evaluations[0])
     assert command.count("learner.") == 1
     assert command.count("--set") == 1

@@ -91,6 +91,7 @@ def picture(table: pd.DataFrame) -> Figure:
             labels=list(rows["label"]),
             values=rows[_VALUES].to_numpy(dtype=np.float64),
             alone=(rows["gain_seeds"] == "1").to_numpy(),
+            is_sla=np.ones(len(rows), dtype=bool),
             wider=rows[_NEW_CLASSES].to_numpy(dtype=np.float64),
         )
         for (data, against), rows in table.groupby(["data", "against"], sort=False)

@@ -106,7 +106,7 @@ def prepare(
 
     Returns:
         A function that does the tasks that are not recorded, shows their rows, writes tables and plots, and
-        returns the exit code.
+        and returns the exit code.
 
     Raises:
         UserError: data are missing or damaged, or the run saw other data.
@@ -187,7 +187,7 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
     from sla_bench.records.jobs import delete_spent_checkpoints
     from sla_bench.records.launching import News
     from sla_bench.records.readiness import split_by_requirements
-    from sla_bench.tables.row_names import BASELINE
+    from sla_bench.tables.row_key import BASELINE
     from sla_bench.tables.terminal import Board
 
     delete_spent_checkpoints(jobs)

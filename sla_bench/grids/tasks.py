@@ -10,7 +10,6 @@ from types import UnionType
 from typing import Annotated, Any, Optional, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
-from pydantic.fields import FieldInfo
 
 from sla_bench.config import (
     Adds,
@@ -21,10 +20,11 @@ from sla_bench.config import (
     RunConfig,
     SetOnly,
     Settings,
-    as_user_error,
+    fields_with,
+    has,
 )
 from sla_bench.data.folder_names import canonical_dataset
-from sla_bench.errors import UserError, nearest, unknown
+from sla_bench.errors import UserError, as_user_error, nearest, unknown
 from sla_bench.grids.settings import DATA, PIECES, options_field, parse_settings
 from sla_bench.grids.value_lists import written_out
 from sla_bench.objectives.objective import Objective
@@ -51,17 +51,6 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "backbone": BACKBONES,
     "mix": MIXES,
 }
-
-
-def has(info: FieldInfo, marker: type) -> bool:
-    """Say whether a field carries a marker of config.py."""
-    return any(isinstance(m, marker) for m in info.metadata)
-
-
-@functools.cache
-def fields_with(model: type[BaseModel], marker: type) -> tuple[str, ...]:
-    """Names of the fields that carry a marker of config.py."""
-    return tuple(name for name, info in model.model_fields.items() if has(info, marker))
 
 
 class _Options(BaseModel):

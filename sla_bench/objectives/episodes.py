@@ -130,7 +130,7 @@ class OnEpisodes(WithViews):
     @property
     def selection_row(self) -> str:
         """The row by which validation chooses the checkpoint: single inference, one pass per query."""
-        return next(row for row, read in self.method.reads.items() if not read.mean)
+        return self.method.single_row
 
     def view_head(self, num_features: int) -> nn.Module | None:
         """A classifier of the view, (..., D) -> (..., M), for objectives with that second task."""
@@ -159,7 +159,7 @@ class CropReader:
     """
 
     def __init__(self, objective: OnEpisodes) -> None:
-        self.row = f"{objective.selection_row}+crops"
+        self.row = objective.method.crops_row
         passes = objective.members * objective.num_views
         self.passes = Passes(passes, passes)
 

@@ -112,8 +112,23 @@ class Objective:
     @property
     def knows_views(self) -> bool:
         """The layer of single inference learns all views; otherwise turned views are no use at test."""
-        single = next(read.of for read in self.reads.values() if not read.mean)
+        single = self.reads[self.single_row].of
         return single == "own" or single in self.invariant
+
+    @property
+    def augments_labels(self) -> bool:
+        """It learns joint labels: self-supervised label augmentation, and not a baseline or control."""
+        return "joint" in self.layers
+
+    @property
+    def single_row(self) -> str:
+        """The row of single inference, one pass per member: validation reads it, whatever is first."""
+        return next(row for row, read in self.reads.items() if not read.mean)
+
+    @property
+    def crops_row(self) -> str:
+        """The row of single inference averaged over M crops and flips, where it is read."""
+        return f"{self.single_row}+crops"
 
     @property
     def passes_views(self) -> bool:

@@ -13,6 +13,7 @@ from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.data.base import By, Dataset, Split
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
+from sla_bench.grids.asked import asked_of
 from sla_bench.grids.tasks import Task
 from sla_bench.records.data_states import state_of_parts
 from sla_bench.records.environment import give_back_memory
@@ -231,7 +232,14 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
         _check_data(job)
         result = scenario.evaluate(job.run, evaluation, state, job.data_root, device, progress_of_test)
         store.write_evaluation(
-            job.run_id, eval_id, evaluation, result.metrics, result.samples, job.data_hash, job.data_state
+            job.run_id,
+            eval_id,
+            evaluation,
+            result.metrics,
+            result.samples,
+            job.data_hash,
+            job.data_state,
+            asked_of(job.run, evaluation),
         )
     if training is not None and not job.keep_models:
         _record(job, training, None, environment)
@@ -277,7 +285,7 @@ def _environment(job: Job, device: torch.device) -> dict[str, Any]:
 
 def _record(job: Job, training: Training, weights: bytes | None, environment: dict[str, Any]) -> None:
     hashes = {"data_hash": job.training_data_hash, "data_state": job.data_state}
-    summary = {**training.summary, **hashes}
+    summary = {**training.summary, **hashes, "asked": asked_of(job.run).model_dump(mode="json")}
     if "pixel_range" in environment:
         # New images are scaled like those of the training.
         summary["pixel_range"] = environment["pixel_range"]

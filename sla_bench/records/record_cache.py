@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 # Rises with the layout of what is kept, and with what is checked before.
-_VERSION = 6
+_VERSION = 7
 _PATIENCE = 5.0
 _NOT_ITS_FAULT = frozenset(
     {

@@ -7,22 +7,26 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from pydantic import ValidationError
 
-from sla_bench.config import OLDEST_PROTOCOL, Settings, as_user_error
-from sla_bench.errors import UserError
-from sla_bench.grids.tasks import REGISTRIES, form_of, recipe_of
+from sla_bench.config import OLDEST_PROTOCOL, Settings
+from sla_bench.errors import UserError, as_user_error
+from sla_bench.grids.asked import asked_of
+from sla_bench.grids.tasks import REGISTRIES, form_of
 from sla_bench.records.archive import ArchivedRun, Member, RefusedError
-from sla_bench.records.record_files import check_history, read_evaluation, read_mapping, read_training
-from sla_bench.records.store import EvaluationRecord, RunRecord, evaluation_record
+from sla_bench.records.record_files import (
+    check_history,
+    read_evaluation,
+    read_mapping,
+    read_training,
+)
+from sla_bench.records.store import EvaluationRecord, evaluation_record
 from sla_bench.records.tuning_file import TrialRow, parse_trials
 from sla_bench.registry import SCENARIOS
-
-if TYPE_CHECKING:
-    from sla_bench.tables.reading import Reading
+from sla_bench.scenarios.reading import Reading
 
 _LARGEST_TUNING = 4 << 20
 
@@ -36,24 +40,23 @@ def check_run(run: ArchivedRun) -> None:
         UserError: a file is damaged, or not what its name says; another protocol; a wrong id; a learner,
             loss, ... that is not known here; figures that no table could be made of.
     """
-    form = form_of(run.scenario)
     with _refusing(run.folder):
         content = read_training(run.folder)
         check_history(run.folder)
         read_mapping(run.folder / "environment.json")
-        done, config = content["done"], form.run.model_validate(content["config"])
+        done, config = content["done"], form_of(run.scenario).run.model_validate(content["config"])
         _check_pieces(config)
-        # Knows the budgets.
-        recipe_of(config)
         _check_id(config, done, run.run_id)
-    record = RunRecord(run.run_id, _as_path(run.folder), config, done, ())
+        # Knows the budgets.
+        asked_of(config)
     for eval_id, folder in run.evaluations.items():
         with _refusing(folder):
             content = read_evaluation(folder)
-            evaluation = evaluation_record(form, _as_path(folder), content)
+            evaluation = evaluation_record(config, _as_path(folder), content)
             _check_pieces(evaluation.config)
             _check_id(evaluation.config, content["metrics"], eval_id)
-            _check_figures(record, evaluation)
+            _check_asked(evaluation)
+            _check_figures(evaluation)
 
 
 def check_tuning(file: Member) -> list[TrialRow]:
@@ -69,6 +72,17 @@ def check_tuning(file: Member) -> list[TrialRow]:
         return parse_trials(content)
 
 
+def _check_asked(evaluation: EvaluationRecord) -> None:
+    """Refuse another setting or other columns than those of the configs; recipes may differ."""
+    told, known = (
+        {**asked.columns, **{name: value for name, (value, _) in asked.setting.items()}}
+        for asked in (evaluation.asked, asked_of(evaluation.run, evaluation.config))
+    )
+    for name, value in told.items():
+        if known.get(name, value) != value:
+            raise UserError(f"asked: {name} is {value!r}, but {known[name]!r} in its config")
+
+
 def _as_path(folder: Member) -> Path:
     # Of its folder a record asks only what a `Member` has, too.
     return cast("Path", folder)
@@ -81,14 +95,13 @@ def _check_pieces(config: Settings) -> None:
             registry.check(name)
 
 
-def _check_figures(record: RunRecord, evaluation: EvaluationRecord) -> None:
+def _check_figures(evaluation: EvaluationRecord) -> None:
     """Let the tables' reading of an evaluation happen now: later it would end in the midst of a table."""
-    reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
+    reading: Reading = SCENARIOS.load(evaluation.run.scenario, "reading")
     try:
         # What comes of a division by zero is refused below.
         with np.errstate(all="ignore"):
-            reading.setting_key(record, evaluation)
-            for method in reading.rows(evaluation):
+            for method in evaluation.rows:
                 _check_row(reading, evaluation, method)
     except KeyError as error:
         raise UserError(f"no {error}") from None

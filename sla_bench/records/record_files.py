@@ -8,16 +8,17 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from sla_bench.config import mistake_of
 from sla_bench.data.arrays import read_array
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, mistake_of
 from sla_bench.evaluation.class_metrics import recorded
+from sla_bench.grids.asked import Asked
 from sla_bench.records.archive import ZIP_ERRORS, Member, is_plain
 
 _WHOLE_NUMBERS = ("member", "step")
@@ -25,13 +26,33 @@ _WHOLE_NUMBERS = ("member", "step")
 _MOST_COLUMNS = 100
 """pandas spends a kilobyte on a column."""
 _LARGEST_HISTORY = 16 << 20
-UNREADABLE = (KeyError, TypeError, AttributeError, RecursionError, csv.Error, *ZIP_ERRORS)
+UNREADABLE = (KeyError, TypeError, AttributeError, RecursionError, UserError, csv.Error, *ZIP_ERRORS)
 """What reading a record raises whose files are damaged, or are not what they should be."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A finished record, or one of its evaluations, that can't be read.
+
+    Args:
+        path: its folder.
+        newer: it has fields or values that are unknown here, as those of a newer version; else it is damaged.
+    """
+
+    path: Path
+    newer: bool
+
+    @property
+    def why(self) -> str:
+        """In a few words."""
+        return "made by a newer version?" if self.newer else "damaged"
 
 
 def is_of_newer_version(error: BaseException) -> bool:
     """Nothing is wrong with a record but fields, or names of pieces, that this version does not know."""
     unknown = ("extra_forbidden", "literal_error")
+    if isinstance(error, UserError):
+        return True
     return isinstance(error, ValidationError) and all(e["type"] in unknown for e in error.errors())
 
 
@@ -92,6 +113,7 @@ class _Facts(BaseModel):
 
     protocol: int
     data_state: str = Field("", pattern="^([0-9a-f]{16})?$")
+    asked: Annotated[Asked | None, Field(strict=False)] = None
 
 
 _Done = create_model(
@@ -148,6 +170,11 @@ def read_evaluation(folder: Place) -> dict[str, Any]:
     config, metrics = read_mapping(folder / "config.json"), read_mapping(folder / "metrics.json")
     _check(_Metrics, metrics, "metrics.json")
     return {"config": config, "metrics": metrics}
+
+
+def recorded_asked(content: Mapping[str, Any]) -> Asked | None:
+    """The part "asked" of done.json or metrics.json; None in records of earlier versions."""
+    return Asked.model_validate(content["asked"]) if content.get("asked") else None
 
 
 def _check(model: type[_Facts], content: dict[str, Any], name: str) -> None:

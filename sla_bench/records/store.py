@@ -12,7 +12,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sla_bench.config import EvalConfig, RunConfig
+from sla_bench.config import EvalConfig, RunConfig, Settings
+from sla_bench.grids.asked import Asked, asked_of, check_recipe
 from sla_bench.grids.tasks import form_of
 from sla_bench.records.cycles import no_search_for_cycles
 from sla_bench.records.data_states import settled, state_of_parts
@@ -31,32 +32,47 @@ from sla_bench.records.record_files import (
     UNFINISHED,
     UNREADABLE,
     WEIGHTS,
+    Unreadable,
     checked_samples,
     is_of_newer_version,
     names_in,
     read_evaluation,
     read_files,
     read_training,
+    recorded_asked,
     signature_of,
 )
-from sla_bench.scenarios.form import Form
 
 
 @dataclass(frozen=True)
 class EvaluationRecord:
     """One evaluation on disk.
 
-    `state`: hash of all data that training and test saw, see `data_states`. `written`: seconds since 1970.
+    `told`: what was asked for, as recorded; None in records of earlier versions. `state`: hash of all data
+    that training and test saw, see `data_states`. `written`: seconds since 1970.
     """
 
     folder: Path
+    run: RunConfig
     config: EvalConfig
     metrics: dict[str, dict[str, Any]]
     data_hash: str
     protocol: int
+    told: Asked | None = None
     state: str = ""
     state_is_recorded: bool = False
     written: float = 0.0
+
+    @cached_property
+    def asked(self) -> Asked:
+        """Setting, recipe and departures; raises as `asked_of` where the record does not tell them."""
+        return self.told or asked_of(self.run, self.config)
+
+    @cached_property
+    def rows(self) -> list[str]:
+        """The rows that tables show."""
+        shown = (row for row, metrics in self.metrics.items() if metrics.get("shown", True))
+        return [row for row in shown if row not in self.asked.hidden]
 
     @cached_property
     def samples(self) -> dict[str, np.ndarray]:
@@ -65,12 +81,12 @@ class EvaluationRecord:
 
 
 def evaluation_record(
-    form: Form, folder: Path, content: Mapping[str, Any], training_data: str | None = None
+    run: RunConfig, folder: Path, content: Mapping[str, Any], training_data: str | None = None
 ) -> EvaluationRecord:
     """The record of an evaluation.
 
     Args:
-        form: of the scenario.
+        run: the training.
         folder: of the record.
         content: of its files, as from `read_evaluation`; "changed": the time of a file that tells none.
         training_data: hash of the training's data; None: unknown.
@@ -82,10 +98,12 @@ def evaluation_record(
     state = metrics.get("data_state")
     return EvaluationRecord(
         folder,
-        form.evaluation.model_validate(content["config"]),
+        run,
+        form_of(run.scenario).evaluation.model_validate(content["config"]),
         dict(metrics["rows"]),
         metrics["data_hash"],
         metrics["protocol"],
+        recorded_asked(metrics),
         str(state or state_of_parts(training_data, metrics["data_hash"])),
         state is not None,
         float(metrics.get("recorded_at", content.get("changed", 0.0))),
@@ -107,6 +125,11 @@ class RunRecord:
     evaluations: tuple[EvaluationRecord, ...]
     signature: str = ""
     tuned: bool = False
+
+    @cached_property
+    def asked(self) -> Asked:
+        """The same with the test of the budget; raises as `asked_of` where the record does not tell it."""
+        return recorded_asked(self.done) or asked_of(self.config)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -133,24 +156,6 @@ class RunRecord:
         return tuple(last.values())
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    """A finished record, or one of its evaluations, that can't be read.
-
-    Args:
-        path: its folder.
-        newer: it has fields or values that are unknown here, as those of a newer version; else it is damaged.
-    """
-
-    path: Path
-    newer: bool
-
-    @property
-    def why(self) -> str:
-        """In a few words."""
-        return "made by a newer version?" if self.newer else "damaged"
-
-
 class Store:
     """The records of one scenario below a results folder.
 
@@ -170,8 +175,7 @@ class Store:
     ) -> None:
         self.root, self.scenario = root, scenario
         self.folder = root / scenario
-        self.tables = (tables or root) / scenario
-        self.seen = dict(seen or {})
+        self.tables, self.seen = (tables or root) / scenario, dict(seen or {})
 
     @property
     def cache_file(self) -> Path:
@@ -196,26 +200,12 @@ class Store:
 
     def has_run(self, run_id: str) -> bool:
         """The training is finished, and its record can be read."""
-        folder = self.run_folder(run_id)
-        if not (folder / "done.json").exists():
-            return False
-        try:
-            content = read_training(folder)
-            config = form_of(self.scenario).run.model_validate(content["config"])
-        except UNREADABLE:
-            return False
-        return bool(content["done"]["protocol"] == config.protocol)
+        return _is_current(self.run_folder(run_id), "done", read_training, form_of(self.scenario).run)
 
     def has_evaluation(self, run_id: str, eval_id: str) -> bool:
         """The evaluation is finished, and its record can be read."""
         folder = self.evaluation_folder(run_id, eval_id)
-        if not (folder / "metrics.json").exists():
-            return False
-        try:
-            found = evaluation_record(form_of(self.scenario), folder, read_evaluation(folder))
-        except UNREADABLE:
-            return False
-        return found.protocol == found.config.protocol
+        return _is_current(folder, "metrics", read_evaluation, form_of(self.scenario).evaluation)
 
     def write_run(
         self,
@@ -239,11 +229,10 @@ class Store:
         Raises:
             UserError: no permission, or the disk is full.
         """
-        weights = {} if model is None else {WEIGHTS: model}
         files = {
             "config.json": json_bytes(config.model_dump(mode="json")),
             "history.csv": pd.DataFrame(history).to_csv(index=False).encode(),
-            **weights,
+            **({} if model is None else {WEIGHTS: model}),
             "environment.json": json_bytes(environment),
             "done.json": json_bytes({**summary, "protocol": config.protocol}),
         }
@@ -258,6 +247,7 @@ class Store:
         samples: dict[str, np.ndarray],
         data_hash: str,
         state: str = "",
+        asked: Asked | None = None,
     ) -> None:
         """Write a finished evaluation; metrics.json comes last.
 
@@ -269,6 +259,7 @@ class Store:
             samples: arrays from which the metrics can be computed again.
             data_hash: of the test data.
             state: hash of all data that training and test saw; "": it follows from the hashes of both.
+            asked: what was asked for; None: it follows from both configs.
 
         Raises:
             UserError: no permission, or the disk is full.
@@ -279,6 +270,7 @@ class Store:
             "rows": metrics,
             "data_hash": data_hash,
             **({"data_state": state} if state else {}),
+            **({"asked": asked.model_dump(mode="json")} if asked else {}),
             "recorded_at": time.time(),
             "protocol": config.protocol,
         }
@@ -312,7 +304,6 @@ class Store:
     def _read(self) -> tuple[list[RunRecord], list[Unreadable]]:
         cache = RecordCache(self.cache_file)
         known = cache.load("record")
-        form = form_of(self.scenario)
         records: list[RunRecord] = []
         unreadable: list[Unreadable] = []
         changed, seen = {}, set()
@@ -327,7 +318,7 @@ class Store:
                 else:
                     content = read_files(folder)
                     changed[folder.name] = signature, json.dumps(content).encode()
-                record, bad = self._record(folder, content, form, signature)
+                record, bad = self._record(folder, content, signature)
                 records.append(record)
                 unreadable += bad
                 seen.add(folder.name)
@@ -349,9 +340,12 @@ class Store:
                 yield runs / name, signature
 
     def _record(
-        self, folder: Path, content: dict[str, Any], form: Form, signature: str
+        self, folder: Path, content: dict[str, Any], signature: str
     ) -> tuple[RunRecord, list[Unreadable]]:
-        config, done = form.run.model_validate(content["config"]), content["done"]
+        done = content["done"]
+        config = form_of(self.scenario).run.model_validate(content["config"])
+        if "asked" not in done:
+            check_recipe(config)
         evaluations, unreadable = [], []
         for eval_id, found in content["evaluations"].items():
             place = folder.joinpath("evaluations", eval_id)
@@ -359,10 +353,22 @@ class Store:
                 unreadable.append(Unreadable(place, newer=False))
                 continue
             try:
-                evaluations.append(evaluation_record(form, place, found, done.get("data_hash")))
+                evaluations.append(evaluation_record(config, place, found, done.get("data_hash")))
             except UNREADABLE as error:
                 unreadable.append(Unreadable(place, is_of_newer_version(error)))
         return RunRecord(folder.name, folder, config, done, tuple(evaluations), signature), unreadable
+
+
+def _is_current(folder: Path, mark: str, read: Callable[[Path], Any], kind: type[Settings]) -> bool:
+    """The file that is written last is there, all can be read, and the protocol is this version's."""
+    if not (folder / f"{mark}.json").exists():
+        return False
+    try:
+        content = read(folder)
+        config = kind.model_validate(content["config"])
+    except UNREADABLE:
+        return False
+    return bool(content[mark]["protocol"] == config.protocol)
 
 
 class Snapshot(Store):

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sla_bench.config import mistake_of
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, mistake_of
 from sla_bench.grids.tuning import RATES, SHARES, WHOLE, Choice
 from sla_bench.records.files import write_text
 from sla_bench.records.in_progress import wait_for

@@ -76,6 +76,9 @@ class Form:
         unit: the least part of a batch.
         units: of them in a batch of the recipe.
         length: the field of a training that says how long it is.
+        follows: fields whose usual value follows from others: `departures` tells them, or no table does.
+        departures: (training, test, recipe) -> those of `follows` that are not as usual.
+        train_shots: shots in training, where it is on episodes.
         evaluation_like_training: fields of the evaluation that a training suggests.
         same_cost: fields on which that factor, or the seconds of an image, depends.
         trial: fields of a training that differ where it only serves to choose rate and batch; None: it has no
@@ -97,6 +100,9 @@ class Form:
     unit: Callable[[RunConfig], Unit]
     units: Callable[[RunConfig], int]
     length: str
+    follows: frozenset[str]
+    departures: Callable[[RunConfig, EvalConfig, Mapping[str, Any]], dict[str, Any]]
+    train_shots: Callable[[RunConfig], int | None] = lambda run: None
     evaluation_like_training: Callable[[RunConfig], dict[str, Any]] = lambda run: {}
     refusal: Callable[[RunConfig], str | None] = lambda run: None
     same_cost: tuple[str, ...] = ()

@@ -10,22 +10,9 @@ from typing import Any
 
 from sla_bench.records.store import EvaluationRecord, RunRecord
 from sla_bench.registry import METHODS, SCENARIOS
-from sla_bench.tables.reading import Figure, Reading
-from sla_bench.tables.row_names import at_batch
+from sla_bench.scenarios.reading import Figure, Reading
+from sla_bench.tables.row_key import at_batch, facts_of, key_without_options, setting_key
 
-_ORDER = (
-    "dataset",
-    "data_state",
-    "backbone",
-    "budget",
-    "precision",
-    "selection",
-    "sampler",
-    "transform",
-    "setting",
-    "learner",
-    "train_shots",
-)
 _RANKS = {method: rank for rank, method in enumerate(METHODS)}
 
 ReadFigures = Callable[[Reading, EvaluationRecord], Mapping[str, Mapping[str, Figure]]]
@@ -44,7 +31,7 @@ def told_batch(record: RunRecord) -> int | None:
 
 def read_figures(reading: Reading, evaluation: EvaluationRecord) -> dict[str, dict[str, Figure]]:
     """Work the figures out from the samples."""
-    return {method: reading.figures(evaluation, method) for method in reading.rows(evaluation)}
+    return {method: reading.figures(evaluation, method) for method in evaluation.rows}
 
 
 @dataclass
@@ -53,6 +40,7 @@ class Cell:
 
     Args:
         key: the columns that identify the cell.
+        facts: what else tables know of the row.
         row: the read-off, whatever the batch.
         batch: that the name of the method tells; None where it tells none.
         reading: of its scenario.
@@ -65,6 +53,7 @@ class Cell:
     """
 
     key: dict[str, Any]
+    facts: dict[str, Any]
     row: str
     batch: int | None
     reading: Reading
@@ -133,35 +122,30 @@ def settings_of(records: Iterable[RunRecord]) -> list[Setting]:
     Args:
         records: all of a store.
     """
-    records = list(records)
-    readings: dict[str, Reading] = {
-        name: SCENARIOS.load(name, "reading") for name in {r.config.scenario for r in records}
-    }
     numbers: dict[tuple[Any, ...], int] = {}
     settings: list[Setting] = []
     found = []
     plain: dict[int, tuple[Any, ...]] = {}
     for record in records:
-        reading = readings[record.config.scenario]
+        reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
         for evaluation in record.evaluations:
-            shared = reading.setting_key(record, evaluation)
-            number = numbers.setdefault(_identity(shared), len(settings))
+            shared, recipe = setting_key(record, evaluation), evaluation.asked.recipe
+            number = numbers.setdefault((*shared.values(), recipe), len(settings))
             if number == len(settings):
                 settings.append(Setting(shared))
             found.append(Found(record, evaluation, reading, number))
-            if without := reading.key_without_method_options(record, evaluation):
-                plain[number] = _identity(without)
+            if without := key_without_options(record, evaluation):
+                plain[number] = (*without.values(), recipe)
     for one in _most_common_tests(found):
         settings[one.setting].found.append(one)
     for number, identity in plain.items():
         if identity in numbers:
             settings[number].plain.extend(settings[numbers[identity]].found)
-    order = sorted(numbers, key=lambda identity: identity[: len(_ORDER)])
-    return [settings[numbers[identity]] for identity in order]
-
-
-def _identity(shared: dict[str, Any]) -> tuple[Any, ...]:
-    return (*(shared[name] for name in _ORDER), *shared.values())
+    same_words = Counter(identity[:-1] for identity in numbers)
+    for identity, number in numbers.items():
+        if same_words[identity[:-1]] > 1:
+            settings[number].shared["budget"] += f", recipe {identity[-1]}"
+    return [settings[numbers[identity]] for identity in sorted(numbers)]
 
 
 _ByName = dict[tuple[str, str], Cell]
@@ -208,8 +192,9 @@ def _add(
             cell = cells.get((method, metric))
             if cell is None:
                 key = {**shared, "method": method, "metric": metric}
-                place = (rank, found.reading.members(config), batch or 0, number, column)
-                cell = Cell(key, row, batch, found.reading, place)
+                facts = facts_of(found.record, evaluation, row, found.reading)
+                place = (rank, config.members, batch or 0, number, column)
+                cell = Cell(key, facts, row, batch, found.reading, place)
                 cells[method, metric] = cell
             cell.figures[config.seed], cell.records[config.seed] = figure, found.record
             cell.metrics[config.seed] = evaluation.metrics[row]

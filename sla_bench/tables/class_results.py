@@ -14,7 +14,7 @@ from sla_bench.errors import UserError
 from sla_bench.evaluation.class_metrics import confusion_rates
 from sla_bench.records.store import EvaluationRecord, RunRecord
 from sla_bench.tables.cells import Setting, method_rank, settings_of, told_batch
-from sla_bench.tables.row_names import BASELINE, at_batch, augments_labels, averages_views
+from sla_bench.tables.row_key import BASELINE, at_batch
 from sla_bench.training.long_tail import GROUP_NAMES
 
 MOST_CLASSES = 200
@@ -116,6 +116,7 @@ class ClassResult:
         recalls: (S, N) recall of each class, fractions 0..1.
         confusions: (S, N, N) [true, predicted], shares of the true class; None where N is too large for them.
         seeds: which they are, in words, where methods of one training are compared on different seeds.
+        is_sla: it is label augmentation.
         all_classes: the whole training set of each seed; None: `classes`.
 
     Raises:
@@ -130,6 +131,7 @@ class ClassResult:
     recalls: np.ndarray
     confusions: np.ndarray | None = None
     seeds: str = ""
+    is_sla: bool = False
     all_classes: TrainingClasses | None = None
 
     def __post_init__(self) -> None:
@@ -180,11 +182,7 @@ def beside_reference(
     """
     pairs = []
     for base in (result for result in results if result.method == reference):
-        others = [
-            result
-            for result in results
-            if result.training == base.training and augments_labels(result.method)
-        ]
+        others = [result for result in results if result.training == base.training and result.is_sla]
         for other in others:
             if not np.array_equal(other.classes.counts, base.classes.counts):
                 raise UserError(
@@ -236,6 +234,7 @@ def class_results(records: Iterable[RunRecord]) -> list[ClassResult]:
                         recalls[:, tested],
                         None if confusions is None else confusions[:, tested][:, :, tested],
                         told_seeds,
+                        method != BASELINE,
                         classes,
                     )
                 )
@@ -247,9 +246,10 @@ def _methods(setting: Setting) -> dict[str, dict[int, _Seed]]:
     methods: dict[str, dict[int, _Seed]] = {}
     # Run ids are hashes: their order says nothing.
     for one in sorted(setting.found, key=lambda one: method_rank(one.record.config.method)):
-        for row in one.reading.rows(one.evaluation):
+        asked = one.evaluation.asked
+        for row in one.evaluation.rows:
             method = at_batch(row, told_batch(one.record))
-            if method == BASELINE or (augments_labels(method) and not averages_views(method)):
+            if method == BASELINE or (asked.is_sla and row not in asked.averages_views):
                 seeds = methods.setdefault(method, {})
                 seeds[one.record.config.seed] = _Seed(one.record, one.evaluation, row)
     return methods

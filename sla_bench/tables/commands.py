@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from pydantic.fields import FieldInfo
 
-from sla_bench.config import Adds, EvalConfig, FromBudget, RunConfig, SetOnly
-from sla_bench.grids.tasks import form_of, has, recipe_of
+from sla_bench.config import Adds, EvalConfig, FromBudget, RunConfig, SetOnly, has
+from sla_bench.grids.tasks import form_of, recipe_of
 from sla_bench.scenarios.form import Form
 
 _PIECE_OPTIONS = "_options"

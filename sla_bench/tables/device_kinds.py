@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sla_bench.records.store import RunRecord
+from sla_bench.scenarios.reading import Row
 from sla_bench.streams import one_line
-from sla_bench.tables.reading import Row
 
 _SEPARATOR = "; "
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from sla_bench.config import columns
+from sla_bench.grids.asked import asked_of
 from sla_bench.records.estimate import Estimate, estimate
 from sla_bench.records.jobs import Job
 from sla_bench.records.store import Store
-from sla_bench.registry import SCENARIOS
-from sla_bench.tables.reading import Reading
 from sla_bench.tables.terminal import label
 
 _RECORDED, _EVALUATE, _RUN = "recorded", "to evaluate", "to run"
@@ -26,9 +26,8 @@ def dry_run_lines(
         trials: of learning rates, of the same scenario, in a store of their own; they have no line, and those
             that are to run are in the estimate.
     """
-    reading: Reading = SCENARIOS.load(store.scenario, "reading")
     store = store.snapshot()
-    details = _all_details(jobs, reading)
+    details = [_details(job) for job in jobs]
     varying = [place for place, values in enumerate(zip(*details, strict=True)) if len(set(values)) > 1]
     counts = dict.fromkeys((_RECORDED, _EVALUATE, _RUN), 0)
     to_run = []
@@ -47,32 +46,12 @@ def dry_run_lines(
         yield words(found, workers, with_trials=bool(open_trials))
 
 
-def _all_details(jobs: Sequence[Job], reading: Reading) -> list[tuple[str, ...]]:
-    # Most runs of a large grid differ in their seed only, and a budget's label takes its time.
-    known: dict[str, tuple[str, ...]] = {}
-    details = []
-    for job in jobs:
-        # Where a subset follows the seed, the label says whether it does.
-        seedless = None if hasattr(job.run, "subset_seed") else {"seed"}
-        alike = job.run.model_dump_json(exclude=seedless) + repr(list(job.evaluations.values()))
-        if alike not in known:
-            known[alike] = _details(job, reading)
-        details.append(known[alike])
-    return details
-
-
-def _details(job: Job, reading: Reading) -> tuple[str, ...]:
+def _details(job: Job) -> tuple[str, ...]:
     """What the label of a run does not say; shown where it differs between the runs of a command."""
-    tests = list(job.evaluations.values())
-    settings = " + ".join(dict.fromkeys(reading.setting(job.run, test) for test in tests))
-    return (
-        settings,
-        job.run.backbone,
-        job.run.precision,
-        f"selection {reading.selection(job.run)}",
-        f"sampler {reading.sampler(job.run)}",
-        f"budget {reading.budget_label(job.run, tests[0] if tests else reading.usual_test(job.run))}",
-    )
+    asked = [asked_of(job.run, test) for test in job.evaluations.values() or (None,)]
+    settings = " + ".join(dict.fromkeys(one.words() for one in asked))
+    told = (f"{name} {asked[0].columns[name]}" for name in columns())
+    return (settings, job.run.backbone, *told, f"budget {asked[0].label()}")
 
 
 def words(found: Estimate, workers: int | None, with_trials: bool = False) -> str:

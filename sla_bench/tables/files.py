@@ -13,11 +13,12 @@ from sla_bench.records.cycles import no_search_for_cycles
 from sla_bench.records.files import remove_files, write_text
 from sla_bench.records.store import RunRecord, Store
 from sla_bench.registry import SCENARIOS
+from sla_bench.scenarios.reading import Reading
 from sla_bench.tables.latex import latex
 from sla_bench.tables.leaderboard import COLUMNS
 from sla_bench.tables.markdown import markdown
-from sla_bench.tables.reading import Reading
 from sla_bench.tables.row_cache import leaderboard_of
+from sla_bench.tables.row_key import budget_of, method_of
 from sla_bench.tables.shown_records import shown_records
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def write_leaderboard(store: Store) -> pd.DataFrame:
     """
     table = leaderboard_of(store)
     texts = [name for name in COLUMNS if not is_numeric_dtype(table[name])]
-    guarded = table.assign(**{name: table[name].map(escape_formula) for name in texts})
+    guarded = table[COLUMNS].assign(**{name: table[name].map(escape_formula) for name in texts})
     write_text(store.tables / "leaderboard.csv", guarded.to_csv(index=False, float_format="%.6g"))
     write_text(store.tables / "leaderboard.md", markdown(table))
     write_text(store.tables / "leaderboard.tex", latex(table))
@@ -76,8 +77,8 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
         "accuracies": gains.accuracies_figure(accuracies),
         "gains": gains.gains_figure(accuracies),
         "cost_accuracy": curves.cost_accuracy_figure(accuracies, reading.matched_controls),
-        "budget_curves": curves.budget_curves_figure(accuracies, reading.length),
-        **reading.pictures(store),
+        "budget_curves": curves.budget_curves_figure(accuracies),
+        **class_figures(store, reading.pictures),
     }
     if reading.axis is not None:
         figures[reading.axis.stem] = curves.gain_curves_figure(accuracies, reading.axis)
@@ -86,6 +87,25 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
     known = {store.tables / f"{stem}.{ending}" for stem in stems for ending in ("png", "svg")}
     remove_files(known.difference(paths))
     return paths
+
+
+def class_figures(store: Store, names: Sequence[str]) -> dict[str, Figure | None]:
+    """Some of class_sizes, class_accuracies, confusions, in the order of their names; None without data."""
+    if not names:
+        return {}
+    from sla_bench.tables.class_results import TrainingClasses, class_results
+    from sla_bench.tables.figures import classes
+
+    results = class_results(shown_records(store))
+    sizes: dict[str, TrainingClasses] = {}
+    for result in results:
+        sizes.setdefault(f"{result.dataset}, {result.setting}", result.all_classes or result.classes)
+    draw = {
+        "class_sizes": lambda: classes.class_counts_figure(sizes),
+        "class_accuracies": lambda: classes.class_accuracy_figure(results),
+        "confusions": lambda: classes.confusions_figure(results),
+    }
+    return {name: draw[name]() for name in names}
 
 
 def write_learning_curves(store: Store) -> list[Path]:
@@ -122,21 +142,20 @@ def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
     """Join the histories of all records (of an ensemble: its first member) and say whose they are."""
     parts = []
     for record in records:
-        config = record.config
+        config, asked = record.config, record.asked
         reading: Reading = SCENARIOS.load(config.scenario, "reading")
-        method = reading.method(config)
+        method, recipe = method_of(config), budget_of(record, asked, (reading.length,))
+        if record.done["protocol"] != config.protocol:
+            recipe += f", protocol {record.done['protocol']}"
         about = {
+            **asked.columns,
             "label": f"{method} {config.transform or ''} {record.run_id[:4]}".replace("  ", " "),
             "dataset": config.dataset,
-            "learner": reading.learner(config),
             "method": method,
+            "is_sla": asked.is_sla,
             "transform": config.transform,
-            "train_shots": reading.train_shots(config),
-            "backbone": config.backbone,
-            "precision": config.precision,
-            "sampler": reading.sampler(config),
-            "selection": reading.selection(config),
-            **reading.training_key(record),
+            "setting": asked.words(),
+            "recipe": recipe,
             reading.length: getattr(config, reading.length),
             "seed": config.seed,
         }

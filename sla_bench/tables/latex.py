@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from sla_bench.scenarios.reading import Row
 from sla_bench.streams import one_line
-from sla_bench.tables.reading import Row
 from sla_bench.tables.summaries import below
 from sla_bench.tables.table_texts import (
     BOLD,

@@ -19,16 +19,15 @@ from sla_bench.evaluation.statistics import (
 )
 from sla_bench.evaluation.verdicts import Verdict, holm, verdict
 from sla_bench.records.store import RunRecord
+from sla_bench.scenarios.reading import Contrast, Figure, Reading
 from sla_bench.tables.cells import Cell, Cells, Setting, settings_of
 from sla_bench.tables.comparisons import comparison, cost_of, is_matched_and_tuned
 from sla_bench.tables.device_kinds import devices_of
 from sla_bench.tables.levelling import Levelling
 from sla_bench.tables.published import PublishedFigures
-from sla_bench.tables.reading import Contrast, Figure, Reading
-from sla_bench.tables.row_names import BASELINE
-from sla_bench.tables.table_texts import TRAINING
+from sla_bench.tables.row_key import BASELINE, FACTS, ROW_KEY, SETTING, TRAINING
 
-COLUMNS = [
+_FIRST = (
     "scenario",
     "dataset",
     "data_state",
@@ -42,9 +41,10 @@ COLUMNS = [
     "train_shots",
     "selection",
     "precision",
-    "sampler",
-    "protocol",
-    "metric",
+)
+COLUMNS = [
+    *_FIRST,
+    *(name for name in ROW_KEY if name not in _FIRST),
     "seeds",
     "value",
     "ci95_low",
@@ -93,9 +93,7 @@ COLUMNS = [
     "devices",
 ]
 
-_FAMILY = ["scenario", *TRAINING]
-"""One confirmatory family per table: rows of one training, over its settings and learners."""
-_SAME_GAIN = [*_FAMILY, "setting", "learner", "train_shots", "reference", "gain_value", "relative_gain_pct"]
+_SAME_GAIN = [*SETTING, "reference", "gain_value", "relative_gain_pct", "gain_ci95_low"]
 _OF_CONTRASTS = ["contrast", "verdict", "p_value", "p_sign_flip", "smallest_p"]
 
 Rows = list[dict[str, Any]]
@@ -123,7 +121,7 @@ def leaderboard(
         return [row for cell in cells for row in _rows(cell, cells, published)]
 
     rows = [row for setting in settings_of(records) for row in recall(setting, work_out)]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *FACTS])
     return table if table.empty else _with_gain_at_twice(_with_families(table), records)
 
 
@@ -138,12 +136,12 @@ def _with_gain_at_twice(table: pd.DataFrame, records: Iterable[RunRecord]) -> pd
 def _with_families(table: pd.DataFrame) -> pd.DataFrame:
     """Adjust the p-values of each confirmatory family; contrasts that repeat another one leave it."""
     confirmatory = table["contrast"] == "confirmatory"
-    repeated = confirmatory & table.where(confirmatory).duplicated([*_SAME_GAIN, "gain_ci95_low"])
+    repeated = confirmatory & table.where(confirmatory).duplicated(_SAME_GAIN)
     table.loc[repeated, _OF_CONTRASTS] = None
     p = table["p_value"].to_numpy(dtype=float)
     adjusted, contrasts = np.full(len(p), np.nan), np.full(len(p), np.nan)
     tested = table[confirmatory & ~repeated & table["p_value"].notna()]
-    for rows in tested.groupby(_FAMILY).groups.values():
+    for rows in tested.groupby([*TRAINING]).groups.values():
         adjusted[rows], contrasts[rows] = holm(p[rows]), len(rows)
     return table.assign(p_holm=adjusted, holm_contrasts=contrasts)
 
@@ -159,6 +157,7 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
     samples, cost = figures[0].samples, cost_of(records[0])
     common = {
         **cell.key,
+        **cell.facts,
         "seeds": len(seeds),
         "value": scale * interval.estimate,
         "ci95_low": scale * interval.low,
@@ -193,14 +192,17 @@ def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
     for name, other in references.items():
         row = {**common, "method": cell.row, "reference": name}
         contrast = cell.reading.contrast(row, matched=name != BASELINE)
-        shown = other.key["method"] if other else name
-        rows.append({**common, "reference": shown, **_gain(cell, other, contrast)})
+        row |= {"method": method, **_gain(cell, other, contrast)}
+        if other:
+            row["reference"] = other.key["method"]
+            row |= {fact: cell.facts[fact] or other.facts[fact] for fact in ("averages_views", "more_images")}
+        rows.append(row)
     return rows
 
 
 def _untested(cell: Cell) -> str | None:
     """The first names of classes without a test image in any seed."""
-    found = (cell.reading.untested(cell.records[s], cell.metrics[s]) for s in cell.seeds)
+    found = (cell.reading.untested(cell.records[s].done, cell.metrics[s]) for s in cell.seeds)
     names = list(dict.fromkeys(name for of_seed in found for name in of_seed))
     return first_names(names) if names else None
 

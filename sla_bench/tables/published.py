@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sla_bench.registry import DATASETS
-from sla_bench.tables.row_names import BASELINE
+from sla_bench.tables.row_key import BASELINE
 
 _KEY = ("scenario", "dataset", "setting", "learner", "method", "backbone")
 

@@ -83,8 +83,8 @@ def _signature(setting: Setting) -> str:
 def code_digest() -> str:
     """Changes with whatever rows are worked out with: our code, published figures, NumPy and SciPy."""
     digest = hashlib.sha256(f"{np.__version__} {scipy.__version__}".encode())
-    for package in ("sla_bench", "sla_bench.tables"):
-        for file in sorted(resources.files(package).iterdir(), key=lambda file: file.name):
+    for package in ("", ".tables", ".scenarios", ".scenarios.fewshot", ".scenarios.classify", ".grids"):
+        for file in sorted(resources.files(f"sla_bench{package}").iterdir(), key=lambda file: file.name):
             if file.name.endswith((".py", ".csv")):
                 digest.update(file.read_bytes())
     return digest.hexdigest()

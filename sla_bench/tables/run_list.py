@@ -11,9 +11,8 @@ import pandas as pd
 from sla_bench.errors import UserError
 from sla_bench.records.data_states import short
 from sla_bench.records.store import EvaluationRecord, RunRecord
-from sla_bench.registry import SCENARIOS
 from sla_bench.tables.commands import command_of
-from sla_bench.tables.reading import Reading
+from sla_bench.tables.row_key import method_of
 from sla_bench.tables.validations import validation_of
 
 _SHOWN_NAMES = 5
@@ -70,7 +69,7 @@ def show_run(record: RunRecord) -> Iterator[str]:
     for evaluation in record.evaluations:
         about = {**evaluation.config.model_dump(mode="json"), "data_state": evaluation.state}
         yield from _lines(f"evaluation {evaluation.folder.name}", about)
-        for row, accuracy in _figures(record, evaluation).items():
+        for row, accuracy in _figures(evaluation).items():
             yield f"  {row}: accuracy {100 * accuracy:.2f} %"
         yield f"  {command_of(record.config, evaluation.config)}"
         yield ""
@@ -83,7 +82,7 @@ def compare_runs(first: RunRecord, second: RunRecord) -> Iterator[str]:
     yield ""
     parts = {
         "config": [r.config.model_dump(mode="json") for r in (first, second)],
-        "training": [r.done for r in (first, second)],
+        "training": [_flat(r.done) for r in (first, second)],
         "environment": [_flat(r.environment) for r in (first, second)],
     }
     for name, (one, other) in parts.items():
@@ -97,41 +96,37 @@ def compare_runs(first: RunRecord, second: RunRecord) -> Iterator[str]:
     yield ""
     for evaluation in first.evaluations:
         for match in (e for e in second.evaluations if e.config == evaluation.config):
-            yield f"evaluation {_setting(first, evaluation)}:"
-            one, other = _figures(first, evaluation), _figures(second, match)
+            yield f"evaluation {evaluation.asked.words()}:"
+            one, other = _figures(evaluation), _figures(match)
             for row in {**one, **other}:
                 left, right = (f"{100 * a[row]:.2f} %" if row in a else "-" for a in (one, other))
                 yield f"  {row}: {left} | {right}"
 
 
 def _label(record: RunRecord) -> str:
-    reading, config = _reading(record), record.config
+    config = record.config
     views = "" if config.transform is None else f" {config.transform}"
-    words = [config.dataset, reading.learner(config), config.backbone, config.budget, reading.method(config)]
-    return f"{config.scenario} {' '.join(words)}{views} seed {config.seed}"
+    words = [
+        config.dataset,
+        record.asked.columns["learner"],
+        config.backbone,
+        config.budget,
+        method_of(config),
+    ]
+    return f"{config.scenario} {' '.join(map(str, words))}{views} seed {config.seed}"
 
 
 def _accuracies(record: RunRecord) -> str:
     texts = []
     for evaluation in record.evaluations:
-        rows = ", ".join(f"{row} {100 * a:.1f}" for row, a in _figures(record, evaluation).items())
-        texts.append(f"{_setting(record, evaluation)}: {rows}")
+        rows = ", ".join(f"{row} {100 * a:.1f}" for row, a in _figures(evaluation).items())
+        texts.append(f"{evaluation.asked.words()}: {rows}")
     return "; ".join(texts) or f"not tested, validation {100 * validation_of(record):.1f} %"
 
 
-def _setting(record: RunRecord, evaluation: EvaluationRecord) -> str:
-    return _reading(record).setting(record.config, evaluation.config)
-
-
-def _figures(record: RunRecord, evaluation: EvaluationRecord) -> dict[str, float]:
+def _figures(evaluation: EvaluationRecord) -> dict[str, float]:
     """Accuracy of each row that a table shows."""
-    rows = _reading(record).rows(evaluation)
-    return {row: float(evaluation.metrics[row]["accuracy"]) for row in rows}
-
-
-def _reading(record: RunRecord) -> Reading:
-    reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
-    return reading
+    return {row: float(evaluation.metrics[row]["accuracy"]) for row in evaluation.rows}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from sla_bench.grids.tuning import Choice, at_recipe_rate, choice_of, group_of
+from sla_bench.grids.tuning import Choice, choice_of, group_of
 from sla_bench.records.data_states import of_states, shown_states
 from sla_bench.records.store import RunRecord, Store
 from sla_bench.records.tuning_file import TuningFile
@@ -35,7 +35,7 @@ def with_tuned(records: Iterable[RunRecord], choices: Mapping[str, Choice]) -> l
         run = record.config
         choice = choices.get(group_of(run))
         is_chosen = choice is not None and choice == choice_of(run)
-        if not is_chosen or run == at_recipe_rate(run):
+        if not is_chosen or "learning_rate" not in record.asked.departures:
             found.append(record)
         if is_chosen:
             found.append(replace(record, tuned=True))

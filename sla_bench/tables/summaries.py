@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from sla_bench.evaluation.verdicts import interquartile_mean, share_of_losses
+from sla_bench.scenarios.reading import Row
 from sla_bench.streams import one_line
-from sla_bench.tables.reading import Row
-from sla_bench.tables.row_names import augments_labels
+from sla_bench.tables.row_key import TRAINING
 from sla_bench.tables.table_texts import (
-    TRAINING,
     accuracies_of,
     alike,
     is_missing,
@@ -61,7 +60,7 @@ def gains_over_cells(rows: Iterable[Row]) -> list[str]:
     contrasts: dict[tuple[str, str], list[Row]] = {}
     for row in accuracies_of(rows):
         known = not is_missing(row["relative_gain_pct"]) and row["gain_seeds"] > 1
-        if known and augments_labels(row["method"]):
+        if known and row["is_sla"]:
             contrasts.setdefault((row["method"], row["reference"]), []).append(row)
     found = []
     for (method, reference), part in contrasts.items():

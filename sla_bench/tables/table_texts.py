@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from sla_bench.grids.tasks import form_of
+from sla_bench.config import RUNS, columns
 from sla_bench.records.data_states import short
 from sla_bench.registry import SCENARIOS
+from sla_bench.scenarios.reading import Reading, Row
 from sla_bench.streams import one_line
 from sla_bench.tables.device_kinds import notes_on_devices
-from sla_bench.tables.reading import Reading, Row
-from sla_bench.tables.row_names import BASELINE, draws_more_classes
+from sla_bench.tables.row_key import BASELINE, TRAINING
 
 OTHER_RECIPE = "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05
@@ -72,7 +72,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
             f"{OTHER_RECIPE} Published figures are of the authors' recipe (budget paper and their choice of "
             f"weights); the rows marked so differ from it in {columns}, so that the two can't be compared."
         )
-    if any(row["budget"].startswith("smoke") for row in rows):
+    if any(row["budget_name"] == "smoke" for row in rows):
         found.append("Budget smoke only shows that everything runs: weak baselines inflate relative gains.")
     found += [*_notes_on_levelling(rows), *notes_on_devices(rows)]
     for own in alike(rows, ["scenario"]):
@@ -106,9 +106,7 @@ def _notes_on_levelling(rows: Sequence[Row]) -> list[str]:
 
 
 def _is_as_long_as_fast(row: Row) -> bool:
-    budget, *departures = row["budget"].split(", ")
-    length = form_of(row["scenario"]).length
-    return budget == "fast" and not any(words.startswith(f"{length}=") for words in departures)
+    return bool(row["budget_name"] == "fast" and row["budget_but_length"] == row["budget"])
 
 
 _DEFINITIONS = {
@@ -127,9 +125,6 @@ def definitions(rows: Iterable[Row]) -> list[str]:
 def _about_new_classes(rows: Sequence[Row]) -> bool:
     scenarios = {row["scenario"] for row in rows}
     return any(SCENARIOS.load(name, "reading").tests_new_classes for name in scenarios)
-
-
-TRAINING = ("dataset", "backbone", "budget", "transform", "precision", "selection", "sampler", "protocol")
 
 
 def blocks(rows: Iterable[Row], *further: str) -> list[list[Row]]:
@@ -154,14 +149,8 @@ def accuracies_of(rows: Iterable[Row]) -> list[Row]:
 
 def training_words(row: Row) -> str:
     """Backbone and budget of a row, and what of its training is not as usual."""
-    kind = form_of(row["scenario"]).run
-    usual = {
-        "transform": "rotation",
-        "precision": "fp32",
-        "selection": kind.model_fields["selection"].default,
-        "sampler": "uniform",
-        "protocol": kind.protocol,
-    }
+    scenario = row["scenario"]
+    usual = {"transform": "rotation", **columns(scenario), "protocol": RUNS[scenario][0].protocol}
     unusual = [f"{name} {row[name]}" for name, value in usual.items() if row[name] != value]
     return ", ".join([row["backbone"], f"budget {row['budget']}", *unusual])
 
@@ -291,7 +280,7 @@ def shown_headings(rows: Sequence[Row]) -> list[str]:
         if heading == "rate":
             return len(set(values)) > 1
         if heading == "images drawn":
-            return any(draws_more_classes(row) for row in rows)
+            return any(row["more_images"] for row in rows)
         return not all(map(is_missing, values))
 
     return [heading for heading in HEADINGS if heading not in _HIDDEN or worth_showing(heading)]
@@ -317,7 +306,7 @@ def cells_of(row: Row) -> list[str]:
         other = "" if is_missing(row["published_differs"]) else f" {OTHER_RECIPE}"
         published = f"{row['published']:.2f} ({row['published_status']}){other}"
     shots = ""
-    if not is_missing(row["train_shots"]) and f" {row['train_shots']:.0f}-shot" not in row["setting"]:
+    if not is_missing(row["train_shots"]) and row["train_shots"] != row["shots"]:
         shots = f", trained {row['train_shots']:.0f}-shot"
     passes = [row[name] for name in ("support_passes", "query_passes")]
     return [

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.text import Text
 
 from sla_bench.config import RunConfig
+from sla_bench.grids.asked import Asked, asked_of
 from sla_bench.records.launching import News
-from sla_bench.registry import SCENARIOS
 from sla_bench.streams import one_line
-from sla_bench.tables.reading import Reading
+from sla_bench.tables.row_key import method_of
 from sla_bench.tables.summaries import below, over_datasets
 from sla_bench.tables.table_texts import (
     Table,
@@ -41,16 +41,15 @@ _WORDS = {"setting", "learner", "method", "against", "compared at", "verdict", *
 
 def label(run: RunConfig) -> str:
     """Name a run in a few words that can be printed."""
-    return f"{label_without_seed(run)} seed {run.seed}"
+    return f"{label_without_seed(run, asked_of(run))} seed {run.seed}"
 
 
-def label_without_seed(run: RunConfig) -> str:
+def label_without_seed(run: RunConfig, asked: Asked) -> str:
     """Name what a run has in common with those of other seeds."""
     views = f" {run.transform}" if run.transform not in (None, "rotation") else ""
-    reading: Reading = SCENARIOS.load(run.scenario, "reading")
-    shots = reading.train_shots(run)
-    setting = f"{run.dataset} {reading.learner(run)}" + ("" if shots is None else f" {shots}-shot")
-    return one_line(f"{setting} {reading.method(run)}{views}")
+    shots = asked.columns["train_shots"]
+    setting = f"{run.dataset} {asked.columns['learner']}" + ("" if shots is None else f" {shots}-shot")
+    return one_line(f"{setting} {method_of(run)}{views}")
 
 
 class Board:

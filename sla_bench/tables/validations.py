@@ -8,8 +8,6 @@ from typing import Any
 import pandas as pd
 
 from sla_bench.records.store import RunRecord
-from sla_bench.registry import SCENARIOS
-from sla_bench.tables.reading import Reading
 from sla_bench.tables.terminal import label_without_seed
 
 
@@ -40,9 +38,8 @@ def validation_lines(records: Iterable[RunRecord]) -> list[str]:
     """
     found: dict[str, list[float]] = {}
     for record in records:
-        reading: Reading = SCENARIOS.load(record.config.scenario, "reading")
-        budget = reading.budget_label(record.config, reading.usual_test(record.config))
-        words = [label_without_seed(record.config), record.config.backbone, record.config.precision, budget]
+        run, asked = record.config, record.asked
+        words = [label_without_seed(run, asked), run.backbone, run.precision, asked.label()]
         found.setdefault(", ".join(words), []).append(validation_of(record))
     means = {words: sum(values) / len(values) for words, values in found.items()}
     return [

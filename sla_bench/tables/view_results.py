@@ -15,11 +15,9 @@ from sla_bench.evaluation.statistics import MeanInterval, mean_interval, paired_
 from sla_bench.evaluation.view_metrics import all_agree, pair_agreement, recognised_views
 from sla_bench.records.analyses import AnalysisRecord, read_analyses
 from sla_bench.records.store import RunRecord
-from sla_bench.registry import SCENARIOS
 from sla_bench.streams import one_line
 from sla_bench.tables.cells import method_rank, told_batch
-from sla_bench.tables.reading import Reading
-from sla_bench.tables.row_names import at_batch
+from sla_bench.tables.row_key import at_batch, of_members, setting_key
 from sla_bench.tables.table_texts import training_words
 
 OWN, ANY = "own transformation", "any transformation"
@@ -32,6 +30,7 @@ class HeadViews:
     Args:
         name: as in "DA", "SLA", "SLA+SD teacher".
         taught: "upright", "invariant" or "joint".
+        is_sla: of label augmentation.
         labels: (T,) true classes.
         classes: (S, T, M) class of each view; of a joint head by the columns of the view's transformation.
         aggregated: (S, T) class of the mean over the views.
@@ -41,6 +40,7 @@ class HeadViews:
 
     name: str
     taught: str
+    is_sla: bool
     labels: np.ndarray
     classes: np.ndarray
     aggregated: np.ndarray
@@ -180,8 +180,7 @@ def view_settings(records: Iterable[RunRecord]) -> list[ViewSetting]:
     """
     found: dict[tuple[object, ...], list[tuple[dict[str, Any], AnalysisRecord]]] = {}
     for analysis in read_analyses(records):
-        reading: Reading = SCENARIOS.load(analysis.run.config.scenario, "reading")
-        key = reading.setting_key(analysis.run, analysis.evaluation)
+        key = setting_key(analysis.run, analysis.evaluation)
         found.setdefault(tuple(key.values()), []).append((key, analysis))
     return [
         _setting(own[0][0], _same_images([analysis for _, analysis in own]))
@@ -203,10 +202,8 @@ def _setting(key: dict[str, Any], analyses: list[AnalysisRecord]) -> ViewSetting
     # Run ids are hashes: their order says nothing.
     for analysis in sorted(analyses, key=_place):
         config = analysis.run.config
-        reading: Reading = SCENARIOS.load(config.scenario, "reading")
-        members = reading.members(config)
         for head in analysis.heads:
-            name = at_batch(head if members == 1 else f"{head} ens-{members}", told_batch(analysis.run))
+            name = at_batch(of_members(head, config), told_batch(analysis.run))
             heads.setdefault(name, {})[config.seed] = analysis, head
     words = (one_line(key["dataset"]), key["setting"], key["learner"], training_words(key))
     first = analyses[0]
@@ -221,8 +218,7 @@ def _setting(key: dict[str, Any], analyses: list[AnalysisRecord]) -> ViewSetting
 
 def _place(analysis: AnalysisRecord) -> tuple[int, int, int]:
     config = analysis.run.config
-    reading: Reading = SCENARIOS.load(config.scenario, "reading")
-    return method_rank(config.method), reading.members(config), config.seed
+    return method_rank(config.method), config.members, config.seed
 
 
 def _head(name: str, seeds: list[tuple[AnalysisRecord, str]]) -> HeadViews:
@@ -238,6 +234,7 @@ def _head(name: str, seeds: list[tuple[AnalysisRecord, str]]) -> HeadViews:
     return HeadViews(
         name=name,
         taught=analysis.heads[head]["taught"],
+        is_sla=analysis.evaluation.asked.is_sla,
         labels=analysis.samples["labels"],
         classes=classes,
         aggregated=aggregated,

@@ -52,6 +52,7 @@ def results_of(classes, methods=("baseline", "SLA+SD"), seed=0, **words):
                 classes,
                 confusions.diagonal(axis1=1, axis2=2).copy(),
                 confusions,
+                is_sla=method.startswith("SLA"),
             )
         )
     return found

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from sla_bench.tables.fewshot_reading import READING as FEWSHOT
+from sla_bench.scenarios.classify.reading import IMBALANCED
+from sla_bench.scenarios.fewshot.reading import READING as FEWSHOT
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.curves import (
     MATCHED_COLOUR,
     budget_curves_figure,
     budget_panels,
-    colour_of,
     cost_accuracy_figure,
     cost_panels,
     gain_curves_figure,
@@ -19,7 +19,6 @@ from sla_bench.tables.figures.curves import (
     side_by_side,
 )
 from sla_bench.tables.figures.lines import MOST_LINES, looks_of
-from sla_bench.tables.imbalanced_reading import READING as IMBALANCED
 from sla_bench.tables.table_texts import ONE_SEED
 
 METHODS = {  # times the training images of the baseline, views at test
@@ -34,7 +33,7 @@ METHODS = {  # times the training images of the baseline, views at test
 def table(settings=("5-way 1-shot", "5-way 5-shot"), budgets=("quick",), methods=METHODS, **columns):
     rows = []
     for setting in settings:
-        shots = re.search(r"(\d+)-shot", setting)
+        shots, ratio = (re.search(part, setting) for part in (r"(\d+)-shot", r"ratio (\d+)"))
         for budget in budgets:
             steps = re.search(r"steps=(\d+)", budget)
             steps = int(steps[1]) if steps else 1000
@@ -45,11 +44,17 @@ def table(settings=("5-way 1-shot", "5-way 5-shot"), budgets=("quick",), methods
                         "scenario": "fewshot",
                         "dataset": "glyphs",
                         "setting": setting,
+                        "setting_but_axis": re.sub(r" \d+-shot| ratio \d+", "", setting),
+                        "shots": int(shots[1]) if shots else None,
+                        "ratio": float(ratio[1]) if ratio else None,
                         "learner": "protonet",
                         "method": method,
                         "transform": "rotation",
                         "backbone": "conv4",
                         "budget": budget,
+                        "budget_but_length": re.sub(r", steps=\d+", "", budget),
+                        "is_sla": method.startswith("SLA"),
+                        "data_state": "a",
                         "train_shots": int(shots[1]) if shots else None,
                         "selection": "validation",
                         "precision": "fp32",
@@ -117,7 +122,7 @@ def test_many_methods_are_split_by_their_test_views():
 
 def test_trainings_that_differ_in_their_length_make_one_line():
     rows = table(("5-way 5-shot",), ("quick, steps=250", "quick", "quick, steps=4000"))
-    (panel,) = budget_panels(rows, FEWSHOT.length)
+    (panel,) = budget_panels(rows)
     assert {line.name: list(line.x) for line in panel.lines} == {
         name: [75 * steps * cost for steps in (250, 1000, 4000)] for name, (cost, _) in METHODS.items()
     }
@@ -126,18 +131,18 @@ def test_trainings_that_differ_in_their_length_make_one_line():
 
 def test_trainings_that_differ_otherwise_are_no_points_of_one_line():
     rows = table(("5-way 5-shot",), ("quick", "quick, learning_rate=0.1"))
-    assert budget_panels(rows, FEWSHOT.length) == []
+    assert budget_panels(rows) == []
     mixed = table(("5-way 5-shot",), ("quick", "quick, learning_rate=0.1, steps=250"))
-    assert budget_panels(mixed, FEWSHOT.length) == []
+    assert budget_panels(mixed) == []
     both = pd.concat([rows, table(("5-way 5-shot",), ("quick, steps=250, learning_rate=0.1",))])
-    (panel,) = budget_panels(both, FEWSHOT.length)
+    (panel,) = budget_panels(both)
     assert panel.title.endswith("recipe quick, learning_rate=0.1")
 
 
 def test_one_method_in_two_lengths_beside_others_in_one_is_drawn_alone():
     rows = table(("5-way 5-shot",), ("quick", "quick, steps=250"))
     rows = rows[(rows["budget"] == "quick") | (rows["method"] == "SLA+AG")]
-    (panel,) = budget_panels(rows, FEWSHOT.length)
+    (panel,) = budget_panels(rows)
     assert [line.name for line in panel.lines] == ["SLA+AG"]
 
 
@@ -167,9 +172,10 @@ def test_the_matched_controls_have_their_colour_and_are_joined_to_their_baseline
         "baseline+TTA  61.0 (4)",
         "baseline  60.0 (1)",
     ]
-    assert colour_of("SLA+AG", FEWSHOT.matched_controls) == style.BLUE
-    assert colour_of("ens-M", FEWSHOT.matched_controls) == MATCHED_COLOUR
-    assert colour_of("rot-aux", FEWSHOT.matched_controls) == style.GREY
+    colours = {text.get_text().split()[0]: text.get_color() for text in axes.texts if "(" in text.get_text()}
+    assert {name for name, colour in colours.items() if colour == style.BLUE} == {"SLA+AG", "SLA+SI"}
+    assert colours["baseline-xM"] == MATCHED_COLOUR
+    assert colours["baseline+TTA"] == style.GREY
 
 
 def test_points_of_equal_cost_stand_side_by_side_around_their_cost():
@@ -185,7 +191,7 @@ def test_points_of_equal_cost_stand_side_by_side_around_their_cost():
 
 def test_every_method_has_a_look_of_its_own_and_label_augmentation_is_blue():
     names = ["SLA+AG", "SLA+SI", "SLA+plain", *(f"control{i}" for i in range(20))]
-    looks = looks_of(names)
+    looks = looks_of({name: name.startswith("SLA") for name in names})
     assert len(set(looks.values())) == len(names)
     assert {name for name in names if looks[name].colour == style.BLUE} == set(names[:3])
 
@@ -210,7 +216,7 @@ MANY = {**METHODS, **{f"control{i}": (4, 1 if i % 2 else 4) for i in range(15)}}
     [
         lambda rows: gain_curves_figure(rows, FEWSHOT.axis),
         lambda rows: cost_accuracy_figure(rows, FEWSHOT.matched_controls),
-        lambda rows: budget_curves_figure(rows, FEWSHOT.length),
+        lambda rows: budget_curves_figure(rows),
     ],
 )
 def test_figures_are_whole_deterministic_and_readable(draw, methods, tmp_path):
@@ -250,4 +256,4 @@ def test_nothing_to_show_is_no_figure():
     rows = table(("5-way 5-shot",), methods={"baseline": (1, 1)})
     assert gain_curves_figure(rows, FEWSHOT.axis) is None
     assert cost_accuracy_figure(rows, FEWSHOT.matched_controls) is None
-    assert budget_curves_figure(rows, FEWSHOT.length) is None
+    assert budget_curves_figure(rows) is None

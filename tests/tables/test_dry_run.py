@@ -49,8 +49,8 @@ def test_what_differs_between_runs_is_told(tmp_path):
         tmp_path, ("steps=7",), method=["baseline"], precision="bf16", shots=[1]
     )
     lines = list(dry_run_lines(both, store, workers=1))
-    assert lines[0].endswith("baseline seed 0, 5-way 5-shot, fp32, budget quick")
-    assert lines[1].endswith("baseline seed 0, 5-way 1-shot, bf16, budget quick, steps=7")
+    assert lines[0].endswith("baseline seed 0, 5-way 5-shot, precision fp32, budget quick")
+    assert lines[1].endswith("baseline seed 0, 5-way 1-shot, precision bf16, budget quick, steps=7")
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from sla_bench.evaluation.class_metrics import classification_metrics
 from sla_bench.evaluation.statistics import paired_relative_gain
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.store import Store
+from sla_bench.scenarios.classify.reading import IMBALANCED
 from sla_bench.tables.class_results import class_results
-from sla_bench.tables.files import write_leaderboard, write_plots
-from sla_bench.tables.imbalanced_reading import READING
+from sla_bench.tables.files import class_figures, write_leaderboard, write_plots
 from sla_bench.tables.latex import latex
 from sla_bench.tables.leaderboard import leaderboard
 from sla_bench.tables.markdown import markdown
@@ -212,7 +212,10 @@ def test_the_tuned_pair_has_an_accuracy_of_each_class(tmp_path):
     write(tmp_path, methods=["baseline", "sla+sd"])
     store = write(tmp_path, methods=["baseline"], settings=("learning_rate=0.3",))
     tune_rates(store, {"baseline": 0.3, "sla+sd": 0.1})
-    words = [text.get_text() for text in READING.pictures(store)["class_accuracies"].findobj(Text)]
+    words = [
+        text.get_text()
+        for text in class_figures(store, IMBALANCED.pictures)["class_accuracies"].findobj(Text)
+    ]
     titles = [word.replace("\n", " ") for word in words if word.startswith("glyphs20")]
     assert titles == [f"glyphs20, exp ratio 100, {way}, ce" for way in ("quick", "quick, tuned")]
 
@@ -235,15 +238,16 @@ def test_every_table_names_classes_without_a_test_image(tmp_path, monkeypatch, c
 def test_a_primary_contrast_of_one_data_set_is_an_ordinary_one_elsewhere():
     row = {
         "metric": "accuracy",
-        "setting": "exp ratio 100",
+        "imbalance": "exp",
+        "ratio": 100.0,
         "learner": "ce",
         "method": "SLA+AG",
         "reference": "ens-M",
     }
-    assert READING.contrast({**row, "dataset": "cifar100"}, matched=True) == "primary"
-    assert READING.contrast({**row, "dataset": "glyphs20"}, matched=True) == "confirmatory"
-    assert READING.contrast({**row, "dataset": "cifar100", "setting": "exp ratio 10"}, True) == "confirmatory"
+    assert IMBALANCED.contrast({**row, "dataset": "cifar100"}, matched=True) == "primary"
+    assert IMBALANCED.contrast({**row, "dataset": "glyphs20"}, matched=True) == "confirmatory"
+    assert IMBALANCED.contrast({**row, "dataset": "cifar100", "ratio": 10.0}, True) == "confirmatory"
     distilled = {**row, "method": "SLA+SD", "reference": "baseline-xM"}
-    assert {READING.contrast({**distilled, "dataset": name}, True) for name in ("cifar100", "x")} == {
+    assert {IMBALANCED.contrast({**distilled, "dataset": name}, True) for name in ("cifar100", "x")} == {
         "primary"
     }

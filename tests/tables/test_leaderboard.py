@@ -7,11 +7,12 @@ from made_up_records import as_tuned, classes_of, hits_of, write_records
 
 from sla_bench.evaluation.statistics import paired_relative_gain
 from sla_bench.evaluation.verdicts import holm, verdict
-from sla_bench.tables.fewshot_reading import FewShotReading
+from sla_bench.scenarios.fewshot.reading import FewShotReading
 from sla_bench.tables.files import escape_formula, histories, write_leaderboard
 from sla_bench.tables.leaderboard import COLUMNS, leaderboard
 from sla_bench.tables.markdown import markdown
 from sla_bench.tables.published import published_figures
+from sla_bench.tables.row_key import FACTS
 from sla_bench.tables.table_texts import HEADINGS, ONE_SEED, blocks, cells_of, notes, rows_of, title_of
 from sla_bench.tables.terminal import print_table
 
@@ -28,7 +29,7 @@ def row_of(table, method, reference="baseline"):
 def test_gain_is_the_paired_gain_over_the_baseline(tmp_path):
     store, _ = write_records(tmp_path, BOTH, seeds=(0, 1, 2))
     table = leaderboard(store.records())
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == [*COLUMNS, *FACTS]
     base = np.stack([hits_of(0.5, seed=s).mean(1) / 15 for s in range(3)])
     treated = np.stack([hits_of(0.6, seed=s).mean(1) / 15 for s in range(3)])
     expected = paired_relative_gain(base, treated)

@@ -19,7 +19,7 @@ from sla_bench.errors import UserError
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.curves import learning_curves_figure
 from sla_bench.tables.figures.dots import gain_text
-from sla_bench.tables.figures.gains import accuracies_figure, chance_level, gains_figure
+from sla_bench.tables.figures.gains import accuracies_figure, gains_figure
 from sla_bench.tables.table_texts import ONE_SEED
 
 METHODS = ("baseline", "baseline+TTA", "baseline-xM", "SLA+SI", "SLA+AG")
@@ -38,8 +38,11 @@ def leaderboard(datasets=("glyphs",), learners=("protonet",), shots=(5, 1), refe
                                 "scenario": "fewshot",
                                 "dataset": dataset,
                                 "setting": f"5-way {shot}-shot",
+                                "ways": 5,
                                 "learner": learner,
                                 "method": method,
+                                "is_sla": method.startswith("SLA"),
+                                "averages_views": "+TTA" in method,
                                 "transform": "rotation",
                                 "budget": "quick",
                                 "seeds": 3,
@@ -69,6 +72,7 @@ def histories(methods=("baseline", "sla"), learners=("protonet",), seeds=2, step
                 "label": f"{learner} {method} seed {seed}",
                 "learner": learner,
                 "method": method,
+                "is_sla": method.startswith("sla"),
                 "seed": seed,
                 "step": step,
                 "images": step * 100,
@@ -239,18 +243,12 @@ def test_accuracies_show_the_chance_level_of_the_setting():
     axes = accuracies_figure(table).axes[0]
     assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() != "o"] == [20]
     assert axes.get_xlim()[0] < 20
-    table["setting"] = "exp ratio 100"
+    axes = accuracies_figure(table.assign(ways=3)).axes[0]
+    assert 100 / 3 in [line.get_xdata()[0] for line in axes.lines]
+    table["ways"] = None
     axes = accuracies_figure(table).axes[0]
     assert [line for line in axes.lines if line.get_marker() != "o"] == []
     assert axes.get_xlim()[0] > 50
-
-
-@pytest.mark.parametrize(
-    ("setting", "level"),
-    [("5-way 1-shot", 20), ("20-way 5-shot", 5), ("3-way 1-shot", 100 / 3), ("full", None)],
-)
-def test_chance_level(setting, level):
-    assert chance_level(setting) == (None if level is None else pytest.approx(level))
 
 
 def test_rows_that_differ_in_the_transform_are_told_apart():

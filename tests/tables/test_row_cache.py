@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from made_up_records import write_records
 
+from sla_bench.scenarios.fewshot.reading import FewShotReading
 from sla_bench.tables import row_cache
-from sla_bench.tables.fewshot_reading import FewShotReading
 from sla_bench.tables.leaderboard import leaderboard
 from sla_bench.tables.row_cache import leaderboard_of
 

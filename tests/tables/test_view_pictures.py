@@ -26,6 +26,7 @@ def head(name="SLA", seeds=1, views=4, images=300, classes=5, seed=0):
     return HeadViews(
         name=name,
         taught="joint" if joint is not None else "invariant",
+        is_sla=joint is not None,
         labels=labels,
         classes=own,
         aggregated=np.where(rng.random((seeds, images)) < 0.8, labels, 0),
@@ -135,7 +136,7 @@ def test_an_interval_of_two_unlike_seeds_does_not_flatten_the_panel():
     own = head("DA", seeds=2)
     unlike = own.classes.copy()
     unlike[1, :250] = 9
-    wide = HeadViews("MT", "invariant", own.labels, unlike, own.aggregated, None, None)
+    wide = HeadViews("MT", "invariant", False, own.labels, unlike, own.aggregated, None, None)
     assert wide.accuracies[0].high - wide.accuracies[0].low > 0.99
     assert np.ptp(view_accuracies_figure([setting(own, wide)]).axes[0].get_ylim()) < 200
     assert np.ptp(view_agreement_figure([setting(own, wide)]).axes[0].get_xlim()) < 200
@@ -196,7 +197,7 @@ def test_tables_say_the_figures_and_give_one_seed_no_interval(tmp_path):
 
 def test_a_head_that_is_never_right_has_no_relative_gain():
     own = head("DA")
-    never = HeadViews("DA", "invariant", own.labels, own.classes * 0 + 9, own.aggregated, None, None)
+    never = HeadViews("DA", "invariant", False, own.labels, own.classes * 0 + 9, own.aggregated, None, None)
     assert never.relative_gain is None
     assert view_tables(setting(never))[1].lines[0][4] == ""
 

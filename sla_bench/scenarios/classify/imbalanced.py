@@ -33,7 +33,7 @@ from sla_bench.scenarios.classify.classifier import (
     single_hits,
     train_classifier,
 )
-from sla_bench.scenarios.classify.reading import TestImages
+from sla_bench.scenarios.classify.image_reader import TestImages
 from sla_bench.training.long_tail import (
     GROUP_NAMES,
     class_order,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sla_bench.config import ImbalancedEvaluation, ImbalancedRun, RunConfig
+from sla_bench.config import EvalConfig, ImbalancedEvaluation, ImbalancedRun, RunConfig
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import METHODS
@@ -125,6 +125,21 @@ def _units(run: RunConfig) -> int:
     return run.batch_size
 
 
+def _departures(run: RunConfig, test: EvalConfig, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Class order and subset other than the data set's and the seed's."""
+    del test
+    assert isinstance(run, ImbalancedRun)
+    found: dict[str, Any] = {}
+    usual_order = recipe.get("class_order", dataset_named(run.dataset).class_order)
+    if run.imbalance != "none" and run.class_order != usual_order:
+        found["class_order"] = run.class_order
+    if run.subset_seed != usual_subset_seed(run):
+        found["subset_seed"] = run.subset_seed
+    if run.class_order == "permuted" and run.order_shifts != recipe["order_shifts"]:
+        found["order_shifts"] = run.order_shifts
+    return found
+
+
 FORM = Form(
     run=ImbalancedRun,
     evaluation=ImbalancedEvaluation,
@@ -137,6 +152,8 @@ FORM = Form(
     unit=image_unit,
     units=_units,
     length="epochs",
+    follows=frozenset({"class_order", "subset_seed", "order_shifts"}),
+    departures=_departures,
     trial=lambda run: {"selection": "validation"},
     with_seed=_with_seed,
     seed_fields=("seed", "subset_seed"),

@@ -1,186 +1,136 @@
-"""Reading trained classifiers on the test images."""
+"""How records of classifiers of fixed classes are read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from sla_bench.config import RunConfig
-from sla_bench.data.named import dataset_named
-from sla_bench.errors import UserError
-from sla_bench.evaluation.class_metrics import classification_metrics, predictions_of, recorded
-from sla_bench.evaluation.embedding import embed, embed_crops
-from sla_bench.scenarios.base import Evaluation, first_images
-from sla_bench.scenarios.classify.classifier import ClassifierModel
-from sla_bench.seeds import derive_seed
-from sla_bench.training.loop import Progress, silent
-from sla_bench.views.augment import ImageBatches
+from sla_bench.config import ClassifierEvaluation, EvalConfig
+from sla_bench.evaluation.class_metrics import expected_calibration_error, recorded
+from sla_bench.evaluation.crossed_error import strata_of
+from sla_bench.scenarios.reading import Figure, PrimaryContrast, Reading, Row, SettingAxis, Tested
 
-_CHUNK = 2048
-"""Test images whose embeddings are held at a time."""
+_GROUP = "accuracy of "
 
 
-class Predictions(NamedTuple):
-    """Of each of T test images: predicted class, its probability, -log of the true class's; each (T,)."""
+class ClassifierReading(Reading):
+    """Accuracy per test image; recall of class groups, F1, G-mean and calibration per seed."""
 
-    classes: np.ndarray
-    confidence: np.ndarray
-    nll: np.ndarray
+    matched_references: ClassVar = {
+        "SLA+SI": ("baseline-xM",),
+        "SLA+SD": ("baseline-xM", "DA+SD"),
+        "SLA+AG": ("baseline-xM+crops", "ens-M", "DA+TTA"),
+    }
+    # records of older versions have no crops
+    stand_ins: ClassVar = {"baseline-xM+crops": "baseline-xM"}
 
+    def figures(self, evaluation: Tested, method: str) -> dict[str, Figure]:
+        """Accuracy over images; the others as one number."""
+        metrics, samples = evaluation.metrics[method], evaluation.samples
+        labels = samples["labels"]
+        hits = samples[f"predictions/{method}"] == labels
+        figures = {"accuracy": Figure(metrics["accuracy"], hits, strata_of(labels))}
+        for group, accuracy in metrics["group_accuracy"].items():
+            if accuracy is not None:
+                figures[f"{_GROUP}{group}"] = Figure(accuracy)
+        figures["macro F1"] = Figure(metrics["macro_f1"])
+        figures["G-mean"] = Figure(metrics["g_mean"])
+        # Computed here, so that a table of records and of their export is the same.
+        if (confidence := samples.get(f"confidence/{method}")) is not None:
+            error = expected_calibration_error(recorded(confidence), hits)
+            figures["ECE"] = Figure(error, higher_is_better=False)
+        if (nll := samples.get(f"nll/{method}")) is not None:
+            mean = float(recorded(nll).mean(dtype=np.float64))
+            figures["NLL"] = Figure(mean, percent=False, higher_is_better=False)
+        return figures
 
-def check_same_classes(dataset: str, trained: tuple[str, ...], tested: tuple[str, ...]) -> None:
-    """Refuse test images of other classes than the training images.
-
-    Raises:
-        UserError: the names, or their order, differ.
-    """
-    if trained != tested:
-        absent = sorted(set(trained) ^ set(tested))
-        raise UserError(
-            f"{dataset}: training and test images must have the same classes, "
-            f"only one of them has {', '.join(absent[:3]) or 'this order'}"
+    def notes(self, rows: Sequence[Row]) -> list[str]:
+        """Calibration that cannot be computed from the records."""
+        calibrated = {_row_key(row) for row in rows if row["metric"] == "ECE"}
+        if all(_row_key(row) in calibrated for row in rows):
+            return []
+        sentence = (
+            "ECE and NLL are empty where the records hold no confidences; `export --only-tables` keeps those "
+            "of rows in confirmatory and primary contrasts."
         )
+        return [sentence]
+
+    def samples_of_tables(self, evaluation: Tested) -> dict[str, np.ndarray]:
+        """Labels and predictions; confidence and -log p of the rows of contrasts only."""
+        kept = {"labels"}
+        for row in evaluation.rows:
+            kinds = ("predictions", "confidence", "nll") if row in self.contrasted else ("predictions",)
+            kept |= {f"{kind}/{row}" for kind in kinds}
+        return {name: array for name, array in evaluation.samples.items() if name in kept}
+
+    def about(self, metrics: Mapping[str, Any]) -> dict[str, float | None]:
+        """Passes per test image."""
+        return {"query_passes": metrics["query_passes"]}
+
+    def untested(self, training: Mapping[str, Any], metrics: Mapping[str, Any]) -> list[str]:
+        """Names of classes that have no recall."""
+        recalls = zip(training["class_names"], metrics["recalls"], strict=True)
+        return [name for name, recall in recalls if recall is None]
+
+    def test_size(self, evaluation: Tested) -> tuple[int, int, str]:
+        """More test images first, then the smaller test seed; other images count as another size."""
+        assert isinstance(evaluation.config, ClassifierEvaluation)
+        size = evaluation.config.images_per_class or 2**62
+        return size, -evaluation.config.test_seed, evaluation.data_hash
+
+    def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
+        """The views of +TTA."""
+        return (test.transform,)
 
 
-class TestImages:
-    """The test images of all classes; reads models on them.
+class ImbalancedReading(ClassifierReading):
+    """Accuracy per balanced test image; recall of class groups, F1, G-mean and calibration per seed."""
 
-    Args:
-        config: names the data set.
-        class_names: of the training images; those of the test images must be the same.
-        per_class: only the first so many images of each class; None means all.
-        data_root: where the data lie.
-        device: where to compute.
-        seed: draws the crops of +crops.
+    primaries = (
+        PrimaryContrast({"ratio": 100}, "ce", "SLA+SD", "baseline-xM"),
+        PrimaryContrast({"imbalance": "exp", "ratio": 100}, "ce", "SLA+AG", "ens-M", "cifar100"),
+    )
+    axis = SettingAxis("Imbalance ratio", "ratio", "gains_by_ratio")
+    length = "epochs"
+    # The code behind the published tables keeps the best epoch on the test images.
+    published_selection = "best-test"
+    validates = False
+    pictures = ("class_sizes", "class_accuracies", "confusions")
 
-    Raises:
-        UserError: files are missing or damaged, or test and training classes differ.
-    """
-
-    def __init__(
-        self,
-        config: RunConfig,
-        class_names: tuple[str, ...],
-        per_class: int | None,
-        data_root: Path,
-        device: torch.device,
-        seed: int = 0,
-    ) -> None:
-        self.seed = seed
-        dataset = dataset_named(config.dataset)
-        images = dataset.load("test", "images", data_root)
-        check_same_classes(config.dataset, class_names, images.class_names)
-        self.index = torch.from_numpy(first_images(images.labels, per_class))
-        self.labels = images.labels[self.index.numpy()]
-        self.batches = ImageBatches(images, dataset.properties, device=device)
-        self.precision = config.precision
-        self.device = device
-
-    def chunks(self) -> tuple[Tensor, ...]:
-        """Positions of the test images, int64 (n,), in order, as many at a time as are embedded together."""
-        chunks: tuple[Tensor, ...] = self.index.split(_CHUNK)
-        return chunks
-
-    def read(
-        self, models: Sequence[ClassifierModel], progress: Progress = silent, crops: bool = False
-    ) -> dict[str, Predictions]:
-        """Read-off -> what it says of each image; scores are averaged over the models.
-
-        Args:
-            models: of one objective, in eval mode.
-            progress: told each batch.
-            crops: read single inference on crops too, where the objective has a row for it.
-        """
-        parts: dict[str, list[tuple[np.ndarray, ...]]] = {}
-        done = 0
-        for index in self.chunks():
-            read = [self._scores(model, index) for model in models]
-            row = models[0].objective.crops_row
-            if crops and row is not None:
-                for by_row, model in zip(read, models, strict=True):
-                    by_row[row] = self._crop_scores(model, index, done)
-            labels = self.labels[done : done + len(index)]
-            done += len(index)
-            for row in read[0]:
-                scores = torch.stack([r[row] for r in read]).mean(0)
-                parts.setdefault(row, []).append(predictions_of(scores.double().cpu().numpy(), labels))
-            progress("testing", done, len(self.index))
-        return {
-            row: Predictions(*map(np.concatenate, zip(*chunks, strict=True))) for row, chunks in parts.items()
-        }
-
-    def evaluate(
-        self,
-        models: Sequence[ClassifierModel],
-        groups: np.ndarray,
-        group_names: Sequence[str],
-        progress: Progress = silent,
-    ) -> Evaluation:
-        """Compute the metrics of every read-off from the samples that are stored.
-
-        Samples: `labels` (T,) int32, and for each read-off `predictions/<row>` (T,) int32,
-        `confidence/<row>` and `nll/<row>` (T,) float16. `nll` is -log p of the true class, since p itself
-        underflows in float16.
-
-        Args:
-            models: of one objective, in eval mode; their scores are averaged.
-            groups: int64 (N,), index into `group_names` of each class.
-            group_names: for instance many, medium, few.
-            progress: told each batch.
-
-        Raises:
-            UserError: the scores are not finite.
-        """
-        objective = models[0].objective
-        samples = {"labels": self.labels.astype(np.int32)}
-        metrics = {}
-        read = self.read(models, progress, crops=True)
-        shown = dict(objective.rows)
-        if (crops_row := objective.crops_row) is not None:
-            shown[crops_row] = objective.members * objective.num_views
-        for row, passes in {**shown, **objective.further_rows}.items():
-            predictions = read[row].classes.astype(np.int32)
-            confidence, nll = recorded(read[row].confidence), recorded(read[row].nll)
-            samples |= {f"predictions/{row}": predictions, f"confidence/{row}": confidence, f"nll/{row}": nll}
-            metrics[row] = {
-                **classification_metrics(predictions, confidence, nll, self.labels, groups, group_names),
-                "query_passes": passes,
-                "shown": row in shown,
-            }
-        return Evaluation(metrics, samples)
-
-    def features(self, model: ClassifierModel, index: Tensor) -> Tensor:
-        """Embeddings (B, M, D) of every view of the images at the positions `index` (B,)."""
-        return embed(
-            model.backbone,
-            self.batches,
-            index,
-            model.objective.transform,
-            precision=self.precision,
-            device=self.device,
+    def notes(self, rows: Sequence[Row]) -> list[str]:
+        """Selection on the test images flatters."""
+        found = super().notes(rows)
+        if all(row["selection"] != "best-test" for row in rows):
+            return found
+        sentence = (
+            "Selection best-test: the weights were chosen on the test images, as some published code does; "
+            "these accuracies are too high."
         )
+        return [*found, sentence]
 
-    def _scores(self, model: ClassifierModel, index: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            return model.objective.read(self.features(model, index))
 
-    def _crop_scores(self, model: ClassifierModel, index: Tensor, start: int) -> Tensor:
-        """Mean scores (B, N) of single inference over the image as it is and M - 1 crops of it."""
-        objective = model.objective
-        features = embed_crops(
-            model.backbone,
-            self.batches,
-            index,
-            objective.num_views,
-            derive_seed("test crops", self.seed, start),
-            precision=self.precision,
-            device=self.device,
-        )
-        with torch.no_grad():
-            scores = objective.read(features.flatten(0, 1).unsqueeze(1))[objective.single_row]
-        return scores.view(*features.shape[:2], -1).mean(1)
+class StandardReading(ClassifierReading):
+    """As every classifier's; class groups only where the data set has classes of different size."""
+
+    primaries = (PrimaryContrast({"mix": "none"}, "ce", "SLA+AG", "ens-M"),)
+    axis = None
+    length = "steps"
+    published_selection = "validation"
+    validates = True
+    pictures = ("confusions",)
+
+    def figures(self, evaluation: Tested, method: str) -> dict[str, Figure]:
+        """Those of every classifier, without a group that holds all classes."""
+        figures = super().figures(evaluation, method)
+        groups = [name for name in figures if name.startswith(_GROUP)]
+        return {n: f for n, f in figures.items() if len(groups) > 1 or n not in groups}
+
+
+def _row_key(row: Row) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("dataset", "setting", "learner", "budget", "method"))
+
+
+IMBALANCED = ImbalancedReading()
+STANDARD = StandardReading()

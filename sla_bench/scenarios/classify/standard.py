@@ -34,7 +34,7 @@ from sla_bench.scenarios.classify.classifier import (
     single_hits,
     train_classifier,
 )
-from sla_bench.scenarios.classify.reading import TestImages, check_same_classes
+from sla_bench.scenarios.classify.image_reader import TestImages, check_same_classes
 from sla_bench.training.long_tail import GROUP_NAMES, head_and_tail_groups
 from sla_bench.training.loop import Checkpoints, Progress, silent
 from sla_bench.views.augment import ImageBatches

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sla_bench.config import RunConfig, StandardEvaluation, StandardRun
+from sla_bench.config import EvalConfig, RunConfig, StandardEvaluation, StandardRun
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import METHODS, TRANSFORMS
@@ -109,6 +109,15 @@ def _units(run: RunConfig) -> int:
     return run.batch_size
 
 
+def _departures(run: RunConfig, test: EvalConfig, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Images that are held out."""
+    del test
+    assert isinstance(run, StandardRun)
+    if run.val_indices is not None:
+        return {"val_indices": run.val_indices_hash}
+    return {"val_fraction": run.val_fraction or 0} if run.val_fraction != recipe["val_fraction"] else {}
+
+
 FORM = Form(
     run=StandardRun,
     evaluation=StandardEvaluation,
@@ -121,6 +130,8 @@ FORM = Form(
     unit=image_unit,
     units=_units,
     length="steps",
+    follows=frozenset({"val_indices", "val_fraction"}),
+    departures=_departures,
     same_cost=("mix",),
     trial=_trial,
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 from sla_bench.errors import UserError
 from sla_bench.objectives.scores import aggregate, own_columns
 from sla_bench.scenarios.classify.classifier import ClassifierModel
-from sla_bench.scenarios.classify.reading import TestImages
+from sla_bench.scenarios.classify.image_reader import TestImages
 from sla_bench.training.loop import Progress, silent
 
 _JOINT_AXES = 4

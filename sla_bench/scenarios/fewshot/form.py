@@ -257,6 +257,28 @@ def _check_sizes(
     return list(validation_note(run, sizes_of("val")))
 
 
+def _departures(run: RunConfig, test: EvalConfig, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Training ways and validation shots that do not follow the test."""
+    assert isinstance(run, FewShotRun)
+    assert isinstance(test, FewShotEvaluation)
+    learner, found = LEARNERS[run.learner], {}
+    if run.train_ways != usual_train_ways({**recipe, "batch_size": run.batch_size}, test.ways):
+        found["train_ways"] = run.train_ways
+    if learner.trains_on == "classes" and run.train_shots != recipe["train_shots"]:
+        # The size of a batch follows from it.
+        found["train_shots"] = run.train_shots
+    if validation_ways(run) != test.ways:
+        found["val_ways"] = validation_ways(run)
+    if run.val_shots != (run.train_shots if learner.trains_at_test_shots else recipe["val_shots"]):
+        found["val_shots"] = run.val_shots
+    return found
+
+
+def _train_shots(run: RunConfig) -> int | None:
+    assert isinstance(run, FewShotRun)
+    return run.train_shots if _trains_on_episodes(run) else None
+
+
 FORM = Form(
     run=FewShotRun,
     evaluation=FewShotEvaluation,
@@ -270,6 +292,11 @@ FORM = Form(
     unit=_unit,
     units=_units,
     length="steps",
+    follows=frozenset(
+        {"train_ways", "train_shots", "val_ways", "val_shots", "episodes", "jackknife_episodes"}
+    ),
+    departures=_departures,
+    train_shots=_train_shots,
     trial=lambda run: {},
     evaluation_like_training=_evaluation_like_training,
     check_sizes=_check_sizes,

@@ -18,7 +18,7 @@ from sla_bench.tables.class_results import ClassResult, TrainingClasses, beside_
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.matrices import MAP, draw_matrix
 from sla_bench.tables.figures.page import above, columns_of, head, page, spread_texts
-from sla_bench.tables.row_names import BASELINE
+from sla_bench.tables.row_key import BASELINE
 
 GAIN_COLOUR, LOSS_COLOUR = "#7FB8DA", style.COLOURS[1]
 _NAMED_CLASSES, _NAME_CHARACTERS = 20, 22
@@ -156,7 +156,7 @@ def _draw_classes(axes: Axes, base: ClassResult, other: ClassResult) -> None:
     colours = [GAIN_COLOUR if gain else LOSS_COLOUR for gain in after >= before]
     axes.vlines(places, before, after, colors=colours, linewidth=0.4 if many else 0.8, zorder=2)
     for values, result in ((before, base), (after, other)):
-        colour = style.method_colour(result.method)
+        colour = style.colour_of(result.is_sla)
         axes.plot(
             places,
             values,
@@ -184,11 +184,11 @@ def _draw_groups(axes: Axes, base: ClassResult, other: ClassResult) -> None:
             result.recalls_by_rank[:, span.start : span.stop].mean(axis=1) for result in (base, other)
         )
         for values, result in ((before, base), (after, other)):
-            _draw_mean(axes, ends, values, style.method_colour(result.method))
+            _draw_mean(axes, ends, values, style.colour_of(result.is_sla))
         means = [f"{100 * values.mean():.1f}" for values in (before, after)]
         columns.append((span.name, *means, _difference_text(after - before)))
     names = ("", base.method, other.method, _DIFFERENCE)
-    colours = (style.GREY, style.method_colour(base.method), style.method_colour(other.method), "black")
+    colours = (style.GREY, style.colour_of(base.is_sla), style.colour_of(other.is_sla), "black")
     across = np.log(high / np.array(borders)) / np.log(high / low)
     inches = style.COLUMN_INCHES - 0.3 - style.CHARACTER_INCHES * max(map(len, names))
     longest = [max(column, key=len) for column in columns]
@@ -277,7 +277,7 @@ def _draw_confusion(axes: Axes, result: ClassResult, side: float, first: bool) -
         for line in (axes.axvline, axes.axhline):
             line(span.start - 0.5, color=style.GREY, linewidth=0.6)
     share = f"{result.method}: mean of the diagonal {percent.diagonal().mean():.1f} %"
-    colour = style.method_colour(result.method)
+    colour = style.colour_of(result.is_sla)
     head(axes, result.training if first else "", free=1, width=max(side, style.COLUMN_INCHES))
     above(axes, share, 0, 0, colour, ha="left")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -12,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
+from sla_bench.config import columns
+from sla_bench.scenarios.reading import SettingAxis
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.grouping import titled_groups
 from sla_bench.tables.figures.limits import interval_limits
@@ -31,32 +32,21 @@ from sla_bench.tables.figures.lines import (
     write_beside,
 )
 from sla_bench.tables.figures.page import head, page
-from sla_bench.tables.reading import SettingAxis
-from sla_bench.tables.row_names import BASELINE, SAME_BUT_LONGER, augments_labels
-from sla_bench.tables.table_texts import ALONE, ONE_SEED, TRAINING
+from sla_bench.tables.row_key import BASELINE, SAME_BUT_LONGER, SETTING, TRAINING
+from sla_bench.tables.table_texts import ALONE, ONE_SEED
 
 MATCHED_COLOUR = style.COLOURS[1]
 _ACCURACY = ("value", "ci95_low", "ci95_high")
 _GAIN = ("relative_gain_pct", "gain_ci95_low", "gain_ci95_high")
 _NAMED = ["dataset", "setting", "learner"]
 _FURTHER = [column for column in TRAINING if column != "dataset"]
-_ONE_METHOD = ["scenario", *TRAINING, "setting", "learner", "train_shots", "method"]
+_ONE_METHOD = [*SETTING, "method"]
 _MARKERS = "osD^vP<>Xph*d8"
 _DODGE = 0.022
 _QUANTITIES = {"val_accuracy": "validation", "train_accuracy": "training task, smoothed"}
 _MOST_RUNS = 24
 """Of more runs in a panel, each transformation has a panel of its own."""
-_SPLITS = (
-    "setting",
-    "train_shots",
-    "backbone",
-    "recipe",
-    "precision",
-    "sampler",
-    "selection",
-    "steps",
-    "epochs",
-)
+_SPLITS = ("setting", "train_shots", "backbone", "recipe", *columns(), "steps", "epochs")
 
 
 def gain_curves_figure(leaderboard: pd.DataFrame, axis: SettingAxis) -> Figure | None:
@@ -85,33 +75,30 @@ def gain_curves_figure(leaderboard: pd.DataFrame, axis: SettingAxis) -> Figure |
 def gain_panels(leaderboard: pd.DataFrame, axis: SettingAxis) -> list[LinePanel]:
     """The panels of `gain_curves_figure`."""
     rows = leaderboard[(leaderboard["reference"] == BASELINE) & leaderboard[_GAIN[0]].notna()]
-    places = [axis.split(setting) for setting in rows["setting"]]
-    rows = rows.loc[[found is not None for found in places]]
-    rests, numbers = zip(*filter(None, places), strict=True) if len(rows) else ((), ())
-    rows = rows.assign(setting=list(rests), place=list(numbers), interval_kind=rows["gain_interval_kind"])
+    rows = rows[rows[axis.part].notna()]
+    rows = rows.assign(setting=rows["setting_but_axis"], interval_kind=rows["gain_interval_kind"])
     panels = []
     for title, part in titled_groups(rows, _NAMED, _FURTHER):
         ways = [(title, part)]
-        if part.duplicated(["method", "place"]).any():
+        if part.duplicated(["method", axis.part]).any():
             ways = titled_groups(part.assign(title=title), ["title"], ["train_shots"])
         for words, way in ways:
-            panels += _panels_of(words, way, "place", _GAIN)
+            panels += _panels_of(words, way, axis.part, _GAIN)
     return panels
 
 
-def budget_curves_figure(leaderboard: pd.DataFrame, length: str) -> Figure | None:
+def budget_curves_figure(leaderboard: pd.DataFrame) -> Figure | None:
     """Accuracy of each method against its training images, a panel per data set, setting and training.
 
-    Trainings whose budgets differ in `length` only ("quick", "quick, steps=250") are points of one line.
+    Trainings whose budgets differ in their length only ("quick", "quick, steps=250") are points of one line.
 
     Args:
         leaderboard: rows of accuracy.
-        length: field that says how long a training is, as the column `budget` names it.
 
     Returns:
         The figure; None where no method was trained for two lengths.
     """
-    panels = budget_panels(leaderboard, length)
+    panels = budget_panels(leaderboard)
     words = (
         "Each point: a training of its own length with its whole schedule. Band or whisker: 95 % interval. "
         "At one place of the axis all methods have sent as many images through the backbone. "
@@ -121,11 +108,10 @@ def budget_curves_figure(leaderboard: pd.DataFrame, length: str) -> Figure | Non
     return line_figure(panels, across, upwards, words + _alone(panels)) if panels else None
 
 
-def budget_panels(leaderboard: pd.DataFrame, length: str) -> list[LinePanel]:
+def budget_panels(leaderboard: pd.DataFrame) -> list[LinePanel]:
     """The panels of `budget_curves_figure`."""
-    pattern = re.compile(rf", {re.escape(length)}=[^,]+")
     rows = leaderboard.drop_duplicates(_ONE_METHOD)
-    rows = rows.assign(recipe=rows["budget"].str.replace(pattern, "", regex=True))
+    rows = rows.assign(recipe=rows["budget_but_length"])
     further = ["recipe" if column == "budget" else column for column in (*_FURTHER, "train_shots")]
     panels = []
     for title, part in titled_groups(rows, _NAMED, further):
@@ -155,7 +141,8 @@ def _panels_of(title: str, rows: pd.DataFrame, x: str, values: Sequence[str]) ->
                 ordered = points.sort_values(x)
                 alone = (ordered["interval_kind"] == ONE_SEED).to_numpy()
                 places, heights = (ordered[c].to_numpy(dtype=np.float64) for c in (x, list(values)))
-                lines.append(Line(str(method), places, heights, alone))
+                is_sla = bool(points["is_sla"].iloc[0])
+                lines.append(Line(str(method), places, heights, alone, is_sla))
         panels += [LinePanel(name, lines)] if lines else []
     return panels
 
@@ -209,19 +196,18 @@ def cost_panels(leaderboard: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
-def colour_of(method: str, matched: Collection[str]) -> str:
-    """Blue for label augmentation, orange for its controls of equal cost, grey for the others."""
-    if augments_labels(method):
-        return style.BLUE
-    return MATCHED_COLOUR if method in matched else style.GREY
-
-
 def _looks_at_cost(parts: Sequence[pd.DataFrame], matched: Collection[str]) -> dict[str, Look]:
-    """The same look in all panels, its marker distinct among those of one colour."""
+    """The same look in all panels, its marker distinct among those of one colour.
+
+    Blue for label augmentation, orange for its controls of equal cost, grey for the others.
+    """
     looks: dict[str, Look] = {}
     used: dict[str, int] = {}
+    is_sla = {
+        method: own for part in parts for method, own in zip(part["method"], part["is_sla"], strict=True)
+    }
     for method in dict.fromkeys(method for part in parts for method in sorted(part["method"])):
-        colour = colour_of(method, matched)
+        colour = MATCHED_COLOUR if method in matched else style.colour_of(is_sla[method])
         looks[method] = Look(colour, marker=_MARKERS[used.get(colour, 0) % len(_MARKERS)])
         used[colour] = used.get(colour, 0) + 1
     return looks
@@ -300,8 +286,9 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure | None:
         return None
     by_images = "images" in histories and histories["images"].notna().all()
     panels = _panels_of_runs(histories)
+    of_sla = {name for _, runs in panels for name in runs.loc[runs["is_sla"], "line"]}
     names = {name for _, runs in panels for name in runs["line"]}
-    ordered = sorted(names, key=lambda name: (style.method_colour(name) == style.GREY, name))
+    ordered = sorted(names, key=lambda name: (name not in of_sla, name))
     pairs = itertools.cycle(itertools.product(DASHES[:3], style.COLOURS))
     looks = {name: Look(colour, dashes) for name, (dashes, colour) in zip(ordered, pairs, strict=False)}
     plot = plot_height(1.55, (runs["line"].nunique() for _, runs in panels))

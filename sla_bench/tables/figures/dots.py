@@ -26,20 +26,26 @@ class DotPanel:
         labels: one per row.
         values: (rows, 3) value, low, high; NaN where there is no interval.
         alone: (rows,) True for estimates of one seed.
+        is_sla: (rows,) True for label augmentation.
         wider: (rows, 2) low, high of the interval on other test classes; NaN where there is none.
         limits: of the horizontal axis; what is beyond them ends in an arrow head.
         below: a second line of the title, in normal weight.
-        key: value of each column of the leaderboard that is the same in all rows.
+        key: value of each column of the leaderboard that is the same in all rows, as text.
+        ways: of a test episode; None where there are none.
+        averaged: (rows,) True where method or reference is a mean over views or crops.
     """
 
     title: str
     labels: list[str]
     values: np.ndarray
     alone: np.ndarray
+    is_sla: np.ndarray
     wider: np.ndarray
     limits: tuple[float, float] = (0.0, 100.0)
     below: str = ""
     key: dict[str, str] = field(default_factory=dict)
+    ways: int | None = None
+    averaged: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
 def dots_figure(
@@ -97,8 +103,8 @@ def _draw_rows(axes: Axes, panel: DotPanel, numbers: Callable[[float, float, flo
     axes.spines["left"].set_visible(False)
     style.grid(axes, "x")
     left, right = panel.limits
-    for row, (label, (value, low, high)) in enumerate(zip(panel.labels, panel.values.tolist(), strict=True)):
-        colour = style.FAINT if panel.alone[row] else style.method_colour(label)
+    for row, (value, low, high) in enumerate(panel.values.tolist()):
+        colour = style.FAINT if panel.alone[row] else style.colour_of(panel.is_sla[row])
         if np.isfinite(panel.wider[row]).all():
             axes.hlines(row, *np.clip(panel.wider[row], left, right), color=colour, linewidth=0.5)
         first, last = (value, value) if np.isnan(low) else (low, high)

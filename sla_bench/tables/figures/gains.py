@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +14,7 @@ from sla_bench.tables.figures import style
 from sla_bench.tables.figures.dots import DotPanel, dots_figure, draw_zero, gain_text
 from sla_bench.tables.figures.grouping import dot_panels
 from sla_bench.tables.figures.limits import gain_limits, padded
-from sla_bench.tables.row_names import BASELINE
+from sla_bench.tables.row_key import BASELINE
 from sla_bench.tables.table_texts import ALONE, ONE_SEED
 
 _KEYS = ["dataset", "setting", "learner"]
@@ -69,10 +68,10 @@ def _on_shared_axes(panels: Sequence[DotPanel]) -> list[DotPanel]:
     limits = {}
     for key in dict.fromkeys(keys):
         alike = [panel for panel, own in zip(panels, keys, strict=True) if own == key]
-        labels = [label for panel in alike for label in panel.labels]
+        averaged = np.concatenate([panel.averaged for panel in alike] * 2)
         values = [panel.values for panel in alike]
         values += [np.column_stack([panel.values[:, 0], panel.wider]) for panel in alike]
-        limits[key] = gain_limits(np.concatenate(values), labels + labels)
+        limits[key] = gain_limits(np.concatenate(values), averaged)
     return [replace(panel, limits=limits[key]) for panel, key in zip(panels, keys, strict=True)]
 
 
@@ -94,7 +93,7 @@ def accuracies_figure(leaderboard: pd.DataFrame) -> Figure | None:
     found = dot_panels(rows, _KEYS, _ACCURACY, list(leaderboard["method"].unique()))
     for panel in found:
         alike = [p.values.ravel() for p in found if p.key["setting"] == panel.key["setting"]]
-        chance = chance_level(panel.key["setting"])
+        chance = _chance_level(panel)
         limits = padded(np.concatenate([*alike, [np.nan if chance is None else chance]]))
         panels.append(replace(panel, limits=limits))
 
@@ -107,14 +106,13 @@ def accuracies_figure(leaderboard: pd.DataFrame) -> Figure | None:
     return dots_figure(panels, f"{name} in %", caption, numbers, _draw_chance, foot=0.65)
 
 
-def chance_level(setting: str) -> float | None:
-    """Accuracy in % of guessing in a setting such as "5-way 1-shot"; None where it names no ways."""
-    found = re.search(r"\b([1-9]\d*)-way\b", setting)
-    return 100 / int(found[1]) if found else None
+def _chance_level(panel: DotPanel) -> float | None:
+    """Accuracy in % of guessing; None where the setting has no ways."""
+    return 100 / panel.ways if panel.ways else None
 
 
 def _draw_chance(axes: Axes, panel: DotPanel) -> None:
-    chance = chance_level(panel.key["setting"])
+    chance = _chance_level(panel)
     if chance is None:
         return
     axes.axvline(chance, color=style.GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)

@@ -8,20 +8,13 @@ import numpy as np
 import pandas as pd
 
 from sla_bench.tables.figures.dots import DotPanel
+from sla_bench.tables.row_key import ROW_KEY
 from sla_bench.tables.table_texts import ONE_SEED
 
 # a panel is split by these only where one of its methods would otherwise have several rows
-_SPLITS = (
-    "scenario",
-    "metric",
-    "backbone",
-    "budget",
-    "train_shots",
-    "selection",
-    "precision",
-    "sampler",
-    "protocol",
-)
+_SPLITS = [
+    n for n in ROW_KEY if n not in ("dataset", "data_state", "transform", "setting", "learner", "method")
+]
 _MOST_ROWS = 24
 """Of more rows in a panel, each transformation has a panel of its own."""
 
@@ -95,9 +88,12 @@ def dot_panels(
             ],
             values=group[list(columns)].to_numpy(dtype=np.float64),
             alone=(group["interval_kind"] == ONE_SEED).to_numpy(),
+            is_sla=group["is_sla"].to_numpy(bool),
             wider=group[list(wider)].to_numpy(np.float64) if wider else np.full((len(group), 2), np.nan),
             below=f"against {key['reference']}" if "reference" in key else "",
             key=key,
+            ways=None if pd.isna(ways := group["ways"].iloc[0]) else int(ways),
+            averaged=group["averages_views"].to_numpy(bool),
         )
     return [panels[first] for first in sorted(panels)]
 

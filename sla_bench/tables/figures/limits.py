@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sla_bench.tables.row_names import averages_views
-
 
 def padded(values: np.ndarray) -> tuple[float, float]:
     """Least and largest of values of any shape, NaN left out, with a margin."""
@@ -29,14 +27,13 @@ def interval_limits(values: np.ndarray, held: Sequence[float] = ()) -> tuple[flo
     return padded(np.append(np.clip(values[:, 1:], low, high), centres))
 
 
-def gain_limits(values: np.ndarray, rows: Sequence[str]) -> tuple[float, float]:
+def gain_limits(values: np.ndarray, averaged: np.ndarray) -> tuple[float, float]:
     """Limits of an axis for zero and all gains but those of rows with +TTA that would flatten the others.
 
     Args:
         values: (n, 3) relative gain in %, low, high.
-        rows: (n,) names of method and reference.
+        averaged: (n,) True where method or reference is a mean over views or crops.
     """
-    averaged = np.array([averages_views(row) for row in rows])
     if averaged.all():
         return interval_limits(values, [0.0])
     centres = np.append(values[~averaged, 0], 0.0)

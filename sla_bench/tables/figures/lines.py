@@ -16,7 +16,6 @@ from matplotlib.typing import LineStyleType
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.limits import interval_limits
 from sla_bench.tables.figures.page import head, page
-from sla_bench.tables.row_names import augments_labels
 
 MOST_LINES = 6
 """More lines have whiskers instead of bands."""
@@ -43,12 +42,14 @@ class Line:
         x: (n,) ascending, n >= 2.
         values: (n, 3) value, low, high; NaN where there is no interval.
         alone: (n,) True for estimates of one seed.
+        is_sla: it is label augmentation.
     """
 
     name: str
     x: np.ndarray
     values: np.ndarray
     alone: np.ndarray
+    is_sla: bool
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,14 @@ class LinePanel:
     lines: list[Line]
 
 
-def looks_of(names: Iterable[str]) -> dict[str, Look]:
-    """Colour, dashes and marker of each method: blue for label augmentation, other colours for the others."""
-    names = list(dict.fromkeys(names))
-    own = [name for name in names if augments_labels(name)]
-    others = [name for name in names if not augments_labels(name)]
+def looks_of(names: Mapping[str, bool]) -> dict[str, Look]:
+    """Colour, dashes and marker of each method: blue for label augmentation, other colours for the others.
+
+    Args:
+        names: of the methods -> it is label augmentation.
+    """
+    own = [name for name, is_sla in names.items() if is_sla]
+    others = [name for name, is_sla in names.items() if not is_sla]
     looks = {}
     for group, colours in ((own, (style.BLUE,)), (others, style.COLOURS[1:])):
         pairs = itertools.cycle(itertools.product(DASHES, colours))
@@ -89,7 +93,7 @@ def line_figure(
         caption: text below the panels.
         zero: hold zero and draw a line there.
     """
-    looks = looks_of(line.name for panel in panels for line in panel.lines)
+    looks = looks_of({line.name: line.is_sla for panel in panels for line in panel.lines})
     plot = plot_height(1.7, (len(panel.lines) for panel in panels))
     with page([plot] * len(panels), caption) as (figure, grid):
         label_axes(grid, axis_label, value_label)
@@ -107,7 +111,7 @@ def line_figure(
 
 
 def _draw(axes: Axes, line: Line, look: Look, lines: int) -> None:
-    own = augments_labels(line.name)
+    own = line.is_sla
     value, low, high = line.values.T
     if own or lines <= MOST_LINES:
         alpha = 0.16 if own else 0.09

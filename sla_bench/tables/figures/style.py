@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sla_bench.records.files import write_together
-from sla_bench.tables.row_names import augments_labels
 
 # Okabe and Ito's colours, told apart with any common colour blindness; their yellow is too light for lines
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -153,6 +152,6 @@ def wrap(text: str, characters: int) -> str:
     return "\n".join("\n".join(textwrap.wrap(line, characters) or [""]) for line in text.split("\n"))
 
 
-def method_colour(label: str) -> str:
+def colour_of(is_sla: bool) -> str:
     """Blue for self-supervised label augmentation, grey for baselines and controls."""
-    return BLUE if augments_labels(label) else GREY
+    return BLUE if is_sla else GREY

@@ -67,7 +67,8 @@ def view_accuracies_figure(settings: Sequence[ViewSetting]) -> Figure | None:
     if not settings:
         return None
     curves = [_curves(setting) for setting in settings]
-    looks = looks_of(name for own in curves for name in own)
+    labels = {view_label(one, of): one.is_sla for s in settings for one in s.heads for of in (OWN, ANY)}
+    looks = looks_of({name: labels[name] for own in curves for name in own})
     plot = plot_height(2.0, map(len, curves))
     caption = _caption_of_accuracies(settings, looks)
     with page([plot] * len(settings), caption) as (figure, grid):
@@ -143,7 +144,7 @@ def view_agreement_figure(settings: Sequence[ViewSetting]) -> Figure | None:
     """
     if not settings:
         return None
-    looks = looks_of(head.name for setting in settings for head in setting.heads)
+    looks = looks_of({head.name: head.is_sla for setting in settings for head in setting.heads})
     plot = plot_height(2.0, (len(setting.heads) for setting in settings))
     sentences = [
         "Marker: one head over all classes. Small dots: the classes.",

@@ -18,7 +18,6 @@ from sla_bench.tables.report.sources import Sources
 from sla_bench.tables.report.views import Views, views_of
 from sla_bench.tables.report.whiskers import Axis, Whisker, typeset
 from sla_bench.tables.row_cache import leaderboard_of
-from sla_bench.tables.row_names import augments_labels
 from sla_bench.tables.shown_records import shown_records
 from sla_bench.tables.table_texts import (
     HEADINGS,
@@ -173,7 +172,7 @@ def _axis(table: pd.DataFrame) -> Axis | None:
     if gains.empty:
         return None
     intervals = gains[["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]].to_numpy(float)
-    return Axis(*gain_limits(intervals, list(gains["method"] + " / " + gains["reference"])))
+    return Axis(*gain_limits(intervals, gains["averages_views"].to_numpy(bool)))
 
 
 def _rows(
@@ -189,7 +188,7 @@ def _rows(
                 texts=_texts(row),
                 values=_values(row),
                 whisker=axis.whisker(row) if axis else None,
-                is_sla=augments_labels(row["method"]),
+                is_sla=row["is_sla"],
             )
 
 

@@ -9,32 +9,24 @@ import numpy as np
 
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.data.named import dataset_named
-from sla_bench.records.store import EvaluationRecord
 from sla_bench.registry import LEARNERS
-from sla_bench.scenarios.fewshot.episode_sizes import validation_ways
-from sla_bench.scenarios.fewshot.form import usual_train_ways
-from sla_bench.tables.reading import Figure, PrimaryContrast, Reading, Row, SettingAxis
-from sla_bench.tables.row_names import draws_more_classes
+from sla_bench.scenarios.reading import Figure, PrimaryContrast, Reading, Row, SettingAxis, Tested
 
 MANY_SPLITS = 10
+_USUAL = {"ways": 5, "shots": 5, "queries": 15}
 
 
 class FewShotReading(Reading):
     """Accuracy per test episode."""
 
     primaries = (
-        PrimaryContrast(" 5-shot", "protonet", "SLA+AG", "baseline-NMway+TTA"),
-        PrimaryContrast("5-way 5-shot", "simpleshot", "SLA+AG", "baseline-xM+TTA", "cifar_fs"),
-        PrimaryContrast("5-way 5-shot", "simpleshot", "SLA+AG", "baseline-xM+crops", "cifar_fs"),
+        PrimaryContrast({"shots": 5, "queries": 15}, "protonet", "SLA+AG", "baseline-NMway+TTA"),
+        PrimaryContrast(_USUAL, "simpleshot", "SLA+AG", "baseline-xM+TTA", "cifar_fs"),
+        PrimaryContrast(_USUAL, "simpleshot", "SLA+AG", "baseline-xM+crops", "cifar_fs"),
     )
-    axis = SettingAxis("Shots at test", r"\b(\d+)-shot", "gains_by_shots")
+    axis = SettingAxis("Shots at test", "shots", "gains_by_shots")
     length = "steps"
-    published_training: ClassVar = {
-        "budget": "paper",
-        "selection": "validation",
-        "transform": "rotation",
-        "precision": "fp32",
-    }
+    published_selection = "validation"
     matched_references: ClassVar = {
         "SLA+SI": ("baseline-xM", "baseline-NMway"),
         "SLA+AG": (
@@ -48,9 +40,6 @@ class FewShotReading(Reading):
     }
     tests_new_classes = True
     validates = True
-    elsewhere = frozenset(
-        {"train_ways", "train_shots", "val_shots", "selection", "episodes", "jackknife_episodes"}
-    )
 
     def references(self, row: str, run: RunConfig) -> tuple[str, ...]:
         """Of DA only for the backbone of a classifier: on episodes, `views` asks about the joint label."""
@@ -58,31 +47,7 @@ class FewShotReading(Reading):
         on_episodes = LEARNERS[run.learner].trains_on == "episodes"
         return tuple(n for n in super().references(row, run) if n != "DA+TTA" or not on_episodes)
 
-    def setting(self, run: RunConfig, test: EvalConfig) -> str:
-        """As in "5-way 1-shot", with the queries where they are not the usual 15."""
-        del run
-        assert isinstance(test, FewShotEvaluation)
-        setting = f"{test.ways}-way {test.shots}-shot"
-        if test.queries != FewShotEvaluation.model_fields["queries"].default:
-            setting += f" {test.queries}-query"
-        return setting
-
-    def learner(self, run: RunConfig) -> str:
-        """The head."""
-        assert isinstance(run, FewShotRun)
-        return run.learner
-
-    def train_shots(self, run: RunConfig) -> int | None:
-        """Shots in training, where it is on episodes."""
-        assert isinstance(run, FewShotRun)
-        return run.train_shots if LEARNERS[run.learner].trains_on == "episodes" else None
-
-    def selection(self, run: RunConfig) -> str:
-        """Which weights are tested."""
-        assert isinstance(run, FewShotRun)
-        return run.selection
-
-    def figures(self, evaluation: EvaluationRecord, method: str) -> dict[str, Figure]:
+    def figures(self, evaluation: Tested, method: str) -> dict[str, Figure]:
         """Accuracy, a mean over episodes."""
         test = evaluation.config
         assert isinstance(test, FewShotEvaluation)
@@ -93,7 +58,7 @@ class FewShotReading(Reading):
         classes = None if classes is None else classes[: test.episodes]
         return {"accuracy": Figure(float(accuracy.sum()) / len(accuracy), accuracy, classes=classes)}
 
-    def samples_of_tables(self, evaluation: EvaluationRecord) -> dict[str, np.ndarray]:
+    def samples_of_tables(self, evaluation: Tested) -> dict[str, np.ndarray]:
         """Classes and hits of the episodes that the accuracy is a mean over; hits of the open tasks."""
         test, samples = evaluation.config, evaluation.samples
         assert isinstance(test, FewShotEvaluation)
@@ -110,7 +75,7 @@ class FewShotReading(Reading):
             "query_passes": metrics["query_passes"],
         }
 
-    def test_size(self, evaluation: EvaluationRecord) -> tuple[int, int]:
+    def test_size(self, evaluation: Tested) -> tuple[int, int]:
         """More episodes first, then the smaller test seed."""
         assert isinstance(evaluation.config, FewShotEvaluation)
         return evaluation.config.episodes, -evaluation.config.test_seed
@@ -120,23 +85,6 @@ class FewShotReading(Reading):
         assert isinstance(test, FewShotEvaluation)
         return test.ways, test.shots, test.queries, test.transform, test.images_per_class
 
-    def departures(self, run: RunConfig, test: EvalConfig, recipe: Mapping[str, Any]) -> list[str]:
-        """Training ways and validation shots that do not follow the test."""
-        assert isinstance(run, FewShotRun)
-        assert isinstance(test, FewShotEvaluation)
-        usual_ways = usual_train_ways({**recipe, "batch_size": run.batch_size}, test.ways)
-        found = [f"train_ways={run.train_ways}"] if run.train_ways != usual_ways else []
-        learner = LEARNERS[run.learner]
-        if learner.trains_on == "classes" and run.train_shots != recipe["train_shots"]:
-            # The size of a batch follows from it.
-            found.append(f"train_shots={run.train_shots}")
-        if validation_ways(run) != test.ways:
-            found.append(f"val_ways={validation_ways(run)}")
-        follows = learner.trains_at_test_shots
-        if run.val_shots != (run.train_shots if follows else recipe["val_shots"]):
-            found.append(f"val_shots={run.val_shots}")
-        return found
-
     def notes(self, rows: Sequence[Row]) -> list[str]:
         """Few random splits of classes are no result; which controls see more distinct images."""
         few = dict.fromkeys(row["dataset"] for row in rows if row["seeds"] < MANY_SPLITS)
@@ -144,7 +92,7 @@ class FewShotReading(Reading):
             "baseline-NMway and rotpool-NMway draw M times as many distinct images as SLA, which sees each "
             "image in M views (column images drawn)."
         )
-        return [more] * any(map(draws_more_classes, rows)) + [
+        return [more] * any(row["more_images"] for row in rows) + [
             f"{name} has no fixed classes for training and test: the seed splits them. Fewer than "
             f"{MANY_SPLITS} splits are a demonstration, not a result."
             for name in few
