@@ -1,4 +1,4 @@
-"""What runs of `--budget paper` cost: images, arithmetic, memory, and by estimate hours on one V100.
+"""Cost of runs of `--budget paper`: images, arithmetic, memory, and estimated hours on one V100.
 
     python benchmarks/paper_cost.py                  # writes results/reference/paper-cost/paper_cost.csv
 

@@ -1,10 +1,10 @@
-"""How often intervals, p-values, Holm's families and verdicts are wrong, by simulation.
+"""Error rates of intervals, p-values, Holm's families and verdicts, by simulation.
 
     python benchmarks/simulated_errors.py --csv results/reference/statistics/simulated_errors.csv
 
 writes the CSV and the picture beside it: 20 minutes of one core; those in results/reference are
 of `--repetitions 0.4`, put together from three partial runs, verdicts of 5,000 repetitions.
-A limit that is not kept is marked in the CSV, and the exit code is then 1.
+A broken limit is marked in the CSV, and the exit code is then 1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A folder of pictures to try the other examples with: drawn glyphs, one folder per class."""
+"""A folder of drawn glyphs, one folder per class, for the examples."""
 
 import tempfile
 from collections.abc import Sequence

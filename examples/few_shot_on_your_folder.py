@@ -1,6 +1,6 @@
 """Few-shot learning on a folder of pictures, PATH/<class>/*.jpg: does SLA help there, and by how much?
 
-Run from a clone; without --folder one of glyphs is made. What is not known here goes to the command:
+Run from a clone; without --folder, glyphs are drawn into a folder. Other options are passed to the command:
 python examples/few_shot_on_your_folder.py --folder PATH --size 64 --ways 3 --budget quick --seed 0 --seed 1
 """
 

@@ -1,6 +1,6 @@
 """A folder with large and small classes: several losses, with and without SLA; then classify pictures.
 
-Run from a clone; without --folder one of glyphs is made. What is not known here goes to the command:
+Run from a clone; without --folder, glyphs are drawn into a folder. Other options are passed to the command:
 python examples/long_tail_on_your_folder.py --folder PATH --size 64 --loss ce --loss ldam-drw --budget quick
 """
 

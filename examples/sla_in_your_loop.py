@@ -1,4 +1,4 @@
-"""SLA in a training loop of your own, against the same network and steps without it (docs/library.md)."""
+"""SLA in your training loop, against the network without SLA."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""Headless Chromium for tests, as a process of their own; skipped with a reason where there is none."""
+"""Headless Chromium for tests, in a process of its own."""
 
 import json
 import shutil

@@ -1,4 +1,6 @@
-"""Pictures of 16 and 32 bits, by the specifications of PNG and TIFF; Pillow writes grey ones only."""
+"""Pictures of 16 and 32 bits, after the PNG and TIFF specifications."""
+
+# Pillow writes grey pictures only.
 
 import struct
 import zlib

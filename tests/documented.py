@@ -1,4 +1,4 @@
-"""What pages for people show: blocks of code, commands, links; and whether the commands name what exists."""
+"""Code, commands and links on pages, and a check of the commands."""
 
 import re
 import shlex

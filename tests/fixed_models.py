@@ -1,4 +1,4 @@
-"""A briefly trained prototypical network, and its hits on episodes as our evaluation counts them."""
+"""A briefly trained prototypical network, and its hits on episodes."""
 
 from dataclasses import replace
 

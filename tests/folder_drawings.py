@@ -1,4 +1,4 @@
-"""Folders of pictures in any layout, of empty files or of drawn pictures."""
+"""Folders of pictures in any layout: empty files or drawings."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""All that reads files from outside: a good file for each, and what reads it."""
+"""Readers of files from outside, with a good file for each."""
 
 import contextlib
 import hashlib

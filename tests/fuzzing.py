@@ -1,9 +1,8 @@
-"""Feeds almost valid files to one reader, in a process of limited memory: `fuzzing.py READER COUNT SEED`.
+"""Feeds almost valid files to a reader in limited memory."""
 
-Prints how many inputs were tried, refused and read, the peak of memory and the longest time, as JSON. It ends
-at the first input that gives something else than `UserError` in a printable line, or takes too much memory or
-time, and says where that input is kept.
-"""
+# `fuzzing.py READER COUNT SEED` prints the numbers of inputs tried, refused and read, the peak of memory and
+# the longest time, as JSON. It ends at the first input with another outcome than `UserError` in a printable
+# line, or with too much memory or time, and names the kept input.
 
 import faulthandler
 import json

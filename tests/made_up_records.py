@@ -1,4 +1,4 @@
-"""Records as a run would leave them, with accuracies that a test chooses."""
+"""Records as a run writes them, with accuracies chosen by a test."""
 
 from dataclasses import replace
 

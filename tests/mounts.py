@@ -1,4 +1,4 @@
-"""File systems of their own for tests: small, read-only, unmounted at the end."""
+"""Small, read-only and temporary file systems for tests."""
 
 import shutil
 import subprocess

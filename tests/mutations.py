@@ -1,4 +1,4 @@
-"""Files that are almost valid: what hypothesis does to the bytes, the members or the values of a good one."""
+"""Almost valid files: hypothesis changes bytes, members or values."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""Python in a process of its own, which finds the package and the modules beside the tests."""
+"""Python in a separate process, with the package and test modules."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Runs and evaluations as their files hold them, and metrics of their samples; nothing of sla_bench."""
+"""Runs, evaluations and their metrics from files, without sla_bench."""
 
 import csv
 import functools

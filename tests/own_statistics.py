@@ -1,8 +1,7 @@
-"""Formulas of docs/statistics.md, with NumPy and the t distribution; nothing of sla_bench.
+"""Formulas of docs/statistics.md with NumPy and the t distribution, without sla_bench."""
 
-An error is (own, shared, degrees of freedom of each): the part of a mean's variance that is the seeds', and
-that of what all seeds share. None: seeds do not differ, so that there is no interval.
-"""
+# An error is (own, shared, degrees of freedom of each): the seeds' part of a mean's variance, and the part
+# shared by all seeds. None: seeds do not differ, so that there is no interval.
 
 import itertools
 import math

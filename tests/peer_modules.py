@@ -1,4 +1,4 @@
-"""Other libraries that some tests compare with: skipped where missing, but not where they are the point."""
+"""Other libraries for comparisons: missing ones skip tests, except in tox."""
 
 import importlib
 import os

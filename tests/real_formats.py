@@ -1,9 +1,8 @@
-"""Small files in the formats in which the real data sets are handed around, with random pixels.
+"""Small files in the formats of the real data sets."""
 
-Needs numpy, scipy and Pillow only. Each function writes below `root` what the makers' archive unpacks there,
-and returns what a reader must find: `{split: (images uint8 (N, H, W, 3), class name of each image)}` in the
-order of the files. Every class is there, with fewer images than in the published files.
-"""
+# Needs numpy, scipy and Pillow only. Each function writes random pixels below `root`, in the layout of the
+# makers' archive, and returns the expected reading: `{split: (images uint8 (N, H, W, 3), class name of each
+# image)}` in the order of the files. Every class is there, with fewer images than in the published files.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pieces of docs/adding-a-piece.md, added to a copy of the package exactly as the page says."""
+"""The pieces of docs/adding-a-piece.md, added to a copy of the package."""
 
 import os
 import re

@@ -173,7 +173,7 @@ def test_what_can_not_be_analysed_is_said_in_one_line(runs, capsys):
     message = refused(capsys, runs, few_shot)
     assert "scenario fewshot, whose classes are new" in message
     assert "takes runs of imbalanced, standard" in message
-    assert "take imbalanced or standard" in refused(capsys, runs, "--scenario", "fewshot")
+    assert "use imbalanced or standard" in refused(capsys, runs, "--scenario", "fewshot")
     assert "did you mean 'standard'" in refused(capsys, runs, "--scenario", "standart")
     assert "not both" in refused(capsys, runs, sla.run_id, "--scenario", "imbalanced")
     (sla.folder / "model.safetensors").unlink()
@@ -188,7 +188,7 @@ def test_without_any_model_or_run_it_says_what_to_do(tmp_path, capsys):
     assert "no finished runs of standard" in refused(capsys, tmp_path, "--scenario", "standard")
     write_analyses(tmp_path / "results", methods=("baseline", "sla"))
     message = refused(capsys, tmp_path)
-    assert "none of the 2 trainings" in message
+    assert "the 2 trainings in" in message
     assert "--keep-models all" in message
 
 

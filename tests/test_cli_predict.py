@@ -177,7 +177,7 @@ def test_bad_images_among_many_are_left_out(run, images, tmp_path):
 def test_a_folder_of_nothing_but_bad_images_leaves_no_table(run, tmp_path, capsys):
     (tmp_path / "x.png").write_bytes(b"none")
     message = refused(capsys, "--run", run, tmp_path, "--skip-bad", "--out", tmp_path / "out.csv")
-    assert "none of the 1 images can be read" in message
+    assert "all 1 images are unreadable" in message
     assert not (tmp_path / "out.csv").exists()
 
 

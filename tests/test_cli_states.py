@@ -1,4 +1,4 @@
-"""A folder that changes between commands, or while one runs, from the command line to tables and files."""
+"""A folder that changes between or during commands."""
 
 import json
 import re

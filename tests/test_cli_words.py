@@ -1,4 +1,4 @@
-"""Spellings: lists, ranges, mistyped options, commands and paths, `~`; and streams that lack characters."""
+"""Spellings: lists, ranges, mistyped options and paths, `~`, missing characters."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The pages of docs/ name what exists, and everything that exists is named by one of them."""
+"""Pages name existing things, and every piece is on a page."""
 
 import re
 import runpy

@@ -1,4 +1,6 @@
-"""Shapes of arrays in docstrings; ruff checks the rest of them (D, DOC)."""
+"""Shapes of arrays in docstrings."""
+
+# ruff checks the rest of the docstrings (D, DOC).
 
 import contextlib
 import importlib

@@ -1,4 +1,4 @@
-"""Budget `fast`: who has a recipe, what it says, and that older budgets stay what they were."""
+"""Budget `fast`: its recipes, and unchanged older budgets."""
 
 import pytest
 from real_formats import write_folder
@@ -120,8 +120,8 @@ def test_a_classifier_has_batches_of_its_own_whatever_the_test(learner):
     ("settings", "options", "words"),
     [
         (["batch_size=64"], {"learner": ["protonet"]}, "learner 'protonet' trains on episodes"),
-        (["batch_episodes=2"], {"learner": ["simpleshot"]}, "batch_episodes changes nothing"),
-        ([], {"learner": ["simpleshot"], "train_ways": 7}, "train_ways changes nothing"),
+        (["batch_episodes=2"], {"learner": ["simpleshot"]}, "batch_episodes has no effect"),
+        ([], {"learner": ["simpleshot"], "train_ways": 7}, "train_ways has no effect"),
         (["decay_biases=false"], {"budget": "quick"}, "unless weight_decay is above 0"),
     ],
 )

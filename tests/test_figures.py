@@ -1,4 +1,4 @@
-"""Measured figures on the pages for people are those of the tables below results/reference."""
+"""Measured values on pages match the tables below results/reference."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""Learners with recipes of their own, and pieces that need a library which may be missing."""
+"""Learners with their own recipes, and pieces that need missing libraries."""
 
 import pytest
 

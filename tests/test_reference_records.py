@@ -1,4 +1,4 @@
-"""Committed records come from commits, so that their code can be checked out."""
+"""Committed records come from commits whose code can be checked out."""
 
 import json
 import zipfile

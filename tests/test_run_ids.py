@@ -1,4 +1,4 @@
-"""Ids of records that are in the repository: a new field must not change them."""
+"""Ids of committed records do not change with new fields."""
 
 import json
 import zipfile

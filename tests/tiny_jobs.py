@@ -1,4 +1,4 @@
-"""Real jobs that take a second each, and what can be compared of their records."""
+"""Real jobs of a second each, and comparable parts of their records."""
 
 import json
 import os

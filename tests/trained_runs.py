@@ -1,4 +1,4 @@
-"""Recorded runs of the imbalanced scenario, trained for a moment on small files in the format of CIFAR-10."""
+"""Recorded imbalanced runs, trained briefly on small CIFAR-10 files."""
 
 import numpy as np
 from real_formats import write_cifar10

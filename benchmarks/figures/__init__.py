@@ -1,1 +1,1 @@
-"""Puts the measured figures of README and docs in their places, from the tables below results/reference."""
+"""Writes the measured values of README and docs from results/reference."""

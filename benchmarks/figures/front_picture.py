@@ -1,7 +1,6 @@
-"""The picture of the README, from the tables below results/reference: gains of SLA, cell by cell.
+"""The picture of the README: gains of SLA, cell by cell."""
 
-What is drawn stands beside the picture, in `gains.csv`.
-"""
+# Its values stand beside the picture, in `gains.csv`.
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""The places of a page that hold measured figures, and what has to stand there.
+"""Places of measured values on a page, and their correct content."""
 
-A place is between two comments, which no reader of the page sees, on lines of their own or inside a sentence:
-
-    <!-- figures: NAME --> text that the template NAME makes from the tables <!-- end -->
-"""
+# A place is between two comments, which no reader of the page sees, on lines of their own or inside a
+# sentence:
+# <!-- figures: NAME --> text that the template NAME makes from the tables <!-- end -->
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How pages write figures. Words that depend on a sign are chosen by the figure."""
+"""Formats of values on pages; words depend on the sign."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Writes the measured figures of README.md and docs/*.md, and the README's picture, from results/reference.
 
     python benchmarks/figures/write.py             # after a table there has changed
-    python benchmarks/figures/write.py --check     # says what differs, changes nothing
+    python benchmarks/figures/write.py --check     # lists the differences, changes nothing
 
 Each place on a page names a template of this folder; the template names rows by their columns, never by their
 number, and words such as "gains" are chosen by the figure.

@@ -1,1 +1,1 @@
-"""Scripts that time pieces of the suite, and the comparison with other libraries (`peers.py`)."""
+"""Scripts that time pieces of the suite and compare other libraries."""

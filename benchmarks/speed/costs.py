@@ -1,4 +1,4 @@
-"""What a benchmark of our own code found, as a CSV file from which the pages take their figures."""
+"""Results of a benchmark as a CSV file, read by the pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the harness adds to a run: claim, record, evaluation, and reading it all again. Nothing is trained.
+"""Overhead of the harness: claim, record, evaluation, and reading of a run that trains nothing.
 
     python benchmarks/speed/harness.py                 # 1,000 runs
     python benchmarks/speed/harness.py --runs 10000

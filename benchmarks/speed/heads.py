@@ -1,4 +1,4 @@
-"""Time the few-shot heads against the ways that are usual, on random embeddings.
+"""Time the few-shot heads against the usual implementations, on random embeddings.
 
     python benchmarks/speed/heads.py            # the SVM and ridge heads, all settings
     python benchmarks/speed/heads.py --setting 5w5s --runs 21

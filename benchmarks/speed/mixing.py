@@ -1,4 +1,4 @@
-"""Processor time that a mix takes for a batch of 128 images of 32 px, on one thread.
+"""Processor time of a mix for a batch of 128 images of 32 px, on one thread.
 
 python benchmarks/speed/mixing.py                # half a minute
 """

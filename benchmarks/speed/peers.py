@@ -1,4 +1,4 @@
-"""Everything that other libraries do too, timed side by side: a table, results/speed.csv, .md, .png and .svg.
+"""Common operations of this and other libraries, timed side by side: results/speed.csv, .md, .png and .svg.
 
     python benchmarks/speed/peers.py --quick         # a few minutes
     python benchmarks/speed/peers.py                 # six to ten minutes

@@ -1,4 +1,4 @@
-"""Times of several ways to do the same, run in turn: what disturbs the machine disturbs all of them."""
+"""Times of several implementations, run in turn under the same disturbances."""
 
 from __future__ import annotations
 

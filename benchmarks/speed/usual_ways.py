@@ -1,4 +1,4 @@
-"""The usual ways to images: one at a time through PIL and torchvision, in the loaders of other libraries."""
+"""The usual data path: PIL and torchvision, one image at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw the figure of docs/idea.md: four views of a glyph, their joint labels, and what a vote reads.
+"""Draw the figure of docs/idea.md: four views of a glyph, joint labels, and the columns of a vote.
 
 `python docs/figures/label_augmentation.py` writes `label_augmentation.png` and `.svg` beside this file.
 """

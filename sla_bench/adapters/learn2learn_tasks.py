@@ -88,7 +88,9 @@ class TasksetEpisodes:
         _refuse_changes(description)
         index = np.array([data.index for data in description], np.int64)
         if len(np.unique(index)) < len(index):
-            raise UserError("a task shows an image twice (KShots with replacement?), so queries are no test")
+            raise UserError(
+                "a task shows an image twice (KShots with replacement?), so its queries are not a valid test"
+            )
         classes, counts = np.unique(self._labels[index], return_counts=True)
         if counts.min() != counts.max() or counts.min() <= self.shots:
             raise UserError(

@@ -90,7 +90,9 @@ def _rows_columns_channels(image: Any, position: int) -> np.ndarray:
     elif isinstance(image, np.ndarray):
         array = image
     else:
-        raise UserError(f"item {position} of the data set begins with no image but a {type(image).__name__}")
+        raise UserError(
+            f"item {position} of the data set begins with a {type(image).__name__} instead of an image"
+        )
     array = array[..., None] if array.ndim == 2 else array
     known = array.dtype == np.uint8 or np.issubdtype(array.dtype, np.floating)
     if array.ndim != 3 or array.shape[2] not in (1, 3) or not known or not array.size:

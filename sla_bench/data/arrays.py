@@ -175,7 +175,7 @@ def _opened(path: Path) -> gzip.GzipFile | BinaryIO:
 
 def _shape(header: bytes, ndim: int, path: Path) -> tuple[int, ...]:
     if len(header) < 4 + 4 * ndim or header[:4] != bytes((0, 0, _UNSIGNED_BYTE, ndim)):
-        raise UserError(f"{path} is no idx file of unsigned bytes with {ndim} dimensions; fetch it again")
+        raise UserError(f"{path} is not an idx file of unsigned bytes with {ndim} dimensions; fetch it again")
     shape = struct.unpack(f">{ndim}I", header[4:])
     if math.prod(shape) > LARGEST:
         raise UserError(f"{path} announces {math.prod(shape):,} bytes, at most {LARGEST:,} are read")

@@ -218,7 +218,7 @@ def _answer(file: RemoteFile, done: int, schemes: tuple[str, ...]) -> Any:
 
 def _check_scheme(url: str, schemes: tuple[str, ...]) -> None:
     if urlsplit(url).scheme not in schemes:
-        raise _Refused(f"{url[:200]} is no {' or '.join(schemes)} address")
+        raise _Refused(f"{url[:200]} is not an {' or '.join(schemes)} address")
 
 
 def _sha256(path: Path) -> str:

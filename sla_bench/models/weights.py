@@ -52,7 +52,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except (SafetensorError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError) as error:
-        raise UserError(f"{path} is damaged or no safetensors file ({error})") from None
+        raise UserError(f"{path} is damaged or not a safetensors file ({error})") from None
 
 
 def _check_maker(path: Path, notes: Mapping[str, str]) -> None:

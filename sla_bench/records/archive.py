@@ -134,7 +134,7 @@ class RecordArchive:
             # A link is written as a file that holds its target.
             kind = stat.S_IFMT(info.external_attr >> 16)
             if match is None or kind not in (0, stat.S_IFREG) or not is_plain(info):
-                raise self.refused(info.filename, "no file of a record")
+                raise self.refused(info.filename, "not a file of a record")
             if info.filename in self.members:
                 raise self.refused(info.filename, "there twice")
             self.members[info.filename] = info
@@ -158,7 +158,7 @@ class RecordArchive:
                 raise self.refused(info.filename, f"larger than {LARGEST_MEMBER:,} bytes")
         total, packed = sum(info.file_size for info in infos), self.path.stat().st_size
         if total > LARGEST_TOTAL or total > max(_UNSUSPICIOUS, LARGEST_RATIO * packed):
-            raise UserError(f"{self.path}: {packed:,} bytes that unpack to {total:,}; this is no export")
+            raise UserError(f"{self.path}: {packed:,} bytes that unpack to {total:,}; this is not an export")
 
     def _check_complete(self, folder: Member, wanted: tuple[str, ...]) -> None:
         for name in wanted:

@@ -188,7 +188,7 @@ def perform(job: Job, progress: Progress, scenario: Any = None, stop: Stop | Non
     Raises:
         RunClaimedError: another process works on this run.
         StoppedError: it was asked to stop; a training has left a checkpoint.
-        UserError: anything that the user can mend.
+        UserError: an error that the user can fix.
     """
     with claim(job.store.lock_file(job.run_id)):
         # What another process has done since the job was made is not done again.

@@ -116,7 +116,7 @@ def _check_row(reading: Reading, evaluation: EvaluationRecord, method: str) -> N
     about = {name: value for name, value in reading.about(metrics).items() if value is not None}
     for name, value in {**about, **shown, "accuracy as recorded": metrics["accuracy"]}.items():
         if not _is_number(value):
-            raise UserError(f"{method}: {name} is no number")
+            raise UserError(f"{method}: {name} is not a number")
     if any(figure.samples is not None and figure.samples.ndim != 1 for figure in figures.values()):
         raise UserError(f"{method}: more than one figure of a sample")
 

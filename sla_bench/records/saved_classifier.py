@@ -93,9 +93,9 @@ def _classes(summary: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
     """Names of the classes, and how many images of each were trained on."""
     names, counts = summary["class_names"], summary["class_counts"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("class_names are no list of texts")
+        raise ValueError("class_names are not a list of texts")
     if not isinstance(counts, list) or not all(type(n) is int and 0 <= n < 2**48 for n in counts):
-        raise ValueError("class_counts are no list of numbers of images")
+        raise ValueError("class_counts are not a list of numbers of images")
     if len(names) != len(counts) or not 0 < len(names) <= MOST_CLASSES:
         raise ValueError(
             f"{len(names):,} names and {len(counts):,} counts of at most {MOST_CLASSES:,} classes"

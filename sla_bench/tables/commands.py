@@ -1,4 +1,4 @@
-"""The command that makes a record again, from the record alone."""
+"""The command that reproduces a record, from the record alone."""
 
 from __future__ import annotations
 

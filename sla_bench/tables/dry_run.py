@@ -63,14 +63,14 @@ def words(found: Estimate, workers: int | None, with_trials: bool = False) -> st
         with_trials: trials of learning rates are in it.
     """
     if not found.known:
-        return "nothing like them is recorded, so their time can't be estimated"
+        return "no comparable runs are recorded, so the time can't be estimated"
     on = "on 1 worker" if workers == 1 else f"on {workers} workers" if workers else "of one worker"
     text = (
         f"training{', with the trials,' if with_trials else ''} takes about "
         f"{duration(found.wall_seconds(workers or 1))} {on}, judged by "
         f"{_runs(found.records, 'recorded')}"
     )
-    return f"{text}; nothing is known of {_runs(found.unknown, 'further')}" if found.unknown else text
+    return f"{text}; {_runs(found.unknown, 'other')} can't be estimated" if found.unknown else text
 
 
 def duration(seconds: float) -> str:

@@ -53,7 +53,7 @@ _SIGN = re.compile(r"(?<![^ (])([+-])(?=\d)")
 
 
 def latex(table: pd.DataFrame) -> str:
-    r"""The leaderboard as LaTeX, one `table*` per data set and training; further metrics in one of their own.
+    r"""The leaderboard as LaTeX, one `table*` per data set and training, and one for other metrics.
 
     In bold: the best method of a setting and learner where it gains (p < 0.05, Holm-adjusted but for the
     primary contrast) over the row's reference. Labels are `tab:<scenario>-<number>`.
@@ -65,7 +65,7 @@ def latex(table: pd.DataFrame) -> str:
         parts.append(_table_of_accuracies(block, f"{label}-{next(number)}"))
         further = further_metrics(block)
         if further.lines:
-            caption = [f"{title_of(block)}: further metrics.", *definitions(block)]
+            caption = [f"{title_of(block)}: other metrics.", *definitions(block)]
             parts.append(_table(further, caption, f"{label}-{next(number)}"))
     return "\n".join(parts)
 

@@ -59,7 +59,7 @@ def _states(record: RunRecord, shown: Mapping[str, str]) -> str:
 
 
 def show_run(record: RunRecord) -> Iterator[str]:
-    """All of a record, with the command that makes it again."""
+    """A record in full, with the command that reproduces it."""
     yield f"{record.run_id}  {_label(record)}"
     yield f"folder: {record.folder}"
     yield ""

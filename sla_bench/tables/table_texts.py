@@ -63,14 +63,14 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if not all(is_missing(row["verdict"]) for row in rows):
         found.append(
             "Verdict: two one-sided tests at 5 % at each border of the region of one point of accuracy"
-            + ("; about other test classes." if _about_new_classes(rows) else ".")
+            + ("; for other test classes." if _about_new_classes(rows) else ".")
         )
     differs = [row["published_differs"] for row in rows if not is_missing(row["published_differs"])]
     if differs:
         columns = ", ".join(dict.fromkeys(c for text in differs for c in text.split(", ")))
         found.append(
-            f"{OTHER_RECIPE} Published figures are of the authors' recipe (budget paper and their choice of "
-            f"weights); the rows marked so differ from it in {columns}, so that the two can't be compared."
+            f"{OTHER_RECIPE} Published values are for the authors' recipe (budget paper and their choice of "
+            f"weights); rows with this mark differ in {columns} and can't be compared with them."
         )
     if any(row["budget_name"] == "smoke" for row in rows):
         found.append("Budget smoke only shows that everything runs: weak baselines inflate relative gains.")
@@ -206,7 +206,7 @@ def further_metrics(block: Sequence[Row]) -> Table:
         own = {row["metric"]: _with_reach(row) for row in part}
         lines.append([*(part[0][name] for name in names), *(own.get(metric, "") for metric in metrics)])
     headings = [*names, *(m if m == "NLL" else f"{m} %" for m in metrics)]
-    return Table(f"{title_of(block)}, further metrics", headings, lines)
+    return Table(f"{title_of(block)}, other metrics", headings, lines)
 
 
 def _with_reach(row: Row) -> str:

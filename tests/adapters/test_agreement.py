@@ -1,4 +1,4 @@
-"""The same trained weights on the same episodes, by learn2learn's, by easyfsl's and by our evaluation."""
+"""The same weights and episodes, evaluated by learn2learn, easyfsl and this package."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The data sets of learn2learn itself, on small files in its formats, and what we read of the same files."""
+"""learn2learn's data sets on small files, against our reading of the files."""
 
 import random
 from dataclasses import replace

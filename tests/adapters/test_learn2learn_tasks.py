@@ -1,4 +1,4 @@
-"""Tasks of learn2learn and our episodes: the same images both ways, the same accuracy of a fixed model."""
+"""learn2learn's tasks and our episodes: same images, same accuracy."""
 
 import random
 

@@ -113,7 +113,7 @@ LARGER = Compose([Image.fromarray, RandomCrop(9, padding=4)])
         (Pairs(pixels(), [0, 1] * 3, LARGER), "changes from reading to reading"),
         (Pairs([*pixels(2), *pixels(1, size=8)], [0, 1, 0]), "8 x 8 pixels, another 9 x 9"),
         (Pairs([as_float_chw(pixels(1)[0]), ToTensor()(pixels(1)[0])], [0, 1]), "on one scale"),
-        (Pairs(["a.png"], [0]), "begins with no image but a str"),
+        (Pairs(["a.png"], [0]), "begins with a str instead of an image"),
         (Pairs(pixels(1, channels=2), [0]), r"1 or 3 channels, found uint8 \(9, 9, 2\)"),
         (Pairs(pixels(2), [0.5, 1]), "label 0 must be a whole number or a text, found float"),
         (Pairs(pixels(2), [0, None]), "label 1 must be a whole number or a text, found NoneType"),

@@ -1,4 +1,4 @@
-"""Intervals, p-values, families and verdicts are wrong no more often than they say."""
+"""Error rates of intervals, p-values, families and verdicts stay below their limits."""
 
 import sys
 

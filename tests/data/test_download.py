@@ -132,7 +132,7 @@ def test_a_server_that_does_not_resume_sends_all_again(serve, tmp_path):
         (lambda s, _: s.answer(b"", 500), "500"),
         (lambda s, _: s.answer(b"", 302, Location="http://127.0.0.1:1/a.bin"), "refused"),
         (lambda s, _: s.answer(b"", 302, Location="file:///etc/passwd"), "is not allowed"),
-        (lambda s, _: s.answer(b"", 302, Location="ftp://example.org/a.bin"), "is no http address"),
+        (lambda s, _: s.answer(b"", 302, Location="ftp://example.org/a.bin"), "is not an http address"),
         (lambda s, _: s.answer(b"", 302, Location=s.path), "infinite loop|redirect"),
         (lambda s, _: s.wfile.write(b"nonsense\r\n\r\n"), "could not download"),
         (lambda s, _: None, "could not download"),
@@ -164,7 +164,7 @@ def test_a_wrong_beginning_is_thrown_away(serve, tmp_path):
 
 def test_only_https_unless_said(serve, tmp_path):
     file, asked = serve(whole)
-    with pytest.raises(UserError, match="is no https address"):
+    with pytest.raises(UserError, match="is not an https address"):
         fetch(file, tmp_path, ("https",))
     assert asked == []
     for remote in (cifar.CIFAR10_ARCHIVE.file, cifar.CIFAR100_ARCHIVE.file, *_REMOTE):
@@ -176,7 +176,7 @@ def test_only_https_unless_said(serve, tmp_path):
 def test_https_that_refers_to_http_is_refused(serve, tmp_path):
     """The rule is asked for each address: here the first scheme may, the second may not."""
     file, _ = serve(lambda s, _: s.answer(b"", 301, Location="https://example.org/a.bin"))
-    with pytest.raises(UserError, match=r"https://example\.org/a\.bin is no http address"):
+    with pytest.raises(UserError, match=r"https://example\.org/a\.bin is not an http address"):
         fetch(file, tmp_path)
 
 

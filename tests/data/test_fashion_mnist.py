@@ -88,7 +88,7 @@ def test_damage_is_found(tmp_path):
         (good[:-9], "truncated or damaged"),
         (good[:40] + bytes([good[40] ^ 1]) + good[41:], "truncated or damaged"),
         (b"<html>", "web page"),
-        (labels.read_bytes(), "no idx file of unsigned bytes with 3 dimensions"),
+        (labels.read_bytes(), "not an idx file of unsigned bytes with 3 dimensions"),
         (gzip.compress(gzip.decompress(good)[:-1]), "announced"),
     ]
     for raw, words in cases:
@@ -136,7 +136,7 @@ def test_read_idx_knows_its_header(tmp_path):
     assert array.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert len(digest) == 64
     path.write_bytes(bytes((0, 0, 13, 2, 0, 0, 0, 2, 0, 0, 0, 3)) + bytes(24))
-    with pytest.raises(UserError, match="no idx file of unsigned bytes"):
+    with pytest.raises(UserError, match="not an idx file of unsigned bytes"):
         read_idx(path, 2)
 
 

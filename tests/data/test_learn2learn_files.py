@@ -1,4 +1,4 @@
-"""`learn2learn:NAME`: the files of learn2learn's classes, read without them, and the same as they read."""
+"""`learn2learn:NAME`: learn2learn's files, read without learn2learn."""
 
 import shutil
 from functools import partial

@@ -1,4 +1,4 @@
-"""Omniglot as torchvision unpacks it: split, polarity, preparation, damage, and runs on it."""
+"""Omniglot as torchvision unpacks it: split, polarity, preparation, damage, runs."""
 
 import dataclasses
 import shutil

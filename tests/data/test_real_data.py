@@ -1,4 +1,4 @@
-"""The published files themselves, where SLA_BENCH_DATA names a folder that has them; else skipped."""
+"""The published files, if SLA_BENCH_DATA names a folder with them."""
 
 import json
 import os

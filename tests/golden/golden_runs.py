@@ -1,4 +1,4 @@
-"""Golden smoke runs: run the command line, read the results, keep them as text."""
+"""Golden smoke runs: command line in, results as text out."""
 
 import csv
 import io

@@ -328,8 +328,8 @@ def test_data_that_are_imbalanced_already_are_used_as_they_are():
     [
         ({"loss": ["ldam-drv"]}, [], "did you mean 'ldam-drw'"),
         ({"ratio": [0.5]}, [], "--ratio 0.5: input should be greater than or equal to 1"),
-        ({"imbalance": "none", "ratio": [10.0]}, [], "changes nothing with --imbalance none"),
-        ({"class_order": "identity", "order_seed": 3}, [], "changes nothing with --class-order identity"),
+        ({"imbalance": "none", "ratio": [10.0]}, [], "has no effect with --imbalance none"),
+        ({"class_order": "identity", "order_seed": 3}, [], "has no effect with --class-order identity"),
         ({"method": ["baseline-NMway"]}, [], "refused for imbalanced learning: it is about episodes"),
         ({"dataset": ["fashion_mnist"], "transform": ["color_perm"]}, [], "are grey"),
         ({"loss": ["ce"]}, ["loss.beta=0.9"], "not an option of ce"),
@@ -432,14 +432,14 @@ def test_the_content_of_an_index_file_makes_the_run_not_its_name(tmp_path):
         ({"dataset": ["fashion_mnist"], "transform": ["rot_color_perm24"]}, [], "fashion_mnist are grey"),
         ({"selection": "validation", "val_fraction": 0}, [], "needs images to validate on"),
         ({"val_fraction": 1}, [], "--val-fraction 1.0: input should be less than 1"),
-        ({"val_fraction": 0, "val_seed": 1}, [], "--val-seed changes nothing with --val-fraction 0"),
+        ({"val_fraction": 0, "val_seed": 1}, [], "--val-seed has no effect with --val-fraction 0"),
         ({"val_indices": "/nowhere/a.txt"}, [], "--val-indices /nowhere/a.txt: it can't be read"),
         (
             {"val_indices": "a#0123456789abcdef", "val_fraction": 0.2},
             [],
-            "--val-fraction changes nothing with --val-indices",
+            "--val-fraction has no effect with --val-indices",
         ),
-        ({"val_indices": "a#0123456789abcdef", "val_seed": 2}, [], "--val-seed changes nothing"),
+        ({"val_indices": "a#0123456789abcdef", "val_seed": 2}, [], "--val-seed has no effect"),
     ],
 )
 def test_wrong_standard_options_in_one_sentence(given, settings, sentence):

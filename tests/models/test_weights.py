@@ -54,16 +54,16 @@ BAD = {
     "of torch.save, old": (
         lambda p: torch_file(p, _use_new_zipfile_serialization=False), "can hold code; only safetensors"
     ),
-    "a pickle": (lambda _: pickle.dumps(print), "is damaged or no safetensors file"),
+    "a pickle": (lambda _: pickle.dumps(print), "is damaged or not a safetensors file"),
     "another program's": (
         lambda _: save(STATE, {"format": "pt"}), r"made by another program than sla-bench \(its notes: .*pt"
     ),
     "another maker's": (lambda _: save(STATE, {"format": "another-bench 1"}), "made by another"),
     "a later format": (lambda _: save(STATE, {"format": "sla-bench 2"}), "is of format '2'"),
     "another model's": (lambda _: save({"conv1.weight": torch.ones(1)}), "a tensor is named 'conv1.weight'"),
-    "nothing": (lambda _: b"", "is damaged or no safetensors file"),
+    "nothing": (lambda _: b"", "is damaged or not a safetensors file"),
     "no tensors": (lambda _: save({}), "it is empty"),
-    "a web page": (lambda _: b"<html>quota exceeded</html>", "is damaged or no safetensors file"),
+    "a web page": (lambda _: b"<html>quota exceeded</html>", "is damaged or not a safetensors file"),
     "a header of exabytes": (lambda _: struct.pack("<Q", 2**63) + b"{}", "is damaged"),
     "a header that is longer than the file": (lambda _: struct.pack("<Q", 1000) + b"{}", "is damaged"),
     "no json": (lambda _: header("{"), "is damaged"),
@@ -123,14 +123,14 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize(
     ("names", "counts", "words"),
     [
-        ("abc", [1, 2, 3], "class_names are no list"),
-        ([1, 2], [1, 2], "class_names are no list"),
+        ("abc", [1, 2, 3], "class_names are not a list"),
+        ([1, 2], [1, 2], "class_names are not a list"),
         (["a", "b"], [1], "2 names and 1 counts"),
         ([], [], "0 names"),
-        (["a", "b"], [1, -1], "class_counts are no list"),
-        (["a", "b"], [1, 2**70], "class_counts are no list"),
-        (["a", "b"], [[1], [2]], "class_counts are no list"),
-        (["a", "b"], [1, True], "class_counts are no list"),
+        (["a", "b"], [1, -1], "class_counts are not a list"),
+        (["a", "b"], [1, 2**70], "class_counts are not a list"),
+        (["a", "b"], [[1], [2]], "class_counts are not a list"),
+        (["a", "b"], [1, True], "class_counts are not a list"),
         (["a"] * (MOST_CLASSES + 1), [1] * (MOST_CLASSES + 1), "at most 50,000 classes"),
         (["a", "b"], [1, 2], r"model\.safetensors: weights of another model: .* has the shape"),
     ],

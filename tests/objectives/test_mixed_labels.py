@@ -1,4 +1,4 @@
-"""Objectives under mixes: every one trains, and mixed labels are soft targets over the joint labels."""
+"""Objectives under mixes: mixed labels are soft targets over joint labels."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Ray clusters of several nodes on this machine, for tests; nothing of them survives."""
+"""Ray clusters of several nodes on this machine, stopped after tests."""
 
 import os
 import shutil

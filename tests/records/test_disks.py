@@ -1,4 +1,4 @@
-"""A full disk, a limit on files, folders that can't be written: one line, and nothing finished is lost."""
+"""Full disks, file limits, unwritable folders: one line, no finished run lost."""
 
 import resource
 import shutil

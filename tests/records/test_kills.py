@@ -1,4 +1,4 @@
-"""A grid that is killed again and again ends with the records and tables of one that was not."""
+"""A repeatedly killed grid ends with an undisturbed grid's records and tables."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Files that commands write: links, pipes, devices, the standard output; each in a process of its own."""
+"""Output files of commands: links, pipes, devices, the standard output."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""A task is a plain function: what it does on a node is tested without Ray."""
+"""The work of a Ray task, tested without Ray."""
 
 import platform
 import shutil

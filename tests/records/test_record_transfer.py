@@ -104,6 +104,6 @@ def test_names_that_no_file_of_a_record_has_are_refused_before_anything_is_writt
     store, (run_id,) = write_records(tmp_path / "here", {"baseline": 0.5})
     job = job_of(store, run_id)
     there = replace(job, out=tmp_path / "there" / "deep")
-    with pytest.raises(UserError, match="is no file of a record; nothing was written"):
+    with pytest.raises(UserError, match="is not a file of a record; nothing was written"):
         unpack({**pack(job), name: b"x"}, there)
     assert not (tmp_path / "there").exists()

@@ -1,4 +1,4 @@
-"""A results folder on a network: names that come late, stale handles, no locks, two machines."""
+"""A results folder on a network: late names, stale handles, two machines."""
 
 import errno
 import fcntl

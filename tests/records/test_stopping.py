@@ -1,4 +1,4 @@
-"""Runs that are asked to stop, that hang, or that have no memory left; each launcher does the others."""
+"""Runs that are stopped, hang, or lack memory; the others finish."""
 
 import os
 import signal

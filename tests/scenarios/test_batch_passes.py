@@ -1,4 +1,4 @@
-"""Images that really pass through the network in training, counted at its door, at any batch."""
+"""Images through the network in training, counted at any batch."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""The batch in images through the network: what is asked for, what a method gets, what is refused."""
+"""Batches in images through the network: requested, given, refused."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Few-shot tests of backbones that were trained as classifiers of the training classes."""
+"""Few-shot tests of backbones trained as classifiers of training classes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A training that diverges says on which images, and again on the same ones."""
+"""A diverging training names its images, and reproduces the failure."""
 
 import pytest
 import torch

@@ -1,8 +1,7 @@
-"""The same training again is the same bits; other threads, types and devices are near, and how near is said.
+"""The same training gives the same bits; other devices come near."""
 
-The tolerances are those of docs/reliability.md: ten times what was measured after as many steps; on a GPU
-nothing was measured.
-"""
+# The tolerances are those of docs/reliability.md: ten times the measured differences after as many steps; on
+# a GPU nothing was measured.
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Trainings that were interrupted, with everything random that a scenario has, end with the same bits."""
+"""Interrupted trainings with every source of randomness end with equal bits."""
 
 import math
 

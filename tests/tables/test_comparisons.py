@@ -1,4 +1,4 @@
-"""Which respects two trainings are equal in, and how rows at another batch are named and compared."""
+"""Respects in which two trainings are equal; rows at another batch."""
 
 import pytest
 from real_formats import write_cifar10

@@ -64,9 +64,9 @@ def test_what_is_unknown_is_said():
     assert "can't be estimated" in words(Estimate(0, 0, 0, 4, 0), 2)
     sentence = words(Estimate(100, 60, 3, 4, 2), 1)
     assert sentence.startswith("training takes about 2 min on 1 worker, judged by 2 recorded runs;")
-    assert sentence.endswith("nothing is known of 4 further runs")
+    assert sentence.endswith("4 other runs can't be estimated")
     sentence = words(Estimate(100, 60, 3, 1, 1), 1)
-    assert sentence.endswith("judged by 1 recorded run; nothing is known of 1 further run")
+    assert sentence.endswith("judged by 1 recorded run; 1 other run can't be estimated")
 
 
 def test_where_a_cluster_decides_the_time_is_that_of_one_worker(tmp_path):

@@ -1,4 +1,4 @@
-"""Names from outside in every table: nothing breaks, nothing runs, nothing is lost."""
+"""Names from outside in every table: nothing breaks, runs or disappears."""
 
 import csv
 import html

@@ -1,4 +1,4 @@
-"""Levelled off: gains at twice the length are those of the accuracies that the records hold."""
+"""Levelled off: gains at twice the length match the recorded accuracies."""
 
 from dataclasses import replace
 from fractions import Fraction

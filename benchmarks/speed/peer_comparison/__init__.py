@@ -1,1 +1,1 @@
-"""The pieces of the comparison with other libraries: one module per topic, then times, tables and picture."""
+"""The comparison with other libraries: topics, times, tables, picture."""

@@ -1,4 +1,4 @@
-"""Training steps of a classifier, baseline and SLA: ours, a plain one, and one as in the published code."""
+"""Training steps of a classifier: ours, plain torch, and SLA's code."""
 
 from __future__ import annotations
 

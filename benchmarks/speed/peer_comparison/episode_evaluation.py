@@ -1,4 +1,4 @@
-"""Many test episodes: the evaluation code of others, which embeds the images of each, and ours."""
+"""Many test episodes: other evaluation code, which embeds per episode, and ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training steps of a prototypical network on episodes: ours and those of the libraries."""
+"""Training steps of a prototypical network: ours and the libraries'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of a long-tailed training set, from uint8 images in memory to normalised float batches."""
+"""Batches of a long-tailed training set, from uint8 to normalised floats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is compared: topics, settings, and the implementations that do the same in a setting."""
+"""Topics, settings, and the implementations compared in each setting."""
 
 from __future__ import annotations
 

@@ -83,17 +83,16 @@ def _complete(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     if values["imbalance"] == "none":
         if "ratio" in given:
             raise UserError(
-                f"--ratio {given['ratio']:g} changes nothing with --imbalance none; "
-                "add --imbalance exp or step"
+                f"--ratio {given['ratio']:g} has no effect with --imbalance none; add --imbalance exp or step"
             )
         values |= {"ratio": 1.0, "class_order": "identity"}
     if values["class_order"] == "identity":
         if given.get("order_seed"):
-            raise UserError("--order-seed changes nothing with --class-order identity")
+            raise UserError("--order-seed has no effect with --class-order identity")
         values |= {"order_seed": 0, "order_shifts": ImbalancedRun.model_fields["order_shifts"].default}
     whole = values["imbalance"] == "none" and values["max_class_size"] is None
     if whole and given.get("subset_seed"):
-        raise UserError("--subset-seed changes nothing where all images are used")
+        raise UserError("--subset-seed has no effect where all images are used")
     if whole or "subset_seed" not in given:
         values["subset_seed"] = _usual_subset_seed(values["budget"], values["seed"], whole)
 

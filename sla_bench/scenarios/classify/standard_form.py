@@ -79,12 +79,12 @@ def _complete_validation(values: dict[str, Any], given: Mapping[str, Any]) -> No
         for name in ("val_fraction", "val_seed"):
             if given.get(name):
                 option = name.replace("_", "-")
-                raise UserError(f"--{option} changes nothing with --val-indices, which names the images")
+                raise UserError(f"--{option} has no effect with --val-indices, which names the images")
         values |= {"val_indices": with_hash(values["val_indices"]), "val_fraction": 0.0, "val_seed": 0}
         return
     if values["val_fraction"] == 0:
         if given.get("val_seed"):
-            raise UserError("--val-seed changes nothing with --val-fraction 0")
+            raise UserError("--val-seed has no effect with --val-fraction 0")
         values["val_seed"] = 0
         if values["selection"] == "validation":
             raise UserError(

@@ -145,7 +145,7 @@ def _complete_batch(values: dict[str, Any], given: Mapping[str, Any]) -> None:
     for name in ("train_ways", "train_shots", "train_queries", "batch_episodes"):
         if name in given:
             raise UserError(
-                f"{name} changes nothing where a classifier is trained in batches of {values['batch_size']} "
+                f"{name} has no effect where a classifier is trained in batches of {values['batch_size']} "
                 "images; take --set batch_size"
             )
 

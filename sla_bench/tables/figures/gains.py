@@ -57,7 +57,7 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure | None:
     if any(np.isfinite(panel.wider).any() for panel in panels):
         notes.append("Thin line: the 95 % interval on other test classes.")
     if any(np.nanmin(p.values) < p.limits[0] or np.nanmax(p.values) > p.limits[1] for p in panels):
-        notes.append("Arrow head: it goes on beyond the axis.")
+        notes.append("Arrow head: the interval continues beyond the axis.")
     caption = _caption(rows, "Dot: relative gain in mean accuracy, line: its 95 % interval", notes)
     return dots_figure(panels, "Relative gain in %", caption, gain_text, draw_zero)
 

@@ -118,7 +118,7 @@ def _draw_views(axes: Axes, intervals: Sequence[MeanInterval], views: int, aside
 def _caption_of_accuracies(settings: Sequence[ViewSetting], shown: Collection[str]) -> str:
     sentences = [
         "Each head on every view of the test images.",
-        "Vertical lines: 95 % intervals; one that reaches the frame goes on.",
+        "Vertical lines: 95 % intervals; an interval at the frame continues beyond it.",
         "Mean: scores averaged over the views (+TTA, SLA+AG).",
     ]
     joint = [head for setting in settings for head in setting.heads if head.is_joint]
@@ -148,7 +148,7 @@ def view_agreement_figure(settings: Sequence[ViewSetting]) -> Figure | None:
     plot = plot_height(2.0, (len(setting.heads) for setting in settings))
     sentences = [
         "Marker: one head over all classes. Small dots: the classes.",
-        "Lines: 95 % intervals; one that reaches the frame goes on.",
+        "Lines: 95 % intervals; an interval at the frame continues beyond it.",
         "Upright: the image as it is; averaged: scores averaged over all views.",
         "A joint head (SLA) is read in the columns of the view's own transformation.",
         *([ALONE] if any(setting.one_seed for setting in settings) else []),
@@ -271,7 +271,7 @@ def _short(name: str) -> str:
 
 
 def _caption_of_confusions(lines: Sequence[tuple[ViewSetting, HeadViews, list[ConfusedPair]]]) -> str:
-    sentences = ["Left: share of the views (rows) that are taken for each view, in %."]
+    sentences = ["Left: share of the views (rows) recognised as each view, in %."]
     if any(pairs for *_, pairs in lines):
         sentences.append(
             "Right: views of a class that a joint head reads as another class; in orange, those whose "

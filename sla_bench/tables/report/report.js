@@ -39,9 +39,9 @@ function sortRows(table, heading) {
   rows.sort((a, b) => compare(keys.get(a), keys.get(b), direction) || a.dataset.row - b.dataset.row);
   const body = table.tBodies[0];
   for (const row of rows) {
-    const unfolded = detailsRow(row);
+    const expanded = detailsRow(row);
     body.append(row);
-    if (unfolded) body.append(unfolded);
+    if (expanded) body.append(expanded);
   }
 }
 
@@ -86,8 +86,8 @@ function filterRows(form, table, more) {
     });
     fitting += fits;
     row.hidden = !fits || fitting > most;
-    const unfolded = detailsRow(row);
-    if (unfolded) unfolded.hidden = row.hidden;
+    const expanded = detailsRow(row);
+    if (expanded) expanded.hidden = row.hidden;
   }
   more.hidden = fitting <= most;
   more.textContent = `Show ${number(fitting - most)} more rows`;
@@ -95,7 +95,7 @@ function filterRows(form, table, more) {
     `${number(fitting)} of ${number(rows.length)} rows` + (fitting ? "" : ": nothing fits");
 }
 
-/* Unfolding */
+/* Expanding */
 
 function toggle(row, button) {
   const open = button.getAttribute("aria-expanded") === "true";
@@ -106,18 +106,18 @@ function toggle(row, button) {
     return;
   }
   const made = element("tr", { class: "details", id: `details-${row.dataset.row}` });
-  made.append(element("td", { colspan: row.cells.length }, unfolded(Number(row.dataset.row))));
+  made.append(element("td", { colspan: row.cells.length }, expanded(Number(row.dataset.row))));
   row.after(made);
   button.setAttribute("aria-controls", made.id);
 }
 
-function unfolded(place) {
+function expanded(place) {
   details ??= JSON.parse(document.getElementById("details").textContent);
   const row = details.rows[place];
   const cell = details.cells[row.cell];
   const reference = row.reference === undefined ? null : details.cells[row.reference];
   const parts = [
-    part("Make it again", "wide", ...commands(cell, reference)),
+    part("Reproduce", "wide", ...commands(cell, reference)),
     part("Seeds", "", seeds(cell.seeds)),
     part("Test", "", list(details.facts[row.figures])),
   ];
@@ -131,7 +131,7 @@ function unfolded(place) {
     const whose = runs.length < cell.runs.length ? ` of ${runs.join(", ")}` : "";
     parts.push(part(`Environment${whose}`, "", list(details.environments[environment])));
   }
-  return element("div", { class: "unfolded" }, ...parts);
+  return element("div", { class: "expanded" }, ...parts);
 }
 
 function part(title, kind, ...children) {

@@ -37,7 +37,7 @@ class Whisker:
         place: of the dot, 0..100; None where it is beyond the axis.
         low: left end of the line, 0..100; None where there is no interval.
         high: right end.
-        cut_low: dot or interval goes on beyond the left end of the axis.
+        cut_low: dot or interval continues beyond the left end of the axis.
         cut_high: the same on the right.
         alone: of one seed, without an interval.
     """

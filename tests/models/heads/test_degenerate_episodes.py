@@ -1,4 +1,4 @@
-"""Episodes that say nothing: equal images, zero embeddings, one class, one image per class."""
+"""Episodes without information: equal images, zero embeddings, one class, single images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each loss against its formula, written out for one image at a time."""
+"""Each loss against its formula, one image at a time."""
 
 from __future__ import annotations
 

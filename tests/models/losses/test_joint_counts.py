@@ -1,4 +1,4 @@
-"""Losses over joint labels (class, view): counts repeated M times say the same as the classes' own."""
+"""Losses over joint labels: repeated counts give the classes' weights and margins."""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ def test_texts_sort_from_a_and_missing_gains_stay_last(page):
     assert order_of(page, "method") == "none"
 
 
-def test_an_unfolded_row_moves_with_its_row(page):
-    button = find(page, "tr.sla .unfold")[0]
+def test_an_expanded_row_moves_with_its_row(page):
+    button = find(page, "tr.sla .expand")[0]
     button.click()
     head(page, "accuracy").click()
     details = button.find_element("xpath", "ancestor::tr/following-sibling::tr[1]")
@@ -142,14 +142,14 @@ def test_each_select_filters(page, label, value, rows):
     assert len(shown(page)) == rows
 
 
-def test_a_row_unfolds_by_mouse_to_all_that_it_was_made_of(page):
-    button = find(page, "tr.sla .unfold")[0]
+def test_a_row_expands_by_mouse_to_all_that_it_was_made_of(page):
+    button = find(page, "tr.sla .expand")[0]
     button.click()
     assert button.get_attribute("aria-expanded") == "true"
     (details,) = find(page, "tr.details")
     titles = [h.text for h in details.find_elements("css selector", "h3")]
     assert titles == [
-        "Make it again", "Seeds", "Test", "Gain over baseline", "Learning curves", "Settings", "Environment"
+        "Reproduce", "Seeds", "Test", "Gain over baseline", "Learning curves", "Settings", "Environment"
     ]  # fmt: skip
     assert "python -m sla_bench run fewshot --dataset" in details.find_element("css selector", "code").text
     assert len(details.find_elements("css selector", "svg[role=img] polyline.own")) >= 1
@@ -164,7 +164,7 @@ def test_the_page_can_be_used_by_keyboard_and_shows_where_it_is(page):
         press(page.switch_to.active_element, "TAB")
         button = page.switch_to.active_element
         assert button.value_of_css_property("outline-style") == "solid"
-        if "unfold" in button.get_attribute("class"):
+        if "expand" in button.get_attribute("class"):
             break
     press(button, "SPACE")
     assert button.get_attribute("aria-expanded") == "true"
@@ -172,9 +172,9 @@ def test_the_page_can_be_used_by_keyboard_and_shows_where_it_is(page):
     assert button.get_attribute("aria-expanded") == "false"
 
 
-def test_texts_from_outside_stay_texts_when_a_row_unfolds(page):
+def test_texts_from_outside_stay_texts_when_a_row_expands(page):
     choose(page, "Data set", EVIL)
-    for button in [b for b in find(page, ".unfold") if b.is_displayed()]:
+    for button in [b for b in find(page, ".expand") if b.is_displayed()]:
         button.click()
     texts = [dd.text for dd in find(page, "tr.details dd")]
     assert texts.count(EVIL) == 4
@@ -193,14 +193,14 @@ def test_light_and_dark_have_enough_contrast(page, scheme):
     emulate(page, "prefers-color-scheme", scheme)
     back = luminance(page, "body", "background-color")
     assert (back < 0.1) == (scheme == "dark")
-    for selector in ("body", ".summary", ".where", "tr.sla .unfold", "thead button", "[role=status]"):
+    for selector in ("body", ".summary", ".where", "tr.sla .expand", "thead button", "[role=status]"):
         front = luminance(page, selector, "color")
         assert (max(front, back) + 0.05) / (min(front, back) + 0.05) >= 4.5, selector
 
 
 def test_a_wide_list_of_seeds_does_not_cover_what_stands_beside_it(page):
-    find(page, "tr.sla .unfold")[0].click()
-    table = find(page, ".unfolded table")[0]
+    find(page, "tr.sla .expand")[0].click()
+    table = find(page, ".expanded table")[0]
     page.execute_script("arguments[0].style.width = '90rem'", table)
     # It can be scrolled to its end within its own part of the row.
     scrolled, right, beside = page.execute_script(
@@ -218,7 +218,7 @@ def test_a_phone_needs_no_sideways_scrolling(page):
     size = {"width": 375, "height": 800, "deviceScaleFactor": 2, "mobile": True}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
-        find(page, "tr.sla .unfold")[0].click()
+        find(page, "tr.sla .expand")[0].click()
         assert page.execute_script("return document.documentElement.scrollWidth") == 375
         assert find(page, ".where")[0].is_displayed()
     finally:

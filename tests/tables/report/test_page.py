@@ -79,9 +79,9 @@ def test_the_table_has_a_row_per_row_of_the_leaderboard(written):
     reader = read(path)
     rows = [e for e in reader.all("tr") if "data-row" in e]
     assert len(rows) == len(table)
-    buttons = [e["text"] for e in reader.all("button") if e.get("class") == "unfold"]
+    buttons = [e["text"] for e in reader.all("button") if e.get("class") == "expand"]
     assert buttons == list(table["method"])
-    assert [e["aria-expanded"] for e in reader.all("button") if e.get("class") == "unfold"] == [
+    assert [e["aria-expanded"] for e in reader.all("button") if e.get("class") == "expand"] == [
         "false"
     ] * len(rows)
     assert all(e["scope"] for e in reader.all("th"))
@@ -117,7 +117,7 @@ def test_a_row_knows_its_seeds_command_and_reference(written):
 
 
 @pytest.mark.parametrize(("usual", "more"), [((0, 1, 2), (0,)), ((0, 1, 4), (2, 3))])
-def test_a_row_unfolds_to_the_tests_that_it_was_made_from(usual, more, tmp_path):
+def test_a_row_expands_to_the_tests_that_it_was_made_from(usual, more, tmp_path):
     """Where a seed was tested on more episodes as well, and where two seeds were tested on more only."""
     write_records(tmp_path, BOTH, seeds=usual)
     store, _ = write_records(tmp_path, BOTH, seeds=more, settings=("episodes=90",))
