@@ -55,7 +55,9 @@ def unpack(record: Record, job: Job) -> None:
     """
     for name in record:
         if not _NAME.fullmatch(name):
-            raise UserError(f"run {job.run_id}: {name[:200]!r} is not a file of a record; nothing written")
+            raise UserError(
+                f"run {job.run_id}: {name[:200]!r} is not a file of a record; nothing was written"
+            )
     if record:
         with claim(job.store.lock_file(job.run_id)):
             _write(record, job)
