@@ -13,8 +13,8 @@ from sla_bench.cli.app import run_command_line
 from sla_bench.data.named import default_data_root
 from sla_bench.errors import UserError
 from sla_bench.grids.files import read_grid_file
+from sla_bench.grids.settings import MOST_VALUES, written_out
 from sla_bench.grids.tasks import form_of, options_model, span
-from sla_bench.grids.value_lists import MOST_VALUES, written_out
 
 
 def said(capsys, *words):

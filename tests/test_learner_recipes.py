@@ -12,7 +12,7 @@ from sla_bench.records.jobs import Job
 from sla_bench.records.store import Store
 from sla_bench.registry import LEARNERS
 from sla_bench.scenarios.fewshot.form import FORM
-from sla_bench.tables.commands import command_of
+from sla_bench.tables.run_list import command_of
 
 
 def tasks(*settings, **options):

@@ -14,7 +14,7 @@ from benchmarks.figures.result_files import ResultFiles, TableRow
 from sla_bench.records.files import write_text
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.dots import DotPanel, dots_figure, draw_zero, gain_text
-from sla_bench.tables.figures.limits import padded
+from sla_bench.tables.figures.style import padded
 from sla_bench.tables.table_texts import ALONE
 
 CONVENTION = "the baseline of equal steps"

@@ -141,7 +141,7 @@ def _read(analyses: Sequence[Any], device: str, folders: Folders) -> tuple[list[
 def _show(run_ids: Sequence[str], scenarios: set[str], folders: Folders, seen: Mapping[str, str]) -> None:
     from sla_bench.records.store import Store
     from sla_bench.tables.files import write_learning_curves, write_view_plots
-    from sla_bench.tables.shown_records import shown_records
+    from sla_bench.tables.row_cache import shown_records
     from sla_bench.tables.terminal import print_views
     from sla_bench.tables.view_results import view_settings
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from sla_bench.cli.options import NO_RESULTS, NO_TABLES, Results, Tables
 from sla_bench.cli.stores import stores_of
 from sla_bench.errors import UserError
-from sla_bench.grids.value_lists import written_out
+from sla_bench.grids.settings import written_out
 from sla_bench.registry import SCENARIOS
 
 _MOST_ROWS_PRINTED = 2000

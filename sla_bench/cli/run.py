@@ -150,7 +150,7 @@ def prepare_run(
 def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint: bool) -> int:
     from sla_bench.records.data_states import note_seen
     from sla_bench.records.store import Store
-    from sla_bench.tables.validations import validation_lines
+    from sla_bench.tables.levelling import validation_lines
 
     seen = {job.run.dataset: job.data_state for job in jobs}
     store = Store(execution.out, scenario, execution.tables, seen)

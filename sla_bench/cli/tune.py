@@ -171,7 +171,7 @@ def _execute(tried: Mapping[Trial, Any], store: Any, known: Accuracies, executio
 
 def _learn(tried: Mapping[Trial, Any], store: Any, known: Accuracies) -> None:
     """Add the accuracies of recorded trials to the known ones."""
-    from sla_bench.tables.validations import validation_accuracy
+    from sla_bench.tables.levelling import validation_accuracy
 
     records = {record.run_id: record for record in store.records()}
     for trial, job in tried.items():

@@ -165,7 +165,6 @@ MINI_IMAGENET = LayoutDataset(
 """miniImageNet; images of another size are resized to 84 x 84 regardless of their aspect ratio."""
 
 
-_SIZE = 84
 _TIERED_PROMISE = Promise(size=_SIZE)
 _TIERED_FOLDERS = ("tieredImageNet", "tiered-imagenet", "tiered_imagenet")
 

@@ -1,4 +1,4 @@
-"""Setting, recipe and departures that were asked for, as records keep them and tables tell them."""
+"""Setting, recipe and departures that were asked for, kept in records."""
 
 from __future__ import annotations
 

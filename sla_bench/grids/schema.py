@@ -14,9 +14,8 @@ from sla_bench.config import Axis, OptionValue, has
 from sla_bench.data.folder_names import canonical_dataset
 from sla_bench.errors import UserError, mistake_of, nearest
 from sla_bench.grids.located_yaml import Located, LocatedError
-from sla_bench.grids.settings import DATA, PIECES, place_settings
+from sla_bench.grids.settings import DATA, PIECES, place_settings, written_out
 from sla_bench.grids.tasks import REGISTRIES, budget_of, expand_methods, form_of, options_model
-from sla_bench.grids.value_lists import written_out
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.form import Form
 

@@ -25,8 +25,7 @@ from sla_bench.config import (
 )
 from sla_bench.data.folder_names import canonical_dataset
 from sla_bench.errors import UserError, as_user_error, nearest, unknown
-from sla_bench.grids.settings import DATA, PIECES, options_field, parse_settings
-from sla_bench.grids.value_lists import written_out
+from sla_bench.grids.settings import DATA, PIECES, options_field, parse_settings, written_out
 from sla_bench.objectives.objective import Objective
 from sla_bench.registry import (
     BACKBONES,

@@ -109,8 +109,7 @@ def _perform(
 
     from sla_bench.evaluation.view_metrics import head_metrics
     from sla_bench.records.saved_classifier import load_models
-    from sla_bench.scenarios.classify.image_reader import TestImages
-    from sla_bench.scenarios.classify.view_reading import read_views
+    from sla_bench.scenarios.classify.image_reader import TestImages, read_views
 
     config, test = run.config, _test(evaluation)
     by = SCENARIOS[config.scenario].by

@@ -24,10 +24,9 @@ import pandas as pd
 from sla_bench.config import EvalConfig, RunConfig, Settings
 from sla_bench.grids.asked import Asked, asked_of, check_recipe
 from sla_bench.grids.tasks import form_of
-from sla_bench.records.cycles import no_search_for_cycles
 from sla_bench.records.data_states import settled, state_of_parts
 from sla_bench.records.files import json_bytes, write_together
-from sla_bench.records.record_cache import RecordCache
+from sla_bench.records.record_cache import RecordCache, no_search_for_cycles
 from sla_bench.records.record_files import (
     UNFINISHED,
     UNREADABLE,

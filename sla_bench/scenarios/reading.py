@@ -1,4 +1,4 @@
-"""How the records of a scenario are read: the values of a row, and what it is compared with."""
+"""Readings of a scenario's records: values of rows, and their references."""
 
 from __future__ import annotations
 

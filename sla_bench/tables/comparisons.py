@@ -1,12 +1,22 @@
-"""Costs of trainings, and the respects in which two are equal."""
+"""A row's comparison: equal costs, device kinds, published values."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import pandas as pd
 
 from sla_bench.records.store import RunRecord
+from sla_bench.registry import DATASETS
 from sla_bench.scenarios.batches import TOLERANCE
 from sla_bench.scenarios.form import views_in_training
+from sla_bench.scenarios.reading import Row
+from sla_bench.streams import one_line
+from sla_bench.tables.row_key import BASELINE
 
 _TUNED = "both tuned"
 _EQUAL_IMAGES = "equal images"
@@ -72,3 +82,88 @@ def _equal(one: int, other: int) -> bool:
 
 def _joined(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+_SEPARATOR = "; "
+
+
+def kind_of_device(environment: Mapping[str, Any]) -> str:
+    """Name the device that rounded the sums of a training, in one line, as in "AMD EPYC, AVX2, bf16".
+
+    A GPU is named alone. A processor is named with the instructions that torch and bf16 use, since several
+    generations share a name. Records without `cpu_capability` are named by the other two values.
+
+    Args:
+        environment: as from `harness.environment.describe`; any content is taken.
+    """
+    bf16 = "bf16" if environment.get("bf16_instructions") is True else None
+    processor = [environment.get("processor"), environment.get("cpu_capability"), bf16]
+    parts = [environment["gpu"]] if environment.get("gpu") else processor
+    words = ", ".join(part for part in parts if isinstance(part, str) and part)
+    return one_line(words).replace(_SEPARATOR.strip(), ",") or "not recorded"
+
+
+def devices_of(records: Sequence[RunRecord]) -> str:
+    """The kinds of the runs in their order, or once the kind that all share: a cell of the leaderboard."""
+    kinds = [kind_of_device(record.environment) for record in records]
+    return _SEPARATOR.join(kinds if len(set(kinds)) > 1 else kinds[:1])
+
+
+def notes_on_devices(rows: Iterable[Row]) -> list[str]:
+    """A sentence if the runs of some rows were trained on more than one kind of device."""
+    kinds: dict[str, str] = {}
+    for row in rows:
+        ids, own = row["run_ids"].split(), row["devices"].split(_SEPARATOR)
+        kinds |= zip(ids, own if len(own) > 1 else own * len(ids), strict=True)
+    runs = Counter(kinds.values())
+    if len(runs) < 2:
+        return []
+    named = _SEPARATOR.join(f"{kind} ({n} run{'s' * (n > 1)})" for kind, n in runs.most_common())
+    sentence = (
+        f"Trained on {len(runs)} kinds of device: {named}. The same run on another kind may differ in some "
+        "images: 86.36 and 86.49 % in one case."
+    )
+    return [sentence]
+
+
+_KEY = ("scenario", "dataset", "setting", "learner", "method", "backbone")
+
+
+def published_figures() -> pd.DataFrame:
+    """Figures of the paper and of its baselines, each with source and status."""
+    with (resources.files("sla_bench.tables") / "published.csv").open() as file:
+        return pd.read_csv(file)
+
+
+class PublishedFigures:
+    """Finds the published accuracy of a setting; the file is read once."""
+
+    def __init__(self) -> None:
+        table = published_figures()
+        names = table[list(_KEY)].itertuples(index=False, name=None)
+        self._known = dict(zip(names, zip(table["accuracy"], table["status"], strict=True), strict=True))
+
+    def beside(self, key: Mapping[str, Any], training: Mapping[str, str]) -> dict[str, Any]:
+        """Return the published accuracy in % of the same setting, its status, and what differs from ours.
+
+        Args:
+            key: the columns that identify a row.
+            training: column -> what it says of the published trainings.
+
+        Returns:
+            Columns `published`, `published_status` and `published_differs`; empty where nothing is known.
+        """
+        setting = {**key, "dataset": DATASETS.like(key["dataset"])}
+        wanted = tuple(setting[name] for name in _KEY)
+        found = self._known.get(wanted) if key["metric"] == "accuracy" else None
+        if found is None:
+            return {}
+        differs = [name for name, value in training.items() if key[name] != value]
+        if key["method"] == BASELINE and "transform" in differs:
+            differs.remove("transform")
+        accuracy, status = found
+        return {
+            "published": float(accuracy),
+            "published_status": str(status),
+            "published_differs": ", ".join(differs) or None,
+        }

@@ -9,17 +9,16 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from sla_bench.records.cycles import no_search_for_cycles
 from sla_bench.records.files import remove_files, write_text
+from sla_bench.records.record_cache import no_search_for_cycles
 from sla_bench.records.store import RunRecord, Store
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.reading import Reading
 from sla_bench.tables.latex import latex
 from sla_bench.tables.leaderboard import COLUMNS
 from sla_bench.tables.markdown import markdown
-from sla_bench.tables.row_cache import leaderboard_of
+from sla_bench.tables.row_cache import leaderboard_of, shown_records
 from sla_bench.tables.row_key import budget_of, method_of
-from sla_bench.tables.shown_records import shown_records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -21,10 +21,14 @@ from sla_bench.evaluation.verdicts import Verdict, holm, verdict
 from sla_bench.records.store import RunRecord
 from sla_bench.scenarios.reading import Contrast, Figure, Reading
 from sla_bench.tables.cells import Cell, Cells, Setting, settings_of
-from sla_bench.tables.comparisons import comparison, cost_of, is_matched_and_tuned
-from sla_bench.tables.device_kinds import devices_of
+from sla_bench.tables.comparisons import (
+    PublishedFigures,
+    comparison,
+    cost_of,
+    devices_of,
+    is_matched_and_tuned,
+)
 from sla_bench.tables.levelling import Levelling
-from sla_bench.tables.published import PublishedFigures
 from sla_bench.tables.row_key import BASELINE, FACTS, ROW_KEY, SETTING, TRAINING
 
 _FIRST = (

@@ -1,4 +1,4 @@
-"""The columns that identify a row, and what else tables know of it."""
+"""The columns that identify a row, and its other facts."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from sla_bench.records.data_states import short
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.reading import Reading, Row
 from sla_bench.streams import one_line
-from sla_bench.tables.device_kinds import notes_on_devices
+from sla_bench.tables.comparisons import notes_on_devices
 from sla_bench.tables.row_key import BASELINE, TRAINING
 
 OTHER_RECIPE = "\N{DOUBLE DAGGER}"

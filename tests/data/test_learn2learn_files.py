@@ -13,7 +13,7 @@ from sla_bench.data.named import dataset_named, load_dataset
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import budget_of, form_of
 from sla_bench.registry import DATASETS
-from sla_bench.tables.published import PublishedFigures, published_figures
+from sla_bench.tables.comparisons import PublishedFigures, published_figures
 
 NAMES = tuple(DATASETS.arguments["learn2learn"].known)
 WRITERS = {name: partial(real_formats.write_for_learn2learn, name=name) for name in NAMES}

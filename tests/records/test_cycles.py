@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from sla_bench.records.cycles import no_search_for_cycles
+from sla_bench.records.record_cache import no_search_for_cycles
 
 
 @no_search_for_cycles()

@@ -9,9 +9,8 @@ from sla_bench.records.pruning import of_states, prune
 from sla_bench.records.store import Store
 from sla_bench.records.tuning_file import TuningFile
 from sla_bench.tables.leaderboard import leaderboard
-from sla_bench.tables.row_cache import leaderboard_of
+from sla_bench.tables.row_cache import leaderboard_of, shown_records
 from sla_bench.tables.run_list import list_runs
-from sla_bench.tables.shown_records import shown_records
 
 BOTH = {"baseline": 0.5, "SLA+AG": 0.6}
 SPLIT_BY_SEED = {"dataset": ["fashion_mnist"], "ways": 3, "train_ways": 3}

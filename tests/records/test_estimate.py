@@ -1,8 +1,8 @@
 import pytest
 
 from sla_bench.grids.tasks import form_of, options_model, span
-from sla_bench.records.estimate import estimate
 from sla_bench.records.store import RunRecord
+from sla_bench.tables.dry_run import estimate
 
 
 def runs_of(scenario, settings=(), **given):

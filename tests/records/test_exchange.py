@@ -25,7 +25,7 @@ from sla_bench.records.store import Store
 from sla_bench.records.tuning_file import COLUMNS, TuningFile
 from sla_bench.registry import SCENARIOS
 from sla_bench.tables.leaderboard import leaderboard
-from sla_bench.tables.shown_records import shown_records
+from sla_bench.tables.row_cache import shown_records
 from sla_bench.tables.table_texts import notes, rows_of
 
 ACCURACIES = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.55}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sla_bench.cli.app import app
 from sla_bench.grids.tasks import form_of, options_model, span
-from sla_bench.tables.commands import command_of, commands_of
+from sla_bench.tables.run_list import command_of, commands_of
 
 
 def spanned_by(command):

@@ -5,7 +5,7 @@ import torch
 from made_up_records import write_records
 
 from sla_bench.records.environment import describe
-from sla_bench.tables.device_kinds import kind_of_device
+from sla_bench.tables.comparisons import kind_of_device
 from sla_bench.tables.files import write_leaderboard
 from sla_bench.tables.report.page import write_report
 from sla_bench.tables.terminal import print_table

@@ -4,12 +4,11 @@ import pytest
 from made_up_records import write_records
 
 from sla_bench.grids.tasks import options_model, span
-from sla_bench.records.estimate import Estimate
 from sla_bench.records.jobs import Job
 from sla_bench.records.launch_options import Launch
 from sla_bench.records.launching import known_workers
 from sla_bench.scenarios.fewshot.form import FORM
-from sla_bench.tables.dry_run import dry_run_lines, duration, words
+from sla_bench.tables.dry_run import Estimate, dry_run_lines, duration, words
 
 
 def jobs_of(out, settings=("episodes=60",), **given):

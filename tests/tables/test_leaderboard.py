@@ -8,10 +8,10 @@ from made_up_records import as_tuned, classes_of, hits_of, write_records
 from sla_bench.evaluation.statistics import paired_relative_gain
 from sla_bench.evaluation.verdicts import holm, verdict
 from sla_bench.scenarios.fewshot.reading import FewShotReading
+from sla_bench.tables.comparisons import published_figures
 from sla_bench.tables.files import escape_formula, histories, write_leaderboard
 from sla_bench.tables.leaderboard import COLUMNS, leaderboard
 from sla_bench.tables.markdown import markdown
-from sla_bench.tables.published import published_figures
 from sla_bench.tables.row_key import FACTS
 from sla_bench.tables.table_texts import HEADINGS, ONE_SEED, blocks, cells_of, notes, rows_of, title_of
 from sla_bench.tables.terminal import print_table

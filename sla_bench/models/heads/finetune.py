@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from sla_bench.checks import positive
-from sla_bench.models.heads.fitted import FittedHead
-from sla_bench.models.heads.multinomial import solve_multinomial
+from sla_bench.models.heads.fitted import FittedHead, solve_multinomial
 
 
 class LogisticHead(FittedHead):

@@ -1,4 +1,4 @@
-"""Differentiable gradient steps on the supports of an episode, by learn2learn."""
+"""Gradient steps on the supports of an episode, and their normalisation."""
 
 from __future__ import annotations
 
@@ -7,10 +7,50 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sla_bench.checks import positive, whole_number
 from sla_bench.errors import UserError
 from sla_bench.models.peers import learn2learn
+
+
+class SupportBatchNorm2d(nn.BatchNorm2d):
+    """Normalises a batch by mean and variance of its first `num_supports` rows, in training and at test.
+
+    MetaBN in Bronskill et al. 2020 (arXiv 2003.03284): as in the published code of MAML an episode is
+    normalised by itself, but there the queries of a test are normalised by each other. Running statistics
+    are neither used nor updated.
+    """
+
+    num_supports: int
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+        """(B, C, H, W) -> (B, C, H, W)."""
+        if len(input) == self.num_supports:
+            return F.batch_norm(input, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        supports = input[: self.num_supports].to(torch.promote_types(input.dtype, torch.float32))
+        variance, mean = torch.var_mean(supports, (0, 2, 3), correction=0)
+        factor = (variance + self.eps).rsqrt()
+        if self.weight is not None:
+            factor = factor * self.weight
+        shift = -mean * factor
+        if self.bias is not None:
+            shift = shift + self.bias
+        return input * factor[:, None, None] + shift[:, None, None]
+
+
+def normalize_by_supports(network: nn.Module) -> None:
+    """Let each batch normalisation of a network, which keeps its weights, be one by the supports."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.__class__ = SupportBatchNorm2d
+
+
+def set_num_supports(network: nn.Module, count: int) -> None:
+    """Set the number of supports in the next batch; they come first."""
+    for module in network.modules():
+        if isinstance(module, SupportBatchNorm2d):
+            module.num_supports = count
 
 
 class InnerLoop:

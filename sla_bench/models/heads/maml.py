@@ -12,8 +12,7 @@ from sla_bench.checks import positive
 from sla_bench.errors import UserError
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.heads.base import check_labels, check_shapes
-from sla_bench.models.heads.inner_loop import InnerLoop
-from sla_bench.models.heads.support_normalization import normalize_by_supports, set_num_supports
+from sla_bench.models.heads.inner_loop import InnerLoop, normalize_by_supports, set_num_supports
 from sla_bench.models.peers import learn2learn
 
 

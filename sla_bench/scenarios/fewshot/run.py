@@ -36,7 +36,7 @@ from sla_bench.scenarios.base import (
 )
 from sla_bench.scenarios.batches import Plan, plan_of
 from sla_bench.scenarios.fewshot.class_training import BaseClasses, train_on_classes
-from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
+from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader, EpisodicModel
 from sla_bench.scenarios.fewshot.episode_sizes import (
     MOST_VALIDATION_QUERIES,
     test_demand,
@@ -44,7 +44,6 @@ from sla_bench.scenarios.fewshot.episode_sizes import (
     validation_demand,
     validation_ways,
 )
-from sla_bench.scenarios.fewshot.episodic_model import EpisodicModel
 from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training.episodes import EpisodeSampler, disjoint_episodes, test_episodes

@@ -15,7 +15,6 @@ from sla_bench.config import columns
 from sla_bench.scenarios.reading import SettingAxis
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.grouping import titled_groups
-from sla_bench.tables.figures.limits import interval_limits
 from sla_bench.tables.figures.lines import (
     DASHES,
     MOST_LINES,
@@ -32,6 +31,7 @@ from sla_bench.tables.figures.lines import (
     write_beside,
 )
 from sla_bench.tables.figures.page import head, page
+from sla_bench.tables.figures.style import interval_limits
 from sla_bench.tables.row_key import BASELINE, SAME_BUT_LONGER, SETTING, TRAINING
 from sla_bench.tables.table_texts import ALONE, ONE_SEED
 

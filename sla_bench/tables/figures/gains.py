@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.dots import DotPanel, dots_figure, draw_zero, gain_text
 from sla_bench.tables.figures.grouping import dot_panels
-from sla_bench.tables.figures.limits import gain_limits, padded
+from sla_bench.tables.figures.style import gain_limits, padded
 from sla_bench.tables.row_key import BASELINE
 from sla_bench.tables.table_texts import ALONE, ONE_SEED
 

@@ -14,8 +14,8 @@ from matplotlib.transforms import ScaledTranslation
 from matplotlib.typing import LineStyleType
 
 from sla_bench.tables.figures import style
-from sla_bench.tables.figures.limits import interval_limits
 from sla_bench.tables.figures.page import head, page
+from sla_bench.tables.figures.style import interval_limits
 
 MOST_LINES = 6
 """More lines have whiskers instead of bands."""

@@ -13,7 +13,6 @@ from matplotlib.ticker import MaxNLocator
 from sla_bench.evaluation.statistics import MeanInterval
 from sla_bench.evaluation.view_metrics import ConfusedPair, confused_pairs, view_confusion
 from sla_bench.tables.figures import style
-from sla_bench.tables.figures.limits import interval_limits
 from sla_bench.tables.figures.lines import (
     MOST_LINES,
     Look,
@@ -26,6 +25,7 @@ from sla_bench.tables.figures.lines import (
 )
 from sla_bench.tables.figures.matrices import draw_matrix
 from sla_bench.tables.figures.page import above, head, page
+from sla_bench.tables.figures.style import interval_limits
 from sla_bench.tables.table_texts import ALONE
 from sla_bench.tables.view_results import ANY, OWN, HeadViews, ViewSetting
 from sla_bench.tables.view_tables import MOST_PAIRS, view_label

@@ -1,20 +1,221 @@
-"""The report as one HTML file, a pure function of the records."""
+"""The report as one HTML page: notes, filters, rows of each scenario."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from sla_bench.records.files import write_output
+from sla_bench.records.record_cache import no_search_for_cycles
 from sla_bench.records.store import Store
-from sla_bench.tables.report.details import Details, script_json
-from sla_bench.tables.report.sections import METHOD, Section, section_of
+from sla_bench.registry import SCENARIOS
+from sla_bench.tables.figures.style import gain_limits
+from sla_bench.tables.report.details import Details, Facts, Sources, script_json
+from sla_bench.tables.report.views import Views, views_of
+from sla_bench.tables.report.whiskers import Axis, Whisker, typeset
+from sla_bench.tables.row_cache import leaderboard_of, shown_records
+from sla_bench.tables.table_texts import (
+    HEADINGS,
+    UNTRIED,
+    accuracies_of,
+    blocks,
+    cells_of,
+    definitions,
+    further_metrics,
+    is_missing,
+    notes,
+    rows_of,
+    training_words,
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    Args:
+        heading: what stands above it.
+        sorts_by: column of the leaderboard by which it sorts; the first click shows the largest first. Empty:
+            by its text, from A.
+        kind: "extra" is left out where the window is not wide, "minor" where it is narrow; "long" texts wrap.
+    """
+
+    heading: str
+    sorts_by: str = ""
+    kind: str = "minor"
+
+
+METHOD = Column("method", kind="")
+"""The head of each row."""
+COLUMNS = (
+    Column("data set", kind="minor long"),
+    Column("setting"),
+    Column("learner"),
+    Column("training", kind="minor long"),
+    Column("accuracy %", "value", kind=""),
+    Column("against"),
+    Column("common seeds %", kind="extra"),
+    Column("gain %", "relative_gain_pct", kind=""),
+    Column("95 % interval", "gain_ci95_low"),
+    Column("new classes", "gain_classes_low", kind="extra"),
+    Column("verdict"),
+    Column("p (Holm, m)", "p_value", kind="extra"),
+    Column("seeds", "seeds"),
+    Column("train images", "train_images", kind="extra"),
+    Column("twice as long %", "gain_at_twice", kind="extra"),
+    Column("passes", "query_passes", kind="extra"),
+    Column("published", "published"),
+)
+_WORDS = ", "
+_FILTERS = ("data set", "learner", "method", "against")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One (method, reference) in one setting.
+
+    Args:
+        number: of its details.
+        method: its head.
+        texts: heading -> what is shown.
+        values: heading -> what it sorts by, where it does not by its text.
+        whisker: its gain; None where there is none.
+        is_sla: drawn in blue.
+    """
+
+    number: int
+    method: str
+    texts: dict[str, str]
+    values: dict[str, float]
+    whisker: Whisker | None
+    is_sla: bool
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that the page shows of one scenario.
+
+    Args:
+        name: of the scenario.
+        subject: what it is about.
+        summary: the same in a sentence.
+        runs: number of trainings.
+        notes: what a reader has to know of its intervals.
+        shared: what all trainings have in common; the column tells the rest.
+        columns: those that are not empty.
+        rows: in the order of the leaderboard.
+        axis: of the gains; None where no row has one.
+        choices: heading -> the values that can be filtered by, where there are several.
+        unreadable: names of the records that can't be read, with the reason.
+        views: what `analyse` found; None where it was not asked.
+    """
+
+    name: str
+    subject: str
+    summary: str
+    runs: int
+    notes: list[str]
+    shared: str
+    columns: list[Column]
+    rows: list[Row]
+    axis: Axis | None
+    choices: dict[str, list[str]]
+    unreadable: list[str]
+    views: Views | None
+
+
+@no_search_for_cycles()
+def section_of(store: Store, details: Details) -> Section:
+    """Build the section of one scenario, and add the details of its rows to those of the page."""
+    table = leaderboard_of(store)
+    found, axis = rows_of(table), _axis(table)
+    records = shown_records(store)
+    shared = _shared_words(map(training_words, found))
+    rows = [_without(shared, row) for row in _rows(found, axis, Sources(records), details)]
+    entry = SCENARIOS[store.scenario]
+    columns = [c for c in COLUMNS if any(row.texts[c.heading] not in ("", UNTRIED) for row in rows)]
+    choices = {heading: list(dict.fromkeys(row.texts[heading] for row in rows)) for heading in _FILTERS}
+    return Section(
+        name=store.scenario,
+        subject=entry.subject,
+        summary=entry.summary,
+        runs=len(store.records()),
+        notes=[*notes(found), *definitions(found)],
+        shared=shared,
+        columns=columns,
+        rows=rows,
+        axis=axis,
+        choices={heading: [c for c in found if c] for heading, found in choices.items() if len(found) > 1},
+        unreadable=[f"{u.path.relative_to(store.folder / 'runs')} ({u.why})" for u in store.unreadable()],
+        views=views_of(records),
+    )
+
+
+def _shared_words(trainings: Iterable[str]) -> str:
+    """The words with which all trainings begin."""
+    parts = zip(*(training.split(_WORDS) for training in trainings), strict=False)
+    return _WORDS.join(words[0] for words in takewhile(lambda words: len(set(words)) == 1, parts))
+
+
+def _without(shared: str, row: Row) -> Row:
+    own = row.texts["training"].removeprefix(shared).removeprefix(_WORDS)
+    return replace(row, texts=row.texts | {"training": own})
+
+
+def _axis(table: pd.DataFrame) -> Axis | None:
+    gains = table[(table["metric"] == "accuracy") & table["relative_gain_pct"].notna()]
+    if gains.empty:
+        return None
+    intervals = gains[["relative_gain_pct", "gain_ci95_low", "gain_ci95_high"]].to_numpy(float)
+    return Axis(*gain_limits(intervals, gains["averages_views"].to_numpy(bool)))
+
+
+def _rows(
+    found: Iterable[Mapping[Any, Any]], axis: Axis | None, sources: Sources, details: Details
+) -> Iterator[Row]:
+    for block in blocks(found):
+        further = _further(block)
+        for row in accuracies_of(block):
+            own = further.get((row["setting"], row["learner"], row["method"]), [])
+            yield Row(
+                number=details.add(row, own, sources),
+                method=row["method"],
+                texts=_texts(row),
+                values=_values(row),
+                whisker=axis.whisker(row) if axis else None,
+                is_sla=row["is_sla"],
+            )
+
+
+def _further(block: Sequence[Mapping[Any, Any]]) -> dict[tuple[Any, ...], Facts]:
+    """(setting, learner, method) -> the metrics beside accuracy."""
+    further = further_metrics(block)
+    return {
+        tuple(line[:3]): [[n, typeset(t)] for n, t in zip(further.headings[3:], line[3:], strict=True) if t]
+        for line in further.lines
+    }
+
+
+def _texts(row: Mapping[Any, Any]) -> dict[str, str]:
+    cells = dict(zip(HEADINGS, cells_of(row), strict=True))
+    cells |= {n: typeset(cells[n]) for n in ("accuracy %", "gain %", "95 % interval", "new classes")}
+    return cells | {"data set": row["dataset"], "training": training_words(row)}
+
+
+def _values(row: Mapping[Any, Any]) -> dict[str, float]:
+    sorting = [column for column in COLUMNS if column.sorts_by and not is_missing(row[column.sorts_by])]
+    return {column.heading: float(f"{row[column.sorts_by]:.6g}") for column in sorting}
+
 
 _MOST_ROWS = 200
 """More rows of a table are shown when they are asked for: the layout of thousands takes a second."""

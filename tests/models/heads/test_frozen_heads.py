@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from sla_bench.errors import UserError
 from sla_bench.models.heads.cosine import CosineHead
 from sla_bench.models.heads.finetune import LogisticHead
-from sla_bench.models.heads.multinomial import TOLERANCE
+from sla_bench.models.heads.fitted import TOLERANCE
 from sla_bench.models.heads.simpleshot import SimpleShot
 from sla_bench.registry import LEARNERS
 
@@ -66,7 +66,7 @@ def test_finetune_is_the_logistic_regression_of_scikit_learn(shots, C, make_epis
 
 
 def test_finetune_says_when_it_does_not_converge(monkeypatch, make_episodes):
-    monkeypatch.setattr("sla_bench.models.heads.multinomial.MOST_ITERATIONS", 3)
+    monkeypatch.setattr("sla_bench.models.heads.fitted.MOST_ITERATIONS", 3)
     with pytest.raises(UserError, match="does not converge in 3 iterations with C 1; take a smaller C"):
         LogisticHead()(*make_episodes(), 5)
 
