@@ -264,7 +264,7 @@ def test_a_run_of_a_later_protocol_is_named_and_never_trained_by_evaluate(tmp_pa
     assert run_command_line(["leaderboard", "--out", str(tmp_path)]) == 0
     assert "1 record of protocol 99 shown apart, this version follows" in capsys.readouterr().err
     assert run_command_line(["evaluate", run_id, "--shots", "1", "--out", str(tmp_path)]) == 2
-    assert f"run {run_id} was made under protocol 99" in capsys.readouterr().err
+    assert f"run {run_id} follows protocol 99" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["leaderboard", "plot", "report"])

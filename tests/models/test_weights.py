@@ -161,6 +161,8 @@ def test_a_run_with_foreign_weights_says_how_to_go_on(tmp_path):
     given = {"dataset": ["cifar10"], "ratio": [5.0], "max_class_size": 10, "method": ["baseline"]}
     tasks = span(form, options_model(form)(**given).model_dump(), ("epochs=1",))
     (job,) = make_jobs(tasks, tmp_path / "data", tmp_path / "out", "cpu")
-    job.store.write_run(job.run_id, job.run, save({"conv1.weight": torch.ones(1)}), [{"step": 1}], {}, {})
+    summary = {"train_images": 1, "train_seconds": 1.0, "parameters": 1}
+    weights = save({"conv1.weight": torch.ones(1)})
+    job.store.write_run(job.run_id, job.run, weights, [{"member": 0, "step": 1}], {}, summary)
     with pytest.raises(UserError, match=rf"named 'conv1\.weight'; delete .*{job.run_id} to train it again"):
         perform(job, silent)

@@ -437,7 +437,7 @@ BAD = {
     "up": ("done.json", renamed(lambda n: "fewshot/runs/../../../x"), "not a file of a record"),
     "up in a record": ("done.json", renamed(lambda n: n + "/../../x"), "not a file of a record"),
     "backslash": ("done.json", renamed(lambda n: "..\\x"), "not a file of a record"),
-    "weights": ("done.json", renamed(lambda n: n.replace("done.json", "model.safetensors")), "no file of"),
+    "weights": ("done.json", renamed(lambda n: n.replace("done.json", "model.safetensors")), "not a file of"),
     "other scenario": ("done.json", renamed(lambda n: "x" + n), "not a file of a record"),
     "newline": ("done.json", renamed(lambda n: n + "\n"), "not a file of a record"),
     "link": ("done.json", link, "not a file of a record"),

@@ -27,6 +27,7 @@ def gains(values, method="SLA+AG", reference="baseline"):
             "interval_kind": "crossed",
             "gain_interval_kind": "crossed",
             "gain_seeds": 3,
+            "is_sla": method.startswith("SLA"),
         }
     ).to_dict("records")
 
