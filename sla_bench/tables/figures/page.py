@@ -60,13 +60,14 @@ def page(
         figure.set_size_inches(width, figure.get_figheight())
         found = _laid_out(figure, panels)[:, 1]
         tops = [found[[n == line for n, _ in places]].max() for line in range(lines)]
-        figure.set_size_inches(width, figure.get_figheight() + sum(inner) - sum(tops))
+        figure.set_size_inches(round(width, 4), round(figure.get_figheight() + sum(inner) - sum(tops), 4))
         _laid_out(figure, panels)
         figure.set_layout_engine("none")
         for axes, height in zip(panels, heights, strict=True):
             box = axes.get_position()
             own = height / figure.get_figheight()
-            axes.set_position((box.x0, box.y1 - own, box.width, own))
+            # The solver's last digits depend on figures that it laid out before.
+            axes.set_position(np.round((box.x0, box.y1 - own, box.width, own), 6).tolist())
         _to_the_edge(figure, panels, places, columns)
 
 
