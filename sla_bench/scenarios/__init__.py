@@ -1,1 +1,1 @@
-"""The places where the pieces meet: one file per scenario."""
+"""The places where the pieces meet: one folder per kind of scenario."""
