@@ -26,6 +26,8 @@ INDEX = ROOT / "docs" / "README.md"
 # Its pieces exist in the copy of the package that tests/test_adding_a_piece.py makes.
 EXAMPLES = ROOT / "docs" / "adding-a-piece.md"
 FURTHER = [ROOT / "CONTRIBUTING.md", ROOT / "datasets" / "README.md", ROOT / "results" / "README.md"]
+OTHERS_CODE = {"adding-a-piece", "gradient-based", "learn2learn", "mixing", "peers"}
+"""Pages that name files of other projects, or of pieces that are only an example."""
 REGISTRIES = [LEARNERS, LOSSES, METHODS, TRANSFORMS, MIXES, BACKBONES, DATASETS, SCENARIOS, LAUNCHERS]
 NAMES = [(registry, name) for registry in REGISTRIES for name in registry]
 COMMANDS = [
@@ -75,6 +77,17 @@ def test_links_scripts_and_tests_that_a_page_names_exist(page):
     tests = re.findall(r"\b(tests/[\w/]+\.py)", text)
     for path in (*scripts, *tests):
         assert (ROOT / path).is_file(), path
+
+
+def test_modules_that_pages_and_comments_name_exist():
+    ours = [page for page in [*PAGES, *FURTHER] if page.stem not in OTHERS_CODE]
+    ours += [
+        path for folder in ("sla_bench", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
+    ]
+    there = [f"/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("[!.]*/**/*.py")]
+    named = {(path.name, name) for path in ours for name in re.findall(r"`([\w/]+\.py)`", path.read_text())}
+    assert len(named) > 50
+    assert not [one for one in named if not any(path.endswith(f"/{one[1]}") for path in there)]
 
 
 def test_the_index_has_every_page_and_the_readme_leads_to_it():

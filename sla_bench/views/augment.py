@@ -1,7 +1,7 @@
 """Random crop, colour jitter, flip and normalisation of whole batches."""
 
 # The recipe is MetaOptNet's (Lee et al., CVPR 2019): zero padding and random crop, colour jitter, horizontal
-# flip, normalisation; for photographs the crop is a random part that is scaled (`resized_crop.py`).
+# flip, normalisation; for photographs the crop is a random part that is scaled (`crops_and_flips.py`).
 # Randomness is drawn first, for the whole batch (`draw_augmentation`); the rest is pure. Images are kept as
 # uint8.
 
