@@ -109,6 +109,7 @@ class Settings(BaseModel):
     def digest(self, **facts: Any) -> str:
         """Return 12 hex digits of the SHA-256 of these settings, other `facts` and the protocol version.
 
+        A run's id is this hash of the training's fields and of its data, an evaluation's that of the test's.
         A record of an older protocol gives its protocol as a fact.
         """
         content = {**self.identity(), "protocol": self.protocol, **facts}
@@ -255,7 +256,7 @@ class FewShotEvaluation(EvalConfig):
     protocol: ClassVar[int] = FEWSHOT_PROTOCOL
     ways: Annotated[int, Part("{}-way")] = Field(5, ge=2, description="ways of a test episode")
     shots: Annotated[int, Axis(), Part("{}-shot")] = Field(
-        5, ge=1, description="support images per class at test"
+        5, ge=1, description="support images per class at test; protonet, anil and maml train with as many"
     )
     queries: Annotated[int, Part("{}-query", silent=True)] = Field(
         15, ge=1, le=255, description="query images per class at test"

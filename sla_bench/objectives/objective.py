@@ -81,12 +81,12 @@ class Objective:
     not_on_episodes: str = ""
     not_on_classes: str = ""
 
-    def loss(self, z: Scores) -> Tensor:
+    def loss(self, scores: Scores) -> Tensor:
         """The training loss of a batch, a scalar.
 
         The cross entropy that is asked for first also gives the training accuracy.
         """
-        return z.ce("class", "upright")
+        return scores.ce("class", "upright")
 
     @property
     def reads(self) -> Mapping[str, Read]:
@@ -151,9 +151,9 @@ class DataAugmentation(Objective):
 
     trains_on_views: bool = True
 
-    def loss(self, z: Scores) -> Tensor:
+    def loss(self, scores: Scores) -> Tensor:
         """The class's formula, a scalar."""
-        return z.ce("class", "pooled")
+        return scores.ce("class", "pooled")
 
     @property
     def invariant(self) -> frozenset[Layer]:
@@ -167,9 +167,9 @@ class SeparateViews(Objective):
 
     trains_on_views: bool = True
 
-    def loss(self, z: Scores) -> Tensor:
+    def loss(self, scores: Scores) -> Tensor:
         """The class's formula, a scalar."""
-        return z.ce("class")
+        return scores.ce("class")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,9 +178,9 @@ class MultiTask(DataAugmentation):
 
     layers: tuple[Layer, ...] = ("class", "view")
 
-    def loss(self, z: Scores) -> Tensor:
+    def loss(self, scores: Scores) -> Tensor:
         """The class's formula, a scalar."""
-        return super().loss(z) + z.ce("view")
+        return super().loss(scores) + scores.ce("view")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,9 +203,9 @@ class AuxiliaryRotation(Objective):
     def __post_init__(self) -> None:
         positive("rot-aux", "weight", self.weight)
 
-    def loss(self, z: Scores) -> Tensor:
+    def loss(self, scores: Scores) -> Tensor:
         """The class's formula, a scalar."""
-        return super().loss(z) + self.weight * z.ce("view")
+        return super().loss(scores) + self.weight * scores.ce("view")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,9 +232,9 @@ class LabelAugmentation(Objective):
         if self.joint_scope not in JOINT_SCOPES:
             raise unknown("joint_scope", str(self.joint_scope), JOINT_SCOPES)
 
-    def loss(self, z: Scores) -> Tensor:
+    def loss(self, scores: Scores) -> Tensor:
         """The class's formula, a scalar."""
-        return z.ce("joint" if self.joint_scope == "all" else "own")
+        return scores.ce("joint" if self.joint_scope == "all" else "own")
 
     @property
     def reads(self) -> Mapping[str, Read]:
@@ -276,10 +276,10 @@ class Distilled(Objective):
         positive("distillation", "temperature", self.temperature)
         not_negative("distillation", "single_weight", self.single_weight)
 
-    def loss(self, z: Scores) -> Tensor:
+    def loss(self, scores: Scores) -> Tensor:
         """The class's formula, a scalar."""
-        loss = z.ce(self.layers[1]) + self.single_weight * z.ce("class", "upright")
-        return loss + z.kl("class", self._teacher, self.temperature) if self.distils else loss
+        loss = scores.ce(self.layers[1]) + self.single_weight * scores.ce("class", "upright")
+        return loss + scores.kl("class", self._teacher, self.temperature) if self.distils else loss
 
     @property
     def reads(self) -> Mapping[str, Read]:

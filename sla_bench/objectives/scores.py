@@ -25,7 +25,10 @@ Heads that are layers are the same for all views: "each" and "pooled" differ in 
 
 
 def joint_labels(labels: Tensor, num_views: int) -> Tensor:
-    """Labels of all views: int64 (...) -> (..., M), value label*M + j for view j."""
+    """Labels of all views: int64 (...) -> (..., M), value label*M + j for view j.
+
+    In an episode the label is the number of the way, not that of the class.
+    """
     return labels[..., None] * num_views + torch.arange(num_views, device=labels.device)
 
 
