@@ -86,7 +86,7 @@ class _Crops:
 
 
 class EpisodeChunk(NamedTuple):
-    """Embeddings of consecutive episodes.
+    """Embeddings of consecutive episodes, or pixels for a head that adapts the network.
 
     Args:
         episodes: which of the T episodes these are.
@@ -187,23 +187,16 @@ def episode_chunks(
         chunk_bytes: upper limit for the embeddings of one chunk. On a processor, more than the cache holds
             makes a simple head several times slower.
 
-    Yields:
+    Returns:
         Chunks that cover the T episodes in order.
     """
     per_row = embeddings[0].numel() * embeddings.element_size() if len(embeddings) else 1
-    per_episode = (support_index.shape[1] + query_index.shape[1]) * per_row
-    count = max(1, chunk_bytes // per_episode)
-    for start in range(0, len(support_index), count):
-        episodes = slice(start, min(start + count, len(support_index)))
-        yield EpisodeChunk(
-            episodes, _gather(embeddings, support_index[episodes]), _gather(embeddings, query_index[episodes])
-        )
 
+    def gathered(index: Tensor) -> Tensor:
+        rows = embeddings.index_select(0, index.flatten().to(embeddings.device))
+        return rows.view(*index.shape, *embeddings.shape[1:])
 
-def _gather(embeddings: Tensor, index: Tensor) -> Tensor:
-    """Rows of embeddings (N, M, D) at index (t, S): (t, S, M, D)."""
-    rows = embeddings.index_select(0, index.flatten().to(embeddings.device))
-    return rows.view(*index.shape, *embeddings.shape[1:])
+    return _chunks(gathered, per_row, support_index, query_index, chunk_bytes)
 
 
 def image_chunks(
@@ -214,9 +207,9 @@ def image_chunks(
     query_index: Tensor,
     chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[EpisodeChunk]:
-    """Make the images of episodes, as many episodes at a time as fit into `chunk_bytes` (at least one).
+    """Make the images of episodes for a head that adapts the network; otherwise like `episode_chunks`.
 
-    The counterpart of `embedding.episode_chunks`. Only the images of one chunk exist as floats.
+    Only the images of one chunk exist as floats.
 
     Args:
         batches: where the images come from.
@@ -226,7 +219,7 @@ def image_chunks(
         query_index: int64 (T, Q), rows of `index`.
         chunk_bytes: upper limit for the images of one chunk.
 
-    Yields:
+    Returns:
         Chunks that cover the T episodes in order; D = 3*H*W.
     """
 
@@ -235,22 +228,16 @@ def image_chunks(
         views = transform.views(images) if transform is not None else images[:, None]
         return views.flatten(2).view(*rows.shape, views.shape[1], -1)
 
-    for start, stop in _parts(batches, index, transform, support_index, query_index, chunk_bytes):
-        yield EpisodeChunk(
-            slice(start, stop), pixels(support_index[start:stop]), pixels(query_index[start:stop])
-        )
-
-
-def _parts(
-    batches: PlainBatches,
-    index: Tensor,
-    transform: Views | None,
-    support_index: Tensor,
-    query_index: Tensor,
-    chunk_bytes: int,
-) -> Iterator[tuple[int, int]]:
     one = batches.plain(index[:1])
     per_image = one.numel() * one.element_size() * (transform.num_views if transform is not None else 1)
-    count = max(1, chunk_bytes // ((support_index.shape[1] + query_index.shape[1]) * per_image))
-    for start in range(0, len(support_index), count):
-        yield start, min(start + count, len(support_index))
+    return _chunks(pixels, per_image, support_index, query_index, chunk_bytes)
+
+
+def _chunks(
+    rows: Callable[[Tensor], Tensor], row_bytes: int, support: Tensor, query: Tensor, chunk_bytes: int
+) -> Iterator[EpisodeChunk]:
+    """The rows (t, S or Q, M, D) of as many episodes at a time as fit."""
+    count = max(1, chunk_bytes // ((support.shape[1] + query.shape[1]) * row_bytes))
+    for start in range(0, len(support), count):
+        episodes = slice(start, min(start + count, len(support)))
+        yield EpisodeChunk(episodes, rows(support[episodes]), rows(query[episodes]))
