@@ -87,11 +87,6 @@ def test_a_loss_has_the_rate_of_its_recipe_and_is_still_called_fast():
     assert {asked_of(one.run, one.evaluations[0]).label() for one in found} == {"fast"}
 
 
-def test_the_precision_of_a_recipe_can_be_changed():
-    assert task("standard", precision="fp32").run.precision == "fp32"
-    assert task("standard", budget="quick", precision="bf16").run.precision == "bf16"
-
-
 def test_each_seed_has_a_subset_and_an_order_of_classes_of_its_own():
     runs = [one.run for one in tasks("imbalanced", dataset=["cifar100"], seed=[0, 7])]
     assert [(r.class_order, r.order_shifts, r.subset_seed) for r in runs] == [

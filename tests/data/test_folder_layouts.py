@@ -28,15 +28,10 @@ def first_line(path, by="images"):
     "names",
     [
         ("train", "val", "test"),
-        ("train", "valid", "test"),
-        ("training", "validation", "testing"),
         ("TRAIN", "Dev", "Test"),
         ("base", "val", "novel"),
-        ("train_set", "dev_set", "test_set"),
-        ("trainset", "validset", "testset"),
         ("Training Images", "Validation Images", "Test Images"),
         ("train2017", "val2017", "test2017"),
-        ("train", "eval", "test"),
         ("train", "val", "eval"),
     ],
 )

@@ -91,12 +91,8 @@ def test_a_record_that_can_not_be_written_whole_is_not_there(writes, tmp_path, m
     [
         "../x.json",
         "/tmp/x.json",
-        "evaluations/../../x.json",
-        "a/b/c.json",
         "x.py",
-        ".lock",
         "done.json\n",
-        "",
         "x/done.json",
     ],
 )

@@ -47,10 +47,7 @@ def trained(scenario, root, *settings, **given):
 @pytest.mark.parametrize(
     ("scenario", "method"),
     [
-        *(
-            ("standard", m)
-            for m in ("baseline", "sla+sd", "rot-aux", "baseline-repM", "baseline-xM", "ens-M")
-        ),
+        *(("standard", m) for m in ("baseline", "sla+sd", "baseline-repM", "ens-M")),
         ("imbalanced", "sla"),
     ],
 )

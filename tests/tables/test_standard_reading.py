@@ -203,11 +203,8 @@ def test_groups_are_shown_where_classes_differ_in_size(groups, shown, tmp_path):
     ("options", "settings", "label"),
     [
         ({}, (), "quick"),
-        ({"selection": "validation"}, (), "quick"),
-        ({"val_fraction": 0}, (), "quick, val_fraction=0"),
         ({"val_fraction": 0.2, "val_seed": 3}, (), "quick, val_fraction=0.2, val_seed=3"),
         ({"val_indices": "/a.txt#0123456789abcdef"}, (), "quick, val_indices=0123456789abcdef"),
-        ({"loss_reduction": "sum"}, ("steps=7",), "quick, steps=7, loss_reduction=sum"),
         ({"mix": ["mixup"]}, ("mix.alpha=0.5",), "quick, alpha=0.5"),
     ],
 )
