@@ -53,11 +53,7 @@ def test_all_methods_and_controls_have_the_recipe_of_the_baseline(scenario, data
     [
         ("imbalanced", {"dataset": ["imagenet_lt"]}, "no recipe for imagenet_lt in the scenario imbalanced"),
         ("standard", {"dataset": ["tiny_imagenet"]}, "no recipe for tiny_imagenet in the scenario standard"),
-        (
-            "fewshot",
-            {"dataset": ["tiered_imagenet"]},
-            "no recipe for tiered_imagenet in",
-        ),
+        ("fewshot", {"dataset": ["tiered_imagenet"]}, "no recipe for tiered_imagenet in"),
         ("fewshot", {"dataset": ["fashion_mnist"], "ways": 3}, "no recipe for fashion_mnist"),
         ("fewshot", {"learner": ["maml"]}, "no recipe for the learner maml"),
     ],

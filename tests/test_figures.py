@@ -167,12 +167,7 @@ def test_seeds_and_passes_in_words():
 
 
 @pytest.mark.parametrize(
-    ("ratio", "figures", "text"),
-    [
-        (2.32, 2, "2.3"),
-        (520.6, 2, "521"),
-        (0.699, 2, "0.70"),
-    ],
+    ("ratio", "figures", "text"), [(2.32, 2, "2.3"), (520.6, 2, "521"), (0.699, 2, "0.70")]
 )
 def test_ratios_have_significant_figures(ratio, figures, text):
     assert wording.times(ratio, figures) == text

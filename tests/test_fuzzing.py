@@ -53,7 +53,9 @@ TOKENS = st.sampled_from(
 )  # fmt: skip
 KINDS = st.sampled_from(["flip", "put", "insert", "delete", "repeat", "cut"])
 PLACES = st.floats(0, 1, exclude_max=True) | st.sampled_from([0.0, 0.0001, 0.001, 0.999, 0.9999])
-EDITS = st.lists(st.tuples(KINDS, PLACES, st.integers(0, 64), TOKENS | st.binary(max_size=8)), max_size=5)
+EDITS = st.lists(
+    st.tuples(KINDS, PLACES, st.integers(0, 64), TOKENS | st.binary(max_size=8)), min_size=1, max_size=5
+)
 
 
 def edited(content, edits):
@@ -182,7 +184,7 @@ CASES = {
         in_zip,
     ),
     "idx": (
-        files(lambda r: rf.write_fashion_mnist(r, 4, 1), "FashionMNIST/raw/*"),
+        files(lambda r: rf.write_fashion_mnist(r, 4, 1), "FashionMNIST/raw/train*"),
         lambda p: FILES_ALONE.load("trainval", "images", p.parents[2]),
         in_gzip,
     ),

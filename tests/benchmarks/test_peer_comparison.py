@@ -20,14 +20,7 @@ from benchmarks.speed.peer_comparison import (
 from benchmarks.speed.peer_comparison.measured import Effort, absent, failures, measure
 from benchmarks.speed.peer_comparison.picture import bars_of, speed_figure
 from benchmarks.speed.peer_comparison.tables import markdown_text
-from benchmarks.speed.peer_comparison.topics import (
-    OURS,
-    PEERS,
-    Comparison,
-    Implementation,
-    Topic,
-    checked,
-)
+from benchmarks.speed.peer_comparison.topics import OURS, PEERS, Comparison, Implementation, Topic, checked
 from benchmarks.speed.timing import interleaved
 from sla_bench.data.base import LabeledImages
 from sla_bench.tables.figures import style

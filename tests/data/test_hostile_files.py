@@ -182,8 +182,7 @@ HARD = {"type": tarfile.LNKTYPE, "linkname": "f/train"}
 
 
 @pytest.mark.parametrize(
-    "extra",
-    [("../evil", b"x", {}), ("f/../../evil", b"x", {}), ("f/evil", b"", LINK), ("f/evil", b"", HARD)],
+    "extra", [("../evil", b"x", {}), ("f/../../evil", b"x", {}), ("f/evil", b"", LINK), ("f/evil", b"", HARD)]
 )
 def test_what_is_not_wanted_is_not_written(extra, tmp_path):
     for position in range(3):

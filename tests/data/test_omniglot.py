@@ -117,11 +117,9 @@ def exchange(base):
 
 DAMAGES = {
     "a character less": (remove_character, "must have 813 classes, found 812"),
-    "an alphabet less": (remove_alphabet, "must have 813 classes, found 780"),
     "no drawing": (empty_character, "character07 has no images"),
     "a drawing twice": (add_drawing, r"'Greek/character07' has 2"),
     "a cut drawing": (cut_drawing, r"cannot read the image .*Greek/character07"),
-    "nothing inside": (empty_part, r"images_background must hold folders ALPHABET/characterNN"),
     "background and evaluation exchanged": (exchange, r"must have 813 classes, found"),
 }
 

@@ -151,9 +151,7 @@ def lengthen(folder):
 SPOILED = {
     "altered pixels": (flip_a_bit, 200),
     "cut pixels": (lambda folder: os.truncate(folder / ".train.part", 500), 200),
-    "lost pixels": (lambda folder: (folder / ".train.part").unlink(), 200),
     "altered notes": (lambda folder: (folder / ".train.part.json").write_text("{"), 200),
-    "other notes": (lambda folder: (folder / ".train.part.json").write_text("{}"), 200),
     "half a block more": (lengthen, 72),
 }
 

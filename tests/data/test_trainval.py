@@ -4,13 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from real_formats import (
-    random_images,
-    write_cifar10,
-    write_cifar100,
-    write_fashion_mnist,
-    write_folder,
-)
+from real_formats import random_images, write_cifar10, write_cifar100, write_fashion_mnist, write_folder
 
 from sla_bench.data.cifar import CIFAR10, CIFAR100
 from sla_bench.data.fashion_mnist import DEBIAN_FOLDER, FASHION_MNIST

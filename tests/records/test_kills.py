@@ -46,10 +46,7 @@ def kill_after(data_root, out, seconds, rng):
         Whether it was still running.
     """
     process = subprocess.Popen(
-        command(data_root, out),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        command(data_root, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     time.sleep(seconds)
     running = process.poll() is None

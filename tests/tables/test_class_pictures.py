@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from figure_texts import assert_readable
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
@@ -291,33 +292,7 @@ def many_figures():
 
 def test_text_is_readable_and_inside_and_apart():
     for figure in many_figures():
-        with style.styled():
-            figure.canvas.draw()
-            shown = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
-            for axes in figure.axes:  # tick labels beyond the limits are not drawn
-                for axis in (axes.xaxis, axes.yaxis):
-                    low, high = sorted(axis.get_view_interval())
-                    hidden = {
-                        id(label)
-                        for minor in (False, True)
-                        for place, label in zip(
-                            axis.get_ticklocs(minor=minor), axis.get_ticklabels(minor=minor), strict=True
-                        )
-                        if not low <= place <= high
-                    }
-                    shown = [text for text in shown if id(text) not in hidden]
-            boxes = [t.get_window_extent() for t in shown]
-        inside = figure.bbox.padded(0.5)
-        for text, box in zip(shown, boxes, strict=True):
-            assert text.get_fontsize() >= 7
-            assert inside.contains(box.x0, box.y0), text
-            assert inside.contains(box.x1, box.y1), text
-        corners = np.array([box.extents for box in boxes])
-        across = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
-            corners[:, None, :2], corners[None, :, :2]
-        )
-        clash = np.argwhere(np.triu((across > 0.5).all(axis=2), k=1))
-        assert [(shown[a].get_text(), shown[b].get_text()) for a, b in clash] == []
+        assert_readable(figure)
 
 
 def test_nothing_to_show_is_no_figure():

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
+from figure_texts import assert_readable
 
 from sla_bench.scenarios.classify.reading import IMBALANCED
 from sla_bench.scenarios.fewshot.reading import READING as FEWSHOT
@@ -188,17 +188,6 @@ def test_points_of_equal_cost_stand_side_by_side_around_their_cost():
     assert np.log(placed[[0, 2]]).mean() == pytest.approx(np.log(75_000))
 
 
-def ticks_beyond(figure):
-    """Labels of ticks outside the view, which exist and are not drawn."""
-    return [
-        tick.label1
-        for axes in figure.axes
-        for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim()))
-        for tick in axis.get_major_ticks()
-        if not low <= tick.get_loc() <= high
-    ]
-
-
 MANY = {**METHODS, **{f"control{i}": (4, 1 if i % 2 else 4) for i in range(15)}}
 
 
@@ -218,22 +207,7 @@ def test_figures_are_whole_deterministic_and_readable(draw, methods, tmp_path):
     assert [path.name for path in first] == ["a.png", "a.svg"]
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
-    with style.styled():
-        figure.canvas.draw()
-        beyond = ticks_beyond(figure)
-        shown = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible() and t not in beyond]
-        boxes = [t.get_window_extent() for t in shown]
-    inside = figure.bbox.padded(0.5)
-    for text, box in zip(shown, boxes, strict=True):
-        assert text.get_fontsize() >= 7
-        assert inside.contains(box.x0, box.y0), text
-        assert inside.contains(box.x1, box.y1), text
-    corners = np.array([box.extents for box in boxes])
-    across = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
-        corners[:, None, :2], corners[None, :, :2]
-    )
-    clash = np.argwhere(np.triu((across > 0.5).all(axis=2), k=1))
-    assert [(shown[a].get_text(), shown[b].get_text()) for a, b in clash] == []
+    assert_readable(figure)
 
 
 def test_nothing_to_show_is_no_figure():

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from figure_texts import assert_readable
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
@@ -253,21 +254,7 @@ def test_text_is_readable_and_inside_and_apart_whatever_the_number_of_panels(dat
         assert len(figure.axes) == 2 * datasets
         width, _ = figure.get_size_inches()
         assert width in (3.5, 7.0, 10.5)
-        with style.styled():
-            figure.canvas.draw()
-            shown = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
-            boxes = [t.get_window_extent() for t in shown]
-        inside = figure.bbox.padded(0.5)
-        for text, box in zip(shown, boxes, strict=True):
-            assert text.get_fontsize() >= 7
-            assert inside.contains(box.x0, box.y0), text
-            assert inside.contains(box.x1, box.y1), text
-        corners = np.array([box.extents for box in boxes])
-        across = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
-            corners[:, None, :2], corners[None, :, :2]
-        )
-        clash = np.argwhere(np.triu((across > 0.5).all(axis=2), k=1))
-        assert [(shown[a].get_text(), shown[b].get_text()) for a, b in clash] == []
+        assert_readable(figure)
 
 
 @pytest.mark.parametrize(

@@ -283,10 +283,7 @@ def test_the_tuned_pair_is_drawn_beside_that_of_the_recipe(tmp_path, monkeypatch
     ]
     assert sum(word.startswith("SLA+SD: ") for word in words) == 2
     both = ["baseline", "sla+sd"]
-    assert lines_of(figures["learning_curves"]) == {
-        "ce, recipe quick": both,
-        "ce, recipe quick, tuned": both,
-    }
+    assert lines_of(figures["learning_curves"]) == {"ce, recipe quick": both, "ce, recipe quick, tuned": both}
 
 
 def test_curves_of_other_mixes_rates_and_lengths_have_panels_of_their_own(tmp_path):
