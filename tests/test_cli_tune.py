@@ -149,25 +149,6 @@ def test_trials_of_a_tuning_that_was_stopped_are_not_repeated_where_they_were_im
     assert len(chosen) == 9 + 4
     assert chosen["chosen"].sum() == 2
 
-    with pytest.raises(_StoppedError):
-        tune(
-            "--method",
-            "baseline",
-            "--method",
-            "sla",
-            "--method",
-            "baseline-xM",
-            accuracy=_stops(_StoppedError),
-        )
-    assert pd.read_csv(file)["chosen"].sum() == 2
-
-
-def _stops(error):
-    def stop(config):
-        raise error
-
-    return stop
-
 
 def test_a_trial_that_diverges_loses_and_is_not_tried_again(tune, tmp_path):
     def diverging(config):

@@ -44,8 +44,8 @@ def model_of(one):
     return fewshot.build_model(one.run, dataset_named("glyphs"), objective, 0).eval()
 
 
-@pytest.mark.parametrize("method", ON_CLASSES)
-def test_every_method_with_a_classifier_trains_and_is_read(method, root):
+@pytest.mark.parametrize("method", ["baseline", "rot-aux", "mt", "sla"])
+def test_every_kind_of_method_with_a_classifier_trains_and_is_read(method, root):
     one = task("steps=1", "train_queries=1", "train_shots=1", method=[method])
     result = evaluate(one, train(one, root), root)
     rows = list(fewshot.build_objective(one.run, "rotation").rows)
