@@ -474,6 +474,13 @@ def test_a_record_under_the_id_of_another_is_refused(tmp_path):
         import_records(path, tmp_path / "to")
 
 
+def test_many_files_that_unpack_to_much_are_refused(tmp_path):
+    _, _, path = exported(tmp_path)
+    rewritten(path, lambda n, c: [(n, bytes(30 << 20) if n.endswith("environment.json") else c)])
+    with pytest.raises(UserError, match="bytes that unpack to"):
+        import_records(path, tmp_path / "to")
+
+
 @pytest.mark.parametrize("cut", [30])
 def test_a_cut_archive_is_refused(cut, tmp_path):
     _, _, path = exported(tmp_path)
