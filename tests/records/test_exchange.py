@@ -481,10 +481,9 @@ def test_many_files_that_unpack_to_much_are_refused(tmp_path):
         import_records(path, tmp_path / "to")
 
 
-@pytest.mark.parametrize("cut", [30])
-def test_a_cut_archive_is_refused(cut, tmp_path):
+def test_a_cut_archive_is_refused(tmp_path):
     _, _, path = exported(tmp_path)
-    path.write_bytes(path.read_bytes()[:-cut])
+    path.write_bytes(path.read_bytes()[:-30])
     # What is found from the end may be the archive of samples inside.
     with pytest.raises(UserError, match=r"records\.zip: "):
         import_records(path, tmp_path / "to")
