@@ -9,11 +9,14 @@ from contextlib import closing
 
 import psutil
 import pytest
-from ray_clusters import add_node, cluster, node_that_sees_nothing_of, ray_folder, survivors
+from ray_clusters import add_node, cluster, node_that_sees_nothing_of, ray, ray_folder, survivors
 from tiny_jobs import assert_same_contents, contents, kinds, processes_with, tiny_command, tiny_jobs
 
 from sla_bench.errors import UserError
+from sla_bench.records import ray_tasks
+from sla_bench.records.in_progress import stop_on
 from sla_bench.records.launch_options import Launch
+from sla_bench.records.launching import News
 from sla_bench.registry import LAUNCHERS
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
@@ -44,7 +47,11 @@ def one_line(process, seconds, *fragments):
 
 
 def test_records_depend_neither_on_the_launcher_nor_on_the_number_of_workers(tmp_path):
-    ways = {"one": {"workers": 1}, "two": {"workers": 2}, "ray": {"launcher": "ray", "workers": 2}}
+    ways = {
+        "one": {"workers": 1},
+        "two": {"workers": 2},
+        "ray": {"launcher": "ray", "workers": 2},
+    }
     found = {}
     with ray_folder():
         for name, settings in ways.items():
@@ -178,6 +185,41 @@ def test_whoever_ends_the_command_ends_the_cluster_that_it_started(how, code, tm
         assert "Traceback" not in err
         assert not survivors(folder)
     assert not list(out.glob(".shared-*")) or how == signal.SIGKILL
+
+
+def test_tasks_over_the_limit_are_stopped_or_killed_and_the_others_finish(tmp_path, monkeypatch):
+    """With tasks that only wait: one ends when it is asked to, one hangs in the system, one is quick."""
+    jobs = tiny_jobs(tmp_path / "data", tmp_path / "out", seeds=(0, 1, 2), epochs=10)
+    os.mkfifo(tmp_path / "pipe")
+
+    def wait_instead(job, token, host, folder, desk):
+        desk.put.remote(News(job, "started"))
+        with stop_on(signal.SIGINT) as stop:
+            if job.run.seed == 1:
+                (tmp_path / "pipe").read_bytes()
+            while job.run.seed == 0 and not stop.wanted:
+                time.sleep(0.05)
+        if stop.wanted:
+            (tmp_path / "stopped").touch()
+            raise KeyboardInterrupt
+        return News(job, "done")
+
+    monkeypatch.setattr(ray_tasks, "work", wait_instead)
+    monkeypatch.setattr(ray_tasks, "GRACE_SECONDS", 3.0)
+    with cluster(cpus=1) as started:
+        ray.init(address=started.address, log_to_driver=False)
+        try:
+            settings = Launch(launcher="ray", workers=1, time_limit=2.0)
+            tasks = ray_tasks.Tasks(ray, jobs, settings, tmp_path / "token")
+            happened = list(tasks.news(stopped=lambda: False))
+        finally:
+            ray.shutdown()
+    assert (tmp_path / "stopped").exists()
+    assert [kinds(happened, job) for job in jobs] == [["started", "failed"]] * 2 + [["started", "done"]]
+    for news in happened:
+        if news.kind == "failed":
+            assert news.note == "stopped, over its limit of 2 s (--time-limit); it has left no checkpoint"
+            assert news.exit_code == 2
 
 
 def test_a_run_that_no_node_could_take_is_refused(tmp_path):
