@@ -417,10 +417,7 @@ def write_processed_cifar_fs(root: Path, per_class: int = 1) -> Splits:
 
 
 def write_mini_cache(
-    root: Path,
-    per_class: int = 2,
-    val: str = "validation",
-    dump: Callable[[Any], bytes] = python2_pickle,
+    root: Path, per_class: int = 2, val: str = "validation", dump: Callable[[Any], bytes] = python2_pickle
 ) -> Splits:
     """`mini-imagenet-cache-{split}.pkl` with `image_data` and `class_dict`; classes are not in order."""
     root.mkdir(parents=True, exist_ok=True)

@@ -128,18 +128,6 @@ def test_from_the_command_to_pictures_and_report(runs, capsys):
     assert "averaged - upright" in page
 
 
-def test_one_run_is_named_by_the_beginning_of_its_id(runs, capsys):
-    (sla,) = [r for r in Store(runs / "results", "imbalanced").records() if r.config.method == "sla"]
-    assert analyse(runs, sla.run_id[:8]) == 0
-    assert set(analyses(runs)) == {"sla"}
-    shown = capsys.readouterr().out
-    assert "SLA" in shown
-    assert "baseline" not in shown
-    assert analyse(runs, "--scenario", "imbalanced") == 0
-    assert "1 of 4 analyses are recorded already" in capsys.readouterr().out
-    assert set(analyses(runs)) == set(METHODS)
-
-
 def test_a_run_that_another_command_works_on_is_passed_over_and_named(runs, capsys):
     (mt,) = [r for r in Store(runs / "results", "imbalanced").records() if r.config.method == "mt"]
     with claim(mt.folder / ".lock"):
@@ -151,17 +139,6 @@ def test_a_run_that_another_command_works_on_is_passed_over_and_named(runs, caps
     assert set(analyses(runs)) == set(METHODS) - {"mt"}
     assert analyse(runs) == 0
     assert set(analyses(runs)) == set(METHODS)
-
-
-def test_a_damaged_analysis_is_made_again(runs):
-    (sla,) = [r for r in Store(runs / "results", "imbalanced").records() if r.config.method == "sla"]
-    assert analyse(runs, sla.run_id) == 0
-    path = analyses(runs)["sla"].folder / "samples.npz"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:100])
-    assert analyse(runs, sla.run_id) == 0
-    assert np.array_equal(analyses(runs)["sla"].samples["joint/SLA"], np.load(path)["joint/SLA"])
-    assert len(path.read_bytes()) == len(whole)
 
 
 def test_what_can_not_be_analysed_is_said_in_one_line(runs, capsys):

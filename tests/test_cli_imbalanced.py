@@ -1,31 +1,20 @@
 import json
 import shutil
-import subprocess
-import sys
 
 import pandas as pd
 import pytest
 import real_formats
 
 from sla_bench.cli.app import run_command_line
+from sla_bench.tables import files
 
 SETTINGS = ["--set", "epochs=1", "--set", "batch_size=8", "--ratio", "4", "--max-class-size"]
 
 
 def command(dataset, size, *arguments, data_root, out):
     folders = ["--data-root", str(data_root), "--out", str(out)]
-    return [
-        "run",
-        "imbalanced",
-        "--dataset",
-        dataset,
-        "--budget",
-        "smoke",
-        *SETTINGS,
-        str(size),
-        *arguments,
-        *folders,
-    ]
+    start = ["run", "imbalanced", "--dataset", dataset, "--budget", "smoke"]
+    return [*start, *SETTINGS, str(size), *arguments, *folders]
 
 
 def refused(capsys, arguments, *fragments):
@@ -37,24 +26,13 @@ def refused(capsys, arguments, *fragments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("dataset", "write", "size"),
-    [("cifar10", real_formats.write_cifar10, 10), ("cifar100", real_formats.write_cifar100, 5)],
-)
-def test_cifar_files_run_from_the_command_to_the_pictures(dataset, write, size, tmp_path):
-    write(tmp_path, size, 2)
+def test_cifar_files_run_from_the_command_to_the_pictures(tmp_path, capsys):
+    real_formats.write_cifar10(tmp_path, 10, 2)
     out = tmp_path / "out"
-    arguments = command(dataset, size, "--seed", "0", "--seed", "1", data_root=tmp_path, out=out)
-    done = subprocess.run(
-        [sys.executable, "-m", "sla_bench", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "SLA+SD" in done.stdout
-    assert "macro F1" in done.stdout
+    assert run_command_line(command("cifar10", 10, "--seed", "0", "1", data_root=tmp_path, out=out)) == 0
+    shown = capsys.readouterr().out
+    assert "SLA+SD" in shown
+    assert "macro F1" in shown
     names = {p.name for p in (out / "imbalanced").iterdir()}
     pictures = {f"{n}.png" for n in ("class_sizes", "class_accuracies", "confusions", "gains", "accuracies")}
     assert pictures <= names
@@ -66,7 +44,8 @@ def test_cifar_files_run_from_the_command_to_the_pictures(dataset, write, size, 
 
 
 @pytest.mark.slow
-def test_a_run_without_its_weights_can_not_be_evaluated_again(tmp_path, capsys):
+def test_a_run_without_its_weights_can_not_be_evaluated_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(files, "write_plots", lambda store, table: [])
     real_formats.write_cifar10(tmp_path, 10, 2)
     out = tmp_path / "out"
     arguments = command("cifar10", 10, "--method", "baseline", data_root=tmp_path, out=out)

@@ -3,7 +3,6 @@ import csv
 import numpy as np
 import pytest
 import torch
-from made_up_records import write_records
 from PIL import Image
 from trained_runs import train_runs
 
@@ -53,12 +52,6 @@ def test_a_folder_becomes_a_table(run, images, tmp_path, capsys):
     assert [row["class"] for row in rows] == [classifier.class_names[c] for c in classes]
     found = [float(row["probability"]) for row in rows]
     assert found == pytest.approx(probabilities.max(1), rel=1e-4)
-
-
-def test_modes_are_rows_of_their_own(run, images, tmp_path):
-    out = tmp_path / "out.csv"
-    assert predict("--run", run, images / "b.png", "--mode", "ag", "--mode", "sd", "--out", out) == 0
-    assert [row["mode"] for row in rows_of(out)] == ["ag", "sd"]
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(run, images, tmp_path):
@@ -162,18 +155,6 @@ def test_bad_images_are_left_out_where_that_is_asked_for(run, images, tmp_path, 
         assert f"cannot read the image {images / name}" in said.err
 
 
-def test_bad_images_among_many_are_left_out(run, images, tmp_path):
-    """More than one block, some of it all bad."""
-    folder = tmp_path / "many"
-    folder.mkdir()
-    good = (images / "b.png").read_bytes()
-    for i in range(200):
-        (folder / f"{i:03}.png").write_bytes(good if i % 3 and not 64 <= i < 128 else b"none")
-    assert predict("--run", run, folder, "--out", tmp_path / "out.csv", "--skip-bad") == 3
-    found = [row["path"][-7:-4] for row in rows_of(tmp_path / "out.csv")]
-    assert found == [f"{i:03}" for i in range(200) if i % 3 and not 64 <= i < 128]
-
-
 def test_a_folder_of_nothing_but_bad_images_leaves_no_table(run, tmp_path, capsys):
     (tmp_path / "x.png").write_bytes(b"none")
     message = refused(capsys, "--run", run, tmp_path, "--skip-bad", "--out", tmp_path / "out.csv")
@@ -197,18 +178,6 @@ def test_without_a_run_the_recorded_ones_are_named(run, images, tmp_path, capsys
     assert run.name in message
     assert "cifar10" in message
     assert "has none" in refused(capsys, "--results", tmp_path / "nothing", images)
-
-
-def test_a_few_shot_run_is_refused_by_its_id(images, tmp_path, capsys):
-    _, (run_id,) = write_records(tmp_path / "results", {"baseline": 0.5})
-    message = refused(capsys, "--run", run_id, "--results", tmp_path / "results", images)
-    assert "scenario fewshot, whose classes are new" in message
-
-
-def test_a_run_without_weights_is_refused_by_its_id(images, tmp_path, capsys):
-    (folder,) = train_runs(tmp_path, keep_models=False, method=["baseline"])
-    message = refused(capsys, "--run", folder.name, "--results", tmp_path / "results", images)
-    assert "--keep-models none" in message
 
 
 def test_what_is_left_out_is_counted(run, images, tmp_path, capsys):

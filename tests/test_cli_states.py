@@ -198,13 +198,9 @@ NEWER = {
 }
 DAMAGED = {
     "no data set": edited("config.json", dataset=None),
-    "no protocol": edited("done.json", protocol=None),
     "cut": cut("config.json"),
-    "cut end": cut("done.json"),
     "no rows": edited("evaluations/*/metrics.json", rows=None),
-    "no hash": edited("evaluations/*/metrics.json", data_hash=None),
     "cut samples": cut("evaluations/*/samples.npz"),
-    "wrong type": edited("config.json", seed="many"),
 }
 
 
@@ -220,7 +216,7 @@ def test_a_record_that_can_not_be_read_is_named_by_each_command_and_made_again(c
         assert run_command_line([*command.split(), *out]) == 0
         assert f"1 record cannot be read ({why}): {bad.folder}" in capsys.readouterr().err, command
     scenario = go("--seed", "0", "--seed", "1")
-    of_test = "test" in case or case in ("no rows", "no hash", "cut samples")
+    of_test = "test" in case or case in ("no rows", "cut samples")
     assert [config.seed for config in scenario.trained] == ([] if of_test else [0])
     assert [config.seed for config in scenario.tested] == ([0] if of_test else [])
     assert rows(tmp_path) == [("baseline", 2)]
@@ -228,7 +224,10 @@ def test_a_record_that_can_not_be_read_is_named_by_each_command_and_made_again(c
 
 
 @pytest.mark.parametrize("case", NEWER)
-def test_nothing_but_records_of_a_newer_version_is_no_empty_folder_and_stays(case, tmp_path, capsys):
+def test_nothing_but_records_of_a_newer_version_is_no_empty_folder_and_stays(
+    case, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(files, "write_plots", lambda store, table: [])
     store, (run_id,) = write_records(tmp_path, {"baseline": 0.5})
     NEWER[case](store.run_folder(run_id))
     is_training = "test" not in case

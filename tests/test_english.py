@@ -145,8 +145,3 @@ def test_made_up_messages():
     assert [*map(refused, messages(source))] == [["what is missing: X"], ["go on"]]
     assert long_docstring(source)
     assert not long_docstring(source.replace("clearly", "").replace("too long, ", ""))
-
-
-def test_every_command_is_asked():
-    found = [" ".join(words) for words in commands(app)]
-    assert {"", "run fewshot", "tune", "runs prune", "datasets prepare", "predict"} <= set(found)

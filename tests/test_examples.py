@@ -93,19 +93,3 @@ def test_long_tail_on_a_folder_that_it_makes(run_example):
     predicted = re.findall(r"^\S+/\d+\.png: (\S+) \(([01]\.\d\d)\)$", shown, re.MULTILINE)
     assert predicted
     assert "More: python -m sla_bench predict --run " in shown
-
-
-@pytest.mark.slow
-def test_an_example_says_what_is_wrong_with_a_folder(data_root, tmp_path):
-    done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "few_shot_on_your_folder.py", "--folder", tmp_path / "none"],
-        cwd=tmp_path,
-        env={**os.environ, "SLA_BENCH_DATA": str(data_root)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "does not exist" in done.stderr

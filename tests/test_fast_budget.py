@@ -53,11 +53,7 @@ def test_all_methods_and_controls_have_the_recipe_of_the_baseline(scenario, data
     [
         ("imbalanced", {"dataset": ["imagenet_lt"]}, "no recipe for imagenet_lt in the scenario imbalanced"),
         ("standard", {"dataset": ["tiny_imagenet"]}, "no recipe for tiny_imagenet in the scenario standard"),
-        (
-            "fewshot",
-            {"dataset": ["tiered_imagenet"]},
-            "no recipe for tiered_imagenet in",
-        ),
+        ("fewshot", {"dataset": ["tiered_imagenet"]}, "no recipe for tiered_imagenet in"),
         ("fewshot", {"dataset": ["fashion_mnist"], "ways": 3}, "no recipe for fashion_mnist"),
         ("fewshot", {"learner": ["maml"]}, "no recipe for the learner maml"),
     ],
@@ -85,11 +81,6 @@ def test_a_loss_has_the_rate_of_its_recipe_and_is_still_called_fast():
     rates = {(one.run.loss, one.run.learning_rate) for one in found}
     assert rates == {("ce", 0.2), ("cb-rw", 0.05)}
     assert {asked_of(one.run, one.evaluations[0]).label() for one in found} == {"fast"}
-
-
-def test_the_precision_of_a_recipe_can_be_changed():
-    assert task("standard", precision="fp32").run.precision == "fp32"
-    assert task("standard", budget="quick", precision="bf16").run.precision == "bf16"
 
 
 def test_each_seed_has_a_subset_and_an_order_of_classes_of_its_own():

@@ -51,20 +51,6 @@ def test_they_train_at_the_shots_of_the_test():
         assert (one.run.train_shots, one.run.val_shots) == (1, 1)
 
 
-def test_what_is_said_wins_over_the_recipe():
-    (one,) = tasks("learner.inner_steps=7", "steps=9", learner=["maml"], episodes=50, backbone=["conv4"])
-    assert one.run.learner_options["inner_steps"] == 7
-    assert one.run.learner_options["inner_rate"] == 0.05
-    assert (one.run.steps, one.run.backbone, one.evaluations[0].episodes) == (9, "conv4", 50)
-
-
-def test_a_recipe_is_of_its_learner_alone():
-    maml, proto = tasks(learner=["maml", "protonet"])
-    assert (maml.run.backbone, proto.run.backbone) == ("conv4-32", "conv4")
-    assert proto.run.learner_options == {}
-    assert proto.evaluations[0].episodes == 2000
-
-
 @pytest.mark.parametrize("learner", [n for n, e in LEARNERS.items() if e.recipe])
 @pytest.mark.parametrize("budget", ["smoke", "quick", "paper"])
 def test_records_name_the_recipe_by_the_budget_and_their_command_makes_them_again(learner, budget):

@@ -4,7 +4,6 @@ from importlib import resources
 
 import pytest
 import torch
-from torch.nn import functional as F
 from torchvision.models import resnet18
 
 import sla_bench
@@ -70,25 +69,6 @@ def test_the_heads_are_an_ordinary_module_to_save_and_load(tmp_path):
     features = torch.randn(4 * one.num_views, 8)
     for mode in ("ag", "si", "sd"):
         assert torch.equal(one.predict(features, mode), other.predict(features, mode))
-
-
-def test_any_module_that_gives_features_serves():
-    class OwnNetwork(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.LazyLinear(6)
-
-        def forward(self, images):
-            return F.relu(self.layer(images.flatten(1)))
-
-    backbone, sla = OwnNetwork(), sla_bench.SLA(6, CLASSES, transform="rotation2")
-    images, labels = batch(5)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        features = backbone(sla.views(images))
-    loss = sla.loss(features.float(), labels)
-    loss.backward()
-    assert torch.isfinite(loss)
-    assert sla.predict(backbone(sla.views(images))).shape == (5, CLASSES)
 
 
 def test_the_package_says_that_it_is_typed():

@@ -19,10 +19,6 @@ def test_every_public_name_exists_and_is_documented():
     assert set(sla_bench.__all__) <= set(dir(sla_bench))
 
 
-def test_an_unknown_name_is_an_attribute_error():
-    assert not hasattr(sla_bench, "nothing_of_the_kind")
-
-
 def test_names_of_the_readme_work_together(tmp_path):
     import torch
 

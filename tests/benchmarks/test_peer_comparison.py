@@ -1,15 +1,13 @@
 import csv
 import dataclasses
-import io
 import itertools
 
 import numpy as np
 import pytest
 import torch
 from peer_modules import peer
-from PIL import Image
 
-from benchmarks.speed import heads, peers, sampler, training_step
+from benchmarks.speed import heads, peers, sampler
 from benchmarks.speed.peer_comparison import (
     classifier_steps,
     episode_evaluation,
@@ -19,18 +17,10 @@ from benchmarks.speed.peer_comparison import (
     long_tail,
     topics,
 )
-from benchmarks.speed.peer_comparison.measured import COLUMNS, Effort, absent, failures, measure
+from benchmarks.speed.peer_comparison.measured import Effort, absent, failures, measure
 from benchmarks.speed.peer_comparison.picture import bars_of, speed_figure
-from benchmarks.speed.peer_comparison.tables import csv_text, markdown_text
-from benchmarks.speed.peer_comparison.topics import (
-    OURS,
-    PEERS,
-    Comparison,
-    Implementation,
-    Topic,
-    checked,
-    missing_peers,
-)
+from benchmarks.speed.peer_comparison.tables import markdown_text
+from benchmarks.speed.peer_comparison.topics import OURS, PEERS, Comparison, Implementation, Topic, checked
 from benchmarks.speed.timing import interleaved
 from sla_bench.data.base import LabeledImages
 from sla_bench.tables.figures import style
@@ -129,14 +119,6 @@ def test_what_fails_on_several_threads_gets_a_note_and_no_time(clock):
     )
 
 
-def test_csv_reads_back(clock):
-    rows = rows_of(topic_of(clock, ours=0.003, theirs=0.0299999))
-    read = list(csv.DictReader(io.StringIO(csv_text(rows))))
-    assert tuple(read[0]) == COLUMNS
-    assert [float(row["ratio"]) for row in read[:2]] == [1.0, 9.99997]
-    assert (read[2]["median_ms"], read[2]["note"]) == ("", "no")
-
-
 def test_markdown_has_a_table_per_topic_and_says_what_is_missing(clock):
     topic = topic_of(clock)
     text = markdown_text(rows_of(topic), {topic.what: topic.about}, ["qpth_x is *left* out."])
@@ -157,34 +139,6 @@ def test_picture_has_a_bar_for_each_of_the_others_and_a_stroke_for_more_threads(
     assert figure.get_size_inches()[0] == style.COLUMN_INCHES
     texts = [text.get_text() for text in axes.texts]
     assert {"25", "a|b head", "5-way", "qpth"} <= set(texts)
-
-
-def test_texts_of_the_picture_do_not_touch(clock, tmp_path):
-    topic = topic_of(clock)
-    (comparison,) = topic.comparisons
-    several = dataclasses.replace(
-        topic,
-        comparisons=[
-            dataclasses.replace(comparison, setting=f"20-way 5-shot, with backward, {k}") for k in "ab"
-        ],
-    )
-    rows = [row for c in several.comparisons for row in measure(several, c, 1, QUICKLY, {})]
-    figure = speed_figure(rows)
-    style.save(figure, tmp_path / "speed")
-    with Image.open(tmp_path / "speed.png") as image:
-        assert image.width == pytest.approx(style.COLUMN_INCHES * 220, abs=1)
-    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
-    page = figure.bbox
-    for number, box in enumerate(boxes):
-        assert page.x0 <= box.x0
-        assert box.x1 <= page.x1
-        for other in boxes[:number]:
-            assert not box.padded(-1).overlaps(other.padded(-1))
-
-
-def test_a_missing_peer_is_named(monkeypatch):
-    monkeypatch.setitem(PEERS, "learn2learn", "no_such_module_here")
-    assert "no_such_module_here" in missing_peers()["learn2learn"]
 
 
 @pytest.mark.parametrize("difference", [1.1e-4, float("nan")])
@@ -329,13 +283,6 @@ def test_episode_steps_agree(name):
     assert any(not torch.equal(b, p) for b, p in zip(before, training.network.parameters(), strict=True))
 
 
-def test_another_gradient_is_a_difference():
-    one = [torch.ones(3), torch.ones(2)]
-    assert training_step.largest_difference([torch.ones(3), torch.tensor([1.0, 1.2])], one) == pytest.approx(
-        0.2 / np.sqrt(2)
-    )
-
-
 def test_from_the_command_to_the_files(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(peers, "missing_peers", lambda: dict.fromkeys(PEERS, "taken away"))
     monkeypatch.setitem(peers.TOPICS, "long-tail", lambda *_: [long_tail.topic(100)])
@@ -348,11 +295,3 @@ def test_from_the_command_to_the_files(tmp_path, monkeypatch, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {"speed.csv", "speed.md", "speed.png", "speed.svg"}
     rows = list(csv.DictReader((tmp_path / "speed.csv").open()))
     assert {row["implementation"] for row in rows} == {OURS, long_tail.PEER, *PEERS}
-
-
-def test_threads_below_one_are_refused(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["peers.py", "--threads", "0"])
-    with pytest.raises(SystemExit) as error:
-        peers.main()
-    assert error.value.code == 2
-    assert "--threads has to be at least 1, got 0" in capsys.readouterr().err

@@ -114,7 +114,6 @@ def test_prepare_fetches_what_is_missing(tmp_path, monkeypatch, dataset, write):
     [
         (lambda c: c.update(labels=c["labels"][:-1]), "20 images but 19 labels"),
         (lambda c: c.update(data=c["data"][:, :3000]), r"uint8 \(N, 3072\)"),
-        (lambda c: c.update(data=c["data"] / 255), r"uint8 \(N, 3072\)"),
         (lambda c: c.update(labels=[10] * 20), "each of 0..9"),
         (lambda c: c.update(labels=[*c["labels"][1:], (c["labels"][0] + 1) % 10]), "same number of images"),
         (lambda c: c.pop("labels"), "no 'labels'"),
@@ -131,18 +130,6 @@ def test_damage_is_found(tmp_path, change, words):
     with pytest.raises(UserError, match=words):
         CIFAR10.load("train", "images", tmp_path)
     assert (path, "bad") in CIFAR10.verify(tmp_path)
-
-
-def test_a_test_split_that_lacks_a_class(tmp_path):
-    write_cifar10(tmp_path)
-
-    def without_frogs(content):
-        keep = [i for i, label in enumerate(content["labels"]) if label != 6]
-        content.update(data=content["data"][keep], labels=[content["labels"][i] for i in keep])
-
-    edit(tmp_path / "cifar-10-batches-py" / "test_batch", without_frogs)
-    with pytest.raises(UserError, match=r"test_batch: labels must hold each of 0\.\.9"):
-        CIFAR10.load("test", "images", tmp_path)
 
 
 def test_a_file_with_the_published_checksum_is_ok(tmp_path, monkeypatch):
@@ -212,13 +199,10 @@ def set_byte(raw, position, value):
 DAMAGES = {
     "cut inside a record": (lambda raw: raw[:-1], r"truncated or damaged: 1,536,999 bytes are not a whole"),
     "cut between records": (lambda raw: raw[:-RECORD], "same number of images"),
-    "empty": (lambda raw: b"", "is empty"),
     "a web page": (lambda raw: b"<html>404</html>", "a web page and not data"),
-    "a pointer": (lambda raw: b"version https://git-lfs.github.com/spec/v1\n", "a pointer to a large file"),
     "unknown label": (lambda raw: set_byte(raw, 1, 100), r"labels must hold each of 0\.\.99, found 101"),
     "another label": (lambda raw: set_byte(raw, 1, (raw[1] + 1) % 100), "same number"),
     "as many as published": (lambda raw: raw * 100, "altered: its checksum is not the published e207cd2e"),
-    "more than published": (lambda raw: raw * 101, "50,500 images, more than the 50,000 published"),
 }
 
 
@@ -234,17 +218,6 @@ def test_damage_of_the_binary_version_is_found(tmp_path, dataset, damage):
         dataset.load("train", by, tmp_path)
     assert str(path) in str(caught.value)
     assert (path, "bad") in dataset.verify(tmp_path)
-
-
-def test_damage_in_one_of_five_files(tmp_path):
-    write_cifar10_binary(tmp_path)
-    path = tmp_path / "cifar-10-batches-bin" / "data_batch_3.bin"
-    path.write_bytes(path.read_bytes()[:-3073])
-    with pytest.raises(UserError, match=r"data_batch_1\.bin to data_batch_5\.bin is damaged: every class"):
-        CIFAR10.load("train", "images", tmp_path)
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match=r"data_batch_3\.bin is truncated or damaged"):
-        CIFAR10.load("train", "images", tmp_path)
 
 
 @pytest.mark.parametrize("name", PAIRS)

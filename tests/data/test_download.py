@@ -173,13 +173,6 @@ def test_only_https_unless_said(serve, tmp_path):
         assert remote.size > 1000
 
 
-def test_https_that_refers_to_http_is_refused(serve, tmp_path):
-    """The rule is asked for each address: here the first scheme may, the second may not."""
-    file, _ = serve(lambda s, _: s.answer(b"", 301, Location="https://example.org/a.bin"))
-    with pytest.raises(UserError, match=r"https://example\.org/a\.bin is not an http address"):
-        fetch(file, tmp_path)
-
-
 def test_offline(serve, tmp_path, monkeypatch):
     file, asked = serve(whole)
     monkeypatch.setenv(OFFLINE, "1")

@@ -2,11 +2,7 @@
 
 import csv
 import pickle
-import shutil
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,17 +99,11 @@ DAMAGES = {
     "image without label": (lambda c: c.update(labels=c["labels"][:-1]), "images but"),
     "lost image": (drop_one, "same number of images"),
     "wrong label": (relabel_one, "same number of images"),
-    "other size": (lambda c: c.update(data=c["data"][:, :28, :28].copy()), r"\(N, 32, 32, 3\)"),
-    "floats": (lambda c: c.update(data=c["data"] / 255), "uint8"),
     "no labels": (lambda c: c.pop("labels"), "no 'labels'"),
     "labels as texts": (lambda c: c.update(labels=["a"] * len(c["labels"])), "whole numbers"),
     "too many images": (
         lambda c: c.update(data=np.repeat(c["data"], 120, 0), labels=np.repeat(c["labels"], 120).tolist()),
         "more than the 600 published",
-    ),
-    "a class less": (
-        lambda c: c.update(data=c["data"][6:], labels=c["labels"][6:]),
-        "must have 20 classes, found 19",
     ),
 }
 
@@ -126,17 +116,6 @@ def test_damaged_category_pickle(tmp_path, damage):
     with pytest.raises(UserError, match=words):
         FC100.load("test", "classes", tmp_path)
     assert (tmp_path / "FC100" / "FC100_test.pickle", "bad") in FC100.verify(tmp_path)
-
-
-@pytest.mark.parametrize("name", ["fc100", "cifar_fs", "mini_imagenet"])
-@pytest.mark.parametrize(("take", "for_"), [("train", "test"), ("train", "val"), ("test", "train")])
-def test_one_file_in_place_of_another(tmp_path, name, take, for_):
-    dataset = {"fc100": FC100, "cifar_fs": CIFAR_FS, "mini_imagenet": MINI_IMAGENET}[name]
-    pickles(tmp_path, name, per_class=1)
-    layout, base = dataset._find(tmp_path)
-    shutil.copy(layout.files(base, take)[0], layout.files(base, for_)[0])
-    with pytest.raises(UserError, match="classes"):
-        dataset.load(for_, "classes", tmp_path)
 
 
 def test_swapped_files_with_original_labels(tmp_path):
@@ -179,19 +158,6 @@ def test_truncated_files(tmp_path, layout, keep):
         dataset.load("val", "classes", tmp_path)
     if dataset is TIERED_IMAGENET:
         assert not list((tmp_path / "prepared").rglob("val*"))
-
-
-@pytest.mark.parametrize("layout", ["tiered npz"])
-def test_a_changed_byte_in_an_archive_is_found(tmp_path, layout):
-    dataset, write = LAYOUTS[layout]
-    write(tmp_path)
-    kind, base = dataset._find(tmp_path)
-    path = kind.files(base, "val")[0]
-    raw = bytearray(path.read_bytes())
-    raw[len(raw) // 3] ^= 0x10
-    path.write_bytes(raw)
-    with pytest.raises(UserError, match="damaged"):
-        dataset.load("val", "classes", tmp_path)
 
 
 def test_png_and_npz_of_tiered_give_the_same_pixels(tmp_path):
@@ -250,19 +216,6 @@ def test_the_malicious_pickle_never_runs(tmp_path, name):
     with pytest.raises(UserError, match=r"was not loaded.*os\.mkdir"):
         dataset.load("train", "classes", tmp_path)
     assert not mark.exists()
-
-
-def test_reading_imports_no_torch(tmp_path):
-    pickles(tmp_path, "fc100", per_class=1)
-    code = (
-        "import sys; from pathlib import Path; from sla_bench.registry import DATASETS\n"
-        "for name in DATASETS.names():\n"
-        "    if 'glyphs' not in name: DATASETS.load(name)\n"
-        f"DATASETS.load('fc100').load('test', 'classes', Path({str(tmp_path)!r}))\n"
-        "sys.exit('torch' in sys.modules)"
-    )
-    result = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
-    assert result.returncode == 0
 
 
 def rows_of(path):
@@ -334,9 +287,3 @@ def test_info_and_the_table_tell_the_numbers_of_prepared_images(listed, capsys):
     assert states[names.index("mini_imagenet")] == "there, 3/1-2/2 images a class"
     assert states[names.index("omniglot")] == "missing"
     assert "val: 31 images, 16 classes of 1-2, checksum" in printed("verify", "mini_imagenet")
-
-
-def test_numbers_are_of_what_is_prepared_only(tmp_path):
-    real_formats.write_cifar100(tmp_path)
-    assert CIFAR_FS.class_counts(tmp_path) == {}
-    assert MINI_IMAGENET.class_counts(tmp_path) == {}

@@ -41,17 +41,6 @@ def test_classes_are_split_and_every_image_is_found_once(tmp_path):
     assert got == {(name, image.tobytes()) for name, image in zip(names, written, strict=True)}
 
 
-@pytest.mark.parametrize(("classes", "sizes"), [(6, (2, 2, 2)), (10, (4, 3, 3)), (25, (15, 5, 5))])
-def test_sizes_of_class_splits(tmp_path, classes, sizes):
-    write_folder(tmp_path / "birds", classes, per_class=1, size=32)
-    folder = Folder(f"{tmp_path / 'birds'}:32")
-    assert folder.properties.size == 32
-    assert folder.name == f"folder:{tmp_path / 'birds'}:32"
-    parts = load_all(folder, tmp_path)
-    assert tuple(part.num_classes for part in parts) == sizes
-    assert len({name for part in parts for name in part.class_names}) == classes
-
-
 def test_split_seed_chooses_the_classes(tmp_path):
     write_folder(tmp_path / "birds", 15, per_class=1, size=32)
     folder = Folder(tmp_path / "birds", size=32)
@@ -72,17 +61,6 @@ def test_images_are_read_once_and_again_when_they_change(tmp_path, monkeypatch):
     (tmp_path / "birds" / first.class_names[0] / "new.png").write_bytes(png(random_images(1, 40, 9)[0]))
     assert len(folder.load("train", "classes", tmp_path)) == len(first) + 1
     assert {status for _, status in folder.verify(tmp_path)} == {"ok"}
-
-
-def test_mixed_sizes_and_modes(tmp_path):
-    write_folder(tmp_path / "birds", classes=6, per_class=3, size=50)
-    base = tmp_path / "birds" / "kind00"
-    Image.new("L", (300, 20), 7).save(base / "grey.png")
-    Image.new("RGBA", (20, 300), (0, 0, 0, 0)).save(base / "clear.webp")
-    Image.new("P", (90, 90)).save(base / "palette.gif")
-    loaded = Folder(tmp_path / "birds").load("train", "images", tmp_path)
-    assert loaded.images.shape[1:] == (84, 84, 3)
-    assert not loaded.grey
 
 
 def test_grey_images_are_said_to_be_grey(tmp_path):
@@ -240,17 +218,6 @@ def test_too_few_images_to_split(tmp_path):
         Folder(tmp_path / "birds", 32).load("train", "images", tmp_path)
 
 
-@pytest.mark.parametrize("size", [0, 7, 5000])
-def test_sizes_that_make_no_sense(tmp_path, size):
-    with pytest.raises(UserError, match="8 to 1024"):
-        Folder(f"{tmp_path / 'birds'}:{size}")
-
-
-def test_a_folder_whose_name_ends_like_a_size(tmp_path):
-    write_folder(tmp_path / "birds:32", classes=6, per_class=1, size=32)
-    assert Folder(str(tmp_path / "birds:32")).properties.size == 84
-
-
 def test_names_that_are_not_utf_8(tmp_path):
     write_folder(tmp_path / "birds", classes=6, per_class=10, size=32)
     first, second, *_ = sorted((tmp_path / "birds").iterdir())
@@ -309,15 +276,6 @@ def test_classes_of_one_or_two_images_are_trained_on_alone(zoo, tmp_path):
     assert loaded["trainval"].class_counts.tolist() == [16, 2, 8, 1, 2]
     lines = reading_lines("zoo", list_folder(zoo), "images")
     assert "zoo: no test image of 'bee', 'dog' (fewer than 3 images)" in lines[1]
-
-
-def test_a_large_part_may_lack_classes_too(zoo, tmp_path, monkeypatch):
-    folder = Folder(zoo, 16)
-    small = folder.load("test", "images", tmp_path)
-    monkeypatch.setattr("sla_bench.data.layouts.DIRECT_LIMIT", 10)
-    large = folder.load("test", "images", tmp_path)
-    assert isinstance(large.images, np.memmap)
-    assert large.checksum == small.checksum
 
 
 def test_small_classes_can_be_left_out_by_name(zoo, tmp_path):

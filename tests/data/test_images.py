@@ -2,7 +2,6 @@
 
 import io
 import struct
-import threading
 import zlib
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image, ImageFile, ImageOps
 
 from sla_bench.data.folder_tree import find_images
-from sla_bench.data.images import QUIET_PILLOW, as_rgb, decode, list_folders, list_images, look_at
+from sla_bench.data.images import as_rgb, decode, list_folders, list_images, look_at
 from sla_bench.data.sources import EncodedImages
 from sla_bench.errors import UserError
 
@@ -234,28 +233,6 @@ def test_what_pillow_refuses_is_refused_in_a_sentence(recwarn):
     assert not recwarn.list
 
 
-def test_warnings_are_silent_in_all_threads_and_come_back(recwarn):
-    """Two threads inside at the same time, the first one in leaves first."""
-    inside, done = threading.Event(), threading.Event()
-
-    def second():
-        with QUIET_PILLOW:
-            inside.set()
-            done.wait(10)
-            Image._decompression_bomb_check((10_000, 10_000))
-
-    thread = threading.Thread(target=second)
-    with QUIET_PILLOW:
-        thread.start()
-        inside.wait(10)
-        Image._decompression_bomb_check((10_000, 10_000))
-    done.set()
-    thread.join()
-    assert not recwarn.list
-    with pytest.warns(Image.DecompressionBombWarning):
-        Image._decompression_bomb_check((10_000, 10_000))
-
-
 def one_colour(colour):
     buffer = io.BytesIO()
     Image.new("RGB", (2, 2), colour).save(buffer, "PNG")
@@ -273,15 +250,6 @@ def test_blocks_keep_the_order(count, start):
         blocks = [block.pixels for block in EncodedImages(content, 2, "crop", str).blocks(start)]
         first = np.concatenate([block[:, 0, 0] for block in blocks] or [np.empty((0, 3), int)]).astype(int)
         assert (first[:, 0] + 256 * first[:, 1]).tolist() == list(range(start, count))
-
-
-def test_any_number_of_threads_gives_the_same():
-    images = numbered(150)
-    images[100] = b"?"
-    encoded = EncodedImages(images, 2, "crop", "picture {}".format)
-    for one, other in zip(encoded.blocks(), encoded.blocks(workers=1), strict=True):
-        np.testing.assert_array_equal(one.pixels, other.pixels)
-        assert [bad.position for bad in one.unreadable] == [bad.position for bad in other.unreadable]
 
 
 def test_what_cannot_be_read_is_named_and_left_out():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 
 import numpy as np
@@ -43,16 +42,6 @@ def test_inaturalist_is_tested_on_its_validation_list(tmp_path):
         UserError, match="has no val split: its published validation images are the test split"
     ):
         INATURALIST2018.load("val", "images", tmp_path)
-
-
-def test_a_changed_list_is_noticed(tmp_path):
-    write_photograph_lists(tmp_path)
-    IMAGENET_LT.load("val", "images", tmp_path)
-    file = tmp_path / "ImageNet_LT" / "ImageNet_LT_val.txt"
-    file.write_text("".join(reversed(file.read_text().splitlines(keepends=True))))
-    os.utime(file, ns=(1, 1))
-    with pytest.raises(UserError, match="has changed since"):
-        IMAGENET_LT.load("val", "images", tmp_path)
 
 
 @BOTH
@@ -105,12 +94,9 @@ BAD = [
     (append("train/n0/a.JPEG\n"), r"line 11 of .*_train\.txt must be a path and a label"),
     (append("train/n0/a.JPEG -1\n"), "line 11 of .* must be a path and a label"),
     (append("train/n0/a.JPEG 4\n"), "labels must be 0 to C-1.*3 is not there, 4 is"),
-    (append("\ntrain/n0/a.JPEG 0\ntrain/n0/a.JPEG 0\n"), "line 13 .* as line 12 does"),
     (append("../../etc/a.JPEG 0\n"), "line 11 .* must name an image inside the folder"),
-    (append("/etc/a.JPEG 0\n"), "line 11 .* must name an image inside the folder"),
     (only("train"), "names no images"),
     (only("test", 0, 2), r"_test\.txt lacks 1 of the 3 classes .*, 'n00000001' for example"),
-    (append("val/n0/a.JPEG 3\n", "test"), "line 7 of .* has the label 3; the training list has 0 to 2"),
 ]
 
 
@@ -164,13 +150,10 @@ def moved(path):
 
 ANNOTATIONS = [
     (lambda c: {"annotations": c["annotations"]}, "it lacks 'images'"),
-    (lambda c: edited(c, "annotations", lambda _: []), "it lacks"),
     (lambda c: c["images"], "cannot read .*train2018.json"),
-    (lambda c: edited(c, "images", lambda images: [{"id": i["id"]} for i in images]), "lacks 'file_name'"),
     (lambda c: edited(c, "annotations", lambda found: found[:-1]), "train2018.json is damaged: it lacks"),
     (lambda c: edited(c, "images", lambda images: images[:-1]), "must have one annotation"),
     (moved("/etc/x.jpg"), "image 1 of .* must name an image inside the folder"),
-    (moved("a/b.jpg"), "is missing, though image 1 of .*train2018.json names it"),
 ]
 
 

@@ -163,63 +163,19 @@ LINE = r"line \d+ of .*"
 BAD = [
     ("tiny_imagenet", cut(ANNOTATIONS, 6), r"line 6 of .* must be image, class and four coordinates"),
     ("tiny_imagenet", without(f"{TINY}/val/images/val_3.JPEG"), r"val_3\.JPEG is missing, though line 4 of"),
-    (
-        "tiny_imagenet",
-        replaced(ANNOTATIONS, "n00000001", "n77777777"),
-        f"{LINE}class 'n77777777', of which",
-    ),
-    (
-        "tiny_imagenet",
-        replaced(f"{TINY}/wnids.txt", "n00000001", "n7"),
-        "the folder .*train/n7/images",
-    ),
-    (
-        "imagenet",
-        renamed("imagenet/val/n00000001", "imagenet/val/n77777777"),
-        "imagenet/val: n77777777/.* is of the class 'n77777777', of which there is no training image",
-    ),
+    ("tiny_imagenet", replaced(f"{TINY}/wnids.txt", "n00000001", "n7"), "the folder .*train/n7/images"),
     (
         "imagenet",
         lambda root: shutil.rmtree(root / "imagenet/val/n00000001"),
         "val lacks 1 of the 3 classes of the training images, 'n00000001' for example",
     ),
-    ("cub200", without(BIRD), r"_0003_18\.jpg is missing, though line 4 of .*images\.txt names it"),
-    (
-        "cub200",
-        cut_at_last(f"{CUB}/images.txt", " "),
-        "line 13 of .* must be an id, once, and",
-    ),
-    ("cub200", cut(f"{CUB}/image_class_labels.txt", 5), "differ: only one of them has the id 13"),
-    (
-        "cub200",
-        replaced(f"{CUB}/image_class_labels.txt", "5 ", "5 x"),
-        "line 5 of .* a label from 1 on",
-    ),
-    (
-        "cub200",
-        replaced(f"{CUB}/train_test_split.txt", "4 ", "4 2"),
-        r"1 \(train\) or 0 \(test\), found '2",
-    ),
-    (
-        "mit67",
-        replaced(TEST, "bar/", "zoo/"),
-        f"{LINE}zoo/.* is of the class 'zoo', of which there is no",
-    ),
+    ("cub200", cut_at_last(f"{CUB}/images.txt", " "), "line 13 of .* must be an id, once, and"),
+    ("cub200", replaced(f"{CUB}/image_class_labels.txt", "5 ", "5 x"), "line 5 of .* a label from 1 on"),
+    ("mit67", replaced(TEST, "bar/", "zoo/"), f"{LINE}zoo/.* is of the class 'zoo', of which there is no"),
     ("mit67", cut(TRAIN, 3), r"_room\. is missing, though line 7 of .* names it \(1 of 7"),
-    ("mit67", replaced(TRAIN, "bar/", "../bar/"), f"{LINE} must name an image inside the folder"),
     ("mit67", replaced(TRAIN, "bar/", ""), f"{LINE} must be the path of an image in a folder"),
-    (
-        "stanford_dogs",
-        dog_list(labels=[[1.0]], annotation_list=["x"]),
-        "has no 'file_list'; found labels",
-    ),
-    ("stanford_dogs", dog_list(file_list=TWO, labels=[[1.0]]), "has 2 images and 1 labels"),
     ("stanford_dogs", dog_list(file_list=TWO, labels=[[1.0], [1.5]]), "entry 2 of 'labels' in .*, found 1.5"),
-    (
-        "stanford_dogs",
-        written("StanfordDogs/lists/train_list.mat", b"<html>" * 40),
-        "cannot read .*list.mat",
-    ),
+    ("stanford_dogs", written("StanfordDogs/lists/train_list.mat", b"<html>" * 40), "cannot read .*list.mat"),
     ("stanford_dogs", other_dogs, "test_list.mat lacks 2 of the 3 classes"),
 ]
 
@@ -237,7 +193,6 @@ def test_bad_files_are_said_in_one_line(tmp_path, capsys, name, change, words):
 SOLUTION = "imagenet/LOC_val_solution.csv"
 VALIDATION = "imagenet/ILSVRC/Data/CLS-LOC/val/ILSVRC2012_val_0000000"
 SOLUTIONS = {
-    "cut row": (cut_at_last(SOLUTION, ","), "line 7 of .* must have an ImageId and a PredictionString"),
     "cut wnid": (cut(SOLUTION, 35), "line 7 of .*: .* is of the class 'n000000', of which there is no"),
     "image without row": (
         replaced(SOLUTION, "val_00000003", "val_00000009"),

@@ -125,11 +125,6 @@ def test_nothing_random_is_drawn_and_the_backbone_is_unchanged(backbone, images)
     assert all(module.training for module in backbone.modules())
 
 
-def test_no_images_give_no_embeddings():
-    found = embed(trained(conv4_32), random_images(1), torch.empty(0, dtype=torch.int64))
-    assert found.shape == (0, 1, 128)
-
-
 class Mean(Backbone):
     """The mean of each channel: a feature that can be computed by hand."""
 

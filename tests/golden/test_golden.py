@@ -1,7 +1,7 @@
 import copy
 
 import pytest
-from golden_comparison import ABSENT, changes, differences, identical, lines_of, near
+from golden_comparison import ABSENT, differences, identical, lines_of, near
 from golden_markdown import table_differences, tables_of
 from golden_runs import SCENARIOS, machine, make_runs, read_files, read_results, write_files
 
@@ -266,18 +266,3 @@ def test_a_digit_or_a_key_that_a_file_has_otherwise_is_found(file, before, after
     other, _ = read_files(tmp_path)
     assert list(differences(other, kept, identical))
     assert list(differences(kept, other, identical))
-
-
-def test_what_has_come_is_among_the_changes_that_writing_prints(kept):
-    old = one_of_each(kept, "fewshot")
-    (name,) = old["fewshot"]["runs"]
-    path = ("fewshot", "runs", name, "config", "steps")
-    new = changed(old, path)
-    assert list(changes(old, new)) == [(path, 4, ABSENT)]
-    assert list(changes(new, old)) == [(path, ABSENT, 4)]
-    assert list(changes(old, old)) == []
-
-
-def test_differences_are_lines_for_people():
-    found = [(("a", "b"), 1, 2), (("c",), [[1, 2], [3, 4]], [[1, 2], [3, 5]]), (("d",), "x", ABSENT)]
-    assert lines_of(found) == ["a / b: 1 -> 2", "c: 1 of 4 values, number 4: 4 -> 5", "d: x -> absent"]

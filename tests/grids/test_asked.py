@@ -16,6 +16,7 @@ from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.exchange import export_records, import_records
 from sla_bench.registry import METHODS
 from sla_bench.scenarios.fewshot import form as fewshot_form
+from sla_bench.tables import files
 from sla_bench.tables.leaderboard import leaderboard
 
 BOTH = {"baseline": 0.5, "baseline+TTA": 0.52, "SLA+AG": 0.6}
@@ -123,7 +124,8 @@ def test_an_archive_whose_columns_are_not_those_of_its_configs_is_refused(tmp_pa
             import_records(path, tmp_path / "other")
 
 
-def test_a_run_keeps_what_was_asked_for(tmp_path):
+def test_a_run_keeps_what_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "write_plots", lambda store, table: [])
     write_cifar10(tmp_path)
     folders = ["--data-root", str(tmp_path), "--out", str(tmp_path / "out"), "--workers", "1"]
     given = ["--dataset", "cifar10", "--method", "sla", "--budget", "smoke"]

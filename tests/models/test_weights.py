@@ -51,32 +51,20 @@ def torch_file(tmp_path, **options):
 
 BAD = {
     "of torch.save": (torch_file, "can hold code; only safetensors are read"),
-    "of torch.save, old": (
-        lambda p: torch_file(p, _use_new_zipfile_serialization=False), "can hold code; only safetensors"
-    ),
     "a pickle": (lambda _: pickle.dumps(print), "is damaged or not a safetensors file"),
     "another program's": (
         lambda _: save(STATE, {"format": "pt"}), r"made by another program than sla-bench \(its notes: .*pt"
     ),
-    "another maker's": (lambda _: save(STATE, {"format": "another-bench 1"}), "made by another"),
     "a later format": (lambda _: save(STATE, {"format": "sla-bench 2"}), "is of format '2'"),
     "another model's": (lambda _: save({"conv1.weight": torch.ones(1)}), "a tensor is named 'conv1.weight'"),
-    "nothing": (lambda _: b"", "is damaged or not a safetensors file"),
     "no tensors": (lambda _: save({}), "it is empty"),
-    "a web page": (lambda _: b"<html>quota exceeded</html>", "is damaged or not a safetensors file"),
     "a header of exabytes": (lambda _: struct.pack("<Q", 2**63) + b"{}", "is damaged"),
-    "a header that is longer than the file": (lambda _: struct.pack("<Q", 1000) + b"{}", "is damaged"),
-    "no json": (lambda _: header("{"), "is damaged"),
     "deep json": (lambda _: header('{"a":' * 20_000), "is damaged"),
     "offsets beyond the file": (lambda _: header(described(offsets="[0, 800]"), bytes(8)), "is damaged"),
-    "offsets that go back": (lambda _: header(described(offsets="[8, 0]"), bytes(8)), "is damaged"),
-    "a shape that is larger": (lambda _: header(described("[2, 1000000]"), bytes(8)), "is damaged"),
     "a shape that overflows": (
         lambda _: header(described("[4294967296, 4294967296, 2]"), bytes(8)), "is damaged"
     ),
-    "a negative shape": (lambda _: header(described("[-2]"), bytes(8)), "is damaged"),
     "an unknown type": (lambda _: header(described(dtype="OBJECT"), bytes(8)), "is damaged"),
-    "a hole": (lambda _: header(described(offsets="[8, 16]"), bytes(16)), "is damaged"),
     "more than the header says": (lambda _: header(described(), bytes(80)), "is damaged"),
 }  # fmt: skip
 
@@ -89,11 +77,6 @@ def test_files_that_are_no_weights_are_refused_with_the_reason(case, tmp_path):
     with pytest.raises(UserError, match=words) as error:
         read_weights(path)
     assert str(path) in str(error.value)
-
-
-def test_no_file(tmp_path):
-    with pytest.raises(UserError, match=r"cannot read .*No such file"):
-        read_weights(tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -124,13 +107,9 @@ def run(tmp_path_factory):
     ("names", "counts", "words"),
     [
         ("abc", [1, 2, 3], "class_names are not a list"),
-        ([1, 2], [1, 2], "class_names are not a list"),
         (["a", "b"], [1], "2 names and 1 counts"),
-        ([], [], "0 names"),
         (["a", "b"], [1, -1], "class_counts are not a list"),
         (["a", "b"], [1, 2**70], "class_counts are not a list"),
-        (["a", "b"], [[1], [2]], "class_counts are not a list"),
-        (["a", "b"], [1, True], "class_counts are not a list"),
         (["a"] * (MOST_CLASSES + 1), [1] * (MOST_CLASSES + 1), "at most 50,000 classes"),
         (["a", "b"], [1, 2], r"model\.safetensors: weights of another model: .* has the shape"),
     ],

@@ -282,15 +282,6 @@ def test_the_training_accuracy_of_joint_labels(method, scope, batch):
     assert float(right) == pytest.approx(sum(hits) / len(hits))
 
 
-def test_controls_say_what_they_multiply():
-    assert build("baseline-xM").step_factor == M
-    assert build("baseline-repM").copies == M
-    assert build("baseline-repM").images_per_image == M
-    assert build("ens-M").members == M
-    ensemble = build("ens-M")
-    assert (dict(ensemble.rows), dict(ensemble.further_rows)) == ({"ens-M": M}, {"ens-M+TTA": M * M})
-
-
 @pytest.mark.parametrize(
     ("method", "options", "sentence"),
     [

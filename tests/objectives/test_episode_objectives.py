@@ -280,12 +280,7 @@ def test_episodes_are_split_into_batches_of_one(features):
 def test_costs_that_the_table_shows():
     rows = {name: {r: (p.support, p.query) for r, p in objective(name).rows.items()} for name in FEW_SHOT}
     assert rows["baseline"] == {"baseline": (1, 1), "baseline+TTA": (4, 4)}
-    assert rows["sla"] == {
-        "SLA+AG": (4, 4),
-        "SLA+SI": (4, 1),
-        "SLA+plain": (1, 1),
-        "SLA+plain+TTA": (4, 4),
-    }
+    assert rows["sla"] == {"SLA+AG": (4, 4), "SLA+SI": (4, 1), "SLA+plain": (1, 1), "SLA+plain+TTA": (4, 4)}
     assert rows["ens-M"]["ens-M"] == (4, 4)
     assert objective("ens-M").members == 4
     assert objective("baseline-xM").step_factor == 4

@@ -38,10 +38,6 @@ def sla_loss(joint, labels, reduction="mean"):
     return ClassScores({"joint": torch.nn.Identity()}, criteria, flat, labels, views, reduction).ce("joint")
 
 
-def random_joint(images=4, views=3, classes=5, seed=0):
-    return torch.randn(images, views, classes, views, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_predictions_are_those_of_the_official_code(name, kind):
@@ -67,27 +63,6 @@ def test_losses_are_those_of_the_official_code(name, kind, reduction):
 def test_joint_labels_count_transformations_inside_classes():
     assert joint_labels(torch.tensor([0, 2]), 4).tolist() == [[0, 1, 2, 3], [8, 9, 10, 11]]
     assert joint_labels(torch.tensor([0, 2]), 4).dtype == torch.int64
-
-
-def test_joint_label_points_at_its_own_logit():
-    labels = torch.tensor([1, 4])
-    flat = torch.arange(5 * 3.0)
-    split = split_joint(flat, 3)
-    for row, label in zip(joint_labels(labels, 3), labels, strict=True):
-        assert torch.equal(flat[row], split[label])
-
-
-def test_aggregation_is_the_mean_of_matching_logits():
-    joint = random_joint()
-    for b in range(4):
-        for c in range(5):
-            expected = np.mean([float(joint[b, j, c, j]) for j in range(3)])
-            assert float(aggregate(joint)[b, c]) == pytest.approx(expected, abs=1e-6)
-
-
-def test_sum_is_the_number_of_views_times_the_mean():
-    joint, labels = random_joint(), torch.tensor([0, 1, 2, 3])
-    assert float(sla_loss(joint, labels, "sum")) == pytest.approx(3 * float(sla_loss(joint, labels)))
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])

@@ -62,15 +62,12 @@ HUGE = {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
     ("content", "fragment"),
     [
         (b"no archive", "damaged"),
-        (npz_of(b"no array"), "damaged"),
         (npz_of(npy_of(np.array([{"a": 1}], dtype=object))), "not of numbers"),
-        (npz_of(npy_of(np.array(["text"]))), "not of numbers"),
         (npz_of(npy_of(None, HUGE)), "of another size than it says"),
         (npz_of(bytes(300 << 20)), "more than"),
-        (npz_of(npy_of(np.zeros(3)), zipfile.ZIP_LZMA), "unusual"),
         (npz_of(npy_of(np.zeros(3)))[:-30], "damaged"),
     ],
-    ids=["text", "no array", "objects", "texts", "header lies", "bomb", "lzma", "cut"],
+    ids=["text", "objects", "header lies", "bomb", "cut"],
 )
 def test_files_from_strangers_are_not_believed(content, fragment):
     with pytest.raises(ValueError, match=fragment):

@@ -5,6 +5,7 @@ from folder_drawings import put
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.scenarios.fewshot.episode_sizes import validation_queries
+from sla_bench.tables import files
 
 
 @pytest.fixture
@@ -50,19 +51,9 @@ def test_a_dry_run_refuses_what_a_run_would_by_name_and_part(birds, tmp_path, ca
     assert not (tmp_path / "out").exists()
 
 
-def test_validation_asks_as_many_queries_as_its_classes_have(birds, tmp_path, capsys):
-    options = (
-        "--ways",
-        "3",
-        "--queries",
-        "2",
-        "--train-queries",
-        "2",
-        "--set",
-        "steps=2",
-        "--set",
-        "episodes=5",
-    )
+def test_validation_asks_as_many_queries_as_its_classes_have(birds, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(files, "write_plots", lambda store, table: [])
+    options = ("--ways", "3", "--queries", "2", "--train-queries", "2", "--set", "steps=2", "episodes=5")
     assert run(birds, tmp_path, *options, "--set", "validation_episodes=5") == 0
     said = capsys.readouterr().err
     assert "validation asks 3 queries of each class, not 15: val class 'class03' has 8 images" in said
@@ -71,17 +62,8 @@ def test_validation_asks_as_many_queries_as_its_classes_have(birds, tmp_path, ca
 
 
 def test_a_method_that_cannot_run_leaves_the_others(birds, tmp_path, capsys):
-    options = (
-        "--ways",
-        "3",
-        "--queries",
-        "2",
-        "--train-queries",
-        "2",
-        "--method",
-        "baseline-NMway",
-        "--dry-run",
-    )
+    sizes = ("--ways", "3", "--queries", "2", "--train-queries", "2")
+    options = (*sizes, "--method", "baseline-NMway", "--dry-run")
     assert run(birds, tmp_path, *options) == 0
     said = capsys.readouterr()
     assert "baseline-NMway will fail: " in said.err.replace("baseline-nmway", "baseline-NMway")

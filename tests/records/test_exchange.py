@@ -2,7 +2,6 @@ import io
 import json
 import shutil
 import stat
-import struct
 import zipfile
 from types import SimpleNamespace
 
@@ -12,15 +11,13 @@ import pytest
 from made_up_records import TRIAL, write_evaluation, write_records
 
 from sla_bench.cli.app import run_command_line
-from sla_bench.config import FEWSHOT_PROTOCOL, OLDEST_PROTOCOL, FewShotEvaluation
+from sla_bench.config import FEWSHOT_PROTOCOL, FewShotEvaluation
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.grids.tuning import choice_of, group_of
 from sla_bench.records.data_states import state_of_parts
 from sla_bench.records.exchange import Exchanged, export_records, import_records
-from sla_bench.records.files import write_bytes
 from sla_bench.records.in_progress import claim
-from sla_bench.records.pruning import leftovers
 from sla_bench.records.store import Store
 from sla_bench.records.tuning_file import COLUMNS, TuningFile
 from sla_bench.registry import SCENARIOS
@@ -296,27 +293,15 @@ def line(**changes):
 
 
 BAD_TUNING = {
-    "empty": ("", "other columns than group"),
     "columns": ("group,training\n", "other columns than group"),
     "cells": (HEADING + "a,b\n", "line 2: 2 cells, not 10"),
     "group": (HEADING + line(group="../../x"), "line 2: group: '../../x': string should match"),
-    "run": (HEADING + line() + line(run="B" * 12), "line 3: run_id: "),
     "formula": (HEADING + line(training="=cmd()"), "training: '=cmd()': string should match"),
     "escape": (HEADING + line(training="a\x1b[2J"), "training: 'a\\x1b[2J': string should match"),
-    "share": (HEADING + line(share="1/3"), "share: '1/3': string should match pattern '^(1/4|1/8|1)$'"),
-    "factor": (HEADING + line(factor="9"), "factor: '9': string should match pattern '^(1/2|1|2)$'"),
-    "batch": (HEADING + line(batch="0"), "batch_images: '0': input should be greater than or equal to 1"),
-    "no rate": (HEADING + line(rate="fast"), "learning_rate: 'fast': input should be a valid number"),
-    "negative rate": (HEADING + line(rate="-1"), "greater than 0"),
     "infinite rate": (HEADING + line(rate="inf"), "a finite number"),
-    "accuracy": (HEADING + line(accuracy="nan"), "a finite number"),
     "accuracy above 1": (HEADING + line(accuracy="1.5"), "less than or equal to 1"),
-    "chosen": (HEADING + line(chosen="2"), "chosen: '2': input should be a valid boolean"),
-    "state": (HEADING + line(state="x"), "data_state: 'x': string should match"),
     "twice": (HEADING + line() + line(chosen="False"), "there twice"),
     "two chosen": (HEADING + line() + line(factor="2"), "more than one trial is chosen"),
-    "diverged and chosen": (HEADING + line(accuracy=""), "or one that diverged"),
-    "long cell": (HEADING + line(training="x" * 200_000), "field larger than"),
     "long file": (HEADING + "\n" * (5 << 20), "larger than"),
     "no text": (b"\xff\xff", "fewshot/tuning.csv"),
 }
@@ -346,20 +331,6 @@ def test_a_run_that_another_command_works_on_is_left_out_and_told(tmp_path, caps
     assert import_records(path, tmp_path / "to") == Exchanged(1, 1, 3)
     with claim(target.lock_file(ids[0])):
         assert import_records(path, tmp_path / "to") == Exchanged(0, 0, 4)
-
-
-def test_a_run_that_is_being_imported_is_not_pruned(tmp_path, monkeypatch):
-    store, _, path = exported(tmp_path)
-    found = []
-
-    def write(file, content):
-        write_bytes(file, content)
-        found.extend(leftovers(Store(tmp_path / "to", "fewshot")))
-
-    monkeypatch.setattr("sla_bench.records.exchange.write_bytes", write)
-    import_records(path, tmp_path / "to")
-    assert found == []
-    assert len(Store(tmp_path / "to", "fewshot").records()) == len(store.records())
 
 
 def rewritten(path, change):
@@ -419,10 +390,6 @@ def renamed(make):
     return lambda name, content: [(name, content), (make(name), b"x")]
 
 
-def same_id_elsewhere(name, content):
-    return [(name.replace(name.split("/")[2], "0" * 12), content)]
-
-
 def npz_of(array, *names):
     buffer = io.BytesIO()
     np.savez(buffer, **dict.fromkeys(names or ("a",), array))
@@ -430,44 +397,28 @@ def npz_of(array, *names):
 
 
 HITS = [f"hits/{row}" for row in ACCURACIES]
-OTHER = [f"misses/{row}" for row in ACCURACIES]
 
 BAD = {
     "absolute": ("done.json", renamed(lambda n: "/etc/passwd"), "not a file of a record"),
-    "up": ("done.json", renamed(lambda n: "fewshot/runs/../../../x"), "not a file of a record"),
     "up in a record": ("done.json", renamed(lambda n: n + "/../../x"), "not a file of a record"),
-    "backslash": ("done.json", renamed(lambda n: "..\\x"), "not a file of a record"),
     "weights": ("done.json", renamed(lambda n: n.replace("done.json", "model.safetensors")), "not a file of"),
-    "other scenario": ("done.json", renamed(lambda n: "x" + n), "not a file of a record"),
     "newline": ("done.json", renamed(lambda n: n + "\n"), "not a file of a record"),
     "link": ("done.json", link, "not a file of a record"),
     "missing": ("history.csv", lambda n, c: [], "missing"),
-    "missing samples": ("samples.npz", lambda n, c: [], "missing"),
     "bomb": ("done.json", content_is(bytes(65 << 20)), "larger than"),
     "no json": ("done.json", content_is("{"), "done.json: Expecting property name"),
     "deep json": ("environment.json", content_is("[" * 100_000), "environment.json"),
-    "a list": ("environment.json", content_is("[]"), "environment.json: not a mapping"),
     "no seconds": ("done.json", edited(train_seconds="=1+1"), "done.json: train_seconds: '=1+1': input"),
     "newer protocol": ("done.json", edited(protocol=FEWSHOT_PROTOCOL + 1), "made under protocol"),
-    "too old protocol": ("done.json", edited(protocol=OLDEST_PROTOCOL - 1), "made under protocol"),
     "wrong hash of the data": ("done.json", edited(data_hash="x"), "but its config and data give"),
     "wrong config": ("h/config.json", edited(shots=0), "greater than or equal to 1"),
     "no such field": ("config.json", edited(frobnicate=1), "--frobnicate: no such field"),
-    "other config": ("metrics.json", edited(data_hash="y"), "but its config and data give"),
-    "no rows": ("metrics.json", edited(rows=[]), "metrics.json: rows: []: input should be a valid d"),
     "row without samples": ("metrics.json", edited(rows={"SLA": {}}), "no 'hits/SLA'"),
-    "unknown learner": ("config.json", edited(learner="protonot"), "did you mean 'protonet'?"),
     "unknown method": ("config.json", edited(method="mine"), "unknown method 'mine'"),
-    "unknown budget": ("config.json", edited(budget="mine"), "unknown budget 'mine'"),
     "unknown views": ("h/config.json", edited(transform="mirror"), "unknown transform 'mirror'"),
     "figure missing": ("metrics.json", rows_with(ci95_open=None), "no 'ci95_open'"),
     "interval of text": ("metrics.json", rows_with(ci95_open="x" * 9), "figures can't be worked out"),
-    "passes of text": ("metrics.json", rows_with(query_passes="x"), "query_passes is not a number"),
-    "accuracy missing": ("metrics.json", rows_with(accuracy=None), "no 'accuracy'"),
     "accuracy of text": ("metrics.json", rows_with(accuracy="x"), "accuracy as recorded is not a number"),
-    "other samples": ("samples.npz", content_is(npz_of(np.zeros(2), *OTHER)), "no 'hits/SLA+AG'"),
-    "samples of nothing": ("samples.npz", content_is(npz_of(np.zeros((2, 0)), *HITS)), "is not a number"),
-    "samples in a line": ("samples.npz", content_is(npz_of(np.zeros(2), *HITS)), "can't be worked out"),
     "samples in a cube": (
         "samples.npz",
         content_is(npz_of(np.zeros((2, 3, 3)), *HITS)),
@@ -478,19 +429,9 @@ BAD = {
         content_is("member,step,x\n0,1,=cmd()\n"),
         "x: '=cmd()' is not a number",
     ),
-    "half a step": ("history.csv", content_is("member,step\n0,1.5\n"), "step: '1.5' is not a number"),
     "history of many columns": ("history.csv", content_is("member,step" + ",x" * 1_000_000), "100 columns"),
     "long history": ("history.csv", content_is(np.random.default_rng(0).bytes(17 << 20)), "larger than"),
     "objects": ("samples.npz", content_is(npz_of(np.array([{}], dtype=object))), "not of numbers"),
-    "dates": ("samples.npz", content_is(npz_of(np.array(["2020"], "M8[Y]"))), "not of numbers"),
-    "records": ("samples.npz", content_is(npz_of(np.zeros(2, "u1,u1"))), "not of numbers"),
-    "no row of a history": (
-        "history.csv",
-        content_is("member,step\n"),
-        "cut within its heading, or after it",
-    ),
-    "no history": ("history.csv", content_is(""), "history.csv"),
-    "samples": ("samples.npz", content_is("x"), "damaged arrays"),
 }
 
 
@@ -533,14 +474,6 @@ def test_a_record_under_the_id_of_another_is_refused(tmp_path):
         import_records(path, tmp_path / "to")
 
 
-def test_a_file_that_is_there_twice_is_refused(tmp_path):
-    _, _, path = exported(tmp_path)
-    with pytest.warns(UserWarning, match="Duplicate name"):
-        rewritten(path, first_only("done.json", lambda n, c: [(n, c), (n, c)]))
-    with pytest.raises(UserError, match="there twice"):
-        import_records(path, tmp_path / "to")
-
-
 def test_many_files_that_unpack_to_much_are_refused(tmp_path):
     _, _, path = exported(tmp_path)
     rewritten(path, lambda n, c: [(n, bytes(30 << 20) if n.endswith("environment.json") else c)])
@@ -548,23 +481,9 @@ def test_many_files_that_unpack_to_much_are_refused(tmp_path):
         import_records(path, tmp_path / "to")
 
 
-def test_a_size_that_lies_is_found(tmp_path):
+def test_a_cut_archive_is_refused(tmp_path):
     _, _, path = exported(tmp_path)
-    content = bytearray(path.read_bytes())
-    with zipfile.ZipFile(path) as archive:
-        info = next(i for i in archive.infolist() if i.filename.endswith("environment.json"))
-    place = content.index(info.filename.encode(), archive.start_dir)
-    # The uncompressed size stands 22 bytes before the name in an entry of the directory.
-    content[place - 22 : place - 18] = struct.pack("<I", info.file_size - 1)
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="damaged"):
-        import_records(path, tmp_path / "to")
-
-
-@pytest.mark.parametrize("cut", [1, 30, 2000])
-def test_a_cut_archive_is_refused(cut, tmp_path):
-    _, _, path = exported(tmp_path)
-    path.write_bytes(path.read_bytes()[:-cut])
+    path.write_bytes(path.read_bytes()[:-30])
     # What is found from the end may be the archive of samples inside.
     with pytest.raises(UserError, match=r"records\.zip: "):
         import_records(path, tmp_path / "to")

@@ -27,7 +27,7 @@ GRID = [
 
 
 def command(data_root, out):
-    arguments = tiny_jobs.tiny_command(data_root, out, *GRID, epochs=12)
+    arguments = tiny_jobs.tiny_command(data_root, out, *GRID, epochs=8)
     return [sys.executable, "-m", "sla_bench", *arguments]
 
 
@@ -46,10 +46,7 @@ def kill_after(data_root, out, seconds, rng):
         Whether it was still running.
     """
     process = subprocess.Popen(
-        command(data_root, out),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        command(data_root, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     time.sleep(seconds)
     running = process.poll() is None
@@ -76,14 +73,19 @@ def tables(out):
     return csv.to_csv(index=False)
 
 
-def assert_survives(kills, seed, tmp_path):
-    """Kill so many times: each grid until it has come to its end, and as many grids as that takes."""
-    data_root = tmp_path / "data"
-    write_cifar10(data_root)
-    whole = tmp_path / "whole"
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Where data and results of a grid are that nobody has disturbed, and how many seconds it took."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    write_cifar10(root / "data")
     started = time.monotonic()
-    finish(data_root, whole)
-    duration = time.monotonic() - started
+    finish(root / "data", root / "whole")
+    return root / "data", root / "whole", time.monotonic() - started
+
+
+def assert_survives(kills, seed, undisturbed, tmp_path):
+    """Kill so many times: each grid until it has come to its end, and as many grids as that takes."""
+    data_root, whole, duration = undisturbed
     expected, rng = tiny_jobs.contents(whole), random.Random(seed)
     killed, grids = 0, 0
     while killed < kills:
@@ -105,31 +107,30 @@ def assert_survives(kills, seed, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_grid_that_is_killed_again_and_again_loses_nothing(tmp_path):
-    assert_survives(3, 0, tmp_path)
+def test_a_grid_that_is_killed_again_and_again_loses_nothing(undisturbed, tmp_path):
+    assert_survives(3, 0, undisturbed, tmp_path)
 
 
 @pytest.mark.campaign
-def test_a_grid_that_is_killed_two_hundred_times_loses_nothing(tmp_path, capsys):
-    killed, grids = assert_survives(200, 1, tmp_path)
+def test_a_grid_that_is_killed_two_hundred_times_loses_nothing(undisturbed, tmp_path, capsys):
+    killed, grids = assert_survives(200, 1, undisturbed, tmp_path)
     with capsys.disabled():
         print(f"\n{grids} grids killed {killed} times, none lost")  # noqa: T201
     assert killed >= 200
 
 
 @pytest.mark.slow
-def test_two_commands_on_one_grid_end_with_its_records(tmp_path):
-    data_root, out = tmp_path / "data", tmp_path / "out"
-    write_cifar10(data_root)
+def test_two_commands_on_one_grid_end_with_its_records(undisturbed, tmp_path):
+    data_root, alone, _ = undisturbed
+    out = tmp_path / "out"
     both = [
         subprocess.Popen(command(data_root, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     said = [process.communicate(timeout=600) for process in both]
     assert [p.returncode for p in both] == [0, 0], said
-    finish(data_root, tmp_path / "alone")
-    tiny_jobs.assert_same_contents(tiny_jobs.contents(tmp_path / "alone"), tiny_jobs.contents(out))
-    assert tables(out) == tables(tmp_path / "alone")
+    tiny_jobs.assert_same_contents(tiny_jobs.contents(alone), tiny_jobs.contents(out))
+    assert tables(out) == tables(alone)
 
 
 class KilledError(BaseException):

@@ -3,7 +3,6 @@ import subprocess
 import sys
 
 import pytest
-from pydantic import ValidationError
 from tiny_jobs import tiny_jobs
 
 from sla_bench.errors import UserError
@@ -79,8 +78,3 @@ def test_a_device_that_is_not_there_is_one_line_before_anything_is_started(devic
     with pytest.raises(UserError, match=f"--device {device}: .*use --device cpu"):
         next(LAUNCHERS.load("local")(jobs, Launch(device=device)))
     assert not (tmp_path / "out").exists()
-
-
-def test_a_limit_of_no_time_is_refused():
-    with pytest.raises(ValidationError, match="time_limit"):
-        Launch(time_limit=0)

@@ -86,20 +86,7 @@ def test_a_record_that_can_not_be_written_whole_is_not_there(writes, tmp_path, m
     assert list(there.store.records()) == []
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../x.json",
-        "/tmp/x.json",
-        "evaluations/../../x.json",
-        "a/b/c.json",
-        "x.py",
-        ".lock",
-        "done.json\n",
-        "",
-        "x/done.json",
-    ],
-)
+@pytest.mark.parametrize("name", ["../x.json", "/tmp/x.json", "x.py", "done.json\n", "x/done.json"])
 def test_names_that_no_file_of_a_record_has_are_refused_before_anything_is_written(name, tmp_path):
     store, (run_id,) = write_records(tmp_path / "here", {"baseline": 0.5})
     job = job_of(store, run_id)

@@ -13,7 +13,7 @@ from sla_bench.data.named import load_dataset
 from sla_bench.errors import UserError
 from sla_bench.records.saved_classifier import load_classifier
 from sla_bench.records.store import Store
-from sla_bench.registry import METHODS, SCENARIOS
+from sla_bench.registry import METHODS
 
 METHOD_NAMES = [name for name in METHODS if not METHODS.load(name).not_on_classes]
 
@@ -77,12 +77,6 @@ def test_the_first_mode_is_the_objectives_own_row(method, runs, test_images):
     assert np.array_equal(by_default.probabilities, named.probabilities)
 
 
-def test_modes_and_views_of_the_objectives(runs):
-    modes = {method: load_classifier(runs[method]).modes for method in ("baseline", "sla", "sla+sd")}
-    assert modes == {"baseline": ("si", "tta"), "sla": ("ag", "si"), "sla+sd": ("sd", "tta", "ag")}
-    assert load_classifier(runs["sla"]).transform.name == "rotation"
-
-
 @pytest.mark.parametrize(
     ("method", "mode", "passes"),
     [
@@ -132,9 +126,7 @@ def made_of(rng, shape, dtype=np.uint8):
     return rng.integers(0, np.iinfo(dtype).max, shape, dtype)
 
 
-@pytest.mark.parametrize(
-    "shape", [(64, 48), (64, 48, 1), (64, 48, 3), (64, 48, 4), (32, 32, 3), (7, 5), (200, 300, 3)]
-)
+@pytest.mark.parametrize("shape", [(64, 48), (64, 48, 4), (200, 300, 3)])
 def test_one_picture_is_the_same_in_all_its_forms(shape, distilled, tmp_path):
     pixels = made_of(np.random.default_rng(3), shape)
     picture = Image.fromarray(pixels[..., 0] if shape[2:] == (1,) else pixels)
@@ -171,26 +163,6 @@ def test_every_mode_of_pil_is_read(mode, distilled):
     assert np.abs(distilled.read([image])[0].astype(int) - np.asarray(shown)).max() <= 1
 
 
-def test_a_photograph_that_was_opened_is_turned_upright_like_its_file(distilled, tmp_path):
-    pixels = np.zeros((40, 40, 3), np.uint8)
-    pixels[:20] = 255
-    notes = Image.Exif()
-    notes[0x0112] = 6
-    Image.fromarray(pixels).save(tmp_path / "x.png", exif=notes)
-    with Image.open(tmp_path / "x.png") as opened:
-        assert np.array_equal(distilled.read([opened]), distilled.read([tmp_path / "x.png"]))
-    assert not np.array_equal(distilled.read([Image.fromarray(pixels)]), distilled.read([tmp_path / "x.png"]))
-
-
-def test_files_of_other_sizes_are_scaled_and_cut_to_the_central_square(distilled, tmp_path):
-    wide = np.zeros((64, 128, 3), np.uint8)
-    wide[:, 32:96] = (200, 100, 50)
-    Image.fromarray(wide).save(tmp_path / "wide.png")
-    (square,) = distilled.read([tmp_path / "wide.png"])
-    assert square.shape == (32, 32, 3)
-    assert (square[:, 4:28] == (200, 100, 50)).all()
-
-
 def test_classifiers_of_grey_images_see_colours_as_grey(runs, tmp_path):
     classifier = load_classifier(runs["baseline"])
     classifier.properties = FASHION_MNIST.properties
@@ -201,11 +173,6 @@ def test_classifiers_of_grey_images_see_colours_as_grey(runs, tmp_path):
     assert classifier._as_trained(red).tolist() == np.full((1, 28, 28, 3), 76).tolist()
 
 
-def test_the_path_of_the_weights_serves_as_well(runs, test_images):
-    one, other = (load_classifier(path) for path in (runs["sla"], str(runs["sla"] / "model.safetensors")))
-    assert np.array_equal(one.predict(test_images.images).classes, other.predict(test_images.images).classes)
-
-
 def test_a_copy_elsewhere_needs_neither_data_nor_results(runs, tmp_path, test_images):
     for name in ("config.json", "done.json", "model.safetensors"):
         (tmp_path / name).write_bytes((runs["sla"] / name).read_bytes())
@@ -214,27 +181,17 @@ def test_a_copy_elsewhere_needs_neither_data_nor_results(runs, tmp_path, test_im
     assert np.array_equal(load_classifier(tmp_path).predict(images).probabilities, expected)
 
 
-def test_every_scenario_of_fixed_classes_names_its_classifier():
-    assert {name for name, entry in SCENARIOS.items() if entry.classifier} == {
-        name for name, entry in SCENARIOS.items() if entry.by == "images"
-    }
-
-
 @pytest.mark.parametrize(
     ("images", "sentence"),
     [
         (np.zeros((2, 32, 32, 3), np.float32), "got float32"),
-        ([np.zeros((9, 9, 3))], r"image 0 must be uint8 .*got float64 \(9, 9, 3\); of fractions"),
         (np.zeros((5, 28, 28), np.uint8), r"got uint8 \(5, 28, 28\)$"),
         (torch.zeros(3, 32, 32, dtype=torch.uint8), r"got uint8 \(3, 32, 32\); channels come last"),
         ([np.zeros((9, 9), np.uint8), np.zeros((0, 9, 3), np.uint8)], "image 1 must be uint8"),
         ([b"<html>404</html>"], "cannot read the image at position 0"),
-        ([b""], "cannot read the image at position 0"),
         ([Image.new("F", (9, 9))], "position 0: pixels are fractions"),
         ([None], "image 0 must be a file, bytes, an array or a PIL image, not NoneType"),
-        (7, "not int"),
         (np.zeros((0, 32, 32, 3), np.uint8), "at least one"),
-        ([], "no images"),
         (["missing.png"], "cannot read the image missing.png"),
     ],
 )
@@ -266,19 +223,15 @@ def edited(run, name, **values):
     ("changes", "sentence"),
     [
         ({"done": None}, "is not the folder of a finished run"),
-        ({"config": None}, "is not the folder of a finished run"),
         ({"model": None}, "has no model.safetensors: it was recorded with --keep-models none"),
         ({"config": b"{"}, "is damaged"),
-        ({"config": b"[]"}, "is damaged"),
         ({"config": b'{"scenario": "fewshort"}'}, "unknown scenario 'fewshort'; did you mean 'fewshot'"),
-        ({"config": b'{"scenario": "imbalanced", "no_field": 1}'}, "is damaged"),
         ({"model": b"no weights"}, "is damaged"),
         ({"done": b'{"protocol": 2}'}, r"is damaged \(KeyError"),
         (
             {"done": b'{"protocol": 1}', "config": b'{"scenario": "imbalanced", "of_then": 1}'},
             "made under protocol 1, this version follows 2",
         ),
-        ({"done": b'{"protocol": 1}'}, "made under protocol 1, this version follows 2"),
     ],
 )
 def test_damaged_records_are_refused_in_one_sentence(changes, sentence, runs, tmp_path):

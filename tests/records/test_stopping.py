@@ -88,8 +88,8 @@ def test_whoever_leaves_the_launcher_finds_a_checkpoint(tmp_path):
     assert not workers()
     assert checkpoints_of(jobs[0])
     assert {n.kind for n in ended(launch(jobs, Launch(workers=1))).values()} == {"done"}
-    plain = tiny_jobs(tmp_path / "data", tmp_path / "plain", **grid)
-    assert {n.kind for n in ended(launch(plain, Launch(workers=1))).values()} == {"done"}
+    for job in tiny_jobs(tmp_path / "data", tmp_path / "plain", **grid):
+        perform(job, silent)
     assert_same_contents(contents(tmp_path / "plain"), contents(tmp_path / "out"))
 
 
@@ -99,7 +99,7 @@ def test_runs_over_the_limit_are_stopped_or_killed_and_the_others_finish(tmp_pat
     (short,) = tiny_jobs(tmp_path / "data", tmp_path / "out", seeds=(2,))
     started = time.monotonic()
     assert ended(launch([replace(short, out=tmp_path / "before")], Launch(workers=1)))
-    limit = 3 * (time.monotonic() - started) + 2
+    limit = 2 * (time.monotonic() - started) + 1
     endless = {"epochs": 100_000, "checkpoint_seconds": NEVER}
     slow, hangs = tiny_jobs(tmp_path / "data", tmp_path / "out", seeds=(0, 1), **endless)
     with closing(launch([slow, hangs, short], Launch(workers=1, time_limit=limit))) as all_news:

@@ -44,8 +44,8 @@ def model_of(one):
     return fewshot.build_model(one.run, dataset_named("glyphs"), objective, 0).eval()
 
 
-@pytest.mark.parametrize("method", ON_CLASSES)
-def test_every_method_with_a_classifier_trains_and_is_read(method, root):
+@pytest.mark.parametrize("method", ["baseline", "rot-aux", "mt", "sla"])
+def test_every_kind_of_method_with_a_classifier_trains_and_is_read(method, root):
     one = task("steps=1", "train_queries=1", "train_shots=1", method=[method])
     result = evaluate(one, train(one, root), root)
     rows = list(fewshot.build_objective(one.run, "rotation").rows)
@@ -56,13 +56,9 @@ def test_every_method_with_a_classifier_trains_and_is_read(method, root):
 
 
 def test_as_many_images_pass_the_backbone_as_in_training_on_episodes(root):
-    for method in ("baseline", "sla", "baseline-repM"):
-        alike = [
-            task("steps=1", "batch_episodes=2", learner=[learner], method=[method])
-            for learner in ("protonet", "simpleshot")
-        ]
-        images = [train(one, root).summary["train_images"] for one in alike]
-        assert images[0] == images[1], method
+    alike = [task("steps=1", "batch_episodes=2", learner=[name]) for name in ("protonet", "simpleshot")]
+    images = [train(one, root).summary["train_images"] for one in alike]
+    assert images[0] == images[1]
 
 
 def test_the_head_has_no_part_in_the_training(root):
@@ -86,9 +82,8 @@ def test_the_backbone_starts_like_that_of_the_other_learners_and_is_trained(root
         assert not torch.equal(moved[f"members.0.backbone.{name}"], value), name
 
 
-@pytest.mark.parametrize("learner", FROZEN)
-def test_a_test_leaves_the_weights_alone_and_repeats_itself(learner, root):
-    one = task(learner=[learner])
+def test_a_test_leaves_the_weights_alone_and_repeats_itself(root):
+    one = task(learner=["cosine"])
     training = train(one, root)
     before = {name: value.clone() for name, value in training.state.items()}
     first, second = evaluate(one, training, root), evaluate(one, training, root)
@@ -139,20 +134,16 @@ def test_simpleshot_reads_joint_heads_as_one_head_per_view(root):
     assert np.array_equal(samples["hits/SLA+AG"], samples["hits/SLA+plain+TTA"])
 
 
-@pytest.mark.parametrize("method", ["baseline", "da", "sla"])
-def test_only_a_backbone_that_never_saw_turns_is_read_on_crops_too(root, method, monkeypatch):
-    one = task(method=[method])
+def test_crops_cost_as_many_passes_as_views_and_without_their_chance_are_the_images(root, monkeypatch):
+    one = task(method=["baseline"])
     training = train(one, root)
     result = evaluate(one, training, root)
-    crops = [row for row in result.metrics if row.endswith("+crops")]
-    assert crops == (["baseline+crops"] if method == "baseline" else [])
-    if crops:
-        metrics = result.metrics["baseline+crops"]
-        assert (metrics["support_passes"], metrics["query_passes"]) == (4, 4)
-        assert result.samples["hits/baseline+crops"].shape == result.samples["hits/baseline"].shape
-        monkeypatch.setattr(ImageBatches, "augmented", lambda self, index, generator: self.plain(index))
-        same = evaluate(one, training, root).samples
-        assert np.array_equal(same["hits/baseline+crops"], same["hits/baseline"])
+    metrics = result.metrics["baseline+crops"]
+    assert (metrics["support_passes"], metrics["query_passes"]) == (4, 4)
+    assert result.samples["hits/baseline+crops"].shape == result.samples["hits/baseline"].shape
+    monkeypatch.setattr(ImageBatches, "augmented", lambda self, index, generator: self.plain(index))
+    same = evaluate(one, training, root).samples
+    assert np.array_equal(same["hits/baseline+crops"], same["hits/baseline"])
 
 
 def test_an_episodic_training_is_not_read_on_crops(root):

@@ -9,6 +9,7 @@ from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.store import Store
 from sla_bench.scenarios.classify.reading import ClassifierReading
 from sla_bench.scenarios.fewshot.reading import READING as FEWSHOT
+from sla_bench.tables import files
 from sla_bench.tables.comparisons import Cost, comparison, cost_of, is_matched_and_tuned
 from sla_bench.tables.leaderboard import leaderboard
 from sla_bench.tables.table_texts import blocks, rows_of, title_of
@@ -43,7 +44,8 @@ def test_images_are_equal_within_a_twentieth():
         assert comparison(Cost(images, images, 4000, 64), LONGER, tuned=False).startswith(words)
 
 
-def test_the_paper_s_convention_and_the_square_stand_side_by_side(tmp_path):
+def test_the_paper_s_convention_and_the_square_stand_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "write_plots", lambda store, table: [])
     write_cifar10(tmp_path)
     folders = ["--data-root", str(tmp_path), "--out", str(tmp_path), "--workers", "1"]
     recipe = ["--set", "steps=4", "--set", "batch_size=8", "--set", "validations=1"]

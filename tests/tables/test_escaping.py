@@ -12,7 +12,7 @@ from made_up_records import write_records
 from rich.console import Console
 
 from sla_bench.config import FewShotRun
-from sla_bench.tables.files import write_leaderboard, write_plots
+from sla_bench.tables.files import write_leaderboard
 from sla_bench.tables.latex import escape_latex, latex
 from sla_bench.tables.leaderboard import leaderboard
 from sla_bench.tables.markdown import escape_markdown
@@ -99,11 +99,6 @@ def test_the_terminal_shows_brackets_as_they_are(written):
 def test_what_is_told_of_a_run_holds_no_control_characters():
     told = label(FewShotRun(dataset="folder:a\n\x1b[2J\x9b", seed=3))
     assert told == "folder:a  [2J  protonet 5-shot baseline seed 3"
-
-
-def test_plots_are_drawn_with_any_name(written):
-    store, table = written
-    assert write_plots(store, table)
 
 
 def test_latex_tables_are_whole(tmp_path):

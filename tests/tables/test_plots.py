@@ -9,13 +9,13 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from figure_texts import assert_readable
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from PIL import Image
 
-from sla_bench.errors import UserError
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.curves import learning_curves_figure
 from sla_bench.tables.figures.dots import gain_text
@@ -197,25 +197,6 @@ def test_each_data_set_has_its_own_axis_of_gains_over_all_settings_and_reference
     assert np.ptp(limits[0]) > 5 * np.ptp(limits[4])
 
 
-def test_transformations_in_panels_of_their_own_share_the_axis():
-    table = leaderboard(shots=(5,))
-    names = ["rotation", "rotation2", "color_perm", "color_perm3", "rot_color_perm6", "rot_color_perm12"] * 2
-    found = pd.concat([table.assign(transform=f"{name}{i}") for i, name in enumerate(names)])
-    found.loc[found["transform"] == "rotation0", "relative_gain_pct"] *= 3
-    figure = gains_figure(found)
-    assert len(figure.axes) == len(names)
-    assert len({axes.get_xlim() for axes in figure.axes}) == 1
-
-
-def test_long_names_leave_room_for_the_axis():
-    table = leaderboard(references=("baseline", "baseline-xM"))
-    table["reference"] = table["reference"].replace("baseline-xM", "baseline-NMway+TTA")
-    table.loc[:, ["gain_ci95_low", "gain_ci95_high"]] = [-123.4, 123.4]
-    figure = gains_figure(table)
-    inches = figure.get_size_inches()[0]
-    assert min(axes.get_position().width * inches for axes in figure.axes) > 0.85
-
-
 def test_no_zero_is_negative():
     assert gain_text(-0.04, -0.02, 0.04) == "+0.0 [0.0, 0.0]"
 
@@ -266,40 +247,14 @@ def test_rows_that_differ_in_the_budget_get_panels_of_their_own():
     assert "glyphs, 5-way 5-shot, protonet, budget paper" in words(figure)
 
 
-def test_the_word_chance_is_clear_of_dots_near_chance():
-    table = leaderboard(shots=(5,)).assign(value=22.0, ci95_low=20.5, ci95_high=23.5)
-    table.loc[0, "value"] = 30.0
-    figure = accuracies_figure(table)
-    with style.styled():
-        figure.canvas.draw()
-        (axes,) = figure.axes
-        word = next(text for text in axes.texts if text.get_text() == "chance").get_window_extent()
-        bodies = [line.get_window_extent() for line in axes.lines if line.get_marker() == "o"]
-    assert not any(word.overlaps(body) for body in bodies)
-
-
-@pytest.mark.parametrize("datasets", [1, 2, 12])
+@pytest.mark.parametrize("datasets", [1, 12])
 def test_text_is_readable_and_inside_and_apart_whatever_the_number_of_panels(datasets):
     table = leaderboard(datasets=[f"data{i}" for i in range(datasets)])
     for figure in (gains_figure(table), accuracies_figure(table)):
         assert len(figure.axes) == 2 * datasets
         width, _ = figure.get_size_inches()
         assert width in (3.5, 7.0, 10.5)
-        with style.styled():
-            figure.canvas.draw()
-            shown = [t for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
-            boxes = [t.get_window_extent() for t in shown]
-        inside = figure.bbox.padded(0.5)
-        for text, box in zip(shown, boxes, strict=True):
-            assert text.get_fontsize() >= 7
-            assert inside.contains(box.x0, box.y0), text
-            assert inside.contains(box.x1, box.y1), text
-        corners = np.array([box.extents for box in boxes])
-        across = np.minimum(corners[:, None, 2:], corners[None, :, 2:]) - np.maximum(
-            corners[:, None, :2], corners[None, :, :2]
-        )
-        clash = np.argwhere(np.triu((across > 0.5).all(axis=2), k=1))
-        assert [(shown[a].get_text(), shown[b].get_text()) for a, b in clash] == []
+        assert_readable(figure)
 
 
 @pytest.mark.parametrize(
@@ -339,19 +294,6 @@ def test_names_are_names_and_not_formulas(tmp_path):
     odd = histories(methods=("a_b $\\frac{$", "$"), learners=("$_x^{$",))
     for figure in (gains_figure(table), accuracies_figure(table), learning_curves_figure(odd)):
         assert len(style.save(figure, tmp_path / "figure")) == 2
-
-
-def test_a_failed_write_keeps_the_earlier_file_and_leaves_no_other(tmp_path, monkeypatch):
-    before = [path.read_bytes() for path in style.save(gains_figure(leaderboard()), tmp_path / "gains")]
-
-    def full(handle):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(UserError, match="the disk is full"):
-        style.save(gains_figure(leaderboard(shots=(1,))), tmp_path / "gains")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["gains.png", "gains.svg"]
-    assert [(tmp_path / name).read_bytes() for name in ("gains.png", "gains.svg")] == before
 
 
 def test_a_png_of_256_colours_looks_like_what_was_drawn(tmp_path):
@@ -437,14 +379,6 @@ def test_trainings_of_other_shots_have_panels_of_their_own_and_names_stay_inside
     assert boxes[0].y0 >= axes.get_window_extent().y0 - boxes[0].height
 
 
-def test_one_method_with_two_transformations_is_two_lines():
-    one, other = histories(methods=("sla",)), histories(methods=("sla",))
-    other = other.assign(transform="color_perm", label="other " + other["label"])
-    table = pd.concat([one.assign(transform="rotation"), other], ignore_index=True)
-    texts = [text.get_text() for text in learning_curves_figure(table).axes[0].texts]
-    assert sorted(texts) == ["sla color_perm", "sla rotation"]
-
-
 def test_many_transformations_have_panels_of_their_own():
     names = [f"t{place}" for place in range(9)]
     methods = ("baseline", "da", "sla")
@@ -467,29 +401,12 @@ def test_many_transformations_have_panels_of_their_own():
     assert sum(len(axes.get_yticklabels()) for axes in many.axes) == table["relative_gain_pct"].notna().sum()
 
 
-def test_learning_curves_do_not_depend_on_the_order_of_rows():
-    table = histories(methods=("sla",), seeds=1)
-    plain = learning_curves_figure(table)
-    shuffled = learning_curves_figure(table.sample(frac=1, random_state=0))
-    for one, other in zip(plain.axes, shuffled.axes, strict=True):
-        assert one.lines[0].get_xydata() == pytest.approx(other.lines[0].get_xydata())
-
-
 def test_learning_curves_do_without_images_and_without_validation():
     table = histories().drop(columns="images").assign(val_accuracy=np.nan)
     figure = learning_curves_figure(table)
     assert len(figure.axes) == 1
     assert figure.axes[0].get_xlabel() == "Training steps"
     assert figure.axes[0].lines[0].get_xdata()[-1] == 20
-
-
-def test_runs_that_the_method_does_not_tell_apart_bear_their_labels():
-    one, other = histories(seeds=1), histories(seeds=1)
-    table = pd.concat([one.assign(label=one["label"] + " 1-shot"), other], ignore_index=True)
-    axes = learning_curves_figure(table).axes[0]
-    assert {text.get_text() for text in axes.texts} == set(table["label"])
-    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
-    assert len(looks) == 4
 
 
 @given(st.lists(st.floats(-50, 50), max_size=12), st.floats(0.1, 20))
@@ -499,11 +416,6 @@ def test_labels_spread_apart_keep_order_gap_and_mean(positions, gap):
     assert (np.diff(placed[order]) >= gap - 1e-9).all()
     if positions:
         assert placed.mean() == pytest.approx(np.mean(positions), abs=1e-9)
-
-
-def test_labels_with_room_stay_where_they_are():
-    assert style.spread_apart([30, 10, 20], 5) == pytest.approx([30, 10, 20])
-    assert style.spread_apart([10, 10, 50], 4) == pytest.approx([8, 12, 50])
 
 
 def test_plots_import_neither_torch_nor_pyplot():

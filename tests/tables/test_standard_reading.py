@@ -203,11 +203,8 @@ def test_groups_are_shown_where_classes_differ_in_size(groups, shown, tmp_path):
     ("options", "settings", "label"),
     [
         ({}, (), "quick"),
-        ({"selection": "validation"}, (), "quick"),
-        ({"val_fraction": 0}, (), "quick, val_fraction=0"),
         ({"val_fraction": 0.2, "val_seed": 3}, (), "quick, val_fraction=0.2, val_seed=3"),
         ({"val_indices": "/a.txt#0123456789abcdef"}, (), "quick, val_indices=0123456789abcdef"),
-        ({"loss_reduction": "sum"}, ("steps=7",), "quick, steps=7, loss_reduction=sum"),
         ({"mix": ["mixup"]}, ("mix.alpha=0.5",), "quick, alpha=0.5"),
     ],
 )
@@ -286,10 +283,7 @@ def test_the_tuned_pair_is_drawn_beside_that_of_the_recipe(tmp_path, monkeypatch
     ]
     assert sum(word.startswith("SLA+SD: ") for word in words) == 2
     both = ["baseline", "sla+sd"]
-    assert lines_of(figures["learning_curves"]) == {
-        "ce, recipe quick": both,
-        "ce, recipe quick, tuned": both,
-    }
+    assert lines_of(figures["learning_curves"]) == {"ce, recipe quick": both, "ce, recipe quick, tuned": both}
 
 
 def test_curves_of_other_mixes_rates_and_lengths_have_panels_of_their_own(tmp_path):

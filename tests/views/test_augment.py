@@ -81,13 +81,6 @@ def jittered(images, factors, order):
     return values[rows].view(images.shape)
 
 
-def test_jitter_factor_1_changes_nothing():
-    images = torch.randint(256, (6, 5, 5, 3), generator=seeded(), dtype=torch.uint8)
-    order = torch.stack([torch.randperm(3, generator=seeded(i)) for i in range(6)])
-    result = jittered(images, torch.ones(6, 3), order)
-    torch.testing.assert_close(result, images.float(), rtol=0, atol=1e-4)
-
-
 def test_order_of_jitter_matters_and_is_each_images_own():
     pixels = torch.randint(256, (1, 4, 4, 3), generator=seeded(), dtype=torch.uint8).expand(2, 4, 4, 3)
     factors = torch.tensor([[1.4, 0.6, 1.4]]).expand(2, 3)
@@ -175,12 +168,6 @@ def test_read_only_memory_map_is_used_in_place(tmp_path):
     assert torch.equal(result, ImageBatches(data, FULL).augmented(torch.arange(40), seeded()))
 
 
-def test_length_is_that_of_the_data():
-    batches = ImageBatches(labeled_images(), FULL)
-    assert len(batches) == 40
-    assert batches.device == torch.device("cpu")
-
-
 def test_images_of_another_size_are_refused():
     with pytest.raises(UserError, match="images are 10 x 10 pixels, the data set's properties say 12 x 12"):
         ImageBatches(labeled_images(size=10), FULL)
@@ -190,17 +177,6 @@ def test_images_of_another_size_are_refused():
 def test_properties_without_meaning_are_refused(changes):
     with pytest.raises(UserError, match="at least 0"):
         ImageBatches(labeled_images(), dataclasses.replace(FULL, **changes))
-
-
-def test_no_images_make_an_empty_batch():
-    batches, none = ImageBatches(labeled_images(), FULL), torch.empty(0, dtype=torch.int64)
-    assert batches.plain(none).shape == (0, 3, 12, 12)
-    assert batches.augmented(none, seeded()).shape == (0, 3, 12, 12)
-
-
-def test_position_outside_the_data_is_an_error():
-    with pytest.raises(IndexError):
-        ImageBatches(labeled_images(), FULL).plain(torch.tensor([40]))
 
 
 def test_flips_that_are_chosen_elsewhere_leave_the_rest_of_the_augmentation():

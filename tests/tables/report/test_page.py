@@ -9,7 +9,7 @@ from made_up_records import tune_rates, write_records
 from sla_bench.cli.app import run_command_line
 from sla_bench.config import FEWSHOT_PROTOCOL
 from sla_bench.tables.leaderboard import leaderboard
-from sla_bench.tables.report.details import Pool, script_json
+from sla_bench.tables.report.details import script_json
 from sla_bench.tables.report.page import write_report
 
 BOTH = {"baseline": 0.5, "baseline+TTA": 0.55, "SLA+AG": 0.6, "SLA+SI": 0.58}
@@ -174,12 +174,6 @@ def test_script_json_means_nothing_to_html_and_the_same_to_json():
     assert json.loads(text) == content
 
 
-def test_a_pool_keeps_equal_things_once():
-    pool = Pool()
-    assert [pool.add(x) for x in (["a"], {"b": 1}, ["a"], ["c"])] == [0, 1, 0, 2]
-    assert pool.items == [["a"], {"b": 1}, ["c"]]
-
-
 def test_the_page_admits_nothing_but_itself(written):
     reader = read(written[2])
     (policy,) = [e["content"] for e in reader.all("meta") if e.get("http-equiv") == "Content-Security-Policy"]
@@ -197,17 +191,6 @@ def test_the_same_records_give_the_same_bytes(tmp_path):
         assert run_command_line(["report", "--out", str(tmp_path / name)]) == 0
     first, second = [(tmp_path / name / "report.html").read_bytes() for name in ("one", "two")]
     assert first == second
-
-
-def test_notes_and_published_figures_are_shown_with_their_status(tmp_path):
-    store, _ = write_records(
-        tmp_path, BOTH, dataset=["fc100"], backbone=["resnet12"], learner=["metaoptnet-rr"]
-    )
-    write_report([store], tmp_path / "report.html")
-    text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "One seed: the estimate alone." in text
-    assert "59.20 (stated gain)" in text
-    assert re.search(r"55\.30 \((verified|second-hand|recalled)\)", text)
 
 
 def test_damaged_records_are_named_and_the_rest_is_shown(tmp_path, capsys):
@@ -241,14 +224,6 @@ def test_no_records_are_said_in_a_line_and_another_protocol_is_told_beside_its_r
     trainings = {row.method: row.texts["training"] for row in section.rows}
     assert trainings == {m: "protocol 2" * m.startswith("baseline") for m in BOTH}
     assert not any(row.texts["gain %"] for row in section.rows if row.is_sla)
-
-
-def test_methods_without_a_baseline_have_a_table_without_gains(tmp_path):
-    store, _ = write_records(tmp_path, {"SLA+AG": 0.6})
-    write_report([store], tmp_path / "report.html")
-    reader = read(tmp_path / "report.html")
-    assert not reader.all("circle")
-    assert "gain %" not in [e["text"] for e in reader.all("button")]
 
 
 def test_a_tuned_row_knows_its_runs_too(tmp_path):
