@@ -40,6 +40,7 @@ class Photographs(LayoutDataset):
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split, a memory map; see `Dataset.load`."""
+        del split_seed
         self.check_split(split, by)
         on_disk: Split = "train" if split == "trainval" else split
         if on_disk not in self.splits:
@@ -50,7 +51,7 @@ class Photographs(LayoutDataset):
                 else ", only train and test"
             )
             raise UserError(f"{self.name} has no {split} split{reason}")
-        return super().load(on_disk, by, data_root, split_seed)
+        return self.stored(on_disk, data_root)
 
     def _check_count(self, source: SplitSource, split: Split, base: Path) -> None:
         classes, images = len(source.class_names), source.shape[0]
