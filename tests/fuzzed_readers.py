@@ -7,7 +7,6 @@ import json
 import shutil
 import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 
 import mutations as m
 import numpy as np
@@ -19,7 +18,7 @@ from PIL import Image
 from sla_bench.data.cifar import CIFAR10, CIFAR100
 from sla_bench.data.cifar100_few_shot import FC100
 from sla_bench.data.few_shot_files import _LAYOUTS, TIERED_IMAGENET
-from sla_bench.data.folder_listing import list_folder
+from sla_bench.data.folder_layouts import list_folder
 from sla_bench.data.folder_splits import split_listing
 from sla_bench.data.imagenet import _by_solution
 from sla_bench.data.images import decode, look_at
@@ -251,7 +250,8 @@ def _local():
 
     from sla_bench.data.fashion_mnist import FASHION_MNIST
 
-    return replace(FASHION_MNIST, debian_folder=Path("/nonexistent"))
+    layout = replace(FASHION_MNIST.layouts[0], folders=("FashionMNIST/raw",))
+    return replace(FASHION_MNIST, layouts=(layout,))
 
 
 def _protocols(root):
