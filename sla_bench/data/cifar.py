@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sla_bench.data.base import By, ImageProperties, LabeledImages, Split
+from sla_bench.data.base import ImageProperties, Split
 from sla_bench.data.class_lists import cifar100_names
 from sla_bench.data.downloads import RemoteArchive, RemoteFile, download_archive
 from sla_bench.data.kept import file_digest
 from sla_bench.data.layouts import Layout, LayoutDataset
 from sla_bench.data.pickles import load_dict, what_is_wrong
 from sla_bench.data.sources import Promise, SplitSource, array_blocks, as_int_vector
-from sla_bench.data.splits import held_out
 from sla_bench.errors import UserError
 
 PARTS: tuple[Split, ...] = ("train", "test")
@@ -143,30 +142,6 @@ def _read_records(num_labels: int, most: int, path: Path) -> Batch:
     return _images_of(rows[:, num_labels:]), rows[:, num_labels - 1].astype(np.int64)
 
 
-_VALIDATION = 0.1
-
-
-@dataclass(frozen=True)
-class Cifar(LayoutDataset):
-    """CIFAR in its official split into training and test images.
-
-    "trainval" is all training images in the order of the files, as torchvision gives them: the long-tailed
-    subsets of LDAM-DRW are taken from these. "val" is a tenth of the training images of each class (5,000 of
-    the published 50,000), chosen by `split_seed`, and "train" is the rest. The official code of SLA holds out
-    5,000 images of its own choice, which `--val-indices` takes; these are others.
-    """
-
-    def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
-        """Read one split; see `Dataset.load`."""
-        self.check_split(split, by)
-        images = self.stored("test" if split == "test" else "train", data_root)
-        if split in ("train", "val") and images.class_counts.min() < 2:
-            raise UserError(
-                f"{self.name}: train and val need at least two training images of each class in {data_root}"
-            )
-        return held_out(images, split, _VALIDATION, split_seed)
-
-
 def _read_part(version: CifarVersion, base: Path, split: Split) -> SplitSource:
     images, labels = version.read_part(base, split)
     return SplitSource((len(images), SIZE, SIZE, 3), labels, version.class_names, array_blocks(images))
@@ -273,10 +248,16 @@ def _cifar(
     versions: tuple[CifarVersion, ...],
     archive: RemoteArchive,
     group_thresholds: tuple[int, int] | None,
-) -> Cifar:
+) -> LayoutDataset:
+    """CIFAR in its official split into training and test images.
+
+    "trainval" is all training images in the order of the files, as torchvision gives them: the long-tailed
+    subsets of LDAM-DRW are taken from these. "val" is 5,000 of the published 50,000. The official code of SLA
+    holds out 5,000 images of its own choice, which `--val-indices` takes; these are others.
+    """
     classes = len(versions[0].class_names)
     urls = " or ".join(version.url for version in versions)
-    return Cifar(
+    return LayoutDataset(
         name=name,
         # Mean and deviation as in LDAM-DRW's code, for both data sets alike.
         properties=ImageProperties(
@@ -289,6 +270,7 @@ def _cifar(
         group_thresholds=group_thresholds,
         layouts=tuple(map(_layout, versions)),
         fetch=lambda data_root: download_archive(archive, data_root),
+        validation=0.1,
     )
 
 

@@ -16,7 +16,7 @@ from sla_bench.data.class_lists import SPLITS
 from sla_bench.data.downloads import RemoteFile, download
 from sla_bench.data.layouts import Layout, LayoutDataset
 from sla_bench.data.sources import Promise, SplitSource, array_blocks
-from sla_bench.data.splits import held_out, split_classes
+from sla_bench.data.splits import split_classes
 from sla_bench.errors import UserError
 
 URL = "https://github.com/zalandoresearch/fashion-mnist"
@@ -26,7 +26,6 @@ CLASS_NAMES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
 _FOLDERS = ("FashionMNIST/raw", "fashion-mnist")
-_VALIDATION = 1 / 12  # 5,000 of 60,000
 
 
 class _Part(NamedTuple):
@@ -90,10 +89,9 @@ class FashionMNIST(LayoutDataset):
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split; see `Dataset.load`."""
-        self.check_split(split, by)
         if by == "images":
-            images = self.stored("test" if split == "test" else "train", data_root)
-            return replace(held_out(images, split, _VALIDATION, split_seed), grey=True)
+            return replace(super().load(split, by, data_root, split_seed), grey=True)
+        self.check_split(split, by)
         train, test = (self.stored(part, data_root) for part in self.splits)
         labels = np.concatenate([train.labels, test.labels])
         chosen = split_classes(len(CLASS_NAMES), split_seed)[split]
@@ -170,5 +168,6 @@ FASHION_MNIST = FashionMNIST(
         ),
     ),
     fetch=lambda data_root: download(_REMOTE, data_root / _FOLDERS[0], URL),
+    validation=1 / 12,  # 5,000 of 60,000
 )
 """Fashion-MNIST; mean and deviation are those of the 60,000 training images."""

@@ -24,6 +24,7 @@ from sla_bench.data.prepared import (
     write_map,
 )
 from sla_bench.data.sources import SplitSource
+from sla_bench.data.splits import held_out
 from sla_bench.errors import UserError
 
 DIRECT_LIMIT = 1_000_000_000
@@ -70,7 +71,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class LayoutDataset(Dataset):
-    """A data set with fixed splits of one kind, read from whichever layout is there.
+    """A data set with published splits, read from whichever layout is there.
 
     The first complete layout is taken; a layout of which only a part is there is an error where no other is
     complete. `prepare` converts to memory maps below `DATA_ROOT/prepared/NAME/` what must be decoded, what is
@@ -79,10 +80,13 @@ class LayoutDataset(Dataset):
     Args:
         layouts: known layouts, the preferred ones first.
         fetch: downloads the files below the data root; None where the makers offer no direct download.
+        validation: "val" is this share of the training images of each class, chosen by `split_seed`, and
+            "train" the rest; 0: "val" lies on disk, or does not exist.
     """
 
     layouts: tuple[Layout, ...] = ()
     fetch: Callable[[Path], None] | None = field(default=None, repr=False)
+    validation: float = 0.0
 
     splits_by: tuple[By, ...] = ("classes",)
 
@@ -93,9 +97,14 @@ class LayoutDataset(Dataset):
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split; see `Dataset.load`."""
-        del split_seed
         self.check_split(split, by)
-        return self.stored(split, data_root)
+        divided = split in ("train", "val") and self.validation > 0
+        images = self.stored("train" if divided or split == "trainval" else split, data_root)
+        if divided and images.class_counts.min() < 2:
+            raise UserError(
+                f"{self.name}: train and val need at least two training images of each class in {data_root}"
+            )
+        return held_out(images, split, self.validation, split_seed) if divided else images
 
     def stored(self, split: Split, data_root: Path) -> LabeledImages:
         """Read a split that lies on disk; errors as `load`."""

@@ -121,9 +121,7 @@ def split_images(
 
 
 def held_out(images: LabeledImages, split: Split, fraction: float, seed: int) -> LabeledImages:
-    """A part of the training images of each class as "val", the others as "train"; all for other splits."""
-    if split not in ("train", "val"):
-        return images
+    """The share of the training images of each class that is "val", or the rest, "train"."""
     train, val = split_images(images.labels, (1 - fraction, fraction), seed)
     index = train if split == "train" else val
     return replace(images, images=images.images[index], labels=images.labels[index])
