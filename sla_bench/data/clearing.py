@@ -107,7 +107,8 @@ def _prepared(folder: Path) -> Prepared | None:
     made = [f for f in files if f in descriptions or f.name in names or _PART.fullmatch(f.name)]
     if not made:
         return None
-    first = next(iter(descriptions.values()), {"layout": RENDERED, "shape": [0, 0]})
+    unknown: dict[str, Any] = {"layout": RENDERED, "shape": [0, 0]}
+    first = next(iter(descriptions.values()), unknown)
     source = "" if first["layout"] == RENDERED else first["source"]
     return Prepared(folder, tuple(sorted(made)), source, first["shape"][1])
 
