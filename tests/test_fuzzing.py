@@ -10,7 +10,6 @@ import signal
 import warnings
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +24,7 @@ from PIL import Image
 from sla_bench.data.cifar import CIFAR100
 from sla_bench.data.fashion_mnist import FASHION_MNIST
 from sla_bench.data.few_shot_files import _LAYOUTS, TIERED_IMAGENET
-from sla_bench.data.folder_listing import list_folder
+from sla_bench.data.folder_layouts import list_folder
 from sla_bench.data.folder_splits import split_listing
 from sla_bench.data.images import decode, look_at
 from sla_bench.data.listed_photographs import _read_cub, read_annotations
@@ -37,7 +36,9 @@ from sla_bench.records.checkpoints import FileCheckpoints
 from sla_bench.records.exchange import export_records, import_records
 from sla_bench.records.store import Store
 
-FILES_ALONE = replace(FASHION_MNIST, debian_folder=Path("/none"))
+FILES_ALONE = replace(
+    FASHION_MNIST, layouts=(replace(FASHION_MNIST.layouts[0], folders=("FashionMNIST/raw",)),)
+)
 SECONDS = 20
 """Of the processor, for one input."""
 

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -152,7 +152,7 @@ def read_idx(path: Path, ndim: int) -> tuple[np.ndarray, str]:
         UserError: missing, truncated, damaged, too large, or another kind of file.
     """
     try:
-        with _opened(path) as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             header = file.read(4 + 4 * ndim)
             shape = _shape(header, ndim, path)
             # One byte more than announced; that also makes gzip compare its checksum at the end.
@@ -167,10 +167,6 @@ def read_idx(path: Path, ndim: int) -> tuple[np.ndarray, str]:
     digest = hashlib.sha256(header)
     digest.update(pixels)
     return np.frombuffer(pixels, np.uint8).reshape(shape), digest.hexdigest()
-
-
-def _opened(path: Path) -> gzip.GzipFile | BinaryIO:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
 def _shape(header: bytes, ndim: int, path: Path) -> tuple[int, ...]:

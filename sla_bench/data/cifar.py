@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
 
-from sla_bench.data.base import By, Dataset, ImageProperties, LabeledImages, Split
+from sla_bench.data.base import ImageProperties, Split
 from sla_bench.data.class_lists import cifar100_names
 from sla_bench.data.downloads import RemoteArchive, RemoteFile, download_archive
-from sla_bench.data.kept import HASHES, checksum_of_files, file_digest
+from sla_bench.data.kept import file_digest
+from sla_bench.data.layouts import Layout, LayoutDataset
 from sla_bench.data.pickles import load_dict, what_is_wrong
-from sla_bench.data.preparation import IN_THREADS, Preparation
-from sla_bench.data.sources import Promise, as_int_vector
-from sla_bench.data.splits import split_images
+from sla_bench.data.sources import Promise, SplitSource, array_blocks, as_int_vector
 from sla_bench.errors import UserError
 
-Part = Literal["train", "test"]
-PARTS: tuple[Part, ...] = ("train", "test")
+PARTS: tuple[Split, ...] = ("train", "test")
 SIZE = 32
 _PIXELS = 3 * SIZE * SIZE
 
 
-class Batch(NamedTuple):
-    """Images uint8 (N, 32, 32, 3) and labels int64 (N,)."""
-
-    images: np.ndarray
-    labels: np.ndarray
+Batch = tuple[np.ndarray, np.ndarray]
+"""Images uint8 (N, 32, 32, 3) and labels int64 (N,)."""
 
 
 @dataclass(frozen=True)
@@ -53,75 +47,53 @@ class CifarVersion:
     folder: str
     url: str
     algorithm: str
-    files: Mapping[Part, Mapping[str, str]]
-    images: Mapping[Part, int]
+    files: Mapping[Split, Mapping[str, str]]
+    images: Mapping[Split, int]
     read: Callable[[Path], Batch]
     class_names: tuple[str, ...]
 
-    def part_files(self, base: Path, part: Part) -> list[Path]:
-        """The files of a part below the folder `base`, whether or not they are there."""
-        return [base / name for name in self.files[part]]
+    def files_of(self, base: Path, *parts: Split) -> list[Path]:
+        """The files of some parts below the folder `base`, whether or not they are there."""
+        return [base / name for part in parts for name in self.files[part]]
 
-    def all_files(self, base: Path) -> list[Path]:
-        """The files of both parts below the folder `base`, whether or not they are there."""
-        return [path for part in PARTS for path in self.part_files(base, part)]
-
-    def read_part(self, base: Path, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """Read the training or the test images.
+    def read_part(self, base: Path, part: Split) -> Batch:
+        """Read the training or the test images in the order of the files.
 
         Args:
             base: the unpacked folder.
             part: "train" or "test".
 
-        Returns:
-            images uint8 (N, 32, 32, 3) and labels int64 (N,), in the order of the files.
-
         Raises:
             UserError: missing, damaged or altered.
         """
-        batches = [self._read_file(path, part) for path in self.part_files(base, part)]
-        images = np.concatenate([b.images for b in batches]) if len(batches) > 1 else batches[0].images
-        labels = np.concatenate([b.labels for b in batches])
-        paths, classes = self.part_files(base, part), len(self.class_names)
+        paths, classes = self.files_of(base, part), len(self.class_names)
+        batches = zip(*(self._read_file(path, part) for path in paths), strict=True)
+        images, labels = (np.concatenate(arrays) if len(paths) > 1 else arrays[0] for arrays in batches)
         where = f"{paths[0]} to {paths[-1].name}" if len(paths) > 1 else str(paths[0])
         found = np.unique(labels)
         if not np.array_equal(found, np.arange(classes)):
             raise UserError(f"{where}: labels must hold each of 0..{classes - 1}, found {len(found)} values")
-        published = self.images[part] * len(self.files[part])
+        published = self.images[part] * len(paths)
         Promise(SIZE, published // classes).check(images.shape, labels, self.class_names, where)
         return images, labels
 
-    def verify(self, base: Path) -> list[tuple[Path, str]]:
-        """Status of the files."""
-        results: list[tuple[Path, str]] = []
-        for part in PARTS:
-            intact = {path: self._is_published(path, part) for path in self.part_files(base, part)}
-            otherwise = "ok"
-            if not all(intact.values()):
-                try:
-                    self.read_part(base, part)
-                    otherwise = "unknown"
-                except UserError:
-                    otherwise = "bad"
-            results += [(path, "ok" if same else otherwise) for path, same in intact.items()]
-        return results
+    def is_published(self, path: Path) -> bool:
+        """The file has the checksum that its makers give for its name."""
+        known = {name: digest for part in self.files.values() for name, digest in part.items()}
+        return file_digest(path, self.algorithm) == known[path.name]
 
-    def _is_published(self, path: Path, part: Part) -> bool:
-        return path.is_file() and file_digest(path, self.algorithm) == self.files[part][path.name]
-
-    def _read_file(self, path: Path, part: Part) -> Batch:
-        batch = self.read(path)
-        if len(batch.images) != len(batch.labels):
+    def _read_file(self, path: Path, part: Split) -> Batch:
+        images, labels = self.read(path)
+        if len(images) != len(labels):
             raise UserError(
-                f"{path} is damaged: {len(batch.images)} images but {len(batch.labels)} labels; fetch "
-                f"{self.url} again"
+                f"{path} is damaged: {len(images)} images but {len(labels)} labels; fetch {self.url} again"
             )
-        if len(batch.images) >= self.images[part] and not self._is_published(path, part):
+        if len(images) >= self.images[part] and not self.is_published(path):
             raise UserError(
                 f"{path} was altered: its checksum is not the published {self.files[part][path.name]}; fetch "
                 f"{self.url} again"
             )
-        return batch
+        return images, labels
 
 
 def _read_pickle(key: str, path: Path) -> Batch:
@@ -130,7 +102,7 @@ def _read_pickle(key: str, path: Path) -> Batch:
     rows = content["data"]
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape[1:] != (_PIXELS,):
         raise UserError(f"{path}: 'data' must be an array of uint8 (N, {_PIXELS})")
-    return Batch(_images_of(rows), as_int_vector(content[key], str(path)))
+    return _images_of(rows), as_int_vector(content[key], str(path))
 
 
 def _images_of(rows: np.ndarray) -> np.ndarray:
@@ -167,109 +139,32 @@ def _read_records(num_labels: int, most: int, path: Path) -> Batch:
         rows = np.fromfile(path, np.uint8).reshape(-1, record)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    return Batch(_images_of(rows[:, num_labels:]), rows[:, num_labels - 1].astype(np.int64))
+    return _images_of(rows[:, num_labels:]), rows[:, num_labels - 1].astype(np.int64)
 
 
-_VALIDATION = 0.1
+def _read_part(version: CifarVersion, base: Path, split: Split) -> SplitSource:
+    images, labels = version.read_part(base, split)
+    return SplitSource((len(images), SIZE, SIZE, 3), labels, version.class_names, array_blocks(images))
 
 
-@dataclass(frozen=True)
-class Cifar(Dataset):
-    """CIFAR in its official split into training and test images.
-
-    "trainval" is all training images in the order of the files, as torchvision gives them: the long-tailed
-    subsets of LDAM-DRW are taken from these. "val" is a tenth of the training images of each class (5,000 of
-    the published 50,000), chosen by `split_seed`, and "train" is the rest. The official code of SLA holds out
-    5,000 images of its own choice, which `--val-indices` takes; these are others.
-
-    Args:
-        versions: the Python and the binary version, in the order of preference; the same images.
-        archive: of the first version, for the download.
-    """
-
-    versions: tuple[CifarVersion, ...] = field(kw_only=True)
-    archive: RemoteArchive = field(kw_only=True)
-
-    def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
-        """Read one split; see `Dataset.load`."""
-        self.check_split(split, by)
-        version = self._complete(data_root)
-        images, labels = version.read_part(data_root / version.folder, "test" if split == "test" else "train")
-        if split in ("train", "val"):
-            if np.bincount(labels).min() < 2:
-                raise UserError(
-                    f"{self.name}: train and val need at least two training images of each class in "
-                    f"{data_root / version.folder}"
-                )
-            train, val = split_images(labels, (1 - _VALIDATION, _VALIDATION), split_seed)
-            index = train if split == "train" else val
-            images, labels = images[index], labels[index]
-        return LabeledImages(np.ascontiguousarray(images), labels, version.class_names)
-
-    def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
-        """As `load(...).checksum`; the files are read for it once."""
-        kept = data_root / "prepared" / f"{self.name}{HASHES}"
-        of = split, split_seed
-
-        def work_out() -> str:
-            return self.load(split, by, data_root, split_seed).checksum
-
-        return checksum_of_files(kept, self.files(data_root), of, work_out)
-
-    def prepare(
-        self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
-    ) -> list[Path]:
-        """Check the files, after download of those that are missing; nothing is converted.
-
-        Raises:
-            UserError: files are damaged, or no network; `source` or `skip_bad` is given (the
-                files can simply lie there, and are no image files).
-        """
-        how.refuse_skip_bad(self.name)
-        if source is not None:
-            folders = " or ".join(str(data_root / version.folder) for version in self.versions)
-            raise UserError(f"{self.name} needs no conversion: put its files into {folders}")
-        if _absent(self._found(data_root), data_root):
-            download_archive(self.archive, data_root)
-        version = self._complete(data_root)
-        for part in PARTS:
-            version.read_part(data_root / version.folder, part)
-        return self.files(data_root)
-
-    def files(self, data_root: Path) -> list[Path]:
-        """The files with images that exist, of the version that `load` reads."""
-        version = self._found(data_root)
-        return [path for path in version.all_files(data_root / version.folder) if path.is_file()]
-
-    def verify(self, data_root: Path) -> list[tuple[Path, str]]:
-        """Compare the files with the published checksums; "unknown" for smaller versions."""
-        version = self._found(data_root)
-        return version.verify(data_root / version.folder) if self.files(data_root) else []
-
-    def _found(self, data_root: Path) -> CifarVersion:
-        """The version with the fewest missing files; of several, the first."""
-        return min(self.versions, key=lambda version: len(_absent(version, data_root)))
-
-    def _complete(self, data_root: Path) -> CifarVersion:
-        version = self._found(data_root)
-        absent = _absent(version, data_root)
-        if not self.files(data_root):
-            raise self.missing(data_root)
-        if absent:
-            raise UserError(f"{self.name}: {absent[0]} is missing; unpack {version.url} again")
-        return version
-
-
-def _absent(version: CifarVersion, data_root: Path) -> list[Path]:
-    return [path for path in version.all_files(data_root / version.folder) if not path.is_file()]
+def _layout(version: CifarVersion) -> Layout:
+    names = ",".join(name for part in PARTS for name in version.files[part])
+    return Layout(
+        name=f"{version.folder}/{{{names}}}",
+        folders=(version.folder,),
+        files=version.files_of,
+        read=partial(_read_part, version),
+        is_published=version.is_published,
+        splits=PARTS,
+    )
 
 
 _URL = "https://www.cs.toronto.edu/~kriz"
 _NAMES10 = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
-_IMAGES10: Mapping[Part, int] = {"train": 10_000, "test": 10_000}
-_IMAGES100: Mapping[Part, int] = {"train": 50_000, "test": 10_000}
+_IMAGES10: Mapping[Split, int] = {"train": 10_000, "test": 10_000}
+_IMAGES100: Mapping[Split, int] = {"train": 50_000, "test": 10_000}
 
 # MD5 as in torchvision, SHA-1 as in mxnet.gluon.data.vision, SHA-256 as in tensorflow.keras.datasets.
 CIFAR10_PYTHON = CifarVersion(
@@ -284,9 +179,7 @@ CIFAR10_PYTHON = CifarVersion(
             "data_batch_4": "634d18415352ddfa80567beed471001a",
             "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
         },
-        "test": {
-            "test_batch": "40351d587109b95175f43aff81a1287e",
-        },
+        "test": {"test_batch": "40351d587109b95175f43aff81a1287e"},
     },
     images=_IMAGES10,
     read=partial(_read_pickle, "labels"),
@@ -304,9 +197,7 @@ CIFAR10_BINARY = CifarVersion(
             "data_batch_4.bin": "aab85764eb3584312d3c7f65fd2fd016e36a258e",
             "data_batch_5.bin": "26e2849e66a845b7f1e4614ae70f4889ae604628",
         },
-        "test": {
-            "test_batch.bin": "67eb016db431130d61cd03c7ad570b013799c88c",
-        },
+        "test": {"test_batch.bin": "67eb016db431130d61cd03c7ad570b013799c88c"},
     },
     images=_IMAGES10,
     read=partial(_read_records, 1, 10_000),
@@ -317,12 +208,8 @@ CIFAR100_PYTHON = CifarVersion(
     url=f"{_URL}/cifar-100-python.tar.gz",
     algorithm="md5",
     files={
-        "train": {
-            "train": "16019d7e3df5f24257cddd939b257f8d",
-        },
-        "test": {
-            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-        },
+        "train": {"train": "16019d7e3df5f24257cddd939b257f8d"},
+        "test": {"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
     },
     images=_IMAGES100,
     read=partial(_read_pickle, "fine_labels"),
@@ -333,12 +220,8 @@ CIFAR100_BINARY = CifarVersion(
     url=f"{_URL}/cifar-100-binary.tar.gz",
     algorithm="sha1",
     files={
-        "train": {
-            "train.bin": "e207cd2e05b73b1393c74c7f5e7bea451d63e08e",
-        },
-        "test": {
-            "test.bin": "8fb6623e830365ff53cf14adec797474f5478006",
-        },
+        "train": {"train.bin": "e207cd2e05b73b1393c74c7f5e7bea451d63e08e"},
+        "test": {"test.bin": "8fb6623e830365ff53cf14adec797474f5478006"},
     },
     images=_IMAGES100,
     read=partial(_read_records, 2, 50_000),
@@ -365,10 +248,16 @@ def _cifar(
     versions: tuple[CifarVersion, ...],
     archive: RemoteArchive,
     group_thresholds: tuple[int, int] | None,
-) -> Cifar:
+) -> LayoutDataset:
+    """CIFAR in its official split into training and test images.
+
+    "trainval" is all training images in the order of the files, as torchvision gives them: the long-tailed
+    subsets of LDAM-DRW are taken from these. "val" is 5,000 of the published 50,000. The official code of SLA
+    holds out 5,000 images of its own choice, which `--val-indices` takes; these are others.
+    """
     classes = len(versions[0].class_names)
     urls = " or ".join(version.url for version in versions)
-    return Cifar(
+    return LayoutDataset(
         name=name,
         # Mean and deviation as in LDAM-DRW's code, for both data sets alike.
         properties=ImageProperties(
@@ -379,8 +268,9 @@ def _cifar(
         splits_by=("images",),
         alternative="use fc100 or cifar_fs for CIFAR-100 with disjoint classes",
         group_thresholds=group_thresholds,
-        versions=versions,
-        archive=archive,
+        layouts=tuple(map(_layout, versions)),
+        fetch=lambda data_root: download_archive(archive, data_root),
+        validation=0.1,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +16,22 @@ from sla_bench.data.class_lists import (
     cifar100_names,
     cifar_fs_labels,
     fc100_labels,
+    split_with,
 )
 from sla_bench.data.downloads import download_archive
 from sla_bench.data.images import list_folders
 from sla_bench.data.layouts import Layout, LayoutDataset
 from sla_bench.data.lists import read_lines
-from sla_bench.data.pickles import read_category_pickle
-from sla_bench.data.sources import Promise, SplitSource, array_blocks, read_class_folders, relabel
+from sla_bench.data.pickles import load_dict
+from sla_bench.data.sources import (
+    Promise,
+    SplitSource,
+    array_blocks,
+    as_images,
+    as_int_vector,
+    read_class_folders,
+    relabel,
+)
 
 _PROMISE = Promise(size=32, per_class=600)
 _LabelsOf = Callable[[Split], tuple[int, ...]]
@@ -58,9 +67,9 @@ def _cifar100_layout(name: str, version: CifarVersion, labels_of: _LabelsOf) -> 
         name=f"CIFAR-100's {name}",
         folders=(version.folder,),
         # Every split takes its classes from both files.
-        files=lambda base, split: version.all_files(base),
+        files=lambda base, split: version.files_of(base, *PARTS),
         read=partial(_read_cifar100, version, labels_of),
-        verify=version.verify,
+        is_published=version.is_published,
     )
 
 
@@ -72,21 +81,49 @@ _binary = partial(
 )
 
 
-def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
-    """`FOLDER/STEM_{train,val,test}.pickle`; the folder may be "", the data root."""
-    known = {split: labels_of(split) for split in SPLITS}
+def category_pickles(
+    name: str,
+    folders: tuple[str, ...],
+    files: Mapping[Split, str],
+    promise: Promise,
+    known: dict[Split, tuple[int, ...]],
+    names: tuple[str, ...] = (),
+) -> Layout:
+    """MetaOptNet's pickles `{'data': uint8 (N, H, W, 3), 'labels': N integers}`, usually of Python 2.
 
-    def file(base: Path, split: Split) -> Path:
-        return base / f"{stem}_{split}.pickle"
+    Args:
+        name: as in `Layout`.
+        folders: as in `Layout`.
+        files: name of the file of each split.
+        promise: what is checked.
+        known: the original labels of each split; labels may be others, and need not begin at 0.
+        names: names of the original labels.
+    """
 
     def read(base: Path, split: Split) -> SplitSource:
-        return read_category_pickle(file(base, split), split, _PROMISE, known, cifar100_names())
+        path = base / files[split]
+        content = load_dict(path, "data", "labels")
+        images = as_images(content["data"], str(path))
+        labels, values = relabel(as_int_vector(content["labels"], str(path)))
+        original = split_with(frozenset(values), known)
+        if original is not None:
+            check_classes(frozenset(values), split, known, str(path))
+        class_names = tuple(names[v] if original and names else f"class {v}" for v in values)
+        promise.check(images.shape, labels, class_names, str(path))
+        return SplitSource(images.shape, labels, class_names, array_blocks(images))
 
-    return Layout(
-        name=f"MetaOptNet's {Path(folder, stem)}_{{train,val,test}}.pickle",
-        folders=(folder,),
-        files=lambda base, split: [file(base, split)],
-        read=read,
+    return Layout(name, folders, lambda base, split: [base / files[split]], read)
+
+
+def pickle_layout(folder: str, stem: str, labels_of: _LabelsOf) -> Layout:
+    """`FOLDER/STEM_{train,val,test}.pickle`; the folder may be "", the data root."""
+    return category_pickles(
+        f"MetaOptNet's {Path(folder, stem)}_{{train,val,test}}.pickle",
+        (folder,),
+        {split: f"{stem}_{split}.pickle" for split in SPLITS},
+        _PROMISE,
+        {split: labels_of(split) for split in SPLITS},
+        cifar100_names(),
     )
 
 

@@ -29,8 +29,8 @@ class Prepared:
     Args:
         folder: where it lies.
         files: those in it that were made here.
-        source: folder of the images that it was made of; "" where it was rendered, or is not whole.
-        side: height = width of its images; 0 where it is not whole.
+        source: folder of the images that it was made of; "" where it was rendered, or has no description.
+        side: height = width of its images; 0 where it has no description.
     """
 
     folder: Path
@@ -107,9 +107,8 @@ def _prepared(folder: Path) -> Prepared | None:
     made = [f for f in files if f in descriptions or f.name in names or _PART.fullmatch(f.name)]
     if not made:
         return None
-    first = next(iter(descriptions.values()), None)
-    if first is None:
-        return Prepared(folder, tuple(sorted(made)), "", 0)
+    unknown: dict[str, Any] = {"layout": RENDERED, "shape": [0, 0]}
+    first = next(iter(descriptions.values()), unknown)
     source = "" if first["layout"] == RENDERED else first["source"]
     return Prepared(folder, tuple(sorted(made)), source, first["shape"][1])
 

@@ -41,7 +41,10 @@ def contact_sheet(images: LabeledImages, per_class: int = 8, max_classes: int = 
     size = (_PADDING + columns * column_width, top + rows * row_height + _PADDING)
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((_PADDING, _PADDING), _title(images, len(classes)), fill=_INK, font=font)
+    of = "" if len(classes) == images.num_classes else f"{len(classes)} of "
+    pixels = " x ".join(map(str, images.images.shape[1:3]))
+    title = f"{len(images):,} images, {pixels} pixels, {of}{images.num_classes} classes"
+    draw.text((_PADDING, _PADDING), title, fill=_INK, font=font)
 
     # One pass over the labels, however many classes there are.
     order = np.argsort(images.labels, kind="stable")
@@ -79,9 +82,3 @@ def _columns(rows: int, column_width: int, row_height: int) -> int:
 
 def _short(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 3]}..."
-
-
-def _title(images: LabeledImages, shown: int) -> str:
-    height, width = images.images.shape[1:3]
-    of = "" if shown == images.num_classes else f"{shown} of "
-    return f"{len(images):,} images, {height} x {width} pixels, {of}{images.num_classes} classes"

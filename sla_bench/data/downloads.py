@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from sla_bench.data.kept import file_digest
 from sla_bench.data.preparation import terminal_progress
 from sla_bench.errors import UserError
 
@@ -151,7 +151,7 @@ def download(
 
 
 def _is_there(file: RemoteFile, path: Path) -> bool:
-    return path.is_file() and path.stat().st_size == file.size and _sha256(path) == file.sha256
+    return path.is_file() and path.stat().st_size == file.size and file_digest(path, "sha256") == file.sha256
 
 
 def _fetch(file: RemoteFile, path: Path, schemes: tuple[str, ...]) -> None:
@@ -164,7 +164,7 @@ def _fetch(file: RemoteFile, path: Path, schemes: tuple[str, ...]) -> None:
         with terminal_progress(f"fetching {file.name}: {file.size:,} bytes") as progress:
             for done in _received(file, part, schemes):
                 progress(done, file.size)
-        if _sha256(part) != file.sha256:
+        if file_digest(part, "sha256") != file.sha256:
             part.unlink()
             raise _Refused("its SHA-256 is not the published one")
         part.replace(path)
@@ -219,8 +219,3 @@ def _answer(file: RemoteFile, done: int, schemes: tuple[str, ...]) -> Any:
 def _check_scheme(url: str, schemes: tuple[str, ...]) -> None:
     if urlsplit(url).scheme not in schemes:
         raise _Refused(f"{url[:200]} is not an {' or '.join(schemes)} address")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,11 +12,18 @@ import numpy as np
 
 from sla_bench.data.arrays import npz_images
 from sla_bench.data.base import ImageProperties, Split
-from sla_bench.data.cifar100_few_shot import CIFAR_FS, FC100, PROCESSED, R2D2, pickle_layout
+from sla_bench.data.cifar100_few_shot import (
+    CIFAR_FS,
+    FC100,
+    PROCESSED,
+    R2D2,
+    category_pickles,
+    pickle_layout,
+)
 from sla_bench.data.class_lists import SPLITS, check_classes, fc100_labels, mini_imagenet_wnids
 from sla_bench.data.layouts import Layout, LayoutDataset
 from sla_bench.data.lists import listed_source, named_list, read_table
-from sla_bench.data.pickles import load_dict, load_pickle, read_category_pickle
+from sla_bench.data.pickles import load_dict, load_pickle
 from sla_bench.data.sources import (
     EncodedImages,
     Promise,
@@ -41,15 +48,6 @@ _CATEGORIES: dict[Split, tuple[int, ...]] = {
     "test": tuple(range(80, 100)),
 }
 _MINI_FOLDERS = ("miniImageNet", "mini-imagenet", "mini_imagenet")
-
-
-def _category_pickle(base: Path, split: Split) -> Path:
-    phase = "train_phase_train" if split == "train" else split
-    return base / f"miniImageNet_category_split_{phase}.pickle"
-
-
-def _read_category(base: Path, split: Split) -> SplitSource:
-    return read_category_pickle(_category_pickle(base, split), split, _MINI_PROMISE, _CATEGORIES)
 
 
 def _cache_pickle(base: Path, split: Split) -> Path:
@@ -117,11 +115,15 @@ CACHE = Layout(
     read=_read_cache,
 )
 _LAYOUTS = (
-    Layout(
-        name="MetaOptNet's miniImageNet/miniImageNet_category_split_{train_phase_train,val,test}.pickle",
-        folders=_MINI_FOLDERS,
-        files=lambda base, split: [_category_pickle(base, split)],
-        read=_read_category,
+    category_pickles(
+        "MetaOptNet's miniImageNet/miniImageNet_category_split_{train_phase_train,val,test}.pickle",
+        _MINI_FOLDERS,
+        {
+            split: f"miniImageNet_category_split_{phase}.pickle"
+            for split, phase in zip(SPLITS, ("train_phase_train", "val", "test"), strict=True)
+        },
+        _MINI_PROMISE,
+        _CATEGORIES,
     ),
     CACHE,
     Layout(

@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import itertools
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 
+from sla_bench.data import layouts
 from sla_bench.data.base import By, Dataset, Fit, ImageProperties, LabeledImages, Split
-from sla_bench.data.folder_listing import FolderListing, list_folder
-from sla_bench.data.folder_map import FolderMap
+from sla_bench.data.folder_layouts import list_folder
+from sla_bench.data.folder_listing import FolderListing
 from sla_bench.data.folder_names import PREFIX, parse
-from sla_bench.data.folder_pictures import FolderPictures
+from sla_bench.data.folder_pictures import (
+    FACTS,
+    FolderPictures,
+    PictureFacts,
+    keep_facts,
+    read_facts,
+    seen_of,
+)
 from sla_bench.data.folder_splits import reading_lines, seed_decides, split_listing
-from sla_bench.data.preparation import IN_THREADS, Preparation
+from sla_bench.data.kept import kept_checksum
+from sla_bench.data.preparation import IN_THREADS, Preparation, terminal_progress
+from sla_bench.data.prepared import Origin, map_path, open_map, read_description, verify_map, write_map
+from sla_bench.data.sources import EncodedImages, SplitSource, array_blocks, decoded_source, relabel
 from sla_bench.errors import UserError
 from sla_bench.paths import from_home
 
+_DECODING = 4  # counts up when the same file would become other pixels
 _ALL = "all"
 
 
@@ -44,8 +58,7 @@ class Folder(Dataset):
     - Of parts that lack val or test, some of train is held out for it, the same for every seed.
 
     Args:
-        path: the folder; `PATH:32` for images of 32 x 32 pixels, `PATH:32,flip=no` with options
-            (`folder:PATH:32,flip=no` on the command line).
+        path: the folder; `PATH:32` for 32 x 32 pixels, `PATH:32,flip=no` with options.
         size: height = width in pixels; default 84, or what the path says.
         **options: as in the path, which they change; see `folder_names.FolderName`.
 
@@ -99,7 +112,7 @@ class Folder(Dataset):
     def split_depends_on_seed(self) -> bool:
         """True where neither `splits.csv` nor parts with classes of their own decide."""
         with suppress(UserError):
-            return _seed_decides(self.listing)
+            return seed_decides(self.listing)
         return True
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
@@ -182,7 +195,7 @@ class Folder(Dataset):
             UserError: as `load`.
         """
         prepared = self._map(data_root)
-        seeded = _seed_decides(prepared.listing)
+        seeded = seed_decides(prepared.listing)
         return FolderPictures(self.name, self.properties.fit, prepared.facts(), prepared.readable, seeded)
 
     def remarks(self, data_root: Path, by: By | None = None) -> list[str]:
@@ -209,8 +222,163 @@ class Folder(Dataset):
         return FolderMap(self.listing, self.properties.size, self.properties.fit, data_root)
 
 
-def _seed_decides(listing: FolderListing) -> bool:
-    """As `seed_decides`; True where `splits.csv` cannot be read."""
-    with suppress(UserError):
-        return seed_decides(listing)
-    return True
+@dataclass(frozen=True)
+class FolderMap:
+    """The map of a listing's images below `DATA_ROOT/prepared/`, with hashes and facts beside it.
+
+    Args:
+        listing: all images of the folder.
+        size: height = width in pixels.
+        fit: how images become squares.
+        data_root: below which the map lies.
+    """
+
+    listing: FolderListing
+    size: int
+    fit: Fit
+    data_root: Path
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the map lies; another one for every state of the listing."""
+        of = self.listing
+        key = f"{_DECODING} {self.size} {self.fit} {of.fingerprint} {of.path.resolve()}"
+        if of.small:
+            key += f" without {of.small}"
+        return self.data_root / "prepared" / f"folder-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+    @property
+    def path(self) -> Path:
+        """The file of the map."""
+        return map_path(self.folder, _ALL)
+
+    @property
+    def undecodable(self) -> list[str]:
+        """Images that a finished map lacks because they can't be decoded."""
+        found = read_description(self.folder, _ALL)
+        return found.left_out if found is not None else []
+
+    @property
+    def readable(self) -> FolderListing:
+        """The listing without these."""
+        undecodable = self.undecodable
+        return self.listing.without(undecodable) if undecodable else self.listing
+
+    def images(self, how: Preparation = IN_THREADS) -> LabeledImages:
+        """All images of `readable`; they are decoded unless they were before and no file has changed.
+
+        Raises:
+            UserError: an image can't be decoded, or the map can't be written.
+        """
+        prepared = open_map(self.folder, _ALL)
+        if prepared is None:
+            self.convert(how)
+            prepared = open_map(self.folder, _ALL)
+        if prepared is None:
+            raise UserError(f"{self.folder} was deleted while it was read; try again")
+        return prepared
+
+    def convert(self, how: Preparation = IN_THREADS) -> None:
+        """Decode all images, and keep what later commands want to know without reading them.
+
+        Raises:
+            UserError: as `images`.
+        """
+        seen, paths = self._seen(), [self.listing.path / image for image in self.listing.images]
+        images = EncodedImages(
+            paths, self.size, self.fit, lambda i: str(paths[i]), self.listing.path, depth=seen.depth
+        )
+        self._write(_ALL, decoded_source(images, self.listing.labels, self.listing.class_names), how)
+        if (made := open_map(self.folder, _ALL)) is not None:
+            self._keep_facts(seen, made.images)
+        for by, split in itertools.product(get_args(By), get_args(Split)):
+            # Not every folder has every kind of split.
+            if (by, split) != ("classes", "trainval"):
+                with suppress(UserError):
+                    self.checksum(split, by)
+
+    def part(self, split: Split, by: By, seed: int) -> LabeledImages:
+        """The images of one split; see `split_listing`.
+
+        Raises:
+            UserError: as `images` and `split_listing`.
+        """
+        # Refused before an hour is spent on decoding.
+        split_listing(self.listing, split, by, seed)
+        prepared = self.images()
+        index, labels, names = self._chosen(split, by, seed)
+        if not len(index):
+            raise UserError(
+                f"{self.listing.path}: no image is left for {split}, all classes are too small to be split"
+            )
+        if np.array_equal(index, np.arange(len(prepared))):
+            return LabeledImages(prepared.images, labels, names, grey=prepared.grey)
+        large = len(index) * prepared.images[0].nbytes > layouts.DIRECT_LIMIT
+        pixels = self._large(prepared.images, index) if large else np.asarray(prepared.images)[index]
+        return LabeledImages(pixels, labels, names, grey=prepared.grey, may_lack_classes=by == "images")
+
+    def checksum(self, split: Split, by: By, seed: int = 0) -> str | None:
+        """The checksum of one split, kept beside the map; None where there is no map.
+
+        Raises:
+            UserError: as `split_listing`, or the map is damaged.
+        """
+        index, labels, names = self._chosen(split, by, seed)
+        return kept_checksum(self.folder, _ALL, labels, names, index)
+
+    def _chosen(self, split: Split, by: By, seed: int) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+        """Positions in the map of the images of a split, their labels, both int64 (n,), and class names.
+
+        By images, all classes of the folder are named; those without an image in the split have no label.
+        """
+        names = self.listing.class_names
+        index, classes = split_listing(self.readable, split, by, seed)
+        if by == "images":
+            return index, classes, names
+        labels, values = relabel(classes)
+        return index, labels, tuple(names[value] for value in values)
+
+    def facts(self) -> PictureFacts:
+        """Facts on each image of `readable`.
+
+        Raises:
+            UserError: as `images`.
+        """
+        prepared = self.images()
+        facts = read_facts(self.folder / f"{_ALL}{FACTS}", len(prepared))
+        return facts or self._keep_facts(self._seen(), prepared.images)
+
+    def _keep_facts(self, seen: PictureFacts, images: np.ndarray) -> PictureFacts:
+        absent = frozenset(self.undecodable)
+        seen = seen.without([i for i, image in enumerate(self.listing.images) if image in absent])
+        return keep_facts(self.folder / f"{_ALL}{FACTS}", seen, images)
+
+    def verify(self) -> list[tuple[Path, str]]:
+        """Compare the maps with the checksums taken when they were made."""
+        names = sorted(path.stem for path in self.folder.glob("*.json"))
+        return [(map_path(self.folder, name), verify_map(self.folder, name)) for name in names]
+
+    def _large(self, images: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """The pixels of a part that does not fit into memory, from a map of its own."""
+        whole = read_description(self.folder, _ALL)
+        key = index.tobytes() + (whole.sha256.encode() if whole is not None else b"")
+        name = f"part-{hashlib.sha256(key).hexdigest()[:16]}"
+        labels, values = relabel(self.readable.labels[index])
+        names = tuple(self.listing.class_names[value] for value in values)
+        source = SplitSource(
+            (len(index), self.size, self.size, 3), labels, names, array_blocks(images, index)
+        )
+        if open_map(self.folder, name) is None:
+            self._write(name, source, IN_THREADS)
+        return (open_map(self.folder, name) or source.read()).images
+
+    def _seen(self) -> PictureFacts:
+        paths = [self.listing.path / image for image in self.listing.images]
+        what = f"looking at {len(paths):,} images of {self.listing.path}"
+        with terminal_progress(what, line=False) as progress:
+            return seen_of(paths, progress)
+
+    def _write(self, name: str, source: SplitSource, how: Preparation) -> None:
+        origin = Origin("folder", self.listing.path, self.listing.fingerprint)
+        with terminal_progress(f"reading {source.shape[0]:,} images of {self.listing.path}") as progress:
+            write_map(self.folder, name, source, origin, progress, how)

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from sla_bench.data.base import Split
 from sla_bench.data.class_lists import SPLITS
+from sla_bench.data.folder_listing import FolderListing, listing_of
 from sla_bench.data.folder_lists import ListedPicture, PictureList, find_lists, normalized, read_lists
-from sla_bench.data.folder_tree import BESIDE_CLASSES, EMPTY_CLASSES, LeftOut, PictureFolder, part_of, roles
+from sla_bench.data.folder_tree import (
+    BELOW_CLASSES,
+    BESIDE_CLASSES,
+    EMPTY_CLASSES,
+    UNREAD_FOLDERS,
+    LeftOut,
+    PictureFolder,
+    part_of,
+    roles,
+)
 from sla_bench.data.images import EXTENSIONS
 from sla_bench.errors import UserError
+from sla_bench.paths import nearest_path
 
 _DEPTH = 3
 _SHOWN = 4
 _MOST_FOLDERS = 2000
+_OWN_FOLDERS = "; put the images of each class into a folder of its own"
 
 
 def would_work(path: Path) -> bool:
@@ -34,7 +45,7 @@ def no_classes(folder: PictureFolder) -> UserError:
     path, images = folder.path, folder.images
     if images:
         above = _above(path)
-        where = f"; did you mean folder:{above}?" if above else _own_folders()
+        where = f"; did you mean folder:{above}?" if above else _OWN_FOLDERS
         return UserError(f"{path} has no classes; {len(images):,} images lie in it directly{where}")
     below = _below(folder)
     if len(below) == 1:
@@ -60,11 +71,7 @@ def no_classes(folder: PictureFolder) -> UserError:
             f"{path} has no classes: its folders ({', '.join(empty[:_SHOWN])}) are empty, they hold no "
             f"pictures that can be read"
         )
-    return UserError(f"{path} has no classes{_own_folders()}")
-
-
-def _own_folders() -> str:
-    return "; put the images of each class into a folder of its own"
+    return UserError(f"{path} has no classes{_OWN_FOLDERS}")
 
 
 def _below(folder: PictureFolder) -> list[Path]:
@@ -102,33 +109,26 @@ CLASS_FOLDERS = "class folders"
 _NEVER_CLASSES = frozenset({"val", "valid", "validation", "test", "testing"})
 
 
-@dataclass(frozen=True)
-class FolderLayout:
-    """Pictures of a folder, sorted by its layout.
-
-    Args:
-        pictures: each picture with its class and part, by part, class and path.
-        seen: the layout in words, for example "train/ and test/".
-        left_out: account of everything that is not used.
-        files: the lists that were read.
-        unread: sentences about lists that were not read.
-    """
-
-    pictures: tuple[ListedPicture, ...]
-    seen: str
-    left_out: LeftOut
-    files: tuple[Path, ...] = ()
-    unread: tuple[str, ...] = ()
-
-
-def recognise(path: Path) -> FolderLayout:
-    """Recognise the layout of a folder.
+def list_folder(path: Path, min_images: int = 1) -> FolderListing:
+    """List classes and images.
 
     Lists decide where they name splits or where no class folders are there; class folders decide elsewhere.
 
+    Args:
+        path: the folder.
+        min_images: classes of fewer images are left out.
+
     Raises:
-        UserError: nothing that is clear, with the nearest path that would work where one is known.
+        UserError: the folder does not exist, a class has no images, or the layout is not clear; with the
+            nearest path that would work where one is known.
     """
+    if not path.is_dir():
+        what, near = ("is a file", "") if path.exists() else ("does not exist", nearest_path(path))
+        raise UserError(f"the folder {path} {what}; folder:PATH needs PATH/CLASS/image.jpg{near}")
+    return _recognised(path).of_large_classes(min_images)
+
+
+def _recognised(path: Path) -> FolderListing:
     top = PictureFolder(path)
     parts = _parts(top)
     classes = _class_names(parts.values() if parts else (top,))
@@ -142,31 +142,30 @@ def recognise(path: Path) -> FolderLayout:
         # A list that repeats the folders need not be complete.
         with suppress(UserError):
             listed = _from_lists(top, lists, path)
-            if listed is not None and not {picture.label for picture in listed.pictures} & classes:
+            if listed is not None and not classes.intersection(listed.class_names):
                 return listed
     account = LeftOut()
     if parts:
         pictures, seen = _divided(top, parts, path, account)
     else:
         pictures, seen = _of_classes(top, path, account, None), CLASS_FOLDERS
-    account.add_unread(top, path)
-    unread = tuple(f"{one.path} is not read: the class folders decide" for one in lists)
-    return FolderLayout(tuple(pictures), seen, account, unread=unread)
+    account.add_folders(UNREAD_FOLDERS, top.unread_folders, path)
+    unread = [f"{one.path} is not read: the class folders decide" for one in lists]
+    return listing_of(path, pictures, seen, account, unread=unread)
 
 
 def _class_names(folders: Iterable[PictureFolder]) -> set[str]:
     return {normalized(inside.name) for folder in folders for inside in folder.folders if inside.images}
 
 
-def _from_lists(top: PictureFolder, lists: list[PictureList], path: Path) -> FolderLayout | None:
+def _from_lists(top: PictureFolder, lists: list[PictureList], path: Path) -> FolderListing | None:
     account = LeftOut()
     found = read_lists(top, lists, account)
     if found is None:
         return None
     pictures, used = found
-    account.add_unread(top, path)
-    names = " and ".join(one.name for one in used)
-    return FolderLayout(tuple(pictures), names, account, tuple(used))
+    account.add_folders(UNREAD_FOLDERS, top.unread_folders, path)
+    return listing_of(path, pictures, " and ".join(one.name for one in used), account, used)
 
 
 def _parts(top: PictureFolder) -> dict[Split, PictureFolder] | None:
@@ -264,7 +263,8 @@ def _of_classes(base: PictureFolder, path: Path, account: LeftOut, part: Split |
         name = normalized(folder.name)
         pictures += [ListedPicture(image, name, part) for image in folder.images]
         account.add_others(folder, path)
-        account.add_below(folder, path)
+        account.add_folders(BELOW_CLASSES, folder.folders, path)
+        account.add_folders(UNREAD_FOLDERS, folder.unread_folders, path)
     for folder in base.folders:
         if not folder.images:
             _check_empty(folder)
@@ -272,7 +272,7 @@ def _of_classes(base: PictureFolder, path: Path, account: LeftOut, part: Split |
     for image in base.images:
         account.add(BESIDE_CLASSES, str(image.relative_to(path)))
     if part is not None:
-        account.add_unread(base, path)
+        account.add_folders(UNREAD_FOLDERS, base.unread_folders, path)
     return pictures
 
 

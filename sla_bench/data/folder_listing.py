@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sla_bench.data.class_lists import SPLITS
-from sla_bench.data.folder_layouts import recognise
+from sla_bench.data.folder_lists import ListedPicture
 from sla_bench.data.folder_tree import LeftOut
 from sla_bench.data.kept import fingerprint
 from sla_bench.errors import UserError
-from sla_bench.paths import names_below, nearest_path
+from sla_bench.paths import names_below
 
 
 @dataclass(frozen=True)
@@ -94,45 +94,42 @@ class FolderListing:
         )
 
 
-def list_folder(path: Path, min_images: int = 1) -> FolderListing:
-    """List classes and images.
+def listing_of(
+    path: Path,
+    pictures: Sequence[ListedPicture],
+    seen: str,
+    left_out: LeftOut,
+    lists: Sequence[Path] = (),
+    unread: Sequence[str] = (),
+) -> FolderListing:
+    """The listing of pictures that are sorted.
 
     Args:
         path: the folder.
-        min_images: classes of fewer images are left out.
+        pictures: at least one, by part, class and path.
+        seen: as in `FolderListing`.
+        left_out: as in `FolderListing`.
+        lists: those that were read; a change of them changes the fingerprint.
+        unread: as in `FolderListing`.
 
     Raises:
-        UserError: the folder does not exist, its layout is not clear, or a class has no images.
+        UserError: the name of a class is not UTF-8, as tables and records are.
     """
-    if not path.is_dir():
-        what, near = ("is a file", "") if path.exists() else ("does not exist", nearest_path(path))
-        raise UserError(f"the folder {path} {what}; folder:PATH needs PATH/CLASS/image.jpg{near}")
-    layout = recognise(path)
-    pictures = layout.pictures
     names = sorted({picture.label for picture in pictures})
-    _check_names(names, path)
-    position = {name: label for label, name in enumerate(names)}
-    labels = np.array([position[picture.label] for picture in pictures], dtype=np.int64)
-    parts = None
-    if pictures[0].part is not None:
-        parts = np.array([SPLITS.index(p.part) for p in pictures if p.part], dtype=np.int64)
-    files = [*(picture.path for picture in pictures), *layout.files]
-    listing = FolderListing(
-        path,
-        tuple(names_below(files[: len(pictures)], path)),
-        labels,
-        tuple(names),
-        parts,
-        fingerprint(files, path),
-        layout.seen,
-        layout.left_out,
-        layout.unread,
-    )
-    return listing.of_large_classes(min_images)
-
-
-def _check_names(names: list[str], path: Path) -> None:
-    """Names of classes reach tables and records, which are UTF-8."""
     for name in names:
         if os.fsencode(name) != name.encode(errors="replace"):
             raise UserError(f"{path}: the name of the class {name!r} is not UTF-8; give the folder another")
+    position = {name: label for label, name in enumerate(names)}
+    parts = [SPLITS.index(picture.part) for picture in pictures if picture.part]
+    files = [*(picture.path for picture in pictures), *lists]
+    return FolderListing(
+        path,
+        tuple(names_below(files[: len(pictures)], path)),
+        np.array([position[picture.label] for picture in pictures], dtype=np.int64),
+        tuple(names),
+        np.array(parts, dtype=np.int64) if parts else None,
+        fingerprint(files, path),
+        seen,
+        left_out,
+        tuple(unread),
+    )

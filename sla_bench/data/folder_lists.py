@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sla_bench.data.base import Split
 from sla_bench.data.class_lists import SPLITS
-from sla_bench.data.folder_tree import LeftOut, PictureFolder, is_filler, part_of, words_of
+from sla_bench.data.folder_tree import FILLERS, LeftOut, PictureFolder, part_of, words_of
 from sla_bench.data.images import EXTENSIONS
 from sla_bench.data.lists import read_lines, read_table
 from sla_bench.errors import UserError, nearest
@@ -28,7 +28,7 @@ _LABEL = (
     "classname", "labelname", "categoryname", "label", "class", "category", "target", "labels",
     "classes", "species", "breed", "classid",
 )  # fmt: skip
-_SPLIT = ["split", "set", "subset", "part", "partition", "phase"]
+_SPLIT = ("split", "set", "subset", "part", "partition", "phase")
 _KNOWN_STEMS = frozenset({"index", "info"})
 
 
@@ -122,24 +122,21 @@ def split_named(text: str, place: str) -> Split:
     return split
 
 
-def head_of(path: Path) -> list[str]:
-    """Columns of a table."""
-    return list(next(iter(read_table(path, skip_spaces=True, delimiters=_DELIMITERS))))
+class Head(NamedTuple):
+    """The columns of a table, and those of pictures, classes and splits where there are such."""
+
+    columns: list[str]
+    file: str | None
+    label: str | None
+    split: str | None
 
 
-def class_column(head: Iterable[str]) -> str | None:
-    """The column that names classes."""
-    return _column(head, _LABEL)
-
-
-def split_column(head: Iterable[str]) -> str | None:
-    """The column that names splits."""
-    return _column(head, _SPLIT)
-
-
-def file_column(head: Iterable[str]) -> str | None:
-    """The column that names pictures."""
-    return _column(head, _FILE)
+def head_of(path: Path) -> Head:
+    """Read the head of a table; errors as `read_table`."""
+    columns = list(next(read_table(path, skip_spaces=True, delimiters=_DELIMITERS)))
+    plain = {re.sub(r"[\W_]+", "", column.casefold()): column for column in reversed(columns)}
+    named = (next((plain[n] for n in names if n in plain), None) for names in (_FILE, _LABEL, _SPLIT))
+    return Head(columns, *named)
 
 
 def table_rows(path: Path, begin: int = 1) -> Iterator[tuple[str, dict[str, str]]]:
@@ -153,7 +150,7 @@ def table_rows(path: Path, begin: int = 1) -> Iterator[tuple[str, dict[str, str]
 def _is_named_as_list(path: Path) -> bool:
     if path.name.lower() == SPLITS_FILE or part_of(path.stem) is not None:
         return True
-    return all(is_filler(word) or word in _KNOWN_STEMS for word in words_of(path.stem))
+    return all(word in FILLERS or word in _KNOWN_STEMS for word in words_of(path.stem))
 
 
 def _rows(path: Path) -> tuple[Row, ...]:
@@ -167,8 +164,7 @@ def _rows(path: Path) -> tuple[Row, ...]:
 
 def _table_rows(path: Path) -> Iterator[Row]:
     """Rows of a table with a head, or without one where the first cell names a picture."""
-    head = head_of(path)
-    file, label, split = file_column(head), class_column(head), split_column(head)
+    head, file, label, split = head_of(path)
     others = [column for column in head if column not in (file, split)]
     if file is not None and label is None and len(others) == 1:
         (label,) = others
@@ -204,11 +200,6 @@ def _is_labelled(line: str, separator: str | None) -> bool:
 
 def _names_picture(text: str) -> bool:
     return PurePosixPath(text.strip()).suffix.lower() in EXTENSIONS
-
-
-def _column(head: Iterable[str], names: Sequence[str]) -> str | None:
-    plain = {re.sub(r"[\W_]+", "", column.casefold()): column for column in reversed(list(head))}
-    return next((plain[name] for name in names if name in plain), None)
 
 
 class PictureIndex:

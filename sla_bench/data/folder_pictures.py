@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -87,15 +87,12 @@ def seen_of(paths: Sequence[Path], progress: Progress) -> PictureFacts:
     return PictureFacts(sizes, ranges, np.zeros(len(paths), np.uint64))
 
 
-def with_hashes(seen: PictureFacts, images: np.ndarray) -> PictureFacts:
-    """The facts with the hash of each image of a map, uint8 (N, H, W, 3)."""
+def keep_facts(path: Path, seen: PictureFacts, images: np.ndarray) -> PictureFacts:
+    """Add the hash of each image of a map, uint8 (N, H, W, 3), and keep the facts beside the map."""
     digests = [hashlib.blake2b(image, digest_size=_HASH_BYTES).digest() for image in images]
-    return PictureFacts(seen.sizes, seen.ranges, np.frombuffer(b"".join(digests), np.uint64))
-
-
-def write_facts(path: Path, facts: PictureFacts) -> None:
-    """Keep the facts beside a map."""
+    facts = replace(seen, hashes=np.frombuffer(b"".join(digests), np.uint64))
     keep(path, lambda file: np.savez(file, sizes=facts.sizes, ranges=facts.ranges, hashes=facts.hashes))
+    return facts
 
 
 def read_facts(path: Path, count: int) -> PictureFacts | None:
@@ -116,9 +113,6 @@ def _seen(path: Path) -> tuple[tuple[int, int], tuple[int, int] | None]:
         return (0, 0), None
 
 
-_IN_TWO_CLASSES = "in two classes"
-
-
 class Repeats(NamedTuple):
     """Pictures with the same pixels.
 
@@ -132,23 +126,6 @@ class Repeats(NamedTuple):
     images: int
     pictures: int
     leaks: dict[str, tuple[int, int, int]]
-
-    def sentences(self, names: Sequence[str]) -> list[str]:
-        """A warning of pictures in two parts or classes; empty where there are none.
-
-        Args:
-            names: of the images.
-        """
-        said = (f"{count:,} {where} ({names[i]} = {names[j]})" for where, (count, i, j) in self.leaks.items())
-        text = "; ".join(said)
-        return [f"repeated images: {text}; accuracy on these is not a measure"] if text else []
-
-    def record(self, names: Sequence[str]) -> dict[str, Any]:
-        """The same for a record."""
-        return {
-            where: {"count": count, "example": [names[i], names[j]]}
-            for where, (count, i, j) in self.leaks.items()
-        }
 
 
 def find_repeats(hashes: np.ndarray, labels: np.ndarray, parts: np.ndarray | None) -> Repeats:
@@ -177,7 +154,7 @@ def find_repeats(hashes: np.ndarray, labels: np.ndarray, parts: np.ndarray | Non
                 add(f"of {SPLITS[late]} also in {SPLITS[early]}", len(of_late), of_late, of_early)
         others = own[labels[own] != labels[own[0]]]
         if len(others):
-            add(_IN_TWO_CLASSES, 1, own, others)
+            add("in two classes", 1, own, others)
     return Repeats(len(order), len(alike), leaks)
 
 
@@ -203,33 +180,34 @@ class FolderPictures:
     listing: FolderListing
     seeded: bool
 
-    def parts(self, by: By) -> np.ndarray:
-        """Position in SPLITS of the part of each picture, -1 for none, int64 (N,).
-
-        Raises:
-            UserError: the folder cannot be split like this.
-        """
-        parts = np.full(len(self.listing.images), -1)
-        for position, split in enumerate(SPLITS):
-            parts[split_listing(self.listing, split, by, 0)[0]] = position
-        return parts
-
     def repeats(self, by: By | None = None) -> Repeats:
         """Pictures that are in two parts or two classes; where the seed chooses the parts, in two classes."""
         for kind in reversed(get_args(By)) if by is None else (by,):
             with suppress(UserError):
-                parts = None if kind == "classes" and self.seeded else self.parts(kind)
+                parts = None
+                if kind == "images" or not self.seeded:
+                    parts = np.full(len(self.listing.images), -1)
+                    for position, split in enumerate(SPLITS):
+                        parts[split_listing(self.listing, split, kind, 0)[0]] = position
                 return find_repeats(self.facts.hashes, self.listing.labels, parts)
         return find_repeats(self.facts.hashes, self.listing.labels, None)
 
     def remarks(self, by: By | None = None) -> list[str]:
         """Sentences on depth, shape and repetition; none where all is as usual."""
-        names = self.listing.images
-        return [*self._on_depth(), *self._on_shape(), *self.repeats(by).sentences(names)]
+        names, leaks = self.listing.images, self.repeats(by).leaks
+        said = "; ".join(
+            f"{count:,} {where} ({names[i]} = {names[j]})" for where, (count, i, j) in leaks.items()
+        )
+        repeated = [f"repeated images: {said}; accuracy on these is not a measure"] if said else []
+        return [*self._on_depth(), *self._on_shape(), *repeated]
 
     def findings(self, by: By) -> dict[str, Any]:
         """The same for a record: `pixel_range` [low, high] and `repeated_images`."""
-        depth, repeated = self.facts.depth, self.repeats(by).record(self.listing.images)
+        depth, names = self.facts.depth, self.listing.images
+        repeated = {
+            where: {"count": count, "example": [names[i], names[j]]}
+            for where, (count, i, j) in self.repeats(by).leaks.items()
+        }
         ranges = {} if depth is None else {"pixel_range": [depth.low, depth.high]}
         return {**ranges, **({"repeated_images": repeated} if repeated else {})}
 

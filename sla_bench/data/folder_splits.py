@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,7 @@ from sla_bench.data.base import By, Split
 from sla_bench.data.class_lists import SPLITS
 from sla_bench.data.folder_layouts import CLASS_FOLDERS
 from sla_bench.data.folder_listing import FolderListing
-from sla_bench.data.folder_lists import (
-    SPLITS_FILE,
-    class_column,
-    file_column,
-    head_of,
-    normalized,
-    split_column,
-    split_named,
-    table_rows,
-)
+from sla_bench.data.folder_lists import SPLITS_FILE, head_of, normalized, split_named, table_rows
 from sla_bench.data.splits import MIN_CLASSES, split_classes, split_images
 from sla_bench.errors import UserError, first_names, nearest, one_printable_line
 
@@ -45,46 +37,58 @@ def split_listing(listing: FolderListing, split: Split, by: By, seed: int) -> tu
     Raises:
         UserError: the folder cannot be split like this, or `splits.csv` is wrong.
     """
-    choose = _by_classes if by == "classes" else _by_images
-    index = choose(listing, split, seed)
+    index = np.flatnonzero((_by_classes if by == "classes" else _by_images)(listing, split, seed))
     return index, listing.labels[index]
 
 
-def class_splits(listing: FolderListing) -> dict[int, Split] | None:
+def _columns(file: Path) -> tuple[str, str] | None:
+    """The columns of classes and splits in `splits.csv`; None where it is missing or lists images."""
+    if not file.exists():
+        return None
+    columns, picture, label, split = head_of(file)
+    if picture is not None and split is not None:
+        return None
+    if label is None or split is None:
+        raise UserError(
+            f"{file} must begin with the columns class,split or file,split; found "
+            f"{','.join(columns) or 'nothing'}"
+        )
+    return label, split
+
+
+def _class_splits(listing: FolderListing) -> dict[int, Split] | None:
     """The split of each class that `splits.csv` names; None without such a file, or where it lists images.
 
     Raises:
         UserError: the file is of another form, or names a class that is not there, or one twice.
     """
-    file = splits_file(listing.path)
-    return None if file is None else _read_splits(file, listing)
-
-
-def splits_file(path: Path) -> Path | None:
-    """The file of a folder that splits its classes; None where it is missing or lists images.
-
-    Raises:
-        UserError: the file has other columns.
-    """
-    file = path / SPLITS_FILE
-    if not file.exists():
+    file, class_names = listing.path / SPLITS_FILE, listing.class_names
+    columns = _columns(file)
+    if columns is None:
         return None
-    head = head_of(file)
-    if file_column(head) is not None and split_column(head) is not None:
-        return None
-    if class_column(head) is None or split_column(head) is None:
-        raise UserError(
-            f"{file} must begin with the columns class,split or file,split; found "
-            f"{','.join(head) or 'nothing'}"
-        )
-    return file
+    chosen: dict[str, Split] = {}
+    for _, row in table_rows(file):
+        name, text = normalized(row[columns[0]]), row[columns[1]].strip()
+        if name in listing.small:
+            continue
+        if name not in class_names:
+            raise UserError(
+                f"{file} names the class {name!r}, which has no folder; {nearest(name, class_names)}"
+            )
+        split = split_named(text, f"{file}: {name!r}")
+        if chosen.setdefault(name, split) != split:
+            raise UserError(
+                f"{file} gives {name!r} to {chosen[name]} and to {split}; splits must be disjoint"
+            )
+    return {class_names.index(name): split for name, split in chosen.items()}
 
 
 def seed_decides(listing: FolderListing) -> bool:
-    """The seed chooses the classes of a split, not `splits.csv` or parts with classes of their own."""
-    if splits_file(listing.path) is not None:
-        return False
-    return listing.parts is None or _shared(listing)
+    """The seed chooses the classes of a split, not a readable `splits.csv` or parts with other classes."""
+    with suppress(UserError):
+        by_file = _columns(listing.path / SPLITS_FILE) is not None
+        return not by_file and (listing.parts is None or _shared(listing))
+    return True
 
 
 def _shared(listing: FolderListing) -> bool:
@@ -107,20 +111,22 @@ def _shared(listing: FolderListing) -> bool:
 
 
 def _by_classes(listing: FolderListing, split: Split, seed: int) -> np.ndarray:
-    if (named := class_splits(listing)) is not None:
+    """The images whose class is of the split are true, bool (N,)."""
+    chosen: Sequence[int] | np.ndarray
+    if (named := _class_splits(listing)) is not None:
         chosen = [label for label, part in named.items() if part == split]
         if not chosen:
             raise UserError(f"{listing.path / SPLITS_FILE} gives no class to the split {split!r}")
-        return np.flatnonzero(np.isin(listing.labels, chosen))
-    if listing.parts is not None and not _shared(listing):
-        return np.flatnonzero(np.isin(listing.labels, _classes_of_part(listing, SPLITS.index(split))))
-    if len(listing.class_names) < MIN_CLASSES:
+    elif listing.parts is not None and not _shared(listing):
+        chosen = _classes_of_part(listing, SPLITS.index(split))
+    elif len(listing.class_names) < MIN_CLASSES:
         raise UserError(
             f"{listing.path} has {len(listing.class_names)} classes; few-shot learning needs at least "
             f"{MIN_CLASSES}, two for each of train, val and test"
         )
-    chosen_labels = split_classes(len(listing.class_names), seed)[split]
-    return np.flatnonzero(np.isin(listing.labels, chosen_labels))
+    else:
+        chosen = split_classes(len(listing.class_names), seed)[split]
+    return np.isin(listing.labels, chosen)
 
 
 def _classes_of_part(listing: FolderListing, part: int) -> list[int]:
@@ -141,30 +147,29 @@ def _classes_of_part(listing: FolderListing, part: int) -> list[int]:
 
 
 def _by_images(listing: FolderListing, split: Split, seed: int) -> np.ndarray:
+    """The images of the split are true, bool (N,)."""
     if len(listing.class_names) < 2:
         raise UserError(
             f"{listing.path} has only images of {listing.class_names[0]!r}; a classifier needs two at least"
         )
     parts = _parts_of_images(listing, seed)
     wanted = ("train", "val") if split == "trainval" else (split,)
-    return np.flatnonzero(np.isin(parts, [SPLITS.index(part) for part in wanted]))
+    return np.isin(parts, [SPLITS.index(part) for part in wanted])
 
 
 def _parts_of_images(listing: FolderListing, seed: int) -> np.ndarray:
     """Position in SPLITS of the part of each image, int64 (N,)."""
-    everything = np.arange(len(listing.images))
-    parts = np.full(len(everything), _TRAIN, dtype=np.int64)
     if listing.parts is None:
         _check_sizes(listing)
+        parts = np.full(len(listing.images), _TRAIN, dtype=np.int64)
         for part, chosen in enumerate(_divided(listing.labels, FRACTIONS, seed)):
             parts[chosen] = part
         return parts
     _check_parts(listing)
     parts = listing.parts.copy()
     train = np.flatnonzero(parts == _TRAIN)
-    present = set(np.unique(parts).tolist())
     for part in (_VAL, _TEST):
-        if part not in present:
+        if part not in listing.parts:
             share = HELD_OUT[SPLITS[part]]
             chosen = _divided(listing.labels[train], (1 - share, share), _HELD_OUT_SEED)[1]
             parts[train[chosen]] = part
@@ -206,28 +211,6 @@ def _check_parts(listing: FolderListing) -> None:
             )
 
 
-def _read_splits(file: Path, listing: FolderListing) -> dict[int, Split]:
-    head, class_names = head_of(file), listing.class_names
-    class_of, split_of = class_column(head), split_column(head)
-    assert class_of is not None
-    assert split_of is not None
-    chosen: dict[str, Split] = {}
-    for _, row in table_rows(file):
-        name, text = normalized(row[class_of]), row[split_of].strip()
-        if name in listing.small:
-            continue
-        if name not in class_names:
-            raise UserError(
-                f"{file} names the class {name!r}, which has no folder; {nearest(name, class_names)}"
-            )
-        split = split_named(text, f"{file}: {name!r}")
-        if chosen.setdefault(name, split) != split:
-            raise UserError(
-                f"{file} gives {name!r} to {chosen[name]} and to {split}; splits must be disjoint"
-            )
-    return {class_names.index(name): split for name, split in chosen.items()}
-
-
 _PURPOSE = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -252,9 +235,9 @@ def _class_lines(listing: FolderListing, seed: int) -> Iterator[str]:
     found = {split: split_listing(listing, split, "classes", seed)[1] for split in SPLITS}
     classes = [len(np.unique(labels)) for labels in found.values()]
     images = [f"{len(labels):,}" for labels in found.values()]
-    named = class_splits(listing)
+    named, file = _class_splits(listing), listing.path / SPLITS_FILE
     if named is not None:
-        how = f"{splits_file(listing.path)} splits the classes"
+        how = f"{file} splits the classes"
     elif seed_decides(listing):
         why = "" if listing.parts is None else ", since the parts share them"
         how = f"--seed splits the classes{why} (seed {seed})"
@@ -267,7 +250,7 @@ def _class_lines(listing: FolderListing, seed: int) -> Iterator[str]:
     yield (f"{_seen(listing)}; {how}: {counts} classes with {'/'.join(images)} images for train/val/test")
     if named is not None and len(named) < len(listing.class_names):
         unnamed = [n for label, n in enumerate(listing.class_names) if label not in named]
-        yield f"{splits_file(listing.path)} leaves out {first_names(unnamed)}, which are not used"
+        yield f"{file} leaves out {first_names(unnamed)}, which are not used"
 
 
 def _image_lines(listing: FolderListing, seed: int) -> Iterator[str]:
@@ -290,12 +273,10 @@ def _image_lines(listing: FolderListing, seed: int) -> Iterator[str]:
         why = f"fewer than {SMALLEST_DIVIDED} images" if 2 not in present else "no image in the test part"
         names = first_names([listing.class_names[label] for label in untested])
         yield f"no test image of {names} ({why}): trained on, and left out of metrics over classes"
-    file = splits_file(listing.path)
-    if file is not None:
-        with_class = class_splits(listing) or {}
-        unnamed = [n for label, n in enumerate(listing.class_names) if label not in with_class]
+    if (named := _class_splits(listing)) is not None:
+        unnamed = [n for label, n in enumerate(listing.class_names) if label not in named]
         used = f"; {first_names(unnamed)}, which it leaves out, are used" if unnamed else ""
-        yield f"{file} is not read here: it splits classes, for few-shot learning{used}"
+        yield f"{listing.path / SPLITS_FILE} is not read here: it splits classes, for few-shot learning{used}"
 
 
 def _seen(listing: FolderListing) -> str:

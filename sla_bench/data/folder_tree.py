@@ -22,7 +22,7 @@ _WORDS: dict[str, Split] = {
     **dict.fromkeys(("test", "testing", "tst", "novel"), "test"),
 }
 _EVALUATION = frozenset({"eval", "evaluation", "holdout", "heldout"})
-_FILLERS = (
+FILLERS = (
     "set", "data", "dataset", "image", "images", "img", "imgs", "picture", "pictures", "photo",
     "photos", "split", "splits", "part", "meta", "label", "labels", "list", "lists", "file", "files",
     "annotation", "annotations", "metadata",
@@ -33,11 +33,6 @@ def words_of(name: str) -> list[str]:
     """Words of a name in small letters: `trainLabels2` -> train, labels; digits and signs separate."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", name))
     return [word.casefold() for word in re.findall(r"[^\W\d_]+", spaced)]
-
-
-def is_filler(word: str) -> bool:
-    """The word says nothing about the part, like "set" or "images"."""
-    return word in _FILLERS
 
 
 def part_of(name: str) -> Split | None:
@@ -53,20 +48,19 @@ def roles(names: Iterable[str]) -> dict[str, Split]:
     found: dict[str, Split] = {}
     undecided = []
     for name in names:
-        words = [word for word in map(_stripped, words_of(name)) if word and not is_filler(word)]
+        words = [word for word in map(_stripped, words_of(name)) if word and word not in FILLERS]
         if len(words) == 1 and words[0] in _WORDS:
             found[name] = _WORDS[words[0]]
         elif len(words) == 1 and words[0] in _EVALUATION:
             undecided.append(name)
     for name in undecided:
-        taken = set(found.values())
-        found[name] = "val" if "val" not in taken else "test"
+        found[name] = "test" if "val" in found.values() else "val"
     return found
 
 
 def _stripped(word: str) -> str:
     """`trainset` -> train."""
-    for filler in _FILLERS:
+    for filler in FILLERS:
         rest = word.removesuffix(filler)
         if rest in _WORDS:
             return rest
@@ -258,18 +252,11 @@ class LeftOut:
             for path in paths:
                 self.add(kind, _relative(path, base))
 
-    def add_below(self, folder: PictureFolder, base: Path) -> None:
-        """Count the pictures in the folders of a class folder."""
-        for inside in folder.folders:
-            if inside.total:
-                self.add(BELOW_CLASSES, _relative(inside.path, base), inside.total)
-        self.add_unread(folder, base)
-
-    def add_unread(self, folder: PictureFolder, base: Path) -> None:
-        """Count the pictures in hidden folders and folders of the system."""
-        for inside in folder.unread_folders:
-            if inside.total:
-                self.add(UNREAD_FOLDERS, _relative(inside.path, base), inside.total)
+    def add_folders(self, kind: str, folders: Iterable[PictureFolder], base: Path) -> None:
+        """Count the pictures in folders that hold some."""
+        for folder in folders:
+            if folder.total:
+                self.add(kind, _relative(folder.path, base), folder.total)
 
     def lines(self) -> Iterator[str]:
         """Yield a line for each kind: how many, and the first names."""
@@ -295,17 +282,14 @@ def _relative(path: Path, base: Path) -> str:
 
 def left_out_of(path: Path) -> LeftOut:
     """Account of what a search for pictures below a folder leaves out."""
-    account = LeftOut()
-    _add_tree(PictureFolder(path), path, account)
+    account, waiting = LeftOut(), [PictureFolder(path)]
+    while waiting:
+        folder = waiting.pop()
+        account.add_others(folder, path)
+        account.add_folders(UNREAD_FOLDERS, folder.unread_folders, path)
+        for inside in folder.folders[::-1]:
+            if not inside.path.is_symlink():
+                waiting.append(inside)
+            elif inside.images:
+                account.add("pictures in links to folders", _relative(inside.path, path), len(inside.images))
     return account
-
-
-def _add_tree(folder: PictureFolder, base: Path, account: LeftOut) -> None:
-    account.add_others(folder, base)
-    account.add_unread(folder, base)
-    for inside in folder.folders:
-        if inside.path.is_symlink():
-            if inside.images:
-                account.add("pictures in links to folders", _relative(inside.path, base), len(inside.images))
-        else:
-            _add_tree(inside, base, account)

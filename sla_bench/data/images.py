@@ -8,7 +8,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -124,18 +124,14 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         UserError: the folder cannot be read.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if not entry.name.startswith(".")
-                and os.path.splitext(entry.name)[1].lower() in EXTENSIONS  # noqa: PTH122 - 60,000 times
-                and entry.is_file()
-            ]
-    except OSError as error:
-        raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from None
-    return [folder / name for name in sorted(names)]
+    return _entries(
+        folder,
+        lambda entry: (
+            not entry.name.startswith(".")
+            and os.path.splitext(entry.name)[1].lower() in EXTENSIONS  # noqa: PTH122 - 60,000 times
+            and entry.is_file()
+        ),
+    )
 
 
 def list_folders(folder: Path) -> list[Path]:
@@ -144,12 +140,15 @@ def list_folders(folder: Path) -> list[Path]:
     Raises:
         UserError: the folder cannot be read.
     """
+    return _entries(folder, lambda entry: not entry.name.startswith((".", "__")) and entry.is_dir())
+
+
+def _entries(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            names = [e.name for e in entries if not e.name.startswith((".", "__")) and e.is_dir()]
+            return [folder / name for name in sorted(entry.name for entry in entries if wanted(entry))]
     except OSError as error:
         raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from None
-    return [folder / name for name in sorted(names)]
 
 
 def decode(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ from sla_bench.data.prepared import (
     MapDescription,
     Origin,
     description_or_none,
+    map_path,
     open_map,
     read_description,
     verify_map,
     write_map,
 )
-from sla_bench.data.prepared import map_path as _map_path
 from sla_bench.data.sources import SplitSource
+from sla_bench.data.splits import held_out
 from sla_bench.errors import UserError
 
 DIRECT_LIMIT = 1_000_000_000
@@ -40,7 +42,7 @@ class Layout:
         read: reads a split's labels and tells how to get its pixels.
         decoded: the pixels must be decoded from image files, so they are converted once.
         splits: those that it holds.
-        verify: compares the files with published checksums; None where none are published.
+        is_published: a file has the checksum that its makers published.
         watched: as `files`, for maps to be made again when one of them changes: also the folders in `files`
             that images lie in. None: `files`.
     """
@@ -50,17 +52,13 @@ class Layout:
     files: Callable[[Path, Split], list[Path]]
     read: Callable[[Path, Split], SplitSource]
     decoded: bool = False
-    verify: Callable[[Path], list[tuple[Path, str]]] | None = None
+    is_published: Callable[[Path], bool] = lambda _: False
     splits: tuple[Split, ...] = SPLITS
     watched: Callable[[Path, Split], list[Path]] | None = None
 
     def fingerprint(self, base: Path, split: Split) -> str:
         """Changes with the files of a split."""
         return fingerprint((self.watched or self.files)(base, split), base)
-
-    def single_files(self, base: Path, split: Split) -> list[Path]:
-        """Those of the files that `fingerprint` looks at that are no folders."""
-        return [path for path in (self.watched or self.files)(base, split) if path.is_file()]
 
     def all_files(self, base: Path) -> list[Path]:
         """Files of all splits, each once."""
@@ -73,7 +71,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class LayoutDataset(Dataset):
-    """A data set with fixed splits of one kind, read from whichever layout is there.
+    """A data set with published splits, read from whichever layout is there.
 
     The first complete layout is taken; a layout of which only a part is there is an error where no other is
     complete. `prepare` converts to memory maps below `DATA_ROOT/prepared/NAME/` what must be decoded, what is
@@ -82,22 +80,34 @@ class LayoutDataset(Dataset):
     Args:
         layouts: known layouts, the preferred ones first.
         fetch: downloads the files below the data root; None where the makers offer no direct download.
+        validation: "val" is this share of the training images of each class, chosen by `split_seed`, and
+            "train" the rest; 0: "val" lies on disk, or does not exist.
     """
 
     layouts: tuple[Layout, ...] = ()
     fetch: Callable[[Path], None] | None = field(default=None, repr=False)
+    validation: float = 0.0
 
     splits_by: tuple[By, ...] = ("classes",)
 
     @property
     def splits(self) -> tuple[Split, ...]:
         """The splits that lie on disk."""
-        return tuple(self.classes)
+        return self.layouts[0].splits
 
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split; see `Dataset.load`."""
-        del split_seed
         self.check_split(split, by)
+        divided = split in ("train", "val") and self.validation > 0
+        images = self.stored("train" if divided or split == "trainval" else split, data_root)
+        if divided and images.class_counts.min() < 2:
+            raise UserError(
+                f"{self.name}: train and val need at least two training images of each class in {data_root}"
+            )
+        return held_out(images, split, self.validation, split_seed) if divided else images
+
+    def stored(self, split: Split, data_root: Path) -> LabeledImages:
+        """Read a split that lies on disk; errors as `load`."""
         prepared = self._open_prepared(split, data_root)
         if prepared is not None:
             return prepared
@@ -115,18 +125,19 @@ class LayoutDataset(Dataset):
         return source.read()
 
     def checksum(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> str:
-        """As `load(...).checksum`; a map is read for it once."""
-
-        def work_out() -> str:
-            return checksum_of_map(self.load(split, by, data_root, split_seed))
-
+        """As `load(...).checksum`; a map or the files are read for it once."""
         self.check_split(split, by)
-        found = None if self._open_prepared(split, data_root) is not None else self._locate(data_root)
+        found = None if any(self._prepared(data_root)) else self._locate(data_root)
         if found is None or found[0].decoded:
-            return work_out()
+            return checksum_of_map(self.load(split, by, data_root, split_seed))
         layout, base = found
         kept = self._folder(data_root).with_name(f"{self._folder(data_root).name}{HASHES}")
-        return checksum_of_files(kept, layout.single_files(base, split), (layout.name, split), work_out)
+        return checksum_of_files(
+            kept,
+            layout.all_files(base),
+            (layout.name, split, by, split_seed),
+            lambda: self.load(split, by, data_root, split_seed).checksum,
+        )
 
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
@@ -153,7 +164,7 @@ class LayoutDataset(Dataset):
         for split in self.splits:
             made = self._made_of(split, layout, base, data_root)
             if made is not None and (how.skip_bad or not made.left_out) and verify_map(folder, split) == "ok":
-                paths.append(_map_path(folder, split))
+                paths.append(map_path(folder, split))
                 continue
             content = layout.read(base, split)
             self._check_count(content, split, base)
@@ -168,7 +179,7 @@ class LayoutDataset(Dataset):
         """Maps where they are prepared, else the files of the layout that `load` would use."""
         folder = self._folder(data_root)
         if all(read_description(folder, split) for split in self.splits):
-            return [_map_path(folder, split) for split in self.splits]
+            return [map_path(folder, split) for split in self.splits]
         found = self._locate(data_root)
         return found[0].all_files(found[1]) if found else []
 
@@ -191,7 +202,7 @@ class LayoutDataset(Dataset):
         """
         folder = self._folder(data_root)
         results: list[tuple[Path, str]] = [
-            (_map_path(folder, split), verify_map(folder, split))
+            (map_path(folder, split), verify_map(folder, split))
             for split in self.splits
             if (folder / f"{split}.json").exists()
         ]
@@ -199,12 +210,12 @@ class LayoutDataset(Dataset):
         if found is None:
             return results
         layout, base = found
-        if layout.verify is not None:
-            return results + layout.verify(base)
+        is_published = cache(layout.is_published)
         states: dict[Path, str] = {}
         for split in self.splits:
-            status = "unknown"
-            if not (layout.decoded and self._made_of(split, layout, base, data_root)):
+            files, status = layout.files(base, split), "unknown"
+            known = layout.decoded and self._made_of(split, layout, base, data_root)
+            if not known and not all(map(is_published, files)):
                 try:
                     content = layout.read(base, split)
                     self._check_count(content, split, base)
@@ -213,7 +224,7 @@ class LayoutDataset(Dataset):
                 except UserError:
                     status = "bad"
             # Two splits may share a file.
-            states |= {p: status for p in layout.files(base, split) if states.get(p) != "bad"}
+            states |= {p: "ok" if is_published(p) else status for p in files if states.get(p) != "bad"}
         return results + list(states.items())
 
     def missing(self, data_root: Path) -> UserError:
@@ -250,7 +261,7 @@ class LayoutDataset(Dataset):
             if len(absent) < parts:
                 raise UserError(
                     f"{self.name}: {absent[0]} is missing; {parts - len(absent)} of {parts} parts of "
-                    f"{layout.name} are there"
+                    f"{layout.name} are there; {self.origin}"
                 )
         raise self.missing(root)
 
@@ -275,7 +286,7 @@ class LayoutDataset(Dataset):
             there = all(path.exists() for path in layout.files(origin, split))
             if there and description.fingerprint != layout.fingerprint(origin, split):
                 raise UserError(
-                    f"{origin} has changed since {_map_path(folder, split)} was made of it: "
+                    f"{origin} has changed since {map_path(folder, split)} was made of it: "
                     f"python -m sla_bench datasets prepare {self.name} --data-root {data_root} "
                     f"--source {origin}"
                 )

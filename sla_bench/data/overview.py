@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +16,6 @@ from rich.table import Table
 from sla_bench.data.base import By, Dataset
 from sla_bench.data.class_lists import SPLITS
 from sla_bench.data.folder import Folder
-from sla_bench.data.folder_pictures import FolderPictures
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
@@ -27,16 +27,8 @@ _FITS = {
 }
 
 
-def picture_lines(folder: Folder, data_root: Path) -> Iterator[str]:
-    """Yield number, sizes and repetition of the images, and what is unusual with them; they are decoded once.
-
-    Args:
-        folder: the data set.
-        data_root: where decoded images are kept.
-
-    Raises:
-        UserError: the folder does not exist, or its layout is not clear.
-    """
+def _picture_lines(folder: Folder, data_root: Path) -> Iterator[str]:
+    """Number, sizes and repetition of the images, and what is unusual with them; they are decoded once."""
     listing, size = folder.listing, folder.properties.size
     yield (
         f"images:        {len(listing.images):,} in {len(listing.class_names):,} classes; "
@@ -46,31 +38,7 @@ def picture_lines(folder: Folder, data_root: Path) -> Iterator[str]:
         pictures = folder.pictures(data_root)
     except UserError as error:
         yield f"not readable:  {error}"
-    else:
-        yield from _of_pictures(pictures)
-
-
-def class_table(folder: Folder, data_root: Path) -> Iterator[str]:
-    """Yield a line for each class: its images, in all and of each part where these are fixed.
-
-    Args:
-        folder: the data set.
-        data_root: as `picture_lines`.
-    """
-    totals, parts = dict[str, int](), dict[str, dict[str, int]]()
-    for by in reversed(get_args(By)):
-        with suppress(UserError):
-            found: dict[str, dict[str, int]] = {
-                split: folder.class_sizes(split, by, data_root) for split in SPLITS
-            }
-            for sizes in found.values():
-                totals |= {name: totals.get(name, 0) + count for name, count in sizes.items()}
-            parts = {} if by == "classes" and folder.split_depends_on_seed else found
-            break
-    yield from _table(totals, parts)
-
-
-def _of_pictures(pictures: FolderPictures) -> Iterator[str]:
+        return
     seen = pictures.facts.sizes[pictures.facts.sizes.min(1) > 0]
     if len(seen):
         sides = zip(("width", "height"), seen.min(0), np.median(seen, 0), seen.max(0), strict=True)
@@ -83,11 +51,20 @@ def _of_pictures(pictures: FolderPictures) -> Iterator[str]:
         yield f"look at this:  {_plain(sentence)}"
 
 
-def _table(totals: Mapping[str, int], parts: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """A line per class; those with the fewest images are marked."""
-    if not totals:
+def _class_table(folder: Folder, data_root: Path) -> Iterator[str]:
+    """A line per class: its images in all, and in each part where parts are fixed."""
+    for by in reversed(get_args(By)):
+        with suppress(UserError):
+            found: dict[str, dict[str, int]] = {s: folder.class_sizes(s, by, data_root) for s in SPLITS}
+            seeded = by == "classes" and folder.split_depends_on_seed
+            columns: dict[str, Mapping[str, int]] = {} if seeded else {**found}
+            break
+    else:
         return
-    columns = {**parts, "images": totals}
+    totals = Counter[str]()
+    for sizes in found.values():
+        totals.update(sizes)
+    columns["images"] = totals
     names = {name: _plain(name) for name in sorted(totals)}
     width = max(cell_len(name) for name in ("class", *names.values()))
     widths = {head: max(len(head), len(f"{max(of.values()):,}")) for head, of in columns.items()}
@@ -134,8 +111,8 @@ def describe(name: str, data_root: Path) -> str:
     steps += ["horizontal flip"] if properties.flip else []
     augmentation = f"augmentation:  {', '.join(steps) or 'none'}"
     if isinstance(dataset, Folder):
-        lines = [dataset.name, augmentation, *picture_lines(dataset, data_root)]
-        return "\n".join([*lines, *understood(dataset, data_root), "", *class_table(dataset, data_root)])
+        lines = [dataset.name, augmentation, *_picture_lines(dataset, data_root)]
+        return "\n".join([*lines, *understood(dataset, data_root), "", *_class_table(dataset, data_root)])
     counts = dataset.class_counts(data_root)
     prepared = [f"{split} {_how_many(counts[split])}" for split in SPLITS if split in counts]
     lines = [
@@ -211,17 +188,9 @@ def _classes(dataset: Dataset) -> str:
 
 
 def _state(dataset: Dataset, data_root: Path) -> str:
-    return (
-        "there"
-        if dataset.files(data_root)
-        else "rendered when first used"
-        if _renders(dataset)
-        else "missing"
-    )
-
-
-def _renders(dataset: Dataset) -> bool:
-    return dataset.name.startswith("glyphs")
+    if dataset.files(data_root):
+        return "there"
+    return "rendered when first used" if dataset.name.startswith("glyphs") else "missing"
 
 
 def _readable_by(dataset: Dataset, data_root: Path) -> By:

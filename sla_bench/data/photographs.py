@@ -41,8 +41,7 @@ class Photographs(LayoutDataset):
     def load(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> LabeledImages:
         """Read one split, a memory map; see `Dataset.load`."""
         self.check_split(split, by)
-        on_disk: Split = "train" if split == "trainval" else split
-        if on_disk not in self.splits:
+        if split == "val" and split not in self.splits:
             reason = (
                 ": its published validation images are the test split, because the labels of its test images "
                 "are not public"
@@ -50,7 +49,7 @@ class Photographs(LayoutDataset):
                 else ", only train and test"
             )
             raise UserError(f"{self.name} has no {split} split{reason}")
-        return super().load(on_disk, by, data_root, split_seed)
+        return super().load(split, by, data_root, split_seed)
 
     def _check_count(self, source: SplitSource, split: Split, base: Path) -> None:
         classes, images = len(source.class_names), source.shape[0]

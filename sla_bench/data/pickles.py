@@ -12,9 +12,6 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
-from sla_bench.data.base import Split
-from sla_bench.data.class_lists import check_classes, split_with
-from sla_bench.data.sources import Promise, SplitSource, array_blocks, as_images, as_int_vector, relabel
 from sla_bench.errors import UserError
 
 _NUMBER_OR_TEXT = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248]|c8|c16|[SU]\d{1,9})")
@@ -235,33 +232,3 @@ def load_dict(path: Path, *keys: str) -> dict[str, Any]:
     if absent:
         raise UserError(f"{path} has no {absent[0]!r}; found {', '.join(sorted(content)) or 'nothing'}")
     return content
-
-
-def read_category_pickle(
-    path: Path,
-    split: Split,
-    promise: Promise,
-    known: dict[Split, tuple[int, ...]],
-    names: tuple[str, ...] = (),
-) -> SplitSource:
-    """Read `{'data': uint8 (N, H, W, 3), 'labels': N integers}` as MetaOptNet's loaders do.
-
-    Args:
-        path: the pickle, usually written by Python 2.
-        split: which split it should be.
-        promise: what is checked.
-        known: the original labels of each split; labels may be others, and need not begin at 0.
-        names: names of the original labels.
-
-    Raises:
-        UserError: damaged, altered, or with the labels of another split.
-    """
-    content = load_dict(path, "data", "labels")
-    images = as_images(content["data"], str(path))
-    labels, values = relabel(as_int_vector(content["labels"], str(path)))
-    original = split_with(frozenset(values), known)
-    if original is not None:
-        check_classes(frozenset(values), split, known, str(path))
-    class_names = tuple(names[v] if original and names else f"class {v}" for v in values)
-    promise.check(images.shape, labels, class_names, str(path))
-    return SplitSource(images.shape, labels, class_names, array_blocks(images))

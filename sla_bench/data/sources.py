@@ -293,12 +293,11 @@ def read_class_folders(
         UserError: a folder without images, or a broken promise.
     """
     listed = [list_images(folder) for folder in folders]
-    for folder, images in zip(folders, listed, strict=True):
-        if not images:
-            raise UserError(f"{folder} has no images")
+    if [] in listed:
+        raise UserError(f"{folders[listed.index([])]} has no images")
     paths = [path for images in listed for path in images]
-    labels = np.repeat(np.arange(len(folders)), [len(images) for images in listed]).astype(np.int64)
+    labels = np.repeat(np.arange(len(folders), dtype=np.int64), list(map(len, listed)))
     size, fit = properties.size, properties.fit
-    encoded = EncodedImages(paths, size, fit, lambda position: str(paths[position]), base, negative)
     promise.check((len(paths), size, size, 3), labels, names, str(base))
+    encoded = EncodedImages(paths, size, fit, lambda position: str(paths[position]), base, negative)
     return decoded_source(encoded, labels, tuple(names))

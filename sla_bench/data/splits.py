@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +118,13 @@ def split_images(
         for part, chosen in zip(parts, np.split(index, bounds), strict=True):
             part.append(chosen)
     return [np.sort(np.concatenate([np.arange(0), *part])) for part in parts]
+
+
+def held_out(images: LabeledImages, split: Split, fraction: float, seed: int) -> LabeledImages:
+    """The share of the training images of each class that is "val", or the rest, "train"."""
+    train, val = split_images(images.labels, (1 - fraction, fraction), seed)
+    index = train if split == "train" else val
+    return replace(images, images=images.images[index], labels=images.labels[index])
 
 
 _HASHED = re.compile(r"(.+)#([0-9a-f]{16})", re.DOTALL)

@@ -84,9 +84,9 @@ def test_missing_files(tmp_path, dataset, write):
     write(tmp_path)
     path = dataset.files(tmp_path)[-1]
     path.unlink()
-    with pytest.raises(UserError, match=f"{path.name} is missing; unpack"):
+    with pytest.raises(UserError, match=f"{path.name} is missing; .*unpack"):
         dataset.load("train", "images", tmp_path)
-    assert (path, "bad") in dataset.verify(tmp_path)
+    assert dataset.files(tmp_path) == dataset.verify(tmp_path) == []
 
 
 @BOTH
@@ -95,8 +95,16 @@ def test_prepare_checks_what_is_there(tmp_path, dataset, write):
     paths = dataset.prepare(tmp_path)
     assert paths == dataset.files(tmp_path)
     assert {status for _, status in dataset.verify(tmp_path)} == {"unknown"}
-    with pytest.raises(UserError, match="needs no conversion"):
-        dataset.prepare(tmp_path, tmp_path)
+
+
+@BOTH
+def test_files_that_lie_elsewhere_become_maps(tmp_path, dataset, write):
+    write(tmp_path / "downloads")
+    maps = dataset.prepare(tmp_path / "data", tmp_path / "downloads")
+    assert [path.name for path in maps] == ["train.npy", "test.npy"]
+    for split in ("train", "val", "trainval", "test"):
+        expected = dataset.load(split, "images", tmp_path / "downloads").checksum
+        assert dataset.checksum(split, "images", tmp_path / "data") == expected
 
 
 @BOTH

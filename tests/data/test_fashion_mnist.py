@@ -11,7 +11,8 @@ from sla_bench.data.fashion_mnist import CLASS_NAMES, DEBIAN_FOLDER, FASHION_MNI
 from sla_bench.errors import UserError
 
 SPLITS = ("train", "val", "test")
-LOCAL = dataclasses.replace(FASHION_MNIST, debian_folder=DEBIAN_FOLDER / "not here")
+_LAYOUT = dataclasses.replace(FASHION_MNIST.layouts[0], folders=("FashionMNIST/raw",))
+LOCAL = dataclasses.replace(FASHION_MNIST, layouts=(_LAYOUT,))
 needs_real_files = pytest.mark.skipif(
     not DEBIAN_FOLDER.is_dir(), reason="the Debian package dataset-fashion-mnist is not installed"
 )

@@ -12,7 +12,7 @@ from real_formats import png, random_images, write_folder
 from sla_bench.cli.app import run_command_line
 from sla_bench.data import layouts
 from sla_bench.data.folder import Folder
-from sla_bench.data.folder_listing import list_folder
+from sla_bench.data.folder_layouts import list_folder
 from sla_bench.data.folder_splits import reading_lines
 from sla_bench.data.overview import sheet_of, verify
 from sla_bench.data.splits import split_images

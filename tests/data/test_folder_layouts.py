@@ -5,7 +5,7 @@ import pytest
 from folder_drawings import put, put_parts
 
 from sla_bench.data.folder import Folder
-from sla_bench.data.folder_listing import list_folder
+from sla_bench.data.folder_layouts import list_folder
 from sla_bench.data.folder_splits import reading_lines, seed_decides, split_listing
 from sla_bench.data.folder_tree import roles
 from sla_bench.errors import UserError

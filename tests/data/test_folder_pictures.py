@@ -263,10 +263,7 @@ def test_without_parts_only_classes_are_compared():
     assert found(images).leaks == {"of test also in train": (1, 1, 0), "in two classes": (1, 2, 3)}
 
 
-def test_the_sentence_names_the_first_of_each():
+def test_the_first_of_each_are_named():
     images = [(5, 0, 0), (4, 0, 0), (4, 1, 2), (5, 0, 2)]
-    names = ["a", "b", "c", "d"]
-    (said,) = found(images).sentences(names)
-    assert said.startswith("repeated images: 2 of test also in train (d = a); 1 in two classes (b = c); ")
-    assert found(images).record(names)["of test also in train"] == {"count": 2, "example": ["d", "a"]}
-    assert found(images[:2]).sentences(names) == []
+    assert found(images).leaks == {"of test also in train": (2, 3, 0), "in two classes": (1, 1, 2)}
+    assert found(images[:2]).leaks == {}

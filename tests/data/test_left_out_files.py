@@ -3,7 +3,7 @@ from folder_drawings import put, put_parts
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.data.folder import Folder
-from sla_bench.data.folder_listing import list_folder
+from sla_bench.data.folder_layouts import list_folder
 from sla_bench.data.folder_tree import left_out_of
 from sla_bench.data.named import load_dataset
 from sla_bench.errors import UserError

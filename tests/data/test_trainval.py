@@ -7,12 +7,15 @@ import pytest
 from real_formats import random_images, write_cifar10, write_cifar100, write_fashion_mnist, write_folder
 
 from sla_bench.data.cifar import CIFAR10, CIFAR100
-from sla_bench.data.fashion_mnist import DEBIAN_FOLDER, FASHION_MNIST
+from sla_bench.data.fashion_mnist import FASHION_MNIST
 from sla_bench.data.folder import Folder
 from sla_bench.data.glyphs import GLYPHS20
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import DATASETS
+
+LAYOUT = dataclasses.replace(FASHION_MNIST.layouts[0], folders=("FashionMNIST/raw",))
+LOCAL_FASHION = dataclasses.replace(FASHION_MNIST, layouts=(LAYOUT,))
 
 
 def glyphs(root):
@@ -21,7 +24,7 @@ def glyphs(root):
 
 def fashion(root):
     write_fashion_mnist(root)
-    return dataclasses.replace(FASHION_MNIST, debian_folder=DEBIAN_FOLDER / "not here")
+    return LOCAL_FASHION
 
 
 def folder(root):
@@ -84,8 +87,7 @@ def test_trainval_keeps_the_order_of_the_files(tmp_path):
         np.testing.assert_array_equal(loaded.images, images)
         assert [loaded.class_names[label] for label in loaded.labels] == names
     images, _ = write_fashion_mnist(tmp_path)["train"]
-    local = dataclasses.replace(FASHION_MNIST, debian_folder=DEBIAN_FOLDER / "not here")
-    np.testing.assert_array_equal(local.load("trainval", "images", tmp_path).images, images)
+    np.testing.assert_array_equal(LOCAL_FASHION.load("trainval", "images", tmp_path).images, images)
 
 
 @pytest.mark.parametrize("make", [glyphs, fashion, folder])
