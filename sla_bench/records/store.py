@@ -144,15 +144,16 @@ class RunRecord:
             return {}
         return content if isinstance(content, dict) else {}
 
+    @property
+    def history_rows(self) -> list[dict[str, str]]:
+        """The same as texts: a data frame of a few rows costs more than the rest of a table's row."""
+        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
     @cached_property
     def updates(self) -> tuple[int, ...]:
         """Updates of the optimiser, of each member."""
-        last: dict[str, int] = {}
-        # A data frame of a few rows costs more than the rest of a table's row.
-        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                last[row["member"]] = int(row["step"])
-        return tuple(last.values())
+        return tuple({row["member"]: int(row["step"]) for row in self.history_rows}.values())
 
 
 class Store:
