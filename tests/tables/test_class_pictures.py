@@ -13,7 +13,6 @@ from matplotlib.text import Text
 from scipy import stats
 from scipy.special import expit, logit
 
-from sla_bench.errors import UserError
 from sla_bench.tables.class_results import ClassResult, TrainingClasses
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.classes import (
@@ -216,13 +215,6 @@ def test_every_loss_and_row_of_label_augmentation_has_its_panel_and_others_have_
     assert matrices == ["baseline", "SLA+SD", "SLA+AG"] * 2
 
 
-def test_another_reference_can_be_named():
-    found = results_of(training_classes(), ("baseline", "baseline-xM", "SLA+SD"))
-    figure = class_accuracy_figure(found, reference="baseline-xM")
-    assert dots(figure.axes[0])[0].get_ydata() == pytest.approx(100 * found[1].recalls[0])
-    assert "grey: baseline-xM" in caption(figure)
-
-
 def test_confusions_stand_side_by_side_from_the_largest_class():
     order = [3, 1, 0, 2]
     classes = training_classes(4, orders=[order], names=["cat", "dog", "fox", "owl"])
@@ -366,44 +358,6 @@ def test_names_are_names_and_not_formulas(tmp_path):
     figures = class_accuracy_figure(found), confusions_figure(found), class_counts_figure({"$_x": classes})
     for figure in figures:
         assert len(style.save(figure, tmp_path / "figure")) == 2
-
-
-def test_rows_of_different_training_sets_are_not_compared():
-    base, other = results_of(training_classes(10, 3))[0], results_of(training_classes(10, 2))[1]
-    for draw in (class_accuracy_figure, confusions_figure):
-        with pytest.raises(UserError, match="compare the seeds that both have"):
-            draw([base, other])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"counts": np.ones(3, int)}, "counts must be"),
-        ({"counts": np.ones((0, 3), int)}, "counts must be"),
-        ({"names": ["a", "b"]}, r"\(seeds, 2 classes\)"),
-        ({"groups": np.zeros((2, 3), int)}, "one shape"),
-        ({"groups": np.array([[0, 1, 3]])}, r"0\.\.2"),
-        ({"counts": np.array([[5, 1, 0]])}, "needs a training image"),
-    ],
-)
-def test_training_classes_that_do_not_fit_are_refused(changes, message):
-    with pytest.raises(UserError, match=message):
-        replace(training_classes(3), **changes)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"recalls": np.zeros((2, 3))}, "recalls"),
-        ({"recalls": np.array([[0, 0.5, 1.5]])}, "recalls of baseline on fashion_mnist must be fractions"),
-        ({"recalls": np.array([[0, 0.5, np.nan]])}, "fractions"),
-        ({"confusions": np.zeros((3, 3))}, r"confusions must be \(1, 3, 3\)"),
-        ({"confusions": np.full((1, 3, 3), 33.0)}, "confusions of baseline"),
-    ],
-)
-def test_results_that_do_not_fit_are_refused(changes, message):
-    with pytest.raises(UserError, match=message):
-        replace(results_of(training_classes(3))[0], **changes)
 
 
 def test_the_pictures_import_neither_torch_nor_pyplot():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -74,6 +74,23 @@ def page(
 def columns_of(panels: int) -> int:
     """Panels of 3.5 inches side by side."""
     return 1 if panels <= 1 else 2 if panels <= 8 else 3
+
+
+def seeds_note(counts: Collection[int], several: str, alone: str = "One seed") -> list[str]:
+    """Sentences of a caption on the numbers of seeds of its panels.
+
+    Args:
+        counts: of each panel.
+        several: what is said of several seeds, with a place for their number.
+        alone: the first words on panels of one seed.
+    """
+    least, most = min(counts), max(counts)
+    found = []
+    if most > 1:
+        found.append(several.format(most if least == most else f"{least} to {most}"))
+    if least == 1:
+        found.append(f"{alone}: one trained model per method; seed variation is not in it.")
+    return found
 
 
 def head(axes: Axes, title: str, below: str = "", free: int = 0, width: float = style.COLUMN_INCHES) -> None:
