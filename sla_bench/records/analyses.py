@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import zipfile
@@ -24,7 +23,7 @@ from sla_bench.errors import UserError
 from sla_bench.records.files import json_bytes, write_together
 from sla_bench.records.in_progress import claim
 from sla_bench.records.jobs import Fingerprints
-from sla_bench.records.record_files import WEIGHTS, kept_weights
+from sla_bench.records.record_files import WEIGHTS, kept_weights, samples_bytes
 from sla_bench.records.store import EvaluationRecord, RunRecord
 from sla_bench.registry import SCENARIOS
 
@@ -90,8 +89,6 @@ def write_analysis(
     Raises:
         UserError: no permission, or the disk is full.
     """
-    arrays = io.BytesIO()
-    np.savez_compressed(arrays, **samples)  # type: ignore[arg-type]
     about = {
         "version": ANALYSIS_VERSION,
         "protocol": evaluation.config.protocol,
@@ -99,7 +96,7 @@ def write_analysis(
         "views": views._asdict(),
         "heads": heads,
     }
-    files = {"samples.npz": arrays.getvalue(), "metrics.json": json_bytes(about)}
+    files = {"samples.npz": samples_bytes(samples), "metrics.json": json_bytes(about)}
     write_together(_folder(run, evaluation), files)
 
 

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +38,7 @@ from sla_bench.records.record_files import (
     read_files,
     read_training,
     recorded_asked,
+    samples_bytes,
     signature_of,
 )
 
@@ -264,8 +264,6 @@ class Store:
         Raises:
             UserError: no permission, or the disk is full.
         """
-        arrays = io.BytesIO()
-        np.savez_compressed(arrays, **samples)  # type: ignore[arg-type]
         about = {
             "rows": metrics,
             "data_hash": data_hash,
@@ -276,7 +274,7 @@ class Store:
         }
         files = {
             "config.json": json_bytes(config.model_dump(mode="json")),
-            "samples.npz": arrays.getvalue(),
+            "samples.npz": samples_bytes(samples),
             "metrics.json": json_bytes(about),
         }
         write_together(self.evaluation_folder(run_id, eval_id), files)

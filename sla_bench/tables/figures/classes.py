@@ -17,7 +17,7 @@ from sla_bench.evaluation.statistics import mean_over_seeds
 from sla_bench.tables.class_results import ClassResult, TrainingClasses, beside_baseline
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.matrices import MAP, draw_matrix
-from sla_bench.tables.figures.page import above, columns_of, head, page, seeds_note, spread_texts
+from sla_bench.tables.figures.page import above, head, page, seeds_note, spread_texts
 from sla_bench.tables.row_key import BASELINE
 
 GAIN_COLOUR, LOSS_COLOUR = "#7FB8DA", style.COLOURS[1]
@@ -45,7 +45,7 @@ def class_counts_figure(training_sets: Mapping[str, TrainingClasses]) -> Figure 
     note = "Classes from the largest to the smallest; the vertical axis is logarithmic."
     if any(classes.names_by_rank is None for classes in training_sets.values()):
         note += " Ranks have no names where the seeds give head and tail to different classes."
-    with page([1.3] * len(training_sets), note, columns_of(len(training_sets))) as (figure, grid):
+    with page([1.3] * len(training_sets), note) as (figure, grid):
         for axes, (name, classes) in zip(grid, training_sets.items(), strict=True):
             sizes = classes.sizes
             summary = f"{classes.counts[0].sum():,} images, ratio {sizes[0] / sizes[-1]:.4g}"
@@ -107,7 +107,7 @@ def class_accuracy_figure(results: Sequence[ClassResult]) -> Figure | None:
         "Shaded and ±: 95 % interval over seeds for this test set, of the difference paired."
     )
     sentences += seeds_note([base.classes.seeds for base, _ in pairs], several, "Hollow")
-    with page([1.7] * len(pairs), " ".join(sentences), columns_of(len(pairs))) as (figure, grid):
+    with page([1.7] * len(pairs), " ".join(sentences)) as (figure, grid):
         for axes, (base, other) in zip(grid, pairs, strict=True):
             head(axes, base.training, free=4)
             _draw_classes(axes, base, other)

@@ -36,7 +36,7 @@ def page(
         places: line and column of each panel; None: one after the other.
         widths: of each column's axes in inches; None: as wide as the column leaves them.
     """
-    columns = columns or columns_of(len(heights))
+    columns = columns or (1 if len(heights) <= 1 else 2 if len(heights) <= 8 else 3)
     places = places or [divmod(number, columns) for number in range(len(heights))]
     lines = 1 + max(line for line, _ in places)
     inner = [max(h for h, (n, _) in zip(heights, places, strict=True) if n == line) for line in range(lines)]
@@ -69,11 +69,6 @@ def page(
             # The solver's last digits depend on figures that it laid out before.
             axes.set_position(np.round((box.x0, box.y1 - own, box.width, own), 6).tolist())
         _to_the_edge(figure, panels, places, columns)
-
-
-def columns_of(panels: int) -> int:
-    """Panels of 3.5 inches side by side."""
-    return 1 if panels <= 1 else 2 if panels <= 8 else 3
 
 
 def seeds_note(counts: Collection[int], several: str, alone: str = "One seed") -> list[str]:
