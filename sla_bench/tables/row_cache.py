@@ -65,7 +65,7 @@ def leaderboard_of(store: Store) -> pd.DataFrame:
     cache = RecordCache(store.cache_file)
     known = cache.load(_KIND)
     changed: dict[str, tuple[str, bytes]] = {}
-    seen = set()
+    seen: set[str] = set()
 
     def recall(setting: Setting, work_out: WorkOut) -> Rows:
         name = hashlib.sha256(repr(setting.shared).encode()).hexdigest()
