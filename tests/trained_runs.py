@@ -39,6 +39,7 @@ def random_run(folder):
     model = build_model(task.run, dataset, np.array(counts), task.run.transform, 0)
     state = {f"members.0.{name}": value for name, value in model.state_dict().items()}
     summary = {"class_names": [f"kind {i}" for i in range(10)], "class_counts": counts}
+    summary |= {"train_images": 1, "train_seconds": 1.0, "parameters": 1}
     store = Store(folder, "imbalanced")
     store.write_run("0" * 12, task.run, weights_bytes(state), [{"member": 0, "step": 1}], {}, summary)
     return store.run_folder("0" * 12)

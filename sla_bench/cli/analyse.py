@@ -36,7 +36,7 @@ def analyse(
     device: str
         auto, cpu, cuda or cuda:0.
     """
-    from sla_bench.records.analysing import analyses_of
+    from sla_bench.records.analyses import analyses_of
     from sla_bench.records.files import check_writable
 
     records = _chosen(run_id, scenario, folders)
@@ -70,7 +70,7 @@ def _chosen(run_ids: Sequence[str], scenario: str | None, folders: Folders) -> l
 
 
 def _named(run_ids: Sequence[str], folders: Folders) -> list[Any]:
-    from sla_bench.records.analysing import check_analysable
+    from sla_bench.records.analyses import check_analysable
     from sla_bench.tables.run_list import find_run
 
     records = records_of(SCENARIOS, folders.out)
@@ -81,7 +81,7 @@ def _named(run_ids: Sequence[str], folders: Folders) -> list[Any]:
 
 
 def _with_models(scenario: str | None, folders: Folders) -> list[Any]:
-    from sla_bench.records.analysing import has_model
+    from sla_bench.records.analyses import has_model
 
     able = [name for name, entry in SCENARIOS.items() if entry.classifier]
     if scenario is not None and SCENARIOS.check(scenario) not in able:
@@ -112,7 +112,7 @@ def _read(analyses: Sequence[Any], device: str, folders: Folders) -> tuple[list[
         Analyses of claimed runs, held elsewhere; reason -> ids of runs with missing or changed data.
     """
     from sla_bench.data.preparation import terminal_progress
-    from sla_bench.records.analysing import perform_analysis
+    from sla_bench.records.analyses import perform_analysis
     from sla_bench.records.in_progress import RunClaimedError
     from sla_bench.records.jobs import Fingerprints, pick_device
     from sla_bench.tables.terminal import label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
@@ -99,7 +99,7 @@ def export(
         Keep only the samples that tables and figures read; confidences (ECE, NLL) only for rows in
         confirmatory and primary contrasts.
     """
-    from sla_bench.records.exchange import all_samples, export_records
+    from sla_bench.records.exchange import export_records
     from sla_bench.records.files import is_plain_file, words_beside
     from sla_bench.tables.levelling import partners_of
 
@@ -107,8 +107,7 @@ def export(
     file = file or _archive_among(scenarios)
     names: list[str | None] = list(dict.fromkeys(scenarios)) or [None]
     stores = [store for name in names for store in stores_of(name, results, trials=True)]
-    kept = _samples_of_tables if only_tables else all_samples
-    written = export_records(stores, file, kept, partners_of)
+    written = export_records(stores, file, only_tables, partners_of)
     size = f", {file.stat().st_size:,} bytes" if is_plain_file(file) else ""
     summary = f"{file}: {written.runs} runs, {written.evaluations} evaluations{size}"
     print(summary, file=words_beside(file))
@@ -120,10 +119,6 @@ def _archive_among(scenarios: list[str]) -> Path:
     if not scenarios or scenarios[-1] in SCENARIOS:
         raise UserError("export needs the name of the archive, NAME.zip")
     return Path(scenarios.pop())
-
-
-def _samples_of_tables(scenario: str, evaluation: Any) -> Any:
-    return SCENARIOS.load(scenario, "reading").samples_of_tables(evaluation)
 
 
 def import_(file: Path, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:

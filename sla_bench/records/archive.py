@@ -1,4 +1,4 @@
-"""Reading an archive of records that anybody may have made."""
+"""Unpacking an archive of records that anybody may have made."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from pathlib import Path
 
 from sla_bench.errors import UserError
@@ -25,32 +23,26 @@ _UNSUSPICIOUS = 16 << 20
 """Bytes below which the ratio says nothing."""
 
 ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    OSError,
-    ValueError,
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError,
     struct.error,
-)
+)  # fmt: skip
 """What reading a damaged archive raises."""
 
-_ID = r"[0-9a-f]{12}"
 RUN_FILES = ("config.json", "history.csv", "environment.json", "done.json")
 EVALUATION_FILES = ("config.json", "samples.npz", "metrics.json")
 """The last one makes the record valid and is written last, as that of RUN_FILES."""
 TUNING = "tuning.csv"
+_ID = "[0-9a-f]{12}"
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return f"(?:{'|'.join(map(re.escape, names))})"
+
+
 _MEMBER = re.compile(
-    rf"(?P<scenario>{'|'.join(map(re.escape, SCENARIOS))})/"
-    rf"(?:(?P<tuning>{re.escape(TUNING)})|runs/(?P<run>{_ID})/"
-    rf"(?:(?P<file>{'|'.join(map(re.escape, RUN_FILES))})"
-    rf"|evaluations/(?P<evaluation>{_ID})/(?P<part>{'|'.join(map(re.escape, EVALUATION_FILES))})))"
+    rf"{_any_of(SCENARIOS)}/(?:{re.escape(TUNING)}|runs/{_ID}/{_any_of(RUN_FILES)}"
+    rf"|runs/{_ID}/evaluations/{_ID}/{_any_of(EVALUATION_FILES)})"
 )
-
-
-class RefusedError(UserError):
-    """Something in an archive is not part of a record; the message says where."""
 
 
 def is_plain(info: zipfile.ZipInfo) -> bool:
@@ -58,125 +50,22 @@ def is_plain(info: zipfile.ZipInfo) -> bool:
     return not info.flag_bits & 1 and info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-@dataclass(frozen=True)
-class Member:
-    """A file or a folder in an archive; a record is read from it as from a `Path`."""
-
-    archive: RecordArchive
-    path: str
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return self.path.rpartition("/")[2]
-
-    def __truediv__(self, name: str) -> Member:
-        return Member(self.archive, f"{self.path}/{name}")
-
-    def read_bytes(self) -> bytes:
-        """The content of the file.
-
-        Raises:
-            RefusedError: damaged, or of another size than declared.
-        """
-        size = self.archive.members[self.path].file_size
-        try:
-            with self.archive.file.open(self.path) as file:
-                content = file.read(size + 1)
-        except ZIP_ERRORS as error:
-            raise self.archive.refused(self.path, f"damaged ({error})") from None
-        if len(content) != size:
-            raise self.archive.refused(self.path, "the size differs from the announced size")
-        return content
+def refused(path: Path, member: str, why: str) -> UserError:
+    """The error for a file or a folder in an archive."""
+    return UserError(f"{path}: {member[:200]!r}: {why}; nothing was imported")
 
 
-@dataclass(frozen=True)
-class ArchivedRun:
-    """One run in an archive: the folder of its training, and those of its evaluations by their ids."""
-
-    scenario: str
-    folder: Member
-    evaluations: dict[str, Member] = field(default_factory=dict)
-
-    @property
-    def run_id(self) -> str:
-        """The name of its folder."""
-        return self.folder.name
-
-
-class RecordArchive:
-    """An open archive whose names and sizes were found harmless.
-
-    Attributes:
-        path: the file.
-        file: the same, open for reading.
-        members: name -> where and how large it is.
-        runs: all of them, with all their files.
-        tunings: scenario -> its tuning file.
+def unpack(path: Path, folder: Path) -> None:
+    """Unpack an archive whose names and sizes are harmless.
 
     Args:
-        path: the file.
-        archive: the same, open for reading.
+        path: the archive.
+        folder: an empty folder, which then holds `<scenario>/runs/` and tuning files.
 
     Raises:
-        UserError: a name that no record has, a link, encryption, a file that is there twice or is missing, or
-            sizes out of proportion.
-    """
-
-    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
-        self.path, self.file = path, archive
-        self.members: dict[str, zipfile.ZipInfo] = {}
-        self.tunings: dict[str, Member] = {}
-        runs: dict[str, ArchivedRun] = {}
-        self._check_sizes(archive.infolist())
-        for info in archive.infolist():
-            match = _MEMBER.fullmatch(info.filename)
-            # A link is written as a file that holds its target.
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            if match is None or kind not in (0, stat.S_IFREG) or not is_plain(info):
-                raise self.refused(info.filename, "not a file of a record")
-            if info.filename in self.members:
-                raise self.refused(info.filename, "there twice")
-            self.members[info.filename] = info
-            scenario, run_id, eval_id = match.group("scenario", "run", "evaluation")
-            if match["tuning"]:
-                self.tunings[scenario] = Member(self, info.filename)
-                continue
-            folder = Member(self, f"{scenario}/runs/{run_id}")
-            run = runs.setdefault(folder.path, ArchivedRun(scenario, folder))
-            if eval_id:
-                run.evaluations[eval_id] = folder / "evaluations" / eval_id
-        self.runs = list(runs.values())
-        for run in self.runs:
-            self._check_complete(run.folder, RUN_FILES)
-            for evaluation in run.evaluations.values():
-                self._check_complete(evaluation, EVALUATION_FILES)
-
-    def _check_sizes(self, infos: list[zipfile.ZipInfo]) -> None:
-        for info in infos:
-            if info.file_size > LARGEST_MEMBER:
-                raise self.refused(info.filename, f"larger than {LARGEST_MEMBER:,} bytes")
-        total, packed = sum(info.file_size for info in infos), self.path.stat().st_size
-        if total > LARGEST_TOTAL or total > max(_UNSUSPICIOUS, LARGEST_RATIO * packed):
-            raise UserError(f"{self.path}: {packed:,} bytes that unpack to {total:,}; this is not an export")
-
-    def _check_complete(self, folder: Member, wanted: tuple[str, ...]) -> None:
-        for name in wanted:
-            if (path := f"{folder.path}/{name}") not in self.members:
-                raise self.refused(path, "missing")
-
-    def refused(self, member: str, why: str) -> RefusedError:
-        """The error for a member."""
-        return RefusedError(f"{self.path}: {member[:200]!r}: {why}; nothing was imported")
-
-
-@contextmanager
-def open_archive(path: Path) -> Iterator[RecordArchive]:
-    """Open an archive of records.
-
-    Raises:
-        UserError: no such file, not a zip file, or as `RecordArchive`.
-    """
+        UserError: no such file, not a zip file, a name that no record has, a link, encryption, a file that is
+            there twice, is missing or is damaged, or sizes out of proportion.
+    """  # noqa: DOC501
     try:
         archive = zipfile.ZipFile(path)
     except FileNotFoundError:
@@ -184,4 +73,40 @@ def open_archive(path: Path) -> Iterator[RecordArchive]:
     except ZIP_ERRORS as error:
         raise UserError(f"{path}: not an archive of records ({error})") from None
     with archive:
-        yield RecordArchive(path, archive)
+        infos = archive.infolist()
+        _check_sizes(path, infos)
+        _check_names(path, infos)
+        for info in infos:
+            try:
+                archive.extract(info, folder)
+            except ZIP_ERRORS as error:
+                raise refused(path, info.filename, f"damaged ({error})") from None
+
+
+def _check_sizes(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+    for info in infos:
+        if info.file_size > LARGEST_MEMBER:
+            raise refused(path, info.filename, f"larger than {LARGEST_MEMBER:,} bytes")
+    total, packed = sum(info.file_size for info in infos), path.stat().st_size
+    if total > LARGEST_TOTAL or total > max(_UNSUSPICIOUS, LARGEST_RATIO * packed):
+        raise UserError(f"{path}: {packed:,} bytes that unpack to {total:,}; this is not an export")
+
+
+def _check_names(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+    """Refuse what is not a file of a record, or there twice, and records that lack a file."""
+    names: set[str] = set()
+    for info in infos:
+        # A link is written as a file that holds its target.
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if not _MEMBER.fullmatch(info.filename) or kind not in (0, stat.S_IFREG) or not is_plain(info):
+            raise refused(path, info.filename, "not a file of a record")
+        if info.filename in names:
+            raise refused(path, info.filename, "there twice")
+        names.add(info.filename)
+    for folder in {name.rpartition("/")[0] for name in names if "/runs/" in name}:
+        run, inside, _ = folder.partition("/evaluations/")
+        wanted = {f"{run}/{name}" for name in RUN_FILES}
+        if inside:
+            wanted |= {f"{folder}/{name}" for name in EVALUATION_FILES}
+        if missing := wanted - names:
+            raise refused(path, min(missing), "missing")

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sla_bench.errors import UserError
-from sla_bench.records.archive import (
-    EVALUATION_FILES,
-    RUN_FILES,
-    TUNING,
-    ArchivedRun,
-    Member,
-    open_archive,
-)
+from sla_bench.records.archive import EVALUATION_FILES, RUN_FILES, TUNING, unpack
 from sla_bench.records.files import is_plain_file, write_bytes, write_output
 from sla_bench.records.in_progress import RunClaimedError, claim
-from sla_bench.records.record_checks import check_run, check_tuning
+from sla_bench.records.record_checks import check_records
 from sla_bench.records.record_files import compact_samples, samples_bytes
-from sla_bench.records.store import EvaluationRecord, RunRecord, Store
+from sla_bench.records.store import RunRecord, Store
 from sla_bench.records.tuning_file import TuningFile
-
-Samples = Mapping[str, np.ndarray]
-KeptSamples = Callable[[str, EvaluationRecord], Samples]
-NeededRuns = Callable[[Sequence[RunRecord]], Collection[str]]
+from sla_bench.registry import SCENARIOS
 
 
 @dataclass
@@ -48,17 +37,11 @@ class Exchanged:
     claimed: int = 0
 
 
-def all_samples(scenario: str, evaluation: EvaluationRecord) -> Samples:
-    """Every array of an evaluation."""
-    del scenario
-    return evaluation.samples
-
-
 def export_records(
     stores: Sequence[Store],
     path: Path,
-    kept: KeptSamples = all_samples,
-    needed: NeededRuns = lambda records: (),
+    only_tables: bool = False,
+    needed: Callable[[Sequence[RunRecord]], Collection[str]] = lambda records: (),
 ) -> Exchanged:
     """Write all tested records of the stores, and what was tuned, to an archive, samples small, no weights.
 
@@ -68,7 +51,7 @@ def export_records(
         stores: whose records.
         path: the archive, NAME.zip, as `write_output` takes it; one that is there is replaced when the new
             one is whole.
-        kept: (scenario, evaluation) -> the samples that go into it; default: all.
+        only_tables: keep only the samples that tables and pictures are made of.
         needed: records of a scenario -> ids of those that are written without a test, too.
 
     Raises:
@@ -87,7 +70,7 @@ def export_records(
                 # Weights are not exported: most untested records are useless elsewhere.
                 untested = needed(records)
                 for record in (one for one in records if one.evaluations or one.run_id in untested):
-                    _write_record(archive, store, record, kept)
+                    _write_record(archive, store, record, only_tables)
                     written.runs += 1
                     written.evaluations += len(record.evaluations)
 
@@ -95,8 +78,8 @@ def export_records(
     return written
 
 
-def _write_record(archive: zipfile.ZipFile, store: Store, record: RunRecord, kept: KeptSamples) -> None:
-    where = f"{store.scenario}/runs/{record.run_id}"
+def _write_record(archive: zipfile.ZipFile, store: Store, record: RunRecord, only_tables: bool) -> None:
+    where, reading = f"{store.scenario}/runs/{record.run_id}", SCENARIOS.load(store.scenario, "reading")
     for name in RUN_FILES:
         _add(archive, f"{where}/{name}", _bytes_of(record.folder / name))
     for evaluation in record.evaluations:
@@ -104,7 +87,7 @@ def _write_record(archive: zipfile.ZipFile, store: Store, record: RunRecord, kep
         for name in ("config.json", "metrics.json"):
             _add(archive, f"{below}/{name}", _bytes_of(evaluation.folder / name))
         try:
-            samples = kept(store.scenario, evaluation)
+            samples = reading.samples_of_tables(evaluation) if only_tables else evaluation.samples
         except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise UserError(f"can't read {evaluation.folder / 'samples.npz'}: {error}") from None
         _add(archive, f"{below}/samples.npz", samples_bytes(compact_samples(samples)))
@@ -134,22 +117,22 @@ def import_records(path: Path, root: Path) -> Exchanged:
         root: `results/`.
 
     Raises:
-        UserError: as `RecordArchive`; a file that is not what its name says, a record of another protocol or
-            under a wrong id; or no permission to write.
+        UserError: as `unpack` and `check_records`, or no permission to write.
     """
     added = Exchanged()
-    with open_archive(path) as archive:
-        for run in archive.runs:
-            check_run(run)
-        trials = {scenario: check_tuning(file) for scenario, file in archive.tunings.items()}
-        for run in archive.runs:
-            store = Store(root, run.scenario)
-            if _is_there(run, store):
+    with tempfile.TemporaryDirectory(prefix="sla-bench-") as temporary:
+        folder = Path(temporary)
+        unpack(path, folder)
+        trials = check_records(folder, path)
+        for run in sorted(folder.glob("*/runs/*")):
+            store = Store(root, run.parent.parent.name)
+            evaluations = sorted(run.glob("evaluations/*"))
+            if store.has_run(run.name) and all(store.has_evaluation(run.name, e.name) for e in evaluations):
                 added.there += 1
                 continue
             try:
-                with claim(store.lock_file(run.run_id)):
-                    _add_run(run, store, added)
+                with claim(store.lock_file(run.name)):
+                    _add_run(run, evaluations, store, added)
             except RunClaimedError:
                 added.claimed += 1
     for scenario, rows in trials.items():
@@ -157,25 +140,21 @@ def import_records(path: Path, root: Path) -> Exchanged:
     return added
 
 
-def _is_there(run: ArchivedRun, store: Store) -> bool:
-    return store.has_run(run.run_id) and all(store.has_evaluation(run.run_id, e) for e in run.evaluations)
-
-
-def _add_run(run: ArchivedRun, store: Store, added: Exchanged) -> None:
+def _add_run(run: Path, evaluations: Sequence[Path], store: Store, added: Exchanged) -> None:
     """Write what is missing; the file that makes a record valid comes last."""
-    new, folder = not store.has_run(run.run_id), store.run_folder(run.run_id)
+    new, folder = not store.has_run(run.name), store.run_folder(run.name)
     if new:
-        _copy(run.folder, folder, RUN_FILES[:-1])
-    for eval_id, evaluation in run.evaluations.items():
-        if not store.has_evaluation(run.run_id, eval_id):
-            _copy(evaluation, store.evaluation_folder(run.run_id, eval_id), EVALUATION_FILES)
+        _copy(run, folder, RUN_FILES[:-1])
+    for evaluation in evaluations:
+        if not store.has_evaluation(run.name, evaluation.name):
+            _copy(evaluation, store.evaluation_folder(run.name, evaluation.name), EVALUATION_FILES)
             added.evaluations += 1
     if new:
-        _copy(run.folder, folder, RUN_FILES[-1:])
+        _copy(run, folder, RUN_FILES[-1:])
     added.runs += new
     added.there += not new
 
 
-def _copy(source: Member, folder: Path, names: tuple[str, ...]) -> None:
+def _copy(source: Path, folder: Path, names: Sequence[str]) -> None:
     for name in names:
         write_bytes(folder / name, (source / name).read_bytes())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -159,8 +158,6 @@ def json_bytes(content: Any) -> bytes:
 
 
 STANDARD_OUTPUT = Path("-")
-_MOST_LINKS = 40
-_DESCRIPTORS = re.compile(r"/dev/fd|/proc/(\d+)/fd")
 
 
 def write_output(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -177,15 +174,18 @@ def write_output(path: Path, write: Callable[[BinaryIO], object]) -> None:
         UserError: a folder, a link to itself, no permission, or the disk is full.
         BrokenPipeError: nobody reads the pipe any more.
     """  # noqa: DOC501
-    target = _target_of(path)
-    if isinstance(target, Path) and _is_replaced(target):
-        write_atomically(target, write)
+    if is_plain_file(path):
+        write_atomically(_target_of(path), write)
         return
     with tempfile.TemporaryFile() as whole:
         write(whole)
         whole.seek(0)
+        # What was printed before stands before it.
+        sys.stdout.flush()
         try:
-            with _opened(path, target) as file:
+            # A file that is opened again would be written from its beginning.
+            descriptor = os.dup(1) if _is_standard_output(path) else os.open(path, os.O_WRONLY)
+            with os.fdopen(descriptor, "wb") as file:
                 shutil.copyfileobj(whole, file)
         except BrokenPipeError:
             raise
@@ -205,55 +205,31 @@ def check_output(path: Path, option: str) -> None:
     """
     if path.is_dir():
         raise UserError(f"{option} {path} is a folder; name the file to write")
-    target = _target_of(path)
-    if isinstance(target, Path) and _is_replaced(target):
-        check_writable(target.absolute().parent)
+    if is_plain_file(path):
+        check_writable(_target_of(path).absolute().parent)
 
 
 def is_plain_file(path: Path) -> bool:
-    """The output is a file, not the standard output, a pipe or a device."""
-    target = _target_of(path)
-    return isinstance(target, Path) and _is_replaced(target)
+    """The output is a file, not the standard output, a pipe or a device; a folder is refused later."""
+    is_special = path.exists() and not path.is_file() and not path.is_dir()
+    return not _is_standard_output(path) and not is_special
 
 
 def words_beside(path: Path) -> TextIO:
     """The stream for messages: the standard error where `path` is the standard output."""
-    return sys.stderr if _target_of(path) == 1 else sys.stdout
+    return sys.stderr if _is_standard_output(path) else sys.stdout
 
 
-@contextmanager
-def _opened(path: Path, target: Path | int) -> Iterator[BinaryIO]:
-    """A pipe, a device or a descriptor of this process, open for writing."""
-    if isinstance(target, Path):
-        with target.open("wb") as file:
-            yield file
-        return
-    # What was printed before stands before it.
-    sys.stdout.flush()
-    if path == STANDARD_OUTPUT:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    # A file that is opened again would be written from its beginning.
-    with os.fdopen(os.dup(target), "wb") as file:
-        yield file
+def _is_standard_output(path: Path) -> bool:
+    """`-`, or another name of it, such as /dev/stdout."""
+    try:
+        return path == STANDARD_OUTPUT or os.path.samestat(path.stat(), os.fstat(1))
+    except OSError:
+        return False
 
 
-def _is_replaced(target: Path) -> bool:
-    """Nothing is there, or a regular file; a folder is refused where it is written."""
-    return not target.exists() or target.is_file() or target.is_dir()
-
-
-def _target_of(path: Path) -> Path | int:
-    """Follow links to a file, or to a descriptor of this process."""
-    if path == STANDARD_OUTPUT:
-        return 1
-    for _ in range(_MOST_LINKS):
-        folder = os.path.realpath(path.parent)
-        match = _DESCRIPTORS.fullmatch(folder)
-        if match and match[1] in (None, str(os.getpid())) and path.name.isdecimal():
-            return int(path.name)
-        if not path.is_symlink():
-            return path
-        path = path.parent / path.readlink()
-    raise UserError(f"{path} is a link to itself; name another file")
+def _target_of(path: Path) -> Path:
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise UserError(f"{path} is a link to itself; name another file")
+    return target

@@ -15,7 +15,6 @@ from sla_bench.errors import UserError
 from sla_bench.records.files import as_user_error
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
-_FOREVER = -1.0
 
 
 class RunClaimedError(Exception):
@@ -23,58 +22,37 @@ class RunClaimedError(Exception):
 
 
 @contextmanager
-def claim(path: Path) -> Iterator[None]:
+def claim(path: Path, wait: bool = False) -> Iterator[None]:
     """Hold a lock file; the system takes it from a process that dies.
 
     The file stays: whoever removed it could remove one that somebody else has just locked.
 
     Args:
         path: the lock file; its folders are made.
+        wait: until no other process holds it.
 
     Raises:
         RunClaimedError: another process holds it.
         UserError: no permission, the disk is full, or the file system has no locks.
-    """
-    try:
-        lock = _acquired(path, timeout=0)
-    except Timeout:
-        raise RunClaimedError from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def wait_for(path: Path) -> Iterator[None]:
-    """As `claim`, but wait until no other process holds the lock file.
-
-    Raises:
-        UserError: no permission, the disk is full, or the file system has no locks.
-    """
-    lock = _acquired(path, _FOREVER)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _acquired(path: Path, timeout: float) -> FileLock:
+    """  # noqa: DOC501
     # Instead of a lock of the system, one that a machine leaves when it dies would be held for ever.
-    lock = FileLock(path, timeout=timeout, fallback_to_soft=False)
+    lock = FileLock(path, timeout=-1 if wait else 0, fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
+    except Timeout:
+        raise RunClaimedError from None
     except OSError as error:
-        if isinstance(error, Timeout):
-            raise
         if error.errno in _NO_LOCKS:
             raise UserError(
                 f"the file system of {path.parent} has no locks (flock: {error.strerror}), which keep two "
                 "commands off the same run; choose another folder with --out"
             ) from error
         raise as_user_error(error, path) from error
-    return lock
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 GRACE_SECONDS = 20.0

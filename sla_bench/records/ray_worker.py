@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 _PATTERNS = ("*.json", "*.csv", "*.safetensors", "evaluations/*/*.json", "evaluations/*/*.npz")
 _NAME = re.compile(r"(evaluations/[0-9a-f]+/)?[a-z_]+\.(json|csv|npz|safetensors)")
-_MARKS = ("metrics.json", "done.json")
-"""Written after everything else, in this order: where they are missing, the record is not there."""
 
 Record = dict[str, bytes]
 """Path below the folder of the run -> content; empty where nothing is finished."""
@@ -66,16 +64,12 @@ def unpack(record: Record, job: Job) -> None:
 def _write(record: Record, job: Job) -> None:
     folder, has_run = job.store.run_folder(job.run_id), job.store.has_run(job.run_id)
     present = {e for e in job.evaluations if job.store.has_evaluation(job.run_id, e)}
-    for name in sorted(record, key=_rank):
+    # Where done.json or metrics.json is missing, the record is not there.
+    for name in sorted(record, key=lambda name: (name == "done.json", name.endswith("/metrics.json"))):
         path = folder / name
         if has_run if path.parent == folder else path.parent.name in present:
             continue
         write_bytes(path, record[name])
-
-
-def _rank(name: str) -> int:
-    last = name.rpartition("/")[2]
-    return _MARKS.index(last) + 1 if last in _MARKS else 0
 
 
 _NEWS_INTERVAL = 0.5

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from sla_bench.config import RunConfig
@@ -72,7 +74,11 @@ def _check_sizes(tasks: Sequence[Task], datasets: Mapping[str, Dataset], data_ro
     Raises:
         UserError: data are missing or damaged, or cannot serve any of the tasks.
     """
-    known: dict[tuple[str, Split, By, int], dict[str, int]] = {}
+
+    @functools.cache
+    def sizes(name: str, by: By, seed: int, split: Split) -> dict[str, int]:
+        return datasets[name].class_sizes(split, by, data_root, seed)
+
     lines: dict[str, None] = {}
     refused: list[UserError] = []
     for task in tasks:
@@ -81,15 +87,10 @@ def _check_sizes(tasks: Sequence[Task], datasets: Mapping[str, Dataset], data_ro
             continue
         by = SCENARIOS[run.scenario].by
         seed = run.seed if by == "classes" and datasets[run.dataset].split_depends_on_seed else 0
-
-        def sizes_of(split: Split, name: str = run.dataset, by: By = by, seed: int = seed) -> dict[str, int]:
-            key = name, split, by, seed
-            if key not in known:
-                known[key] = datasets[name].class_sizes(split, by, data_root, seed)
-            return known[key]
-
         try:
-            lines |= dict.fromkeys(form.check_sizes(run, task.evaluations, sizes_of))
+            lines |= dict.fromkeys(
+                form.check_sizes(run, task.evaluations, partial(sizes, run.dataset, by, seed))
+            )
         except UserError as error:
             refused.append(error)
             lines[f"{run.method} will fail: {error}"] = None

@@ -27,15 +27,8 @@ def no_search_for_cycles() -> Iterator[None]:
 
 
 # Rises with the layout of what is kept, and with what is checked before.
-_VERSION = 7
+_VERSION = 8
 _PATIENCE = 5.0
-_NOT_ITS_FAULT = frozenset(
-    {
-        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_INTERRUPT,
-        sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY,
-    }
-)  # fmt: skip
 _TABLE = "CREATE TABLE cached (kind TEXT, name TEXT, signature TEXT, content BLOB, PRIMARY KEY (kind, name))"
 
 
@@ -81,8 +74,8 @@ class RecordCache:
             self._discard(error)
 
     def _discard(self, error: sqlite3.Error) -> None:
-        """Delete what is no cache; one that is locked, or on a full disk, stays."""
-        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _NOT_ITS_FAULT:
+        """Delete what is not a cache; one that is locked or can't be read or written stays."""
+        if not isinstance(error, sqlite3.OperationalError):
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""Checks of the records in an archive, by the store's own readers."""
+"""Checks of unpacked records, by the store's own readers."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
 
-from sla_bench.config import OLDEST_PROTOCOL, Settings
+from sla_bench.config import OLDEST_PROTOCOL, RunConfig, Settings
 from sla_bench.errors import UserError, as_user_error
 from sla_bench.grids.asked import asked_of
 from sla_bench.grids.tasks import REGISTRIES, form_of
-from sla_bench.records.archive import ArchivedRun, Member, RefusedError
-from sla_bench.records.record_files import (
-    check_history,
-    read_evaluation,
-    read_mapping,
-    read_training,
-)
+from sla_bench.records.archive import TUNING, refused
+from sla_bench.records.record_files import check_history, read_evaluation, read_mapping, read_training
 from sla_bench.records.store import EvaluationRecord, evaluation_record
 from sla_bench.records.tuning_file import TrialRow, parse_trials
 from sla_bench.registry import SCENARIOS
@@ -31,45 +26,56 @@ from sla_bench.scenarios.reading import Reading
 _LARGEST_TUNING = 4 << 20
 
 
-def check_run(run: ArchivedRun) -> None:
-    """Read a run and its evaluations, and check the ids that they stand under.
+def check_records(folder: Path, archive: Path) -> dict[str, list[TrialRow]]:
+    """Read all records that were unpacked, and check the ids that they stand under.
 
     The id of a run is known where its data's hash is recorded; that of an evaluation always.
+
+    Args:
+        folder: of `<scenario>/runs/`.
+        archive: the file that the records came from.
+
+    Returns:
+        Scenario -> its trials.
 
     Raises:
         UserError: a file is damaged, or not what its name says; another protocol; a wrong id; a learner,
             loss, ... that is not known here; figures that no table could be made of.
     """
-    with _refusing(run.folder):
-        content = read_training(run.folder)
-        check_history(run.folder)
-        read_mapping(run.folder / "environment.json")
-        done, config = content["done"], form_of(run.scenario).run.model_validate(content["config"])
-        _check_pieces(config)
-        _check_id(config, done, run.run_id)
-        # Knows the budgets.
-        asked_of(config)
-    for eval_id, folder in run.evaluations.items():
-        with _refusing(folder):
-            content = read_evaluation(folder)
-            evaluation = evaluation_record(config, _as_path(folder), content)
-            _check_pieces(evaluation.config)
-            _check_id(evaluation.config, content["metrics"], eval_id)
-            _check_asked(evaluation)
-            _check_figures(evaluation)
+    for run in sorted(folder.glob("*/runs/*")):
+        with _refusing(archive, run.relative_to(folder)):
+            config = _checked_training(run)
+        for evaluation in sorted(run.glob("evaluations/*")):
+            with _refusing(archive, evaluation.relative_to(folder)):
+                _check_evaluation(config, evaluation)
+    trials = {}
+    for file in sorted(folder.glob(f"*/{TUNING}")):
+        with _refusing(archive, file.relative_to(folder)):
+            if file.stat().st_size > _LARGEST_TUNING:
+                raise UserError(f"larger than {_LARGEST_TUNING:,} bytes")
+            trials[file.parent.name] = parse_trials(file.read_bytes())
+    return trials
 
 
-def check_tuning(file: Member) -> list[TrialRow]:
-    """Return the trials of an archive.
+def _checked_training(run: Path) -> RunConfig:
+    content = read_training(run)
+    check_history(run)
+    read_mapping(run / "environment.json")
+    config = form_of(run.parent.parent.name).run.model_validate(content["config"])
+    _check_pieces(config)
+    _check_id(config, content["done"], run.name)
+    # Knows the budgets.
+    asked_of(config)
+    return config
 
-    Raises:
-        UserError: as `parse_trials`, or larger than 4 MB.
-    """
-    with _refusing(file):
-        content = file.read_bytes()
-        if len(content) > _LARGEST_TUNING:
-            raise UserError(f"larger than {_LARGEST_TUNING:,} bytes")
-        return parse_trials(content)
+
+def _check_evaluation(run: RunConfig, folder: Path) -> None:
+    content = read_evaluation(folder)
+    evaluation = evaluation_record(run, folder, content)
+    _check_pieces(evaluation.config)
+    _check_id(evaluation.config, content["metrics"], folder.name)
+    _check_asked(evaluation)
+    _check_figures(evaluation)
 
 
 def _check_asked(evaluation: EvaluationRecord) -> None:
@@ -81,11 +87,6 @@ def _check_asked(evaluation: EvaluationRecord) -> None:
     for name, value in told.items():
         if known.get(name, value) != value:
             raise UserError(f"asked: {name} is {value!r}, but {known[name]!r} in its config")
-
-
-def _as_path(folder: Member) -> Path:
-    # Of its folder a record asks only what a `Member` has, too.
-    return cast("Path", folder)
 
 
 def _check_pieces(config: Settings) -> None:
@@ -103,8 +104,6 @@ def _check_figures(evaluation: EvaluationRecord) -> None:
         with np.errstate(all="ignore"):
             for method in evaluation.rows:
                 _check_row(reading, evaluation, method)
-    except KeyError as error:
-        raise UserError(f"no {error}") from None
     except (TypeError, AttributeError, IndexError, ArithmeticError) as error:
         raise UserError(f"its figures can't be worked out ({type(error).__name__}: {error})") from None
 
@@ -122,18 +121,16 @@ def _check_row(reading: Reading, evaluation: EvaluationRecord, method: str) -> N
 
 
 @contextmanager
-def _refusing(place: Member) -> Iterator[None]:
+def _refusing(archive: Path, part: Path) -> Iterator[None]:
     """Say what is wrong with a part of an archive with its name."""
     try:
         yield
-    except RefusedError:
-        raise
     except ValidationError as error:
-        raise place.archive.refused(place.path, str(as_user_error(error))) from None
+        raise refused(archive, part.as_posix(), str(as_user_error(error))) from None
     except KeyError as error:
-        raise place.archive.refused(place.path, f"no {error}") from None
+        raise refused(archive, part.as_posix(), f"no {error}") from None
     except (UserError, ValueError, RecursionError, csv.Error) as error:
-        raise place.archive.refused(place.path, str(error)) from None
+        raise refused(archive, part.as_posix(), str(error)) from None
 
 
 def _is_number(value: object) -> bool:

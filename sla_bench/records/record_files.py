@@ -19,7 +19,8 @@ from sla_bench.data.arrays import read_array
 from sla_bench.errors import UserError, mistake_of
 from sla_bench.evaluation.class_metrics import recorded
 from sla_bench.grids.asked import Asked
-from sla_bench.records.archive import ZIP_ERRORS, Member, is_plain
+from sla_bench.records.archive import ZIP_ERRORS, is_plain
+from sla_bench.training.long_tail import GROUP_NAMES
 
 _WHOLE_NUMBERS = ("member", "step")
 """Columns that every history has."""
@@ -104,10 +105,6 @@ def _evaluation_folders(folder: Path) -> list[Path]:
     return sorted(f.parent for f in folder.glob("evaluations/*/metrics.json"))
 
 
-Place = Path | Member
-"""Of a record, on disk or in an archive."""
-
-
 class _Facts(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -116,6 +113,7 @@ class _Facts(BaseModel):
     asked: Annotated[Asked | None, Field(strict=False)] = None
 
 
+_Pixel = Annotated[int, Field(ge=-(2**31), lt=2**32)]
 _Done = create_model(
     "_Done",
     __base__=_Facts,
@@ -123,6 +121,10 @@ _Done = create_model(
     train_seconds=(float, ...),
     parameters=(float, ...),
     data_hash=(str | None, None),
+    class_names=(list[str], []),
+    class_counts=(list[Annotated[int, Field(ge=1, lt=2**48)]], []),
+    groups=(list[Annotated[int, Field(ge=0, lt=len(GROUP_NAMES))]], []),
+    pixel_range=(Annotated[list[_Pixel], Field(min_length=2, max_length=2)] | None, None),
 )
 _Metrics = create_model(
     "_Metrics",
@@ -151,7 +153,7 @@ def read_files(folder: Path) -> dict[str, Any]:
     return {**content, "evaluations": evaluations}
 
 
-def read_training(folder: Place) -> dict[str, Any]:
+def read_training(folder: Path) -> dict[str, Any]:
     """The JSON files of a training: "config" and "done"; raises as `read_files`."""
     config, done = read_mapping(folder / "config.json"), read_mapping(folder / "done.json")
     # A default in their place would make the record that of another training.
@@ -164,7 +166,7 @@ def read_training(folder: Place) -> dict[str, Any]:
 _TOLD = ("scenario", "dataset", "method", "seed", "budget")
 
 
-def read_evaluation(folder: Place) -> dict[str, Any]:
+def read_evaluation(folder: Path) -> dict[str, Any]:
     """The JSON files of an evaluation: "config" and "metrics"; raises as `read_files`."""
     checked_samples((folder / "samples.npz").read_bytes())
     config, metrics = read_mapping(folder / "config.json"), read_mapping(folder / "metrics.json")
@@ -185,7 +187,7 @@ def _check(model: type[_Facts], content: dict[str, Any], name: str) -> None:
         raise ValueError(f"{name}: {first['loc'][0]}: {mistake_of(first)}") from None
 
 
-def read_mapping(path: Place) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
     """The content of a JSON file; raises as `read_files`."""
     try:
         content = json.loads(path.read_bytes())
@@ -196,7 +198,7 @@ def read_mapping(path: Place) -> dict[str, Any]:
     return content
 
 
-def check_history(folder: Place) -> None:
+def check_history(folder: Path) -> None:
     """Refuse a history.csv that is cut, or holds anything else than numbers; raises as `read_files`."""
     content = (folder / "history.csv").read_bytes()
     if len(content) > _LARGEST_HISTORY:
@@ -271,11 +273,11 @@ def samples_bytes(samples: Mapping[str, np.ndarray]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in samples.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+            # NumPy's own writer may tell the time.
             info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(info, member.getvalue())
+            with archive.open(info, "w") as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -292,14 +294,10 @@ def checked_samples(content: bytes) -> dict[str, np.ndarray]:
                 raise ValueError("packed in an unusual way")
             if sum(info.file_size for info in infos) > LARGEST_SAMPLES:
                 raise ValueError(f"arrays of more than {LARGEST_SAMPLES:,} bytes")
-            return {info.filename.removesuffix(".npy"): _array(archive.read(info)) for info in infos}
+            arrays = {}
+            for info in infos:
+                content = archive.read(info)
+                arrays[info.filename.removesuffix(".npy")] = read_array(io.BytesIO(content), len(content))
+            return arrays
     except ZIP_ERRORS as error:
         raise ValueError(f"samples.npz: damaged arrays ({error})") from None
-
-
-def _array(content: bytes) -> np.ndarray:
-    """The array of a .npy file, whose header is believed only after it was checked."""
-    array = read_array(io.BytesIO(content), len(content))
-    if array.dtype.kind not in "iuf":
-        raise ValueError(f"an array of type {array.dtype}, not of numbers")
-    return array

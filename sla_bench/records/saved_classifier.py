@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of
 from sla_bench.models.weights import read_weights
 from sla_bench.paths import from_home
-from sla_bench.records.record_files import WEIGHTS, kept_weights
+from sla_bench.records.record_files import WEIGHTS, kept_weights, read_training
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.base import ANY_TRANSFORM
 from sla_bench.scenarios.classify.classifier import ClassifierModel, load_members
@@ -79,38 +78,19 @@ def load_models(
     weights = kept_weights(folder)
     dataset, state = dataset_named(config.dataset), read_weights(weights)
     try:
-        names, counts = _classes(summary)
+        names, counts = tuple(summary["class_names"]), np.asarray(summary["class_counts"], np.int64)
+        if not 0 < len(names) == len(counts) <= MOST_CLASSES:
+            raise ValueError(
+                f"{len(names):,} names and {len(counts):,} counts of at most {MOST_CLASSES:,} classes"
+            )
         views = config.transform or transform or ANY_TRANSFORM
         build = functools.partial(build_model, config, dataset, counts, views, config.seed)
-        return SavedModels(config, names, load_members(state, build, device), _depth(summary))
+        depth = Depth(*summary["pixel_range"]) if summary.get("pixel_range") else None
+        return SavedModels(config, names, load_members(state, build, device), depth)
     except UserError as error:
         raise UserError(f"{weights}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, OverflowError) as error:
         raise _damaged(folder, error) from None
-
-
-def _classes(summary: dict[str, Any]) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names of the classes, and how many images of each were trained on."""
-    names, counts = summary["class_names"], summary["class_counts"]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("class_names are not a list of texts")
-    if not isinstance(counts, list) or not all(type(n) is int and 0 <= n < 2**48 for n in counts):
-        raise ValueError("class_counts are not a list of numbers of images")
-    if len(names) != len(counts) or not 0 < len(names) <= MOST_CLASSES:
-        raise ValueError(
-            f"{len(names):,} names and {len(counts):,} counts of at most {MOST_CLASSES:,} classes"
-        )
-    return tuple(names), np.asarray(counts, np.int64)
-
-
-def _depth(summary: dict[str, Any]) -> Depth | None:
-    found = summary.get("pixel_range")
-    if found is None:
-        return None
-    low, high = found
-    if type(low) is not int or type(high) is not int or not -(2**31) <= low < high < 2**32:
-        raise ValueError("pixel_range is not a range of pixels")
-    return Depth(low, high)
 
 
 def _builder(config: RunConfig, folder: Path) -> Any:
@@ -131,22 +111,17 @@ def _read_record(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
             "`runs` lists them"
         )
     try:
-        content = json.loads((folder / "config.json").read_bytes())
-        summary = json.loads((folder / "done.json").read_bytes())
-        protocol = summary.get("protocol")
+        content = read_training(folder)
+        summary, kind = content["done"], form_of(content["config"]["scenario"]).run
         # Another protocol may have other fields: that is no damage.
-        config: RunConfig | None = None
-        kind = form_of(content["scenario"]).run
-        if protocol == kind.protocol:
-            config = kind.model_validate(content)
+        if summary["protocol"] == kind.protocol:
+            return kind.model_validate(content["config"]), summary
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(folder, error) from None
-    if config is None:
-        raise UserError(
-            f"run {folder.name} was made under protocol {protocol!r}, this version follows "
-            f"{kind.protocol}; train it again"
-        )
-    return config, summary
+    raise UserError(
+        f"run {folder.name} was made under protocol {summary['protocol']}, this version follows "
+        f"{kind.protocol}; train it again"
+    )
 
 
 def _damaged(folder: Path, error: Exception) -> UserError:

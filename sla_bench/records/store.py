@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +38,7 @@ from sla_bench.records.record_files import (
     read_files,
     read_training,
     recorded_asked,
+    samples_bytes,
     signature_of,
 )
 
@@ -144,15 +144,16 @@ class RunRecord:
             return {}
         return content if isinstance(content, dict) else {}
 
+    @property
+    def history_rows(self) -> list[dict[str, str]]:
+        """The same as texts: a data frame of a few rows costs more than the rest of a table's row."""
+        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
     @cached_property
     def updates(self) -> tuple[int, ...]:
         """Updates of the optimiser, of each member."""
-        last: dict[str, int] = {}
-        # A data frame of a few rows costs more than the rest of a table's row.
-        with (self.folder / "history.csv").open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                last[row["member"]] = int(row["step"])
-        return tuple(last.values())
+        return tuple({row["member"]: int(row["step"]) for row in self.history_rows}.values())
 
 
 class Store:
@@ -263,8 +264,6 @@ class Store:
         Raises:
             UserError: no permission, or the disk is full.
         """
-        arrays = io.BytesIO()
-        np.savez_compressed(arrays, **samples)  # type: ignore[arg-type]
         about = {
             "rows": metrics,
             "data_hash": data_hash,
@@ -275,7 +274,7 @@ class Store:
         }
         files = {
             "config.json": json_bytes(config.model_dump(mode="json")),
-            "samples.npz": arrays.getvalue(),
+            "samples.npz": samples_bytes(samples),
             "metrics.json": json_bytes(about),
         }
         write_together(self.evaluation_folder(run_id, eval_id), files)

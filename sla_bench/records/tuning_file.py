@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sla_bench.errors import UserError, mistake_of
 from sla_bench.grids.tuning import RATES, SHARES, WHOLE, Choice
 from sla_bench.records.files import write_text
-from sla_bench.records.in_progress import wait_for
+from sla_bench.records.in_progress import claim
 
 
 def _matching(*texts: object) -> Any:
@@ -148,7 +148,7 @@ class TuningFile:
             UserError: no permission, or the disk is full.
         """
         replaced = {(row.group, row.data_state) for row in rows}
-        with wait_for(self.path.with_name(".tuning.lock")):
+        with claim(self.path.with_name(".tuning.lock"), wait=True):
             kept = [row for row in self.read() if (row.group, row.data_state) not in replaced]
             text = io.StringIO()
             lines = csv.writer(text, lineterminator="\n")

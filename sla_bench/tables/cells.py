@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,6 @@ from sla_bench.tables.row_key import at_batch, facts_of, key_without_options, se
 
 _RANKS = {method: rank for rank, method in enumerate(METHODS)}
 
-ReadFigures = Callable[[Reading, EvaluationRecord], Mapping[str, Mapping[str, Figure]]]
-"""Method -> metric -> figure of an evaluation."""
-
 
 def method_rank(method: str) -> int:
     """The place of a method as registered; one that is not known here comes last."""
@@ -27,11 +24,6 @@ def method_rank(method: str) -> int:
 def told_batch(record: RunRecord) -> int | None:
     """The batch that the names of a record's rows tell: one that was asked for, not one that was tuned."""
     return None if record.tuned else record.config.batch_images
-
-
-def read_figures(reading: Reading, evaluation: EvaluationRecord) -> dict[str, dict[str, Figure]]:
-    """Work the figures out from the samples."""
-    return {method: reading.figures(evaluation, method) for method in evaluation.rows}
 
 
 @dataclass
@@ -157,15 +149,14 @@ class Cells:
 
     Args:
         setting: its evaluations.
-        figures: reads those of an evaluation.
     """
 
-    def __init__(self, setting: Setting, figures: ReadFigures = read_figures) -> None:
+    def __init__(self, setting: Setting) -> None:
         self._cells: _ByName = {}
         self._plain: _ByName = {}
         for found, cells in ((setting.found, self._cells), (setting.plain, self._plain)):
             for one in found:
-                _add(cells, one, setting.shared, figures(one.reading, one.evaluation))
+                _add(cells, one, setting.shared)
 
     def __iter__(self) -> Iterator[Cell]:
         """Methods as registered, rows and metrics as recorded."""
@@ -181,14 +172,12 @@ class Cells:
         return next((one for one in found if one is not None and one is not cell), None)
 
 
-def _add(
-    cells: _ByName, found: Found, shared: dict[str, Any], figures: Mapping[str, Mapping[str, Figure]]
-) -> None:
+def _add(cells: _ByName, found: Found, shared: dict[str, Any]) -> None:
     evaluation, config = found.evaluation, found.record.config
     rank, batch = method_rank(config.method), told_batch(found.record)
-    for number, (row, metrics) in enumerate(figures.items()):
+    for number, row in enumerate(evaluation.rows):
         method = at_batch(row, batch)
-        for column, (metric, figure) in enumerate(metrics.items()):
+        for column, (metric, figure) in enumerate(found.reading.figures(evaluation, row).items()):
             cell = cells.get((method, metric))
             if cell is None:
                 key = {**shared, "method": method, "metric": metric}
@@ -208,10 +197,5 @@ def _most_common_tests(found: list[Found]) -> list[Found]:
     for one in found:
         test = one.evaluation.state, one.reading.same_test(one.evaluation.config)
         key = (one.record.run_id, one.record.tuned, *test)
-        other = best.get(key)
-        if other is None or (runs[one.setting, one.size], one.size) > (
-            runs[other.setting, other.size],
-            other.size,
-        ):
-            best[key] = one
+        best[key] = max(best.get(key, one), one, key=lambda each: (runs[each.setting, each.size], each.size))
     return list(best.values())

@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sla_bench.errors import UserError
 from sla_bench.evaluation.class_metrics import confusion_rates
-from sla_bench.records.store import EvaluationRecord, RunRecord
-from sla_bench.tables.cells import Setting, method_rank, settings_of, told_batch
+from sla_bench.records.store import RunRecord
+from sla_bench.tables.cells import Found, Setting, method_rank, settings_of, told_batch
 from sla_bench.tables.row_key import BASELINE, at_batch
 from sla_bench.training.long_tail import GROUP_NAMES
 
@@ -40,26 +39,12 @@ class TrainingClasses:
         counts: (S, N) training images, each at least 1.
         groups: (S, N) index of each class's group.
         group_names: for instance many, medium, few.
-
-    Raises:
-        UserError: shapes that do not agree, a class without training images, a group without a name.
     """
 
     names: Sequence[str]
     counts: np.ndarray
     groups: np.ndarray
     group_names: Sequence[str]
-
-    def __post_init__(self) -> None:
-        shape = self.counts.shape
-        if self.counts.ndim != 2 or not self.counts.size or shape[1] != len(self.names):
-            raise UserError(f"counts must be (seeds, {len(self.names)} classes), got {shape}")
-        if self.groups.shape != shape:
-            raise UserError(f"groups {self.groups.shape} and counts {shape} must have one shape")
-        if self.counts.min() < 1:
-            raise UserError("every class needs a training image to be shown by its size")
-        if self.groups.min() < 0 or self.groups.max() >= len(self.group_names):
-            raise UserError(f"groups must lie in 0..{len(self.group_names) - 1}")
 
     @property
     def seeds(self) -> int:
@@ -118,9 +103,6 @@ class ClassResult:
         seeds: which they are, in words, where methods of one training are compared on different seeds.
         is_sla: it is label augmentation.
         all_classes: the whole training set of each seed; None: `classes`.
-
-    Raises:
-        UserError: shapes that do not agree, or rates outside 0..1.
     """
 
     dataset: str
@@ -133,16 +115,6 @@ class ClassResult:
     seeds: str = ""
     is_sla: bool = False
     all_classes: TrainingClasses | None = None
-
-    def __post_init__(self) -> None:
-        shape = self.classes.counts.shape
-        if self.recalls.shape != shape:
-            raise UserError(f"recalls {self.recalls.shape} and counts {shape} must have one shape")
-        if self.confusions is not None and self.confusions.shape != (*shape, shape[1]):
-            raise UserError(f"confusions must be {(*shape, shape[1])}, got {self.confusions.shape}")
-        for name, rates in (("recalls", self.recalls), ("confusions", self.confusions)):
-            if rates is not None and not ((rates >= 0) & (rates <= 1 + 1e-9)).all():
-                raise UserError(f"{name} of {self.method} on {self.dataset} must be fractions 0..1")
 
     @property
     def training(self) -> str:
@@ -165,33 +137,21 @@ class ClassResult:
         return mean
 
 
-def beside_reference(
-    results: Sequence[ClassResult], reference: str
-) -> list[tuple[ClassResult, list[ClassResult]]]:
-    """Each reference with the rows of label augmentation from the same data, setting and loss.
+def beside_baseline(results: Sequence[ClassResult]) -> list[tuple[ClassResult, list[ClassResult]]]:
+    """Each baseline with the rows of label augmentation from the same data, setting, loss and seeds.
 
     Args:
         results: in any order, which is kept; other methods are left out.
-        reference: method that the others are shown beside.
 
     Returns:
-        Pairs of reference and at least one other.
-
-    Raises:
-        UserError: compared rows whose training sets differ: they are not of the same seeds.
+        Pairs of a baseline and at least one other.
     """
-    pairs = []
-    for base in (result for result in results if result.method == reference):
-        others = [result for result in results if result.training == base.training and result.is_sla]
-        for other in others:
-            if not np.array_equal(other.classes.counts, base.classes.counts):
-                raise UserError(
-                    f"{other.method} and {reference} of {base.training} come from different training sets; "
-                    "compare the seeds that both have"
-                )
-        if others:
-            pairs.append((base, others))
-    return pairs
+    pairs = [
+        (base, [result for result in results if result.training == base.training and result.is_sla])
+        for base in results
+        if base.method == BASELINE
+    ]
+    return [(base, others) for base, others in pairs if others]
 
 
 def class_results(records: Iterable[RunRecord]) -> list[ClassResult]:
@@ -214,44 +174,44 @@ def class_results(records: Iterable[RunRecord]) -> list[ClassResult]:
         if BASELINE not in methods:
             continue
         further = "".join(f", {key[name]}" for name in varying)
-        words = str(key["dataset"]), f"{key['setting']}{further}", str(key["learner"])
         parts = _by_shared_seeds(methods)
         for shared, names in parts.items():
-            classes = _training_classes([methods[BASELINE][seed].record for seed in shared])
-            told_seeds = _words(shared) if len(parts) > 1 else ""
+            classes = _training_classes([methods[BASELINE][seed][0].record for seed in shared])
             for method in (BASELINE, *names):
                 chosen = [methods[method][seed] for seed in shared]
                 # None is a class without a test image.
-                recalls = np.array([seed.recalls for seed in chosen], dtype=np.float64)
+                recalls = np.array(
+                    [one.evaluation.metrics[row]["recalls"] for one, row in chosen], np.float64
+                )
                 tested = np.flatnonzero(~np.isnan(recalls).any(axis=0))
                 few = len(tested) <= MOST_CLASSES
-                confusions = np.array([seed.confusion for seed in chosen]) if few else None
-                results.append(
-                    ClassResult(
-                        *words,
-                        method,
-                        classes.chosen(tested),
-                        recalls[:, tested],
-                        None if confusions is None else confusions[:, tested][:, :, tested],
-                        told_seeds,
-                        method != BASELINE,
-                        classes,
-                    )
+                confusions = np.array([_confusion(*each) for each in chosen]) if few else None
+                result = ClassResult(
+                    dataset=str(key["dataset"]),
+                    setting=f"{key['setting']}{further}",
+                    learner=str(key["learner"]),
+                    method=method,
+                    classes=classes.chosen(tested),
+                    recalls=recalls[:, tested],
+                    confusions=None if confusions is None else confusions[:, tested][:, :, tested],
+                    seeds=_words(shared) if len(parts) > 1 else "",
+                    is_sla=method != BASELINE,
+                    all_classes=classes,
                 )
+                results.append(result)
     return results
 
 
-def _methods(setting: Setting) -> dict[str, dict[int, _Seed]]:
-    """Baseline and label augmentation, by seed."""
-    methods: dict[str, dict[int, _Seed]] = {}
+def _methods(setting: Setting) -> dict[str, dict[int, tuple[Found, str]]]:
+    """Baseline and label augmentation: seed -> evaluation and recorded row."""
+    methods: dict[str, dict[int, tuple[Found, str]]] = {}
     # Run ids are hashes: their order says nothing.
     for one in sorted(setting.found, key=lambda one: method_rank(one.record.config.method)):
         asked = one.evaluation.asked
         for row in one.evaluation.rows:
             method = at_batch(row, told_batch(one.record))
             if method == BASELINE or (asked.is_sla and row not in asked.averages_views):
-                seeds = methods.setdefault(method, {})
-                seeds[one.record.config.seed] = _Seed(one.record, one.evaluation, row)
+                methods.setdefault(method, {})[one.record.config.seed] = one, row
     return methods
 
 
@@ -269,23 +229,9 @@ def _words(seeds: Sequence[int]) -> str:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
-class _Seed:
-    """One row of one evaluation."""
-
-    def __init__(self, record: RunRecord, evaluation: EvaluationRecord, method: str) -> None:
-        self.record, self.evaluation, self.method = record, evaluation, method
-
-    @property
-    def recalls(self) -> list[float | None]:
-        recalls: list[float | None] = self.evaluation.metrics[self.method]["recalls"]
-        return recalls
-
-    @property
-    def confusion(self) -> np.ndarray:
-        samples = self.evaluation.samples
-        return confusion_rates(
-            samples[f"predictions/{self.method}"], samples["labels"], len(self.record.done["class_names"])
-        )
+def _confusion(one: Found, row: str) -> np.ndarray:
+    samples, classes = one.evaluation.samples, len(one.record.done["class_names"])
+    return confusion_rates(samples[f"predictions/{row}"], samples["labels"], classes)
 
 
 def _training_classes(records: list[RunRecord]) -> TrainingClasses:

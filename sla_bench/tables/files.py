@@ -24,17 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PICTURES = (
-    "accuracies",
-    "gains",
-    "cost_accuracy",
-    "budget_curves",
-    "learning_curves",
-    "class_sizes",
-    "class_accuracies",
-    "confusions",
-    "view_accuracies",
-    "view_agreement",
-    "view_confusions",
+    *("accuracies", "gains", "cost_accuracy", "budget_curves", "learning_curves"),
+    *("class_sizes", "class_accuracies", "confusions"),
+    *("view_accuracies", "view_agreement", "view_confusions"),
 )
 """What is drawn, without endings; further pictures are those of `SettingAxis.stem`."""
 

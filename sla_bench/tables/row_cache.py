@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -59,48 +58,35 @@ _KIND = "rows"
 
 
 def leaderboard_of(store: Store) -> pd.DataFrame:
-    """The leaderboard of a store's records."""
-    cache = RowCache(store.cache_file)
-    table = leaderboard(shown_records(store), recall=cache.of)
-    cache.save()
+    """The leaderboard of a store's records.
+
+    Rows of a setting of which neither a record nor the code has changed come from the store's cache.
+    """
+    cache = RecordCache(store.cache_file)
+    known = cache.load(_KIND)
+    changed: dict[str, tuple[str, bytes]] = {}
+    seen: set[str] = set()
+
+    def recall(setting: Setting, work_out: WorkOut) -> Rows:
+        name = hashlib.sha256(repr(setting.shared).encode()).hexdigest()
+        seen.add(name)
+        signature = _signature(setting)
+        kept = known.get(name)
+        if kept is not None and kept[0] == signature:
+            # A cache that is damaged costs time, nothing else.
+            with suppress(ValueError, RecursionError):
+                rows: Rows = json.loads(kept[1].decode())
+                return rows
+        rows = work_out(setting)
+        changed[name] = signature, json.dumps(rows).encode()
+        return rows
+
+    table = leaderboard(shown_records(store), recall)
+    cache.update(_KIND, changed, gone=known.keys() - seen)
     others = other_states(store.records(), shown_states(store))
     if others:
         table["other_states"] = [others.get(dataset) for dataset in table["dataset"]]
     return table
-
-
-class RowCache:
-    """Gives the rows of settings; those of which neither a record nor the code has changed come from a file.
-
-    Args:
-        path: of the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._cache = RecordCache(path)
-        self._known = self._cache.load(_KIND)
-        self._changed: dict[str, tuple[str, bytes]] = {}
-        self._seen: set[str] = set()
-
-    def of(self, setting: Setting, work_out: WorkOut) -> Rows:
-        """Return the rows of a setting."""
-        name = hashlib.sha256(repr(setting.shared).encode()).hexdigest()
-        self._seen.add(name)
-        signature = _signature(setting)
-        kept = self._known.get(name)
-        if kept is not None and kept[0] == signature:
-            # A cache that is damaged costs time, nothing else.
-            with suppress(ValueError, RecursionError):
-                known: Rows = json.loads(kept[1].decode())
-                return known
-        rows = work_out(setting)
-        self._changed[name] = signature, json.dumps(rows).encode()
-        return rows
-
-    def save(self) -> None:
-        """Keep what was worked out anew, and forget settings that are no longer there."""
-        self._cache.update(_KIND, self._changed, gone=self._known.keys() - self._seen)
-        self._changed = {}
 
 
 def _signature(setting: Setting) -> str:

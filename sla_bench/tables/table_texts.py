@@ -39,6 +39,22 @@ def is_missing(value: object) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
+def number(value: float | None, form: str) -> str:
+    """A number in the given format; empty where it is missing."""
+    return "" if is_missing(value) else format(value, form)
+
+
+def ends(low: float | None, high: float | None, form: str) -> str:
+    """Both ends of an interval, as in "1.2 to 3.4"; empty where they are missing."""
+    return "" if is_missing(low) else f"{low:{form}} to {high:{form}}"
+
+
+def with_interval(value: float, low: float | None, high: float | None, form: str) -> str:
+    """A number and its interval, as in "2.3 (1.2 to 3.4)", the latter where there is one."""
+    interval = ends(low, high, form)
+    return f"{value:{form}}" + (f" ({interval})" if interval else "")
+
+
 def notes(rows: Sequence[Row]) -> list[str]:
     """Sentences for a reader of the rows: states of the data, what intervals cover, kinds of device."""
     found = [
@@ -211,42 +227,16 @@ def further_metrics(block: Sequence[Row]) -> Table:
 
 def _with_reach(row: Row) -> str:
     form = ".2f" if row["metric"] == "NLL" else ".1f"
-    return f"{row['value']:{form}}" + _in_brackets(row["ci95_low"], row["ci95_high"], form)
-
-
-def _in_brackets(low: float | None, high: float | None, form: str) -> str:
-    return "" if is_missing(low) else f" ({low:{form}} to {high:{form}})"
+    return with_interval(row["value"], row["ci95_low"], row["ci95_high"], form)
 
 
 HEADINGS = (
-    "setting",
-    "learner",
-    "method",
-    "accuracy %",
-    "open +-",
-    "against",
-    "compared at",
-    "common seeds %",
-    "gain %",
-    "95 % interval",
-    "new classes",
-    "verdict",
-    "p (Holm, m)",
-    "sign flips p (least)",
-    "seeds",
-    "train images",
-    "images drawn",
-    "epochs",
-    "updates",
-    "batch",
-    "rate",
-    "twice as long %",
-    "train s",
-    "passes",
-    "published",
+    *("setting", "learner", "method", "accuracy %", "open +-"),
+    *("against", "compared at", "common seeds %", "gain %", "95 % interval", "new classes"),
+    *("verdict", "p (Holm, m)", "sign flips p (least)", "seeds"),
+    *("train images", "images drawn", "epochs", "updates", "batch", "rate", "twice as long %"),
+    *("train s", "passes", "published"),
 )
-
-
 # headings that are left out where their column is empty, or the same in each row
 _HIDDEN = {
     "open +-": "ci95_open",
@@ -289,14 +279,8 @@ def shown_headings(rows: Sequence[Row]) -> list[str]:
 def cells_of(row: Row) -> list[str]:
     """The texts of one row of a table for people, in the order of HEADINGS."""
 
-    def number(value: float | None, form: str) -> str:
-        return "" if is_missing(value) else format(value, form)
-
     def beside(value: float | None, further: float | None, form: str) -> str:
         return "" if is_missing(value) else f"{value:.2g} ({further:{form}})"
-
-    def ends(low: float | None, high: float | None, form: str) -> str:
-        return "" if is_missing(low) else f"{low:{form}} to {high:{form}}"
 
     p = beside(row["p_holm"], row["holm_contrasts"], ".0f")
     if row["contrast"] == "primary":
@@ -313,7 +297,7 @@ def cells_of(row: Row) -> list[str]:
         f"{row['setting']}{shots}",
         row["learner"],
         row["method"],
-        f"{row['value']:.2f}" + _in_brackets(row["ci95_low"], row["ci95_high"], ".2f"),
+        with_interval(row["value"], row["ci95_low"], row["ci95_high"], ".2f"),
         number(row["ci95_open"], ".1f"),
         row["reference"] if isinstance(row["reference"], str) else "",
         row["comparison"] if isinstance(row["comparison"], str) else "",

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from sla_bench.evaluation.statistics import MeanInterval
 from sla_bench.evaluation.view_metrics import confused_pairs, mistaken_views
-from sla_bench.tables.table_texts import Table
+from sla_bench.tables.table_texts import Table, number, with_interval
 from sla_bench.tables.view_results import ANY, OWN, HeadViews, ViewSetting
 
 MOST_VIEWS_SHOWN = 6
@@ -87,7 +85,7 @@ def _transformations(setting: ViewSetting) -> Table:
             continue
         cells = ["", ""]
         if head.joint is not None:
-            cells = [_share(value) for value in mistaken_views(head.joint, head.labels)]
+            cells = [number(100 * value, ".1f") for value in mistaken_views(head.joint, head.labels)]
         lines.append([head.name, f"{100 * head.recognised_share:.1f}", *cells])
     headings = ["head", "recognised %", "mistaken where the class is right %", "where it is wrong %"]
     return Table(f"{setting.title}: transformation of a view", headings, lines)
@@ -115,18 +113,9 @@ def _pairs(setting: ViewSetting, head: HeadViews) -> Table:
     )
 
 
-def _percent(interval: MeanInterval) -> str:
-    return f"{100 * interval.estimate:.1f}" + _ends(interval, ".1f")
+def _percent(interval: MeanInterval, form: str = ".1f") -> str:
+    return with_interval(100 * interval.estimate, 100 * interval.low, 100 * interval.high, form)
 
 
 def _signed(interval: MeanInterval) -> str:
-    return f"{100 * interval.estimate:+.1f}" + _ends(interval, "+.1f")
-
-
-def _ends(interval: MeanInterval, form: str) -> str:
-    low, high = 100 * interval.low, 100 * interval.high
-    return "" if math.isnan(low) else f" ({low:{form}} to {high:{form}})"
-
-
-def _share(value: float) -> str:
-    return "" if math.isnan(value) else f"{100 * value:.1f}"
+    return _percent(interval, "+.1f")

@@ -106,10 +106,10 @@ def run(tmp_path_factory):
 @pytest.mark.parametrize(
     ("names", "counts", "words"),
     [
-        ("abc", [1, 2, 3], "class_names are not a list"),
+        ("abc", [1, 2, 3], "class_names: "),
         (["a", "b"], [1], "2 names and 1 counts"),
-        (["a", "b"], [1, -1], "class_counts are not a list"),
-        (["a", "b"], [1, 2**70], "class_counts are not a list"),
+        (["a", "b"], [1, -1], "class_counts: "),
+        (["a", "b"], [1, 2**70], "class_counts: "),
         (["a"] * (MOST_CLASSES + 1), [1] * (MOST_CLASSES + 1), "at most 50,000 classes"),
         (["a", "b"], [1, 2], r"model\.safetensors: weights of another model: .* has the shape"),
     ],

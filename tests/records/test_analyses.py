@@ -8,8 +8,14 @@ from made_up_analyses import VIEWS, samples_of, write_analyses
 
 from sla_bench.config import PROTOCOL_VERSION
 from sla_bench.evaluation.view_metrics import head_metrics
-from sla_bench.records.analyses import ANALYSIS_VERSION, read_analyses, read_analysis
-from sla_bench.records.analysing import Analysis, analyses_of, perform_analysis
+from sla_bench.records.analyses import (
+    ANALYSIS_VERSION,
+    Analysis,
+    analyses_of,
+    perform_analysis,
+    read_analyses,
+    read_analysis,
+)
 from sla_bench.records.jobs import Fingerprints
 from sla_bench.records.pruning import leftovers
 from sla_bench.training.loop import silent

@@ -409,6 +409,8 @@ BAD = {
     "no json": ("done.json", content_is("{"), "done.json: Expecting property name"),
     "deep json": ("environment.json", content_is("[" * 100_000), "environment.json"),
     "no seconds": ("done.json", edited(train_seconds="=1+1"), "done.json: train_seconds: '=1+1': input"),
+    "an empty class": ("done.json", edited(class_counts=[0]), "done.json: class_counts: 0: input should"),
+    "unknown group": ("done.json", edited(groups=[3]), "done.json: groups: 3: input should"),
     "newer protocol": ("done.json", edited(protocol=FEWSHOT_PROTOCOL + 1), "made under protocol"),
     "wrong hash of the data": ("done.json", edited(data_hash="x"), "but its config and data give"),
     "wrong config": ("h/config.json", edited(shots=0), "greater than or equal to 1"),

@@ -219,17 +219,27 @@ def edited(run, name, **values):
     return json.dumps({**json.loads((run / name).read_bytes()), **values}).encode()
 
 
+OF_NO_FIELD = json.dumps(
+    {"scenario": "imbalanced", "no_field": 1, **dict.fromkeys(("dataset", "method", "seed", "budget"), "x")}
+).encode()
+OF_THEN = json.dumps({"protocol": 1, "train_images": 1, "train_seconds": 1, "parameters": 1}).encode()
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"done": None}, "is not the folder of a finished run"),
         ({"model": None}, "has no model.safetensors: it was recorded with --keep-models none"),
         ({"config": b"{"}, "is damaged"),
-        ({"config": b'{"scenario": "fewshort"}'}, "unknown scenario 'fewshort'; did you mean 'fewshot'"),
-        ({"model": b"no weights"}, "is damaged"),
-        ({"done": b'{"protocol": 2}'}, r"is damaged \(KeyError"),
         (
-            {"done": b'{"protocol": 1}', "config": b'{"scenario": "imbalanced", "of_then": 1}'},
+            {"config": OF_NO_FIELD.replace(b"imbalanced", b"fewshort")},
+            "unknown scenario 'fewshort'; did you mean 'fewshot'",
+        ),
+        ({"config": OF_NO_FIELD}, "is damaged"),
+        ({"model": b"no weights"}, "is damaged"),
+        ({"done": b'{"protocol": 2}'}, r"is damaged \(ValueError"),
+        (
+            {"done": OF_THEN, "config": OF_NO_FIELD},
             "made under protocol 1, this version follows 2",
         ),
     ],

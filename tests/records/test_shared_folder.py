@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from real_formats import write_cifar10
 from sla_bench.errors import UserError
 from sla_bench.records import record_files
 from sla_bench.records.files import write_text, write_together
-from sla_bench.records.in_progress import claim, wait_for
+from sla_bench.records.in_progress import claim
 from sla_bench.records.jobs import perform
 from sla_bench.records.store import Store
 from sla_bench.training.loop import silent
@@ -92,7 +93,7 @@ def test_a_training_that_another_machine_finished_unseen_is_done_again_and_kept_
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-@pytest.mark.parametrize("take", [claim, wait_for])
+@pytest.mark.parametrize("take", [claim, partial(claim, wait=True)])
 def test_a_file_system_without_locks_is_refused_in_one_line(code, take, tmp_path, monkeypatch):
     def absent(*args):
         raise OSError(code, os.strerror(code))

@@ -11,7 +11,6 @@ from matplotlib.text import Text
 from scipy import stats
 from scipy.special import expit, logit
 
-from sla_bench.errors import UserError
 from sla_bench.tables.class_results import ClassResult, TrainingClasses
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.classes import (
@@ -303,23 +302,3 @@ def test_nothing_to_show_is_no_figure():
             assert draw(found) is None
     assert confusions_figure([base, replace(other, confusions=None)]) is None
     assert class_accuracy_figure([base, replace(other, confusions=None)]) is not None
-
-
-def test_rows_of_different_training_sets_are_not_compared():
-    base, other = results_of(training_classes(10, 3))[0], results_of(training_classes(10, 2))[1]
-    for draw in (class_accuracy_figure, confusions_figure):
-        with pytest.raises(UserError, match="compare the seeds that both have"):
-            draw([base, other])
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"recalls": np.zeros((2, 3))}, "recalls"),
-        ({"recalls": np.array([[0, 0.5, 1.5]])}, "recalls of baseline on fashion_mnist must be fractions"),
-        ({"confusions": np.zeros((3, 3))}, r"confusions must be \(1, 3, 3\)"),
-    ],
-)
-def test_results_that_do_not_fit_are_refused(changes, message):
-    with pytest.raises(UserError, match=message):
-        replace(results_of(training_classes(3))[0], **changes)

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from sla_bench.evaluation.statistics import mean_over_seeds
-from sla_bench.tables.class_results import ClassResult, TrainingClasses, beside_reference
+from sla_bench.tables.class_results import ClassResult, TrainingClasses, beside_baseline
 from sla_bench.tables.figures import style
 from sla_bench.tables.figures.matrices import MAP, draw_matrix
-from sla_bench.tables.figures.page import above, columns_of, head, page, spread_texts
+from sla_bench.tables.figures.page import above, head, page, seeds_note, spread_texts
 from sla_bench.tables.row_key import BASELINE
 
 GAIN_COLOUR, LOSS_COLOUR = "#7FB8DA", style.COLOURS[1]
@@ -45,7 +45,7 @@ def class_counts_figure(training_sets: Mapping[str, TrainingClasses]) -> Figure 
     note = "Classes from the largest to the smallest; the vertical axis is logarithmic."
     if any(classes.names_by_rank is None for classes in training_sets.values()):
         note += " Ranks have no names where the seeds give head and tail to different classes."
-    with page([1.3] * len(training_sets), note, columns_of(len(training_sets))) as (figure, grid):
+    with page([1.3] * len(training_sets), note) as (figure, grid):
         for axes, (name, classes) in zip(grid, training_sets.items(), strict=True):
             sizes = classes.sizes
             summary = f"{classes.counts[0].sum():,} images, ratio {sizes[0] / sizes[-1]:.4g}"
@@ -80,41 +80,34 @@ def _draw_counts(axes: Axes, classes: TrainingClasses) -> None:
         above(axes, text, place, 0)
 
 
-def class_accuracy_figure(results: Sequence[ClassResult], reference: str = BASELINE) -> Figure | None:
-    """Recall of each class against its training images, the reference in grey and SLA in blue.
+def class_accuracy_figure(results: Sequence[ClassResult]) -> Figure | None:
+    """Recall of each class against its training images, the baseline in grey and SLA in blue.
 
-    One panel per (data set, setting, loss) and row of SLA. A thin line leads from the reference to SLA in
+    One panel per (data set, setting, loss) and row of SLA. A thin line leads from the baseline to SLA in
     each class. Horizontal lines are the means of the groups, shaded with their 95 % t interval over seeds
     where there are several; the figures and their paired difference in points stand above. Classes are
     matched by rank in size, since the seeds may give head and tail to different classes.
 
     Args:
         results: one per (data set, setting, loss, method), compared ones of the same seeds in the same order.
-        reference: the method to compare with.
 
     Returns:
-        The figure; None where no row of SLA has its reference beside it.
-
-    Raises:
-        UserError: as `sla_bench.tables.class_results.beside_reference`.
+        The figure; None where no row of SLA has its baseline beside it.
     """
-    pairs = [(base, other) for base, others in beside_reference(results, reference) for other in others]
+    pairs = [(base, other) for base, others in beside_baseline(results) for other in others]
     if not pairs:
         return None
     sentences = [
-        f"Dot: one class, grey: {reference}, blue: self-supervised label augmentation.",
+        f"Dot: one class, grey: {BASELINE}, blue: self-supervised label augmentation.",
         "The line between them is orange where label augmentation is worse.",
         "Horizontal line and figures above: mean of the group's classes, difference in points.",
     ]
-    seeds = {base.classes.seeds for base, _ in pairs}
-    if max(seeds) > 1:
-        sentences.append(f"Means over {_range(seeds)} seeds, classes matched by their rank in size.")
-        sentences.append(
-            "Shaded and ±: 95 % interval over seeds for this test set, of the difference paired."
-        )
-    if min(seeds) == 1:
-        sentences.append("Hollow: one trained model per method; seed variation is not in it.")
-    with page([1.7] * len(pairs), " ".join(sentences), columns_of(len(pairs))) as (figure, grid):
+    several = (
+        "Means over {} seeds, classes matched by their rank in size. "
+        "Shaded and ±: 95 % interval over seeds for this test set, of the difference paired."
+    )
+    sentences += seeds_note([base.classes.seeds for base, _ in pairs], several, "Hollow")
+    with page([1.7] * len(pairs), " ".join(sentences)) as (figure, grid):
         for axes, (base, other) in zip(grid, pairs, strict=True):
             head(axes, base.training, free=4)
             _draw_classes(axes, base, other)
@@ -213,25 +206,21 @@ def _difference_text(differences: np.ndarray) -> str:
     return text if np.isnan(found.low) else f"{text} ± {100 * (found.high - found.estimate):.1f}"
 
 
-def confusions_figure(results: Sequence[ClassResult], reference: str = BASELINE) -> Figure | None:
+def confusions_figure(results: Sequence[ClassResult]) -> Figure | None:
     """Mean confusion matrices in % of the true class, one line per (data set, setting, loss).
 
-    The reference is first, the rows of SLA follow. Both axes run from the largest training class to the
+    The baseline is first, the rows of SLA follow. Both axes run from the largest training class to the
     smallest. Up to 20 classes have numbers, from 0.5 % on, and names; where the seeds put different classes
     at a rank, the class sizes take the place of the names.
 
     Args:
         results: as `class_accuracy_figure`; those without confusions are left out.
-        reference: the method to show first.
 
     Returns:
-        The figure; None where no row of SLA has its reference beside it, both with confusions.
-
-    Raises:
-        UserError: as `sla_bench.tables.class_results.beside_reference`.
+        The figure; None where no row of SLA has its baseline beside it, both with confusions.
     """
     known = [result for result in results if result.confusions is not None]
-    lines = [[base, *others] for base, others in beside_reference(known, reference)]
+    lines = [[base, *others] for base, others in beside_baseline(known)]
     if not lines:
         return None
     found = [(n, column, one) for n, line in enumerate(lines) for column, one in enumerate(line)]
@@ -283,22 +272,15 @@ def _draw_confusion(axes: Axes, result: ClassResult, side: float, first: bool) -
 
 
 def _note_on_confusions(lines: Sequence[Sequence[ClassResult]]) -> str:
-    seeds = {line[0].classes.seeds for line in lines}
     sentences = [
         "Share of the test images of the true class (row) in %, colour by its square root.",
         "Both axes from the largest training class to the smallest, lines between the groups.",
     ]
     if any(_shows_cells(line[0].classes) for line in lines):
         sentences.append("Numbers along the axes: training images; cells below 0.5 % are empty.")
-    if max(seeds) > 1:
-        sentences.append(f"Mean over {_range(seeds)} seeds, classes matched by their rank in size.")
-    if min(seeds) == 1:
-        sentences.append("One seed: one trained model per method; seed variation is not in it.")
+    seeds = [line[0].classes.seeds for line in lines]
+    sentences += seeds_note(seeds, "Mean over {} seeds, classes matched by their rank in size.")
     return " ".join(sentences)
-
-
-def _range(counts: Iterable[int]) -> str:
-    return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
 def _class_labels(classes: TrainingClasses) -> list[str] | None:

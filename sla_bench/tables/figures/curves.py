@@ -266,7 +266,7 @@ def side_by_side(images: np.ndarray) -> np.ndarray:
 
 
 def learning_curves_figure(histories: pd.DataFrame) -> Figure | None:
-    """Accuracy against images through the backbone (column `images`), or steps where that is not known.
+    """Accuracy against images through the backbone.
 
     One line of panels per learner, and per data set, recipe, shots in training and the like where there are
     several: validation accuracy, its points joined, and training accuracy as a running mean over 10 % of the
@@ -274,9 +274,8 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure | None:
     ways, so training curves of different methods are not comparable.
 
     Args:
-        histories: one row per recorded step of each run, accuracies as fractions 0..1; columns label,
-            learner, method, seed, step, train_accuracy, val_accuracy (NaN where not evaluated) and, if
-            known, images (through the backbone so far) and dataset.
+        histories: as from `sla_bench.tables.files.histories`: one row per recorded step of each run,
+            accuracies as fractions 0..1, NaN where not evaluated; `images`: through the backbone so far.
 
     Returns:
         The figure; None where no accuracy was recorded.
@@ -284,7 +283,6 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure | None:
     quantities = [q for q in _QUANTITIES if q in histories and histories[q].notna().any()]
     if not quantities:
         return None
-    by_images = "images" in histories and histories["images"].notna().all()
     panels = _panels_of_runs(histories)
     of_sla = {name for _, runs in panels for name in runs.loc[runs["is_sla"], "line"]}
     names = {name for _, runs in panels for name in runs["line"]}
@@ -294,10 +292,10 @@ def learning_curves_figure(histories: pd.DataFrame) -> Figure | None:
     plot = plot_height(1.55, (runs["line"].nunique() for _, runs in panels))
     shown = list(itertools.product(panels, quantities))
     with page([plot] * len(shown), "", columns=len(quantities)) as (figure, grid):
-        label_axes(grid, "Images through the backbone" if by_images else "Training steps", "Accuracy in %")
+        label_axes(grid, "Images through the backbone", "Accuracy in %")
         for axes, ((title, runs), quantity) in zip(grid, shown, strict=True):
             head(axes, f"{title}, {_QUANTITIES[quantity]}")
-            ends = _draw_runs(axes, runs, "images" if by_images else "step", quantity, looks)
+            ends = _draw_runs(axes, runs, quantity, looks)
             axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             value_axis(axes, *axes.get_ylim())
@@ -311,35 +309,31 @@ def _panels_of_runs(histories: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     That is the method where it tells the runs of a panel and seed apart, or with the transformation it does;
     else the label of the run.
     """
-    datasets = ["dataset"] if "dataset" in histories and histories["dataset"].nunique() > 1 else []
+    named = ["dataset", "learner"] if histories["dataset"].nunique() > 1 else ["learner"]
     further = [column for column in _SPLITS if column in histories]
-    panels = titled_groups(histories, [*datasets, "learner"], further)
-    if "transform" in histories and max(runs["label"].nunique() for _, runs in panels) > _MOST_RUNS:
-        panels = titled_groups(histories, [*datasets, "learner"], [*further, "transform"])
-    names = [histories["method"]]
-    if "transform" in histories:
-        names.append((histories["method"] + " " + histories["transform"].fillna("")).str.strip())
-    for name in (*names, histories["label"]):
+    panels = titled_groups(histories, named, further)
+    if max(runs["label"].nunique() for _, runs in panels) > _MOST_RUNS:
+        panels = titled_groups(histories, named, [*further, "transform"])
+    with_views = (histories["method"] + " " + histories["transform"].fillna("")).str.strip()
+    for name in (histories["method"], with_views, histories["label"]):
         lines = [(title, runs.assign(line=name.loc[runs.index].astype(str))) for title, runs in panels]
         if all(runs.groupby(["line", "seed"])["label"].nunique().max() == 1 for _, runs in lines):
             break
     return lines
 
 
-def _draw_runs(
-    axes: Axes, runs: pd.DataFrame, horizontal: str, quantity: str, looks: dict[str, Look]
-) -> dict[str, float]:
+def _draw_runs(axes: Axes, runs: pd.DataFrame, quantity: str, looks: dict[str, Look]) -> dict[str, float]:
     """Draw each run; return the mean height at which the runs of each line end."""
     ends: dict[str, list[float]] = {}
     for (line, _), run in runs.groupby(["line", "label"], sort=False):
-        known = run[run[quantity].notna()].sort_values(horizontal)
+        known = run[run[quantity].notna()].sort_values("images")
         if known.empty:
             continue
         values = 100 * known[quantity]
         if quantity == "train_accuracy":
             values = values.rolling(max(1, len(values) // 10), center=True, min_periods=1).mean()
         name, marker = str(line), "o" if quantity == "val_accuracy" else ""
-        (drawn,) = axes.plot(known[horizontal], values, lw=0.9, marker=marker, ms=2)
+        (drawn,) = axes.plot(known["images"], values, lw=0.9, marker=marker, ms=2)
         drawn.set(color=looks[name].colour, linestyle=looks[name].dashes)
         ends.setdefault(name, []).append(float(values.iloc[-1]))
     return {name: float(np.mean(values)) for name, values in ends.items()}

@@ -50,9 +50,7 @@ def gains_figure(leaderboard: pd.DataFrame) -> Figure | None:
     rows = rows.assign(
         method=rows["method"].mask(matched, names), reference=rows["reference"].mask(matched, "the controls")
     )
-    panels = _on_shared_axes(
-        dot_panels(rows, [*_KEYS, "reference"], _GAIN, list(rows["method"].unique()), _NEW_CLASSES)
-    )
+    panels = _on_shared_axes(dot_panels(rows, [*_KEYS, "reference"], _GAIN, _NEW_CLASSES))
     notes = []
     if any(np.isfinite(panel.wider).any() for panel in panels):
         notes.append("Thin line: the 95 % interval on other test classes.")
@@ -90,7 +88,7 @@ def accuracies_figure(leaderboard: pd.DataFrame) -> Figure | None:
     if rows.empty:
         return None
     panels = []
-    found = dot_panels(rows, _KEYS, _ACCURACY, list(leaderboard["method"].unique()))
+    found = dot_panels(rows, _KEYS, _ACCURACY)
     for panel in found:
         alike = [p.values.ravel() for p in found if p.key["setting"] == panel.key["setting"]]
         chance = _chance_level(panel)
@@ -100,10 +98,8 @@ def accuracies_figure(leaderboard: pd.DataFrame) -> Figure | None:
     def numbers(value: float, low: float, high: float) -> str:
         return f"{value:.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]")
 
-    metrics = rows["metric"].dropna().unique() if "metric" in rows else ["accuracy"]
-    name = str(metrics[0]).replace("_", " ").capitalize() if len(metrics) == 1 else "Value"
     caption = _caption(rows, "Dot: mean, line: its 95 % interval", [])
-    return dots_figure(panels, f"{name} in %", caption, numbers, _draw_chance, foot=0.65)
+    return dots_figure(panels, "Accuracy in %", caption, numbers, _draw_chance, foot=0.65)
 
 
 def _chance_level(panel: DotPanel) -> float | None:
@@ -129,11 +125,11 @@ def _draw_chance(axes: Axes, panel: DotPanel) -> None:
 def _caption(rows: pd.DataFrame, marks: str, notes: Sequence[str]) -> str:
     alone = rows["interval_kind"] == ONE_SEED
     sentences = [f"{marks}.", "Blue: self-supervised label augmentation.", *notes]
-    if "seeds" in rows and not alone.all():
+    if not alone.all():
         least, most = int(rows["seeds"][~alone].min()), int(rows["seeds"][~alone].max())
         sentences.append(f"{least} seeds." if least == most else f"{least} to {most} seeds.")
-    if "budget" in rows and rows["budget"].nunique() == 1:
-        sentences.append(f"Budget: {rows['budget'].dropna().iloc[0]}.")
+    if rows["budget"].nunique() == 1:
+        sentences.append(f"Budget: {rows['budget'].iloc[0]}.")
     if alone.any():
         sentences.append(ALONE)
     return " ".join(sentences)

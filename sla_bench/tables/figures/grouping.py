@@ -50,27 +50,26 @@ def dot_panels(
     rows: pd.DataFrame,
     keys: Sequence[str],
     columns: Sequence[str],
-    methods: Sequence[str],
     wider: Sequence[str] = (),
 ) -> list[DotPanel]:
-    """Split leaderboard rows into panels, in the order of the rows.
+    """Split leaderboard rows into panels, in the order of the rows; all panels have one order of methods.
 
     Args:
         rows: rows of the leaderboard, each with a value.
         keys: columns that make a panel; the title names all but the reference, which stands below it.
         columns: value, low, high.
-        methods: in the order in which every panel shows them.
         wider: low, high of a second interval, where there is one.
     """
     rows = rows.reset_index(drop=True)
     several = rows.groupby([*keys, "method"], dropna=False, sort=False).nunique(dropna=False).max()
     splits = [*keys, *(c for c in _SPLITS if c not in keys and several.get(c, 1) > 1)]
     identity = [*splits, "method"]
-    within = ["transform"] if "transform" in rows and _ambiguous(rows, identity, "transform") else []
+    views = rows.groupby(identity, dropna=False, sort=False)["transform"].nunique(dropna=False)
+    within = ["transform"] if views.max() > 1 else []
     rows = rows.drop_duplicates([*identity, *within])
     if within and rows.groupby(splits, dropna=False).size().max() > _MOST_ROWS:
         splits, within = [*splits, *within], []
-    rank = {method: place for place, method in enumerate(methods)}
+    rank = {method: place for place, method in enumerate(rows["method"].unique())}
     rows = rows.sort_values("method", key=lambda column: column.map(rank), kind="stable")
     panels = {}
     for _, group in rows.groupby(splits, dropna=False, sort=False):
@@ -96,8 +95,3 @@ def dot_panels(
             averaged=group["averages_views"].to_numpy(bool),
         )
     return [panels[first] for first in sorted(panels)]
-
-
-def _ambiguous(rows: pd.DataFrame, identity: Sequence[str], column: str) -> bool:
-    counts = rows.groupby(list(identity), dropna=False, sort=False)[column].nunique(dropna=False)
-    return bool(counts.max() > 1)

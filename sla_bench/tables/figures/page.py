@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -36,7 +36,7 @@ def page(
         places: line and column of each panel; None: one after the other.
         widths: of each column's axes in inches; None: as wide as the column leaves them.
     """
-    columns = columns or columns_of(len(heights))
+    columns = columns or (1 if len(heights) <= 1 else 2 if len(heights) <= 8 else 3)
     places = places or [divmod(number, columns) for number in range(len(heights))]
     lines = 1 + max(line for line, _ in places)
     inner = [max(h for h, (n, _) in zip(heights, places, strict=True) if n == line) for line in range(lines)]
@@ -71,9 +71,21 @@ def page(
         _to_the_edge(figure, panels, places, columns)
 
 
-def columns_of(panels: int) -> int:
-    """Panels of 3.5 inches side by side."""
-    return 1 if panels <= 1 else 2 if panels <= 8 else 3
+def seeds_note(counts: Collection[int], several: str, alone: str = "One seed") -> list[str]:
+    """Sentences of a caption on the numbers of seeds of its panels.
+
+    Args:
+        counts: of each panel.
+        several: what is said of several seeds, with a place for their number.
+        alone: the first words on panels of one seed.
+    """
+    least, most = min(counts), max(counts)
+    found = []
+    if most > 1:
+        found.append(several.format(most if least == most else f"{least} to {most}"))
+    if least == 1:
+        found.append(f"{alone}: one trained model per method; seed variation is not in it.")
+    return found
 
 
 def head(axes: Axes, title: str, below: str = "", free: int = 0, width: float = style.COLUMN_INCHES) -> None:

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy.optimize import isotonic_regression
 
 from sla_bench.records.files import write_together
 
@@ -170,16 +171,9 @@ def spread_apart(positions: Sequence[float], gap: float) -> np.ndarray:
     wanted = np.asarray(positions, dtype=np.float64)
     order = np.argsort(wanted, kind="stable")
     steps = gap * np.arange(len(wanted))
-    # with the gaps taken out this is isotonic regression: pool neighbours that violate the order
-    blocks: list[tuple[float, int]] = []
-    for value in wanted[order] - steps:
-        mean, size = float(value), 1
-        while blocks and blocks[-1][0] > mean:
-            before, count = blocks.pop()
-            mean, size = (before * count + mean * size) / (count + size), count + size
-        blocks.append((mean, size))
     placed = np.empty(len(wanted))
-    placed[order] = np.repeat([m for m, _ in blocks], [n for _, n in blocks]) + steps
+    # With the gaps taken out this is isotonic regression.
+    placed[order] = isotonic_regression(wanted[order] - steps).x + steps
     return placed
 
 

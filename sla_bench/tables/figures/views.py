@@ -24,7 +24,7 @@ from sla_bench.tables.figures.lines import (
     value_axis,
 )
 from sla_bench.tables.figures.matrices import draw_matrix
-from sla_bench.tables.figures.page import above, head, page
+from sla_bench.tables.figures.page import above, head, page, seeds_note
 from sla_bench.tables.figures.style import interval_limits
 from sla_bench.tables.table_texts import ALONE
 from sla_bench.tables.view_results import ANY, OWN, HeadViews, ViewSetting
@@ -43,7 +43,7 @@ def view_figures(settings: Sequence[ViewSetting]) -> dict[str, Figure | None]:
     """File name without ending -> figure; None where nothing was analysed for it.
 
     Args:
-        settings: of one scenario.
+        settings: of one scenario, at least one.
     """
     return {
         "view_accuracies": view_accuracies_figure(settings),
@@ -52,20 +52,15 @@ def view_figures(settings: Sequence[ViewSetting]) -> dict[str, Figure | None]:
     }
 
 
-def view_accuracies_figure(settings: Sequence[ViewSetting]) -> Figure | None:
+def view_accuracies_figure(settings: Sequence[ViewSetting]) -> Figure:
     """Accuracy in % with 95 % intervals by view, and at the right of the mean over the views.
 
     One panel per setting. A joint head is read over the columns of the view's own transformation. Unless that
     would be too many lines, it has a second one: over all its columns ("any"), without a mean over the views.
 
     Args:
-        settings: any number.
-
-    Returns:
-        The figure; None without settings.
+        settings: at least one.
     """
-    if not settings:
-        return None
     curves = [_curves(setting) for setting in settings]
     labels = {view_label(one, of): one.is_sla for s in settings for one in s.heads for of in (OWN, ANY)}
     looks = looks_of({name: labels[name] for own in curves for name in own})
@@ -131,19 +126,14 @@ def _caption_of_accuracies(settings: Sequence[ViewSetting], shown: Collection[st
     return " ".join(sentences)
 
 
-def view_agreement_figure(settings: Sequence[ViewSetting]) -> Figure | None:
+def view_agreement_figure(settings: Sequence[ViewSetting]) -> Figure:
     """Gain of averaging in points against agreement of pairs of views in %, both with 95 % intervals.
 
     One panel per setting, one marker per head, and small dots for the classes.
 
     Args:
-        settings: any number.
-
-    Returns:
-        The figure; None without settings.
+        settings: at least one.
     """
-    if not settings:
-        return None
     looks = looks_of({head.name: head.is_sla for setting in settings for head in setting.heads})
     plot = plot_height(2.0, (len(setting.heads) for setting in settings))
     sentences = [
@@ -281,9 +271,4 @@ def _caption_of_confusions(lines: Sequence[tuple[ViewSetting, HeadViews, list[Co
         sentences.append(
             "Degrees: by how much the class most often looks turned, counter-clockwise; none: upright."
         )
-    seeds = {one.seeds for _, one, _ in lines}
-    if max(seeds) > 1:
-        sentences.append(f"Over {' to '.join(map(str, sorted({min(seeds), max(seeds)})))} seeds.")
-    if min(seeds) == 1:
-        sentences.append("One seed: one trained model per method; seed variation is not in it.")
-    return " ".join(sentences)
+    return " ".join([*sentences, *seeds_note([one.seeds for _, one, _ in lines], "Over {} seeds.")])

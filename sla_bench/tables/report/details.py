@@ -2,72 +2,50 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
-
-import pandas as pd
+from typing import Any
 
 from sla_bench.config import EvalConfig, RunConfig
-from sla_bench.records.store import EvaluationRecord, RunRecord
-from sla_bench.scenarios.reading import Figure, Reading
-from sla_bench.tables.cells import Cells, settings_of
-from sla_bench.tables.report.whiskers import interval, number
+from sla_bench.records.store import RunRecord
+from sla_bench.tables.cells import Found, settings_of, told_batch
+from sla_bench.tables.report.whiskers import typeset
+from sla_bench.tables.row_key import SETTING, at_batch
 from sla_bench.tables.run_list import commands_of
-from sla_bench.tables.table_texts import ONE_SEED, is_missing
-
-Cell = tuple[Any, ...]
-
-
-class Source(NamedTuple):
-    """A training and its evaluation, and the recorded row, whose name tells no batch."""
-
-    record: RunRecord
-    evaluation: EvaluationRecord
-    row: str
-
-
-class Sources:
-    """The trainings and evaluations of each cell: those that its row of the leaderboard was made from.
-
-    Args:
-        records: those that the leaderboard was built from, of one scenario.
-    """
-
-    def __init__(self, records: Iterable[RunRecord]) -> None:
-        self._names: list[str] = []
-        self._found: dict[Cell, list[Source]] = {}
-        for setting in settings_of(records):
-            evaluations = {one.record.run_id: one.evaluation for one in setting.found}
-            for cell in Cells(setting, _no_figures):
-                key = {**setting.shared, "method": cell.key["method"]}
-                self._names = list(key)
-                behind = [cell.records[seed] for seed in cell.seeds]
-                self._found[tuple(key.values())] = [
-                    Source(run, evaluations[run.run_id], cell.row) for run in behind
-                ]
-
-    def cell(self, row: Mapping[Any, Any], method: str | None = None) -> Cell:
-        """Return what identifies the cell of a row, or of another method in the same setting."""
-        named = {name: row[name] for name in self._names} | ({} if method is None else {"method": method})
-        return tuple(None if pd.isna(value) else value for value in named.values())
-
-    def of(self, cell: Cell) -> list[Source]:
-        """Return the trainings of a cell with their evaluations, in the order of the seeds."""
-        return self._found.get(cell, [])
-
-
-def _no_figures(reading: Reading, evaluation: EvaluationRecord) -> dict[str, dict[str, Figure]]:
-    """The rows of an evaluation; which records are behind them can be told without reading samples."""
-    del reading
-    return {method: {"accuracy": Figure(float("nan"))} for method in evaluation.rows}
-
+from sla_bench.tables.table_texts import ONE_SEED, accuracies_of, ends, is_missing, number
 
 TableRow = Mapping[Any, Any]
 Facts = list[list[str]]
 """Names and texts."""
+Cell = tuple[Any, ...]
+"""The columns SETTING of a row, and a method."""
+
+
+def _cell(row: TableRow, method: str) -> Cell:
+    return (*(None if is_missing(row[name]) else row[name] for name in SETTING), method)
+
+
+class Sources:
+    """The trainings and evaluations that the rows of a leaderboard were made from.
+
+    Args:
+        records: those that the leaderboard was built from, of one scenario.
+        rows: of the leaderboard.
+    """
+
+    def __init__(self, records: Iterable[RunRecord], rows: Iterable[TableRow]) -> None:
+        self._run_ids = {_cell(row, row["method"]): row["run_ids"].split() for row in accuracies_of(rows)}
+        self._tests = {
+            (*setting.shared.values(), one.record.run_id): one
+            for setting in settings_of(records)
+            for one in setting.found
+        }
+
+    def of(self, cell: Cell) -> list[Found]:
+        """The evaluations of a cell, in the order of the seeds; none of a method that has no row."""
+        return [self._tests[(*cell[:-1], run_id)] for run_id in self._run_ids.get(cell, ())]
+
 
 _INTERVALS = {
     "crossed": "over seeds and test samples",
@@ -123,12 +101,12 @@ class Details:
             sources: the records behind it.
         """
         entry = {
-            "cell": self._cell(sources.cell(row), sources),
+            "cell": self._place(_cell(row, row["method"]), sources),
             "figures": self._facts.add(_test_facts(row) + further),
             "gain": _gain_facts(row),
         }
-        if isinstance(row["reference"], str) and sources.of(other := sources.cell(row, row["reference"])):
-            entry["reference"] = self._cell(other, sources)
+        if isinstance(row["reference"], str) and sources.of(other := _cell(row, row["reference"])):
+            entry["reference"] = self._place(other, sources)
         self._rows.append(entry)
         return len(self._rows) - 1
 
@@ -143,13 +121,13 @@ class Details:
             "quantities": QUANTITIES,
         }
 
-    def _cell(self, cell: Cell, sources: Sources) -> int:
+    def _place(self, cell: Cell, sources: Sources) -> int:
         if cell not in self._places:
             self._places[cell] = len(self._cells)
             self._cells.append(self._content(cell[-1], sources.of(cell)))
         return self._places[cell]
 
-    def _content(self, method: str, sources: list[Source]) -> dict[str, Any]:
+    def _content(self, method: str, sources: list[Found]) -> dict[str, Any]:
         settings = [_settings(one.record.config, one.evaluation.config) for one in sources]
         shared = [n for n in settings[0] if n != "seed" and all(s[n] == settings[0][n] for s in settings)]
         varying = [n for n in settings[0] if n not in shared]
@@ -163,7 +141,7 @@ class Details:
             "seeds": {
                 "head": [*varying, "run", "accuracy %", "training s"],
                 "body": [
-                    [*(own[n] for n in varying), *_seed_facts(source)]
+                    [*(own[n] for n in varying), *_seed_facts(source, method)]
                     for own, source in zip(settings, sources, strict=True)
                 ],
             },
@@ -200,9 +178,11 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
-def _seed_facts(source: Source) -> list[str]:
-    record, evaluation, row = source
-    accuracy = 100 * evaluation.metrics[row]["accuracy"]
+def _seed_facts(source: Found, method: str) -> list[str]:
+    record = source.record
+    # A recorded row tells no batch.
+    row = method.removesuffix(at_batch("", told_batch(record)))
+    accuracy = 100 * source.evaluation.metrics[row]["accuracy"]
     return [record.run_id, f"{accuracy:.2f}", f"{record.done['train_seconds']:,.0f}"]
 
 
@@ -220,7 +200,7 @@ def _test_facts(row: TableRow) -> Facts:
     """What the table has no column for."""
     kind = str(row["interval_kind"])
     return _known(
-        ("accuracy, 95 % interval", interval(row["ci95_low"], row["ci95_high"], ".2f")),
+        ("accuracy, 95 % interval", ends(row["ci95_low"], row["ci95_high"], ".2f")),
         ("the interval goes", _INTERVALS.get(kind, kind)),
         ("open interval (other images, same classes), ±", number(row["ci95_open"], ".2f")),
         ("standard error over classes (jackknife)", number(row["jackknife_se"], ".2f")),
@@ -235,11 +215,11 @@ def _test_facts(row: TableRow) -> Facts:
 def _gain_facts(row: TableRow) -> Facts:
     return _known(
         ("relative gain %", number(row["relative_gain_pct"], "+.2f")),
-        ("its 95 % interval", interval(row["gain_ci95_low"], row["gain_ci95_high"], "+.2f")),
+        ("its 95 % interval", ends(row["gain_ci95_low"], row["gain_ci95_high"], "+.2f")),
         ("seeds of both", number(row["gain_seeds"], ".0f")),
         ("gain in points", number(row["gain_points"], "+.2f")),
         ("errors reduced by %", number(row["error_reduction_pct"], ".1f")),
-        ("on other test classes", interval(row["gain_classes_low"], row["gain_classes_high"], "+.2f")),
+        ("on other test classes", ends(row["gain_classes_low"], row["gain_classes_high"], "+.2f")),
         ("standard error over test classes", number(row["gain_classes_se"], ".2f")),
         ("accuracy of the reference on the common seeds", number(row["reference_value"], ".2f")),
         ("accuracy of the method on the common seeds", number(row["gain_value"], ".2f")),
@@ -252,25 +232,21 @@ def _gain_facts(row: TableRow) -> Facts:
 
 
 def _known(*facts: tuple[str, str]) -> Facts:
-    return [[name, text] for name, text in facts if text]
+    return [[name, typeset(text)] for name, text in facts if text]
 
 
 def curve_of(record: RunRecord) -> dict[str, list[list[float]]]:
     """Return quantity -> points (images through the backbone, accuracy in %).
 
     Of an ensemble it is the first member's. Points that were not measured are left out, and so is a quantity
-    without any; of many points, every n-th and the last are kept. A history that can't be read gives
-    no curve.
+    without any; of many points, every n-th and the last are kept.
     """
-    try:
-        with (record.folder / "history.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        members = {row["member"] for row in rows}
-        rows = [row for row in rows if row["member"] == rows[0]["member"]]
-        images = record.done["train_images"] / len(members) / float(rows[-1]["step"])
-        curves = {q: _points(rows, q, images) for q in QUANTITIES}
-    except (OSError, ValueError, KeyError, IndexError, TypeError, ZeroDivisionError, csv.Error):
-        return {}
+    rows = record.history_rows
+    members = {row["member"] for row in rows}
+    rows = [row for row in rows if row["member"] == rows[0]["member"]]
+    # A history that was written elsewhere may count its steps from 0.
+    images = record.done["train_images"] / len(members) / (int(rows[-1]["step"]) or 1)
+    curves = {quantity: _points(rows, quantity, images) for quantity in QUANTITIES}
     return {quantity: points for quantity, points in curves.items() if points}
 
 

@@ -141,7 +141,7 @@ def section_of(store: Store, details: Details) -> Section:
     found, axis = rows_of(table), _axis(table)
     records = shown_records(store)
     shared = _shared_words(map(training_words, found))
-    rows = [_without(shared, row) for row in _rows(found, axis, Sources(records), details)]
+    rows = [_without(shared, row) for row in _rows(found, axis, Sources(records, found), details)]
     entry = SCENARIOS[store.scenario]
     columns = [c for c in COLUMNS if any(row.texts[c.heading] not in ("", UNTRIED) for row in rows)]
     choices = {heading: list(dict.fromkeys(row.texts[heading] for row in rows)) for heading in _FILTERS}
@@ -252,6 +252,7 @@ def page(sections: list[Section], details: Details) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["typeset"] = typeset
     return environment.get_template("page.html.jinja").render(
         sections=sections,
         method=METHOD,

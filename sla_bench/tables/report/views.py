@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sla_bench.records.store import RunRecord
-from sla_bench.tables.report.whiskers import typeset
+from sla_bench.tables.figures.style import png_of
+from sla_bench.tables.figures.views import view_figures
 from sla_bench.tables.table_texts import Table
 from sla_bench.tables.view_results import view_settings
 from sla_bench.tables.view_tables import GUIDE, WORDS_OF_VIEWS, view_tables
@@ -53,27 +54,14 @@ def views_of(records: Iterable[RunRecord]) -> Views | None:
     settings = view_settings(records)
     if not settings:
         return None
-    # Figures are drawn only where something was analysed: their library takes half a second to import.
-    from sla_bench.tables.figures.style import png_of
-    from sla_bench.tables.figures.views import view_figures
-
     pictures = []
     drawn = {stem: figure for stem, figure in view_figures(settings).items() if figure is not None}
     for stem, figure in drawn.items():
         source = "data:image/png;base64," + base64.b64encode(png_of(figure)).decode()
         pictures.append(Picture(_TITLES[stem], source, round(96 * figure.get_figwidth() * _SCALE)))
-    tables = [_typeset(table) for setting in settings for table in view_tables(setting)]
+    tables = [table for setting in settings for table in view_tables(setting)]
     return Views(pictures, tables, [GUIDE])
 
 
 _SCALE = 1.25
 """Of the print size: seven points are small on a screen."""
-
-
-def _typeset(table: Table) -> Table:
-    words = [heading in WORDS_OF_VIEWS for heading in table.headings]
-    lines = [
-        [cell if is_word else typeset(cell) for is_word, cell in zip(words, line, strict=True)]
-        for line in table.lines
-    ]
-    return Table(table.title, table.headings, lines)

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
-from sla_bench.tables.table_texts import ONE_SEED
+from sla_bench.tables.table_texts import ONE_SEED, is_missing
 
 _TICKS = 4
 
@@ -17,16 +15,6 @@ _TICKS = 4
 def typeset(text: str) -> str:
     """Return a text of figures with the signs of print."""
     return text.replace("+-", "±").replace("-", "\N{MINUS SIGN}")
-
-
-def number(value: Any, form: str) -> str:
-    """Return a number in the given format, or an empty text where it is missing."""
-    return "" if pd.isna(value) else typeset(format(value, form))
-
-
-def interval(low: Any, high: Any, form: str) -> str:
-    """Return both ends, or an empty text where they are missing."""
-    return "" if pd.isna(low) else f"{number(low, form)} to {number(high, form)}"
 
 
 @dataclass(frozen=True)
@@ -73,14 +61,16 @@ class Axis:
         """
         step = _round_step((self.high - self.low) / _TICKS)
         numbers = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
-        return [(self.place(n * step), number(n * step, "+.12g") if n else "0", n % 2 == 0) for n in numbers]
+        return [
+            (self.place(n * step), typeset(f"{n * step:+.12g}") if n else "0", n % 2 == 0) for n in numbers
+        ]
 
     def whisker(self, row: Mapping[Any, Any]) -> Whisker | None:
         """Return the dot and line of a row of the leaderboard; None where it has no gain."""
-        if pd.isna(row["relative_gain_pct"]):
+        if is_missing(row["relative_gain_pct"]):
             return None
         gain, low, high = (row[c] for c in ("relative_gain_pct", "gain_ci95_low", "gain_ci95_high"))
-        known = pd.notna(low) and pd.notna(high)
+        known = not is_missing(low) and not is_missing(high)
         first, last = (low, high) if known else (gain, gain)
         return Whisker(
             place=self.place(gain) if self.low <= gain <= self.high else None,
