@@ -10,8 +10,8 @@ from sla_bench.grids.tasks import evaluation_of, options_model, span
 from sla_bench.records import readiness
 from sla_bench.records.jobs import Job
 from sla_bench.records.store import Store
-from sla_bench.registry import LEARNERS
 from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.scenarios.fewshot.recipes import BY_LEARNER
 from sla_bench.tables.run_list import command_of
 
 
@@ -65,7 +65,7 @@ def test_a_recipe_is_of_its_learner_alone():
     assert proto.evaluations[0].episodes == 2000
 
 
-@pytest.mark.parametrize("learner", [n for n, e in LEARNERS.items() if e.recipe])
+@pytest.mark.parametrize("learner", BY_LEARNER)
 @pytest.mark.parametrize("budget", ["smoke", "quick", "paper"])
 def test_records_name_the_recipe_by_the_budget_and_their_command_makes_them_again(learner, budget):
     (plain,) = tasks(learner=[learner], budget=budget)

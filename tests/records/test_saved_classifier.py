@@ -14,6 +14,7 @@ from sla_bench.errors import UserError
 from sla_bench.records.saved_classifier import load_classifier
 from sla_bench.records.store import Store
 from sla_bench.registry import METHODS, SCENARIOS
+from sla_bench.scenarios.classify.run import ClassifierScenario
 
 METHOD_NAMES = [name for name in METHODS if not METHODS.load(name).not_on_classes]
 
@@ -214,10 +215,9 @@ def test_a_copy_elsewhere_needs_neither_data_nor_results(runs, tmp_path, test_im
     assert np.array_equal(load_classifier(tmp_path).predict(images).probabilities, expected)
 
 
-def test_every_scenario_of_fixed_classes_names_its_classifier():
-    assert {name for name, entry in SCENARIOS.items() if entry.classifier} == {
-        name for name, entry in SCENARIOS.items() if entry.by == "images"
-    }
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_scenario_of_fixed_classes_builds_its_classifier(scenario):
+    assert isinstance(SCENARIOS.load(scenario), ClassifierScenario) == SCENARIOS[scenario].fixed_classes
 
 
 @pytest.mark.parametrize(
