@@ -28,7 +28,7 @@ SHORT = {
 
 def register(package, registry, line):
     """Put the line first into a table of the registry."""
-    begin = rf'^({registry} = Registry\(\n    "\w+",\n    \{{\n)'
+    begin = rf'^({registry} = Registry\(\n    "\w+",\n    "[\w.]+",\n    \{{\n)'
     replace(package / "registry.py", begin, rf"\g<1>{line}")
 
 

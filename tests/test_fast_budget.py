@@ -12,8 +12,8 @@ from sla_bench.grids.tasks import evaluation_of, form_of, options_model, span
 from sla_bench.records.jobs import Job
 from sla_bench.records.store import Store
 from sla_bench.registry import LEARNERS, SCENARIOS
-from sla_bench.scenarios.batches import step_images
 from sla_bench.scenarios.fewshot.class_training import as_classifier_run
+from sla_bench.scenarios.form import step_images
 
 DATASETS = {
     "imbalanced": ["cifar100", "cifar10", "fashion_mnist", "glyphs20", "folder:/somewhere:32"],

@@ -10,8 +10,8 @@ from sla_bench.grids.tasks import evaluation_of, options_model, span
 from sla_bench.records import readiness
 from sla_bench.records.jobs import Job
 from sla_bench.records.store import Store
-from sla_bench.registry import LEARNERS
 from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.scenarios.fewshot.recipes import BY_LEARNER
 from sla_bench.tables.run_list import command_of
 
 
@@ -51,7 +51,7 @@ def test_they_train_at_the_shots_of_the_test():
         assert (one.run.train_shots, one.run.val_shots) == (1, 1)
 
 
-@pytest.mark.parametrize("learner", [n for n, e in LEARNERS.items() if e.recipe])
+@pytest.mark.parametrize("learner", BY_LEARNER)
 @pytest.mark.parametrize("budget", ["smoke", "quick", "paper"])
 def test_records_name_the_recipe_by_the_budget_and_their_command_makes_them_again(learner, budget):
     (plain,) = tasks(learner=[learner], budget=budget)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import sla_bench
 from sla_bench.models.backbones.airbench import airbench, whitening_filters
-from sla_bench.scenarios.fast import imbalanced
+from sla_bench.scenarios.classify.form import IMBALANCED
 from sla_bench.training.loop import build_optimizer, learning_rate_factor, warm_up_factor
 
 SCRIPT = ROOT / "examples" / "sla_in_one_file.py"
@@ -80,7 +80,7 @@ def test_turns_and_crops_are_the_images_turned_and_shifted(example):
 
 
 def test_the_recipe_is_that_of_budget_fast(example, monkeypatch):
-    recipe = imbalanced("cifar100", "ce")
+    recipe = IMBALANCED.budgets("fast", "cifar100", "ce")
     for k in range(50):
         theirs = learning_rate_factor("linear", {}, Fraction(k, 50), recipe["warmup"])
         theirs *= warm_up_factor(recipe["warmup"], Fraction(k + 1, 50))

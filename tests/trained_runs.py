@@ -29,14 +29,14 @@ def random_run(folder):
     from sla_bench.data.named import dataset_named
     from sla_bench.models.weights import weights_bytes
     from sla_bench.records.store import Store
-    from sla_bench.scenarios.classify.imbalanced import build_model
+    from sla_bench.scenarios.classify.imbalanced import IMBALANCED
 
     form = form_of("imbalanced")
     given = {"dataset": ["cifar10"], "ratio": [5.0], "max_class_size": 10, "method": ["sla"]}
     (task,) = span(form, options_model(form)(**given).model_dump(), SETTINGS)
     dataset = dataset_named("cifar10")
     counts = list(range(10, 0, -1))
-    model = build_model(task.run, dataset, np.array(counts), task.run.transform, 0)
+    model = IMBALANCED.build_model(task.run, dataset, np.array(counts), task.run.transform, 0)
     state = {f"members.0.{name}": value for name, value in model.state_dict().items()}
     summary = {"class_names": [f"kind {i}" for i in range(10)], "class_counts": counts}
     summary |= {"train_images": 1, "train_seconds": 1.0, "parameters": 1}

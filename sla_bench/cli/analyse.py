@@ -83,7 +83,7 @@ def _named(run_ids: Sequence[str], folders: Folders) -> list[Any]:
 def _with_models(scenario: str | None, folders: Folders) -> list[Any]:
     from sla_bench.records.analyses import has_model
 
-    able = [name for name, entry in SCENARIOS.items() if entry.classifier]
+    able = [name for name, entry in SCENARIOS.items() if entry.fixed_classes]
     if scenario is not None and SCENARIOS.check(scenario) not in able:
         raise UserError(
             f"--scenario {scenario}: the classes are new in each test episode; use {' or '.join(able)}"

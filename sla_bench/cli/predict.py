@@ -130,7 +130,7 @@ def _which_run(results: Path) -> UserError:
     from sla_bench.records.store import Store
     from sla_bench.tables.terminal import label
 
-    able = [name for name, entry in SCENARIOS.items() if entry.classifier]
+    able = [name for name, entry in SCENARIOS.items() if entry.fixed_classes]
     records = [record for name in able for record in Store(results, name).records()]
     if not records:
         return UserError(

@@ -154,7 +154,7 @@ def _rows_of(run: RunConfig) -> dict[str, Any]:
     method: Objective = METHODS.load(run.method)
     ensemble = f" ens-{run.members}" if run.members > 1 else ""
     turned = [f"{row}{ensemble}" for row, read in method.reads.items() if read.mode == "tta"]
-    unknown = SCENARIOS[run.scenario].classifier and not method.knows_views
+    unknown = SCENARIOS[run.scenario].fixed_classes and not method.knows_views
     return {
         "is_sla": method.augments_labels,
         "more_images": method.multiplies == "ways",

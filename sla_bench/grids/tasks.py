@@ -24,6 +24,7 @@ from sla_bench.config import (
     has,
 )
 from sla_bench.data.folder_names import canonical_dataset
+from sla_bench.entries import Registry
 from sla_bench.errors import UserError, as_user_error, nearest, unknown
 from sla_bench.grids.settings import DATA, PIECES, options_field, parse_settings, written_out
 from sla_bench.objectives.objective import Objective
@@ -36,10 +37,8 @@ from sla_bench.registry import (
     MIXES,
     SCENARIOS,
     TRANSFORMS,
-    Registry,
 )
-from sla_bench.scenarios.batches import batch_refusal, with_whole_batch
-from sla_bench.scenarios.form import BUDGETS, Form
+from sla_bench.scenarios.form import BUDGETS, Form, batch_refusal, with_whole_batch
 
 REGISTRIES: dict[str, Registry[Any]] = {
     "dataset": DATASETS,
@@ -271,7 +270,7 @@ def expand_methods(scenario: str, names: list[str]) -> list[str]:
 def method_refusal(name: str, scenario: str) -> str:
     """Say why a scenario can't use a method, in a sentence; empty where it can."""
     method: Objective = METHODS.load(name)
-    return method.not_on_classes if SCENARIOS[scenario].classifier else method.not_on_episodes
+    return method.not_on_classes if SCENARIOS[scenario].fixed_classes else method.not_on_episodes
 
 
 def _check_piece_options(runs: Iterable[RunConfig], fixed: Mapping[str, Any]) -> None:

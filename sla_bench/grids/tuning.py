@@ -15,7 +15,7 @@ from sla_bench.config import RunConfig
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import Task, form_of, recipe_of
 from sla_bench.registry import METHODS
-from sla_bench.scenarios.batches import plan_of, recipe_batch, step_images, with_whole_batch
+from sla_bench.scenarios.form import plan_of, recipe_batch, step_images, with_whole_batch
 
 RATES = (Fraction(1, 2), Fraction(1), Fraction(2))
 BATCHES = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(4))
@@ -145,10 +145,7 @@ def _trial_fields(run: RunConfig) -> dict[str, Any]:
     Raises:
         UserError: it has nothing to validate on.
     """
-    form = form_of(run.scenario)
-    if form.trial is None:
-        raise UserError(f"{run.scenario}: no validation images are set aside there")
-    return form.trial(run)
+    return form_of(run.scenario).trial(run)
 
 
 def validated(run: RunConfig) -> RunConfig:

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from sla_bench.checks import not_negative, positive
-from sla_bench.errors import unknown
+from sla_bench.errors import not_negative, positive, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -152,8 +152,8 @@ def check_analysable(record: RunRecord) -> None:
         UserError: so it is.
     """
     scenario = record.config.scenario
-    if not SCENARIOS[scenario].classifier:
-        able = ", ".join(name for name, entry in SCENARIOS.items() if entry.classifier)
+    if not SCENARIOS[scenario].fixed_classes:
+        able = ", ".join(name for name, entry in SCENARIOS.items() if entry.fixed_classes)
         raise UserError(
             f"run {record.run_id} is of the scenario {scenario}, whose classes are new in each test episode: "
             f"it has no classes to confuse; `analyse` takes runs of {able}, and `leaderboard {scenario}` "

@@ -83,8 +83,6 @@ def _check_sizes(tasks: Sequence[Task], datasets: Mapping[str, Dataset], data_ro
     refused: list[UserError] = []
     for task in tasks:
         run, form = task.run, form_of(task.run.scenario)
-        if form.check_sizes is None:
-            continue
         by = SCENARIOS[run.scenario].by
         seed = run.seed if by == "classes" and datasets[run.dataset].split_depends_on_seed else 0
         try:

@@ -94,13 +94,13 @@ def load_models(
 
 
 def _builder(config: RunConfig, folder: Path) -> Any:
-    if not SCENARIOS[config.scenario].classifier:
-        able = ", ".join(name for name, entry in SCENARIOS.items() if entry.classifier)
+    if not SCENARIOS[config.scenario].fixed_classes:
+        able = ", ".join(name for name, entry in SCENARIOS.items() if entry.fixed_classes)
         raise UserError(
             f"run {folder.name} is of the scenario {config.scenario}, whose classes are new in each test "
             f"episode, so there is none to predict; it takes a run of {able}"
         )
-    return SCENARIOS.load(config.scenario, "classifier")
+    return SCENARIOS.load(config.scenario).build_model
 
 
 def _read_record(folder: Path) -> tuple[RunConfig, dict[str, Any]]:

@@ -1,16 +1,18 @@
-"""A scenario for the command line: options, budgets, checks; without torch."""
+"""A scenario for the command line: options, budgets, batches, checks; without torch."""
 
 from __future__ import annotations
 
 import difflib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.registry import METHODS, TRANSFORMS
+from sla_bench.registry import DATASETS, METHODS, TRANSFORMS
 
 if TYPE_CHECKING:
     from sla_bench.data.base import Split
@@ -29,8 +31,30 @@ _ALSO_CALLED = {
     "scheduler": "schedule",
 }
 """What other programs call a field -> its name here."""
-LARGE_IMAGES = 64
-"""From so many pixels on, the paper's backbone of a classifier is a ResNet of ImageNet."""
+PLAIN: dict[str, Any] = {
+    "precision": "fp32",
+    "flips": "random",
+    "warmup": 0.0,
+    "decay_biases": True,
+    "averaged": 0.0,
+}
+"""Fields of a recipe as all budgets but `fast` have them."""
+FAST: dict[str, Any] = {
+    **PLAIN,
+    "backbone": "airbench",
+    "precision": "bf16",
+    "optimizer": "sgd",
+    "learning_rate": 0.2,
+    "momentum": 0.9,
+    "nesterov": True,
+    "weight_decay": 5e-4,
+    "decay_biases": False,
+    "schedule": "linear",
+    "milestones": {},
+    "warmup": 0.2,
+    "batch_size": 128,
+}
+"""A classifier of budget `fast`: trained to the end in minutes on a CPU."""
 
 
 def field_called(name: str, fields: Collection[str]) -> str | None:
@@ -55,68 +79,156 @@ class Unit:
     images: int
 
 
-@dataclass(frozen=True)
-class Form:
+RunT = TypeVar("RunT", bound=RunConfig)
+EvalT = TypeVar("EvalT", bound=EvalConfig)
+
+
+class ScenarioForm(ABC, Generic[RunT, EvalT]):
     """One scenario's options, how they are completed, and what is refused.
 
-    Args:
+    Attributes:
         run: fields of a training.
         evaluation: fields of an evaluation.
         order: the fields that span a grid; the last varies fastest.
         default_methods: what a plain run compares.
-        budgets: (one of BUDGETS, data set, learner or loss, None: no matter which) -> field of `run` or
-            `evaluation` -> value; it refuses data sets and learners that a budget has no recipe for.
-        complete: fills in, in the first argument, what follows from other fields; the second holds what the
-            user gave.
-        refusal: why the pieces of a run don't go together, a sentence; None where they do. A method that a
-            group names (`all`, `controls`) is left out there.
-        check: refuses what the data set is known not to serve, with a sentence, before any file is read.
-        relative_images: images that a training draws, up to a factor that runs agree on which agree in data
-            set and `same_cost`; views and controls are not in it.
-        unit: the least part of a batch.
-        units: of them in a batch of the recipe.
         length: the field of a training that says how long it is.
         follows: fields whose usual value follows from others: `departures` tells them, or no table does.
-        departures: (training, test, recipe) -> those of `follows` that are not as usual.
-        train_shots: shots in training, where it is on episodes.
-        evaluation_like_training: fields of the evaluation that a training suggests.
-        same_cost: fields on which that factor, or the seconds of an image, depends.
-        trial: fields of a training that differ where it only serves to choose rate and batch; None: it has no
-            validation data.
-        with_seed: the run at another seed, with what follows from it.
+        same_cost: fields on which the factor of `relative_images`, or the seconds of an image, depends.
         seed_fields: fields that differ between the seeds of a training.
-        check_sizes: refuses classes that are too few or too small, as the run would, from the sizes of the
-            classes of a split; returns lines for the user. None: nothing is asked of them.
     """
 
-    run: type[RunConfig]
-    evaluation: type[EvalConfig]
+    run: type[RunT]
+    evaluation: type[EvalT]
     order: tuple[str, ...]
     default_methods: tuple[str, ...]
-    budgets: Callable[[str, str, str | None], dict[str, Any]]
-    complete: Callable[[dict[str, Any], Mapping[str, Any]], None]
-    check: Callable[[RunConfig, EvalConfig], None]
-    relative_images: Callable[[RunConfig], float]
-    unit: Callable[[RunConfig], Unit]
-    units: Callable[[RunConfig], int]
     length: str
     follows: frozenset[str]
-    departures: Callable[[RunConfig, EvalConfig, Mapping[str, Any]], dict[str, Any]]
-    train_shots: Callable[[RunConfig], int | None] = lambda run: None
-    evaluation_like_training: Callable[[RunConfig], dict[str, Any]] = lambda run: {}
-    refusal: Callable[[RunConfig], str | None] = lambda run: None
     same_cost: tuple[str, ...] = ()
-    trial: Callable[[RunConfig], dict[str, Any]] | None = None
-    with_seed: Callable[[RunConfig, int], RunConfig] = lambda run, seed: run.model_copy(update={"seed": seed})
     seed_fields: tuple[str, ...] = ("seed",)
-    check_sizes: (
-        Callable[[RunConfig, Iterable[EvalConfig], Callable[[Split], Mapping[str, int]]], list[str]] | None
-    ) = None
 
     @property
     def scenario(self) -> str:
         """Its name in the registry."""
         return str(self.run.model_fields["scenario"].default)
+
+    @abstractmethod
+    def budgets(self, name: str, dataset: str, piece: str | None) -> dict[str, Any]:
+        """Return the recipe of a budget: field of a training or an evaluation -> value.
+
+        Args:
+            name: one of BUDGETS.
+            dataset: its name.
+            piece: learner or loss; None: no matter which.
+
+        Raises:
+            UserError: the budget has no recipe for the data set or the learner.
+        """
+
+    @abstractmethod
+    def complete(self, values: dict[str, Any], given: Mapping[str, Any]) -> None:
+        """Fill in, in `values`, what follows from other fields.
+
+        Args:
+            values: of the budget and of the user.
+            given: those of the user.
+
+        Raises:
+            UserError: something that the user gave has no effect.
+        """
+
+    def refusal(self, run: RunT) -> str | None:
+        """Say why the pieces of a run don't go together, in a sentence; None where they do.
+
+        A method that a group names (`all`, `controls`) is left out there.
+        """
+        del run
+        return None
+
+    def check(self, run: RunT, evaluation: EvalT) -> None:
+        """Refuse what the data set is known not to serve, before any file is read.
+
+        Raises:
+            UserError: the transform permutes colours where there are none.
+        """
+        if dataset_named(run.dataset).properties.grey and TRANSFORMS.load(evaluation.transform).uses_color:
+            raise UserError(
+                f"transform {evaluation.transform!r} permutes colours, but the images of {run.dataset} are "
+                "grey; use rotation or rotation2"
+            )
+
+    def check_sizes(
+        self, run: RunT, evaluations: Iterable[EvalT], sizes_of: Callable[[Split], Mapping[str, int]]
+    ) -> list[str]:
+        """Refuse classes that are too few or too small, as the run would, from the sizes in a split.
+
+        Returns:
+            Lines for the user.
+
+        Raises:
+            UserError: the run would refuse the classes.
+        """
+        del run, evaluations, sizes_of
+        return []
+
+    @abstractmethod
+    def relative_images(self, run: RunT) -> float:
+        """Images that a training draws, up to a factor; views and controls are not in it.
+
+        Runs that agree in data set and `same_cost` agree in the factor.
+        """
+
+    def unit(self, run: RunT) -> Unit:
+        """The least part of a batch: an image in as many views or copies as pass through the network."""
+        views = views_in_training(run)
+        return Unit("one image" if views == 1 else f"one image {views} times", views)
+
+    @abstractmethod
+    def units(self, run: RunT) -> int:
+        """Units in a batch of the recipe."""
+
+    @abstractmethod
+    def departures(self, run: RunT, test: EvalT, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of `follows` that are not as usual -> their values."""
+
+    def train_shots(self, run: RunT) -> int | None:
+        """Shots in training, where it is on episodes."""
+        del run
+        return None
+
+    def evaluation_like_training(self, run: RunT) -> dict[str, Any]:
+        """Fields of the evaluation that a training suggests."""
+        del run
+        return {}
+
+    @abstractmethod
+    def trial(self, run: RunT) -> dict[str, Any]:
+        """Fields of a training that differ where it only serves to choose rate and batch.
+
+        Raises:
+            UserError: it has nothing to validate on.
+        """
+
+    def with_seed(self, run: RunT, seed: int) -> RunT:
+        """The run at another seed, with what follows from it."""
+        return run.model_copy(update={"seed": seed})
+
+
+Form: TypeAlias = ScenarioForm[RunConfig, EvalConfig]
+
+
+def fast_value(table: Mapping[str, Any], dataset: str, scenario: str) -> Any:
+    """The entry of a data set, or of the word before its colon, in a table of budget `fast`.
+
+    Raises:
+        UserError: there is none.
+    """
+    name = DATASETS.like(dataset).partition(":")[0]
+    if name not in table:
+        raise UserError(
+            f"--budget fast has no recipe for {dataset} in the scenario {scenario}, it has some for "
+            f"{', '.join(table)}; take --budget quick or paper"
+        )
+    return table[name]
 
 
 def views_in_training(run: RunConfig) -> int:
@@ -124,23 +236,100 @@ def views_in_training(run: RunConfig) -> int:
     # A record may be of a method that is not known here.
     if run.transform is None or run.method not in METHODS or not METHODS.load(run.method).passes_views:
         return 1
-    return TRANSFORMS[run.transform].num_views
+    views: int = TRANSFORMS.load(run.transform).num_views
+    return views
 
 
-def image_unit(run: RunConfig) -> Unit:
-    """An image in as many views or copies as the method's training passes through the network."""
-    views = views_in_training(run)
-    return Unit("one image" if views == 1 else f"one image {views} times", views)
+TOLERANCE = Fraction(1, 20)
+"""Numbers of images that differ by less count as equal."""
 
 
-def check_colors(run: RunConfig, evaluation: EvalConfig) -> None:
-    """Refuse colour permutations of grey images.
+@dataclass(frozen=True)
+class Plan:
+    """How many updates a training makes, of which batch.
+
+    Args:
+        units: in a batch: images before the transform, or episodes.
+        updates: of the optimiser.
+        stretch: a schedule that counts the recipe's steps is so many times as long.
+    """
+
+    units: int
+    updates: int
+    stretch: Fraction
+
+
+def plan_of(
+    batch_images: int | None, unit: int, units: int, steps: int | None = None, step_factor: int = 1
+) -> Plan:
+    """Return the plan of a training whose images stay those of its recipe, whatever the batch.
+
+    Args:
+        batch_images: images through the network in a step, a multiple of `unit`; None: the recipe's batch.
+        unit: images through the network of the least part of a batch: an image in all its views, an episode.
+        units: in a batch of the recipe.
+        steps: of the recipe; None: they are not known, and `updates` is 0.
+        step_factor: of the method.
 
     Raises:
-        UserError: the transform permutes colours where there are none.
+        UserError: the training is so short that no number of updates gives its images within 5 %.
     """
-    if dataset_named(run.dataset).properties.grey and TRANSFORMS[evaluation.transform].uses_color:
+    own = units if batch_images is None else batch_images // unit
+    stretch = Fraction(step_factor * units, own)
+    if steps is None:
+        return Plan(own, 0, stretch)
+    updates = max(1, round(steps * stretch))
+    if abs(updates - steps * stretch) > TOLERANCE * steps * stretch:
         raise UserError(
-            f"transform {evaluation.transform!r} permutes colours, but the images of {run.dataset} are grey; "
-            "use rotation or rotation2"
+            f"--batch-images {batch_images}: {steps * step_factor} steps of {units * unit} images are "
+            f"{float(steps * stretch):.3g} steps of so large a batch; take a smaller batch"
         )
+    return Plan(own, updates, stretch)
+
+
+def step_images(form: Form, run: RunConfig) -> int:
+    """Images through the network in a step of a run."""
+    return run.batch_images or form.unit(run).images * form.units(run)
+
+
+def recipe_batch(form: Form, run: RunConfig) -> int:
+    """Images through the network in a step of the run's baseline at the recipe's batch."""
+    baseline = run.model_copy(update={"method": "baseline", "transform": None})
+    return form.unit(baseline).images * form.units(baseline)
+
+
+def batch_refusal(form: Form, run: RunConfig) -> str | None:
+    """Say why the method can't have the batch that is asked for, in a sentence; None where it can.
+
+    A batch holds whole units; the nearest number of them must have the images that are asked for within 5 %.
+    """
+    if run.batch_images is None:
+        return None
+    unit, asked = form.unit(run), run.batch_images
+    nearest = _nearest(asked, unit.images)
+    if abs(nearest - asked) <= TOLERANCE * asked:
+        return None
+    if asked < unit.images:
+        return (
+            f"--batch-images {asked}: the least batch of method {run.method!r} is {unit.name}, "
+            f"{unit.images} images through the network; take at least these"
+        )
+    least = asked // unit.images * unit.images
+    return (
+        f"--batch-images {asked}: a batch of method {run.method!r} is a multiple of {unit.name}, "
+        f"{unit.images} images through the network; take {least} or {least + unit.images}"
+    )
+
+
+def with_whole_batch(form: Form, run: RunConfig) -> RunConfig:
+    """The run with the batch that it gets: whole units, and none of its own where it is the recipe's."""
+    if run.batch_images is None:
+        return run
+    unit = form.unit(run).images
+    images = _nearest(run.batch_images, unit)
+    is_recipes = images == unit * form.units(run)
+    return run.model_copy(update={"batch_images": None if is_recipes else images})
+
+
+def _nearest(images: int, unit: int) -> int:
+    return max(1, round(Fraction(images, unit))) * unit

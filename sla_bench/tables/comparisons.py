@@ -12,8 +12,7 @@ import pandas as pd
 
 from sla_bench.records.store import RunRecord
 from sla_bench.registry import DATASETS
-from sla_bench.scenarios.batches import TOLERANCE
-from sla_bench.scenarios.form import views_in_training
+from sla_bench.scenarios.form import TOLERANCE, views_in_training
 from sla_bench.scenarios.reading import Row
 from sla_bench.streams import one_line
 from sla_bench.tables.row_key import BASELINE

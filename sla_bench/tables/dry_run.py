@@ -73,7 +73,7 @@ def estimate(runs: Iterable[RunConfig], records: Iterable[RunRecord]) -> Estimat
 
 def _images(run: RunConfig) -> float:
     """In proportion to the images through the backbone: all but the baseline see each image in M views."""
-    views = TRANSFORMS[run.transform].num_views if run.transform else 1
+    views: int = TRANSFORMS.load(run.transform).num_views if run.transform else 1
     per_image = views if METHODS.load(run.method).depends_on_transform else 1
     return per_image * form_of(run.scenario).relative_images(run)
 

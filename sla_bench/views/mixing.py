@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sla_bench.checks import positive, whole_number
 from sla_bench.data.base import ImageProperties
-from sla_bench.errors import UserError, unknown
+from sla_bench.errors import UserError, positive, unknown, whole_number
 from sla_bench.seeds import torch_seeded
 
 

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from sla_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Forms ask for the number of views, so torch is imported by the methods that need it.
 
 _RGB = (0, 1, 2)
 _CYCLIC = (_RGB, (1, 2, 0), (2, 0, 1))
@@ -92,6 +95,8 @@ class Transform:
         Raises:
             UserError: the images do not fit.
         """
+        import torch
+
         self._check(images)
         views = [self._view(images, j) for j in range(self.num_views)]
         if not _channels_last(images):
@@ -111,6 +116,8 @@ class Transform:
         Raises:
             UserError: the images do not fit, or a view does not exist.
         """
+        import torch
+
         self._check(images)
         if which.shape != images.shape[:1]:
             raise UserError(f"{len(images)} images need as many view numbers, got {tuple(which.shape)}")
@@ -126,7 +133,7 @@ class Transform:
 
     def _view(self, images: Tensor, j: int) -> Tensor:
         turn, order = divmod(j, len(self.channel_orders))
-        turned = torch.rot90(images, self.turns[turn], (2, 3)) if self.turns[turn] else images
+        turned = images.rot90(self.turns[turn], (2, 3)) if self.turns[turn] else images
         channels = self.channel_orders[order]
         return turned if channels == _RGB else turned[:, list(channels)]
 
@@ -146,6 +153,8 @@ class Transform:
 
 
 def _channels_last(images: Tensor) -> bool:
+    import torch
+
     return images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
 
 

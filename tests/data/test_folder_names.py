@@ -5,7 +5,7 @@ from sla_bench.data.folder_names import FolderName, canonical_dataset, parse
 from sla_bench.errors import UserError
 from sla_bench.grids.files import read_grid_file
 from sla_bench.grids.tasks import options_model, span
-from sla_bench.scenarios.classify.imbalanced_form import FORM
+from sla_bench.scenarios.classify.form import IMBALANCED as FORM
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from sla_bench.grids.asked import Asked, asked_of
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.exchange import export_records, import_records
 from sla_bench.registry import METHODS
-from sla_bench.scenarios.fewshot import form as fewshot_form
+from sla_bench.scenarios.fewshot import recipes
 from sla_bench.tables import files
 from sla_bench.tables.leaderboard import leaderboard
 
@@ -59,7 +59,7 @@ def test_a_later_recipe_changes_no_row_and_shares_none(tmp_path, monkeypatch, no
     told, _ = write_records(tmp_path / "told", BOTH, seeds=(0, 1))
     tell(told)
     untold, _ = write_records(tmp_path / "untold", BOTH)
-    monkeypatch.setitem(fewshot_form._QUICK, "steps", 123)
+    monkeypatch.setitem(recipes.QUICK, "steps", 123)
     asked._recipe.cache_clear()
     assert set(leaderboard(told.records())["budget"]) == {"quick"}
     assert set(leaderboard(untold.records())["budget"]) == {"quick, steps=800"}
@@ -74,7 +74,7 @@ def test_a_field_that_is_younger_than_a_recipe_is_no_other_recipe(monkeypatch, n
     hashes = {asked_of(*first_of("fewshot")).recipe}
     assert "warmup" in fields_with(RUNS["fewshot"][0], Added)
     for warmup in (0.0, 0.25):
-        monkeypatch.setitem(fewshot_form._QUICK, "warmup", warmup)
+        monkeypatch.setitem(recipes.QUICK, "warmup", warmup)
         asked._recipe.cache_clear()
         hashes.add(asked_of(*first_of("fewshot")).recipe)
     assert len(hashes) == 2

@@ -5,8 +5,7 @@ import pytest
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import evaluation_of, form_of, method_refusal, options_model, span
 from sla_bench.registry import BACKBONES, LEARNERS, LOSSES, METHODS, SCENARIOS, TRANSFORMS
-from sla_bench.scenarios.fewshot.episode_sizes import validation_ways
-from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.scenarios.fewshot.form import FORM, validation_ways
 from sla_bench.training.loop import learning_rate_factor
 
 
@@ -331,11 +330,6 @@ def test_wrong_imbalanced_options_in_one_sentence(given, settings, sentence):
 def test_baselines_do_not_depend_on_the_reduction_of_a_joint_loss():
     mean, total = (imbalanced(method=["baseline", "sla"], loss_reduction=r) for r in ("mean", "sum"))
     assert [a.run == b.run for a, b in zip(mean, total, strict=True)] == [True, False]
-
-
-def test_the_registry_knows_the_number_of_views():
-    for name, entry in TRANSFORMS.items():
-        assert TRANSFORMS.load(name).num_views == entry.num_views, name
 
 
 def standard(settings=(), **given):

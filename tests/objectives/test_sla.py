@@ -24,7 +24,7 @@ def golden(name, kind, what):
 
 
 def golden_joint(name, kind):
-    num_views = TRANSFORMS[name].num_views
+    num_views = TRANSFORMS.load(name).num_views
     return split_joint(golden(name, kind, "joint_logits"), num_views).view(
         len(LABELS), num_views, CLASSES, num_views
     )

@@ -122,7 +122,7 @@ def test_a_checkpoint_of_another_training_is_refused_with_the_reason(kept):
     from torch import nn
 
     from sla_bench.grids.tasks import options_model, span
-    from sla_bench.scenarios.classify.standard_form import FORM
+    from sla_bench.scenarios.classify.form import STANDARD as FORM
     from sla_bench.training.loop import _Loop, build_optimizer, train
 
     (task,) = span(FORM, options_model(FORM)(dataset=["cifar10"], method=["baseline"]).model_dump())

@@ -81,7 +81,7 @@ def test_a_training_elsewhere_is_kept_though_its_evaluation_fails(recorded, tmp_
     def fail(*_):
         raise UserError("no test")
 
-    monkeypatch.setattr("sla_bench.scenarios.classify.imbalanced.evaluate", fail)
+    monkeypatch.setattr("sla_bench.scenarios.classify.run.ClassifierScenario.evaluate", fail)
     news = work(job, tmp_path, False)
     assert (news.kind, news.note) == ("failed", "no test")
     assert job.store.has_run(job.run_id)

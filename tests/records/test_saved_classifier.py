@@ -13,7 +13,8 @@ from sla_bench.data.named import load_dataset
 from sla_bench.errors import UserError
 from sla_bench.records.saved_classifier import load_classifier
 from sla_bench.records.store import Store
-from sla_bench.registry import METHODS
+from sla_bench.registry import METHODS, SCENARIOS
+from sla_bench.scenarios.classify.run import ClassifierScenario
 
 METHOD_NAMES = [name for name in METHODS if not METHODS.load(name).not_on_classes]
 
@@ -179,6 +180,11 @@ def test_a_copy_elsewhere_needs_neither_data_nor_results(runs, tmp_path, test_im
     images = test_images.images[:4]
     expected = load_classifier(runs["sla"]).predict(images).probabilities
     assert np.array_equal(load_classifier(tmp_path).predict(images).probabilities, expected)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_scenario_of_fixed_classes_builds_its_classifier(scenario):
+    assert isinstance(SCENARIOS.load(scenario), ClassifierScenario) == SCENARIOS[scenario].fixed_classes
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.objectives.episodes import OnEpisodes
 from sla_bench.registry import METHODS, SCENARIOS, TRANSFORMS
-from sla_bench.scenarios.batches import plan_of, recipe_batch
+from sla_bench.scenarios.form import plan_of, recipe_batch
 
 
 def runs(scenario, settings=(), **given):

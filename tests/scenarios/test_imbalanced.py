@@ -8,7 +8,8 @@ from sla_bench.evaluation.class_metrics import classification_metrics
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import LOSSES
 from sla_bench.scenarios.base import member_states
-from sla_bench.scenarios.classify import imbalanced
+from sla_bench.scenarios.classify.image_reader import TestImages
+from sla_bench.scenarios.classify.imbalanced import IMBALANCED, long_tail
 from sla_bench.training.long_tail import long_tailed_counts
 from sla_bench.views.augment import ImageBatches
 
@@ -26,7 +27,7 @@ def task(settings=SHORT, **given):
 def trained(data_root, settings=SHORT, **given):
     torch.set_num_threads(1)
     run, evaluation = task(settings, **given)
-    training = imbalanced.run(run, data_root, CPU)
+    training = IMBALANCED.run(run, data_root, CPU)
     return run, evaluation, training
 
 
@@ -34,7 +35,7 @@ def trained(data_root, settings=SHORT, **given):
 def test_every_loss_serves_distilled_sla(loss, data_root):
     run, evaluation, training = trained(data_root, loss=[loss])
     assert all(np.isfinite(row["train_loss"]) for row in training.history)
-    result = imbalanced.evaluate(run, evaluation, training.state, data_root, CPU)
+    result = IMBALANCED.evaluate(run, evaluation, training.state, data_root, CPU)
     assert set(result.metrics) == {"SLA+SD", "SLA+SD+crops", "SLA+SD+TTA", "SLA+SD teacher"}
 
 
@@ -61,12 +62,12 @@ def test_the_same_config_gives_the_same_weights_and_another_seed_others(data_roo
 @pytest.mark.parametrize("loss", ["ce", "ldam"])
 def test_methods_start_from_the_same_backbone_and_the_same_head(loss, data_root):
     run, _ = task(loss=[loss])
-    data = imbalanced.long_tail(run, data_root)
-    dataset = imbalanced.dataset_named(run.dataset)
+    data = long_tail(run, data_root)
+    dataset = dataset_named(run.dataset)
     heads = []
     for method in ("baseline", "da", "mt", "rot-aux", "sla+sd", "sla+u", "da+sd"):
         config, _ = task(loss=[loss], method=[method])
-        model = imbalanced.build_model(config, dataset, data.counts, "rotation", seed=3)
+        model = IMBALANCED.build_model(config, dataset, data.counts, "rotation", seed=3)
         heads.append(torch.cat([p.flatten() for p in model.objective.head.parameters()]))
         backbone = torch.cat([p.flatten() for p in model.backbone.parameters()])
         assert torch.equal(backbone, backbone_weights(dataset, data, loss))
@@ -75,13 +76,13 @@ def test_methods_start_from_the_same_backbone_and_the_same_head(loss, data_root)
 
 def backbone_weights(dataset, data, loss):
     config, _ = task(loss=[loss], method=["sla"])
-    model = imbalanced.build_model(config, dataset, data.counts, "rotation", seed=3)
+    model = IMBALANCED.build_model(config, dataset, data.counts, "rotation", seed=3)
     return torch.cat([p.flatten() for p in model.backbone.parameters()])
 
 
 def test_class_sizes_and_subset_are_in_the_record(data_root):
     run, _, training = trained(data_root, class_order="permuted", seed=[1])
-    data = imbalanced.long_tail(run, data_root)
+    data = long_tail(run, data_root)
     counts = np.array(training.summary["class_counts"])
     assert sorted(counts, reverse=True) == [int(10 * 0.2 ** (i / 9)) for i in range(10)]
     assert training.summary["subset_hash"] == data.checksum
@@ -90,14 +91,12 @@ def test_class_sizes_and_subset_are_in_the_record(data_root):
 
 def test_members_of_an_ensemble_vote_with_their_scores(data_root):
     run, evaluation, training = trained(data_root, method=["ens-M"])
-    whole = imbalanced.evaluate(run, evaluation, training.state, data_root, CPU)
-    data = imbalanced.long_tail(run, data_root)
-    test = imbalanced.TestImages(run, data.images.class_names, None, data_root, CPU)
+    whole = IMBALANCED.evaluate(run, evaluation, training.state, data_root, CPU)
+    data = long_tail(run, data_root)
+    test = TestImages(run, data.images.class_names, None, data_root, CPU)
     scores = []
     for member in range(4):
-        model = imbalanced.build_model(
-            run, imbalanced.dataset_named("cifar10"), data.counts, "rotation", seed=0
-        ).eval()
+        model = IMBALANCED.build_model(run, dataset_named("cifar10"), data.counts, "rotation", seed=0).eval()
         model.load_state_dict(member_states(training.state)[member])
         with torch.no_grad():
             features = model.backbone(test.batches.plain(test.index))
@@ -108,7 +107,7 @@ def test_members_of_an_ensemble_vote_with_their_scores(data_root):
 
 def test_metrics_follow_from_the_samples(data_root):
     run, evaluation, training = trained(data_root, loss=["logit-adjust"])
-    result = imbalanced.evaluate(run, evaluation, training.state, data_root, CPU)
+    result = IMBALANCED.evaluate(run, evaluation, training.state, data_root, CPU)
     names = ["many", "medium", "few"]
     stored = [result.samples[f"{what}/SLA+SD"] for what in ("predictions", "confidence", "nll")]
     assert [array.dtype for array in stored] == [np.int32, np.float16, np.float16]
@@ -120,7 +119,7 @@ def test_metrics_follow_from_the_samples(data_root):
 def test_best_test_keeps_the_best_checkpoint_on_the_test_images(data_root):
     run, evaluation, training = trained(data_root, selection="best-test", method=["baseline"])
     seen = [row["val_accuracy"] for row in training.history]
-    result = imbalanced.evaluate(run, evaluation, training.state, data_root, CPU)
+    result = IMBALANCED.evaluate(run, evaluation, training.state, data_root, CPU)
     assert result.metrics["baseline"]["accuracy"] == pytest.approx(max(seen))
 
 
@@ -138,7 +137,7 @@ def test_classes_too_small_for_the_ratio_are_refused(data_root):
 def test_training_and_test_classes_must_be_the_same(data_root):
     run, _ = task()
     with pytest.raises(UserError, match="same classes"):
-        imbalanced.TestImages(run, ("a", "b"), None, data_root, CPU)
+        TestImages(run, ("a", "b"), None, data_root, CPU)
 
 
 def test_validation_keeps_the_best_weights_on_training_images_that_are_set_aside(data_root):
@@ -146,9 +145,9 @@ def test_validation_keeps_the_best_weights_on_training_images_that_are_set_aside
     assert training.summary["class_counts"] == long_tailed_counts(10, 9, "exp", 5.0)
     accuracies = [row["val_accuracy"] for row in training.history]
     assert training.history[int(np.argmax(accuracies))]["step"] == training.summary["best_step"][0]
-    data = imbalanced.long_tail(run, data_root)
+    data = long_tail(run, data_root)
     assert np.bincount(data.held_out.labels).tolist() == [1] * 10
-    model = imbalanced.build_model(run, dataset_named("cifar10"), data.counts, "rotation", 0)
+    model = IMBALANCED.build_model(run, dataset_named("cifar10"), data.counts, "rotation", 0)
     model.load_state_dict(member_states(training.state)[0])
     batches = ImageBatches(data.images, dataset_named("cifar10").properties)
     images = batches.plain(torch.from_numpy(data.held_out.index))

@@ -11,7 +11,8 @@ from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.scenarios.base import member_states
-from sla_bench.scenarios.classify import imbalanced, standard
+from sla_bench.scenarios.classify.imbalanced import IMBALANCED
+from sla_bench.scenarios.classify.standard import STANDARD, split
 from sla_bench.views.augment import ImageBatches
 
 CPU = torch.device("cpu")
@@ -36,7 +37,7 @@ def data_root(tmp_path_factory):
 
 def trained(data_root, settings=SHORT, **given):
     run, evaluation = task(settings, **given)
-    return run, evaluation, standard.run(run, data_root, CPU)
+    return run, evaluation, STANDARD.run(run, data_root, CPU)
 
 
 @pytest.mark.parametrize("method", ["baseline", "sla+sd"])
@@ -46,7 +47,7 @@ def test_without_validation_it_is_the_imbalanced_training_of_the_data_as_they_ar
     run, _, ours = trained(data_root, (*recipe, f"steps={steps}"), method=[method], val_fraction=0)
     whole = (*recipe, f"epochs={EPOCHS}", "max_class_size=null")
     other, _ = task(whole, "imbalanced", method=[method], imbalance="none")
-    theirs = imbalanced.run(other, data_root, CPU)
+    theirs = IMBALANCED.run(other, data_root, CPU)
     assert run.selection == "last"
     assert ours.state.keys() == theirs.state.keys()
     assert all(torch.equal(value, theirs.state[name]) for name, value in ours.state.items())
@@ -54,13 +55,13 @@ def test_without_validation_it_is_the_imbalanced_training_of_the_data_as_they_ar
 
 def test_a_tenth_of_each_class_is_held_out_and_never_trained_on(data_root):
     run, _ = task()
-    images = standard.load_images(run, data_root)
-    train, validation = standard.split(run, images)
+    images = STANDARD.choose(run, data_root).images
+    train, validation = split(run, images)
     assert validation.counts.tolist() == [1] * 10
     assert train.counts.tolist() == [9] * 10
     assert sorted([*train.index, *validation.index]) == list(range(100))
-    same = standard.split(run.model_copy(update={"seed": 5}), images)
-    other = standard.split(run.model_copy(update={"val_seed": 1}), images)
+    same = split(run.model_copy(update={"seed": 5}), images)
+    other = split(run.model_copy(update={"val_seed": 1}), images)
     assert np.array_equal(same.validation.index, validation.index)
     assert not np.array_equal(other.validation.index, validation.index)
 
@@ -69,34 +70,34 @@ def test_positions_of_a_file_are_held_out(data_root, tmp_path):
     file = tmp_path / "held out.txt"
     file.write_text("7\n3\n\n50\n")
     run, _ = task(val_indices=str(file))
-    train, validation = standard.split(run, standard.load_images(run, data_root))
+    train, validation = split(run, STANDARD.choose(run, data_root).images)
     assert validation.index.tolist() == [3, 7, 50]
     assert not set(train.index) & {3, 7, 50}
     assert len(train.index) == 97
     # The content counts, not the name: what has changed since is refused.
     file.write_text("8\n3\n50\n")
     with pytest.raises(UserError, match="changed since"):
-        standard.split(run, standard.load_images(run, data_root))
+        split(run, STANDARD.choose(run, data_root).images)
 
 
 def test_positions_beyond_the_images_or_of_whole_classes_are_refused(data_root, tmp_path):
-    images = standard.load_images(task()[0], data_root)
+    images = STANDARD.choose(task()[0], data_root).images
     file = tmp_path / "index.json"
     file.write_text("[1, 100]")
     with pytest.raises(UserError, match="100 training images, position 100 is out of range"):
-        standard.split(task(val_indices=str(file))[0], images)
+        split(task(val_indices=str(file))[0], images)
     file.write_text(json.dumps(np.flatnonzero(images.labels == 4).tolist()))
     with pytest.raises(UserError, match="no training image of class 'deer'"):
-        standard.split(task(val_indices=str(file))[0], images)
+        split(task(val_indices=str(file))[0], images)
 
 
 @pytest.mark.parametrize("method", ["baseline", "sla", "sla+sd", "da+sd"])
 def test_validation_is_the_accuracy_of_single_inference(method, data_root):
     run, _, training = trained(data_root, method=[method], val_fraction=0.5)
-    images = standard.load_images(run, data_root)
-    validation = standard.split(run, images).validation
+    images = STANDARD.choose(run, data_root).images
+    validation = split(run, images).validation
     dataset = dataset_named("cifar10")
-    model = standard.build_model(run, dataset, images.class_counts, "rotation", seed=0).eval()
+    model = STANDARD.build_model(run, dataset, images.class_counts, "rotation", seed=0).eval()
     model.load_state_dict(member_states(training.state)[0])
     plain = ImageBatches(images, dataset.properties, device=CPU).plain(torch.from_numpy(validation.index))
     with torch.no_grad():
@@ -127,13 +128,13 @@ def test_an_ensemble_begins_with_the_run_itself_and_votes(data_root):
     assert len(members) == 3
     assert all(torch.equal(v, members[0][n]) for n, v in member_states(one.state)[0].items())
     assert not torch.equal(members[1]["objective.head.weight"], members[0]["objective.head.weight"])
-    result = standard.evaluate(ensemble, evaluation, three.state, data_root, CPU)
+    result = STANDARD.evaluate(ensemble, evaluation, three.state, data_root, CPU)
     assert {row: m["query_passes"] for row, m in result.metrics.items()} == {
         "baseline ens-3": 3,
         "baseline+crops ens-3": 12,
         "baseline+TTA ens-3": 12,
     }
-    single = standard.evaluate(run, evaluation, one.state, data_root, CPU)
+    single = STANDARD.evaluate(run, evaluation, one.state, data_root, CPU)
     assert {row: m["query_passes"] for row, m in single.metrics.items()} == {
         "baseline": 1,
         "baseline+crops": 4,
@@ -149,7 +150,7 @@ ONE_STEP = ("steps=1", "batch_size=8", "validations=1")
 )
 def test_turned_views_are_shown_only_of_heads_that_saw_them_and_crops_of_the_others(method, knows, data_root):
     run, evaluation, training = trained(data_root, ONE_STEP, method=[method])
-    result = standard.evaluate(run, evaluation, training.state, data_root, CPU)
+    result = STANDARD.evaluate(run, evaluation, training.state, data_root, CPU)
     shown = [row for row, metrics in result.metrics.items() if metrics["shown"]]
     assert any(row.endswith("+crops") for row in shown) != knows
     assert any(row.endswith(("+TTA", "+AG")) for row in shown) == knows
@@ -166,7 +167,7 @@ def test_crops_are_as_many_passes_as_views_drawn_from_the_test_seed(data_root, m
 
     def read(**changes):
         test = evaluation.model_copy(update=changes)
-        return standard.evaluate(run, test, training.state, data_root, CPU).samples
+        return STANDARD.evaluate(run, test, training.state, data_root, CPU).samples
 
     monkeypatch.setattr(ImageBatches, "augmented", augmented)
     first = read()
@@ -208,7 +209,7 @@ def folder_of(root, classes):
 def test_one_class_is_refused(tmp_path):
     run, _ = task(dataset=folder_of(tmp_path / "photos", {"cat": 12}))
     with pytest.raises(UserError, match="a classifier needs"):
-        standard.run(run, tmp_path, CPU)
+        STANDARD.run(run, tmp_path, CPU)
 
 
 def test_other_classes_at_test_are_refused_before_anything_is_trained(data_root, monkeypatch):
@@ -223,21 +224,23 @@ def test_other_classes_at_test_are_refused_before_anything_is_trained(data_root,
         return images
 
     monkeypatch.setattr(type(dataset), "load", renamed)
-    monkeypatch.setattr(standard, "train_members", lambda *_: pytest.fail("it was trained"))
+    monkeypatch.setattr(
+        "sla_bench.scenarios.classify.run.train_members", lambda *_: pytest.fail("it was trained")
+    )
     run, _ = task()
     with pytest.raises(UserError, match="same classes, only one of them has aeroplane, airplane"):
-        standard.run(run, data_root, CPU)
+        STANDARD.run(run, data_root, CPU)
 
 
 def test_a_class_of_one_image_can_not_be_held_out(data_root):
     run, _ = task()
-    images = standard.load_images(run, data_root)
+    images = STANDARD.choose(run, data_root).images
     keep = np.r_[np.flatnonzero(images.labels != 3), np.flatnonzero(images.labels == 3)[:1]]
     small = type(images)(images.images[keep], images.labels[keep], images.class_names)
-    train, validation = standard.split(run, small)
+    train, validation = split(run, small)
     assert (train.counts[3], validation.counts[3]) == (1, 0)
     assert validation.counts.sum() > 0
     one_each = type(images)(images.images[:10], np.arange(10), images.class_names)
     with pytest.raises(UserError, match=r"each class of cifar10 has one training image"):
-        standard.split(run, one_each)
-    assert len(standard.split(task(val_fraction=0)[0], small).train.index) == len(small)
+        split(run, one_each)
+    assert len(split(task(val_fraction=0)[0], small).train.index) == len(small)

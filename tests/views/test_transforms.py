@@ -29,11 +29,8 @@ def test_views_are_those_of_the_official_code_bit_for_bit(name, memory_format):
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_registry_tells_the_truth_about_each_transform(name):
-    transform, entry = TRANSFORMS.load(name), TRANSFORMS[name]
-    assert transform.name == name
-    assert transform.num_views == entry.num_views
-    assert transform.uses_color == entry.uses_color
+def test_the_registry_names_each_transform(name):
+    assert TRANSFORMS.load(name).name == name
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)

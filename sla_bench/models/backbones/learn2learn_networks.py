@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from sla_bench.checks import fraction, whole_number
+from sla_bench.errors import fraction, whole_number
 from sla_bench.models.backbones.base import Backbone, size_after_pooling
 from sla_bench.models.peers import learn2learn
 

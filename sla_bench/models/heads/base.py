@@ -7,8 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from sla_bench.checks import positive
-from sla_bench.errors import NotFiniteError, UserError
+from sla_bench.errors import NotFiniteError, UserError, positive
 
 
 class FewShotHead(nn.Module, ABC):

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from sla_bench.checks import fraction, positive, whole_number
+from sla_bench.errors import fraction, positive, whole_number
 from sla_bench.models.heads.fitted import FittedHead
 
 BATCH = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sla_bench.checks import positive
+from sla_bench.errors import positive
 from sla_bench.models.heads.fitted import FittedHead, solve_multinomial
 
 

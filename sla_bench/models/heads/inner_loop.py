@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sla_bench.checks import positive, whole_number
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, positive, whole_number
 from sla_bench.models.peers import learn2learn
 
 

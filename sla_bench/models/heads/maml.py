@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sla_bench.checks import positive
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, positive
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.heads.base import check_labels, check_shapes
 from sla_bench.models.heads.inner_loop import InnerLoop, normalize_by_supports, set_num_supports

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from sla_bench.checks import positive
-from sla_bench.errors import NotFiniteError, UserError
+from sla_bench.errors import NotFiniteError, UserError, positive
 from sla_bench.models.heads.base import FewShotHead
 from sla_bench.models.svm_solver.linear_dual import dual_weights
 

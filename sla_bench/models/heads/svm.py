@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sla_bench.checks import positive
+from sla_bench.errors import positive
 from sla_bench.models.heads.base import FewShotHead
 from sla_bench.models.svm_solver.crammer_singer import solve_crammer_singer
 from sla_bench.models.svm_solver.linear_dual import dual_weights

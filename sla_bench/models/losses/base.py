@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sla_bench.checks import fraction
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, fraction
 
 Counts = Sequence[int] | np.ndarray | Tensor
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sla_bench.checks import fraction, positive
+from sla_bench.errors import fraction, positive
 from sla_bench.models.losses.base import (
     BETA,
     DEFERRED,

@@ -20,7 +20,7 @@ from sla_bench.models.weights import put_weights
 from sla_bench.objectives.classes import Classes, OnClasses
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import Augmenter, Member, batch_in_words, member_states, start_backbone
-from sla_bench.scenarios.batches import Plan, plan_of
+from sla_bench.scenarios.form import Plan, plan_of
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training.class_sampling import ClassSampler
 from sla_bench.training.loop import Checkpoints, GeneratorSource, Progress, autocast, silent, train

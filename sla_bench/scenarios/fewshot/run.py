@@ -34,17 +34,17 @@ from sla_bench.scenarios.base import (
     start_backbone,
     train_members,
 )
-from sla_bench.scenarios.batches import Plan, plan_of
 from sla_bench.scenarios.fewshot.class_training import BaseClasses, train_on_classes
 from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader, EpisodicModel
-from sla_bench.scenarios.fewshot.episode_sizes import (
+from sla_bench.scenarios.fewshot.form import (
+    FORM,
     MOST_VALIDATION_QUERIES,
     test_demand,
     training_demand,
     validation_demand,
     validation_ways,
 )
-from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.scenarios.form import Plan, plan_of
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training.episodes import EpisodeSampler, disjoint_episodes, test_episodes
 from sla_bench.training.gradient_accumulation import mean_of_parts

@@ -1,0 +1,217 @@
+"""Training and test of a scenario with fixed classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sla_bench.config import ClassifierEvaluation, ImbalancedRun, Precision, StandardRun
+from sla_bench.data.base import Dataset, ImageProperties
+from sla_bench.data.named import dataset_named
+from sla_bench.data.splits import Subset
+from sla_bench.models.losses.base import Criterion
+from sla_bench.objectives.classes import Classes
+from sla_bench.scenarios.base import (
+    ANY_TRANSFORM,
+    Evaluation,
+    Member,
+    RunCheckpoints,
+    Training,
+    train_members,
+)
+from sla_bench.scenarios.classify.classifier import (
+    ClassifierModel,
+    build_classifier,
+    load_members,
+    single_hits,
+    train_classifier,
+)
+from sla_bench.scenarios.classify.image_reader import TestImages, check_same_classes
+from sla_bench.training.long_tail import GROUP_NAMES
+from sla_bench.training.loop import Checkpoints, Progress, silent
+from sla_bench.views.augment import ImageBatches
+from sla_bench.views.mixing import Mix
+
+RunT = TypeVar("RunT", ImbalancedRun, StandardRun)
+Accuracy = Callable[[ClassifierModel], float]
+"""Accuracy in 0..1 of a model on the images that it is validated on."""
+
+
+@dataclass(frozen=True)
+class TrainingImages(Subset):
+    """Images of a training, as far as its test has to know them too.
+
+    Args:
+        groups: int64 (N,), index into GROUP_NAMES of each class.
+    """
+
+    groups: np.ndarray
+
+
+class Split(NamedTuple):
+    """Images that are trained on, and images that are validated on, which may be none."""
+
+    train: Subset
+    validation: Subset
+
+
+@dataclass(frozen=True)
+class ClassifierScenario(Generic[RunT]):
+    """Trains on fixed classes and tests on their test images.
+
+    Args:
+        choose: (run, data root) -> the images that training and test have to know.
+        split: (run, these images) -> those of the training and of its validation.
+        criterion: run -> what builds the loss from the images of each class, int64 (N,).
+        steps: (run, number of images) -> steps of a baseline at the recipe's batch.
+        accuracy: (hits bool (n,), labels int64 (n,)) of the validation images -> accuracy in 0..1.
+        sampler: how training images are drawn, as `ClassSampler`.
+        mix: what is done to a batch on top of crop and flip.
+        validates_on_test: the weights are chosen on the test images.
+    """
+
+    choose: Callable[[RunT, Path], TrainingImages]
+    split: Callable[[RunT, TrainingImages], Split]
+    criterion: Callable[[RunT], Callable[[Tensor], Criterion]]
+    steps: Callable[[RunT, int], int]
+    accuracy: Callable[[np.ndarray, np.ndarray], float]
+    sampler: Callable[[RunT], str] = lambda config: "uniform"
+    mix: Callable[[RunT, ImageProperties], Mix | None] = lambda config, properties: None
+    validates_on_test: Callable[[RunT], bool] = lambda config: False
+
+    def build_model(
+        self, config: RunT, dataset: Dataset, counts: np.ndarray, transform: str, seed: int
+    ) -> ClassifierModel:
+        """Build a model with the scenario's loss; see `build_classifier`.
+
+        Raises:
+            UserError: an option of the backbone, the method or the loss has a wrong value.
+        """
+        classes = Classes(torch.from_numpy(counts), self.criterion(config), config.loss_reduction)
+        return build_classifier(config, dataset, classes, transform, seed)
+
+    def run(
+        self,
+        config: RunT,
+        data_root: Path,
+        device: torch.device,
+        progress: Progress = silent,
+        checkpoints: RunCheckpoints | None = None,
+    ) -> Training:
+        """Train the members of a run and return their weights at the best validation, or at the last step.
+
+        Args:
+            config: the training.
+            data_root: where the data lie.
+            device: where to compute.
+            progress: told each step.
+            checkpoints: read at the start and written on the way.
+
+        Raises:
+            UserError: the data can't serve the setting, an option is wrong, or the loss is not finite.
+        """
+        dataset, chosen = dataset_named(config.dataset), self.choose(config, data_root)
+        data, held_out = self.split(config, chosen)
+        class_names = chosen.images.class_names
+        check_same_classes(config.dataset, class_names, dataset.load("test", "images", data_root).class_names)
+        batches = ImageBatches(chosen.images, dataset.properties, device=device)
+        mix = self.mix(config, dataset.properties)
+        validate = None
+        if self.validates_on_test(config):
+            validate = _accuracy_on(TestImages(config, class_names, None, data_root, device))
+        elif len(held_out.index):
+            validate = self._single_accuracy(batches, held_out, config.precision)
+
+        def train_one(seed: int, own: Checkpoints | None) -> Member:
+            transform = config.transform or ANY_TRANSFORM
+            model = self.build_model(config, dataset, data.counts, transform, seed).to(device)
+            member = train_classifier(
+                config,
+                model,
+                data,
+                batches,
+                self.steps(config, len(data.index)),
+                seed,
+                self.sampler(config),
+                mix=mix,
+                validate=validate,
+                choose_best=config.selection != "last",
+                progress=progress,
+                checkpoints=own,
+            )
+            return dataclasses.replace(member, members=member.members * config.members)
+
+        training = train_members(config.seed, train_one, checkpoints)
+        training.summary |= {
+            "class_names": list(class_names),
+            "class_counts": data.counts.tolist(),
+            "groups": chosen.groups.tolist(),
+            "subset_hash": data.checksum,
+            "validation_images": len(held_out.index),
+        }
+        return training
+
+    def _single_accuracy(self, batches: ImageBatches, held_out: Subset, precision: Precision) -> Accuracy:
+        return lambda model: self.accuracy(single_hits(model, batches, held_out, precision), held_out.labels)
+
+    def evaluate(
+        self,
+        config: RunT,
+        evaluation: ClassifierEvaluation,
+        state: dict[str, Tensor],
+        data_root: Path,
+        device: torch.device,
+        progress: Progress = silent,
+    ) -> Evaluation:
+        """Read a trained model on the test images.
+
+        Args:
+            config: the training that the weights come from.
+            evaluation: the test.
+            state: as `Training.state`.
+            data_root: where the data lie.
+            device: where to compute.
+            progress: told each batch.
+
+        Raises:
+            UserError: training and test classes differ, or the model's scores are not finite.
+        """
+        dataset, chosen = dataset_named(config.dataset), self.choose(config, data_root)
+        class_names, images = chosen.images.class_names, evaluation.images_per_class
+        test = TestImages(config, class_names, images, data_root, device, evaluation.test_seed)
+        build = functools.partial(
+            self.build_model, config, dataset, chosen.counts, evaluation.transform, config.seed
+        )
+        models = load_members(state, build, device)
+        read = test.evaluate(models, chosen.groups, list(GROUP_NAMES), progress)
+        return read if config.members == 1 else _as_ensemble(read, config.members)
+
+
+def _accuracy_on(test: TestImages) -> Accuracy:
+    def accuracy(model: ClassifierModel) -> float:
+        predictions = test.read([model])[next(iter(model.objective.rows))].classes
+        return float((predictions == test.labels).mean())
+
+    return accuracy
+
+
+def _as_ensemble(read: Evaluation, size: int) -> Evaluation:
+    """Say in the names of the rows that they are of so many models, and what these cost at test."""
+
+    def named(name: str) -> str:
+        return f"{name} ens-{size}"
+
+    metrics = {
+        named(row): {**values, "query_passes": size * values["query_passes"]}
+        for row, values in read.metrics.items()
+    }
+    samples = {named(n) if "/" in n else n: values for n, values in read.samples.items()}
+    return Evaluation(metrics, samples)
