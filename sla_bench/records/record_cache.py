@@ -75,7 +75,8 @@ class RecordCache:
 
     def _discard(self, error: sqlite3.Error) -> None:
         """Delete what is not a cache; one that is locked or can't be read or written stays."""
-        if not isinstance(error, sqlite3.OperationalError):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
             with suppress(OSError):
                 self.path.unlink(missing_ok=True)
 
