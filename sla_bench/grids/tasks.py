@@ -24,6 +24,7 @@ from sla_bench.config import (
     has,
 )
 from sla_bench.data.folder_names import canonical_dataset
+from sla_bench.entries import Registry
 from sla_bench.errors import UserError, as_user_error, nearest, unknown
 from sla_bench.grids.settings import DATA, PIECES, options_field, parse_settings, written_out
 from sla_bench.objectives.objective import Objective
@@ -36,7 +37,6 @@ from sla_bench.registry import (
     MIXES,
     SCENARIOS,
     TRANSFORMS,
-    Registry,
 )
 from sla_bench.scenarios.form import BUDGETS, Form, batch_refusal, with_whole_batch
 

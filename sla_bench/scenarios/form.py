@@ -213,7 +213,7 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
         return run.model_copy(update={"seed": seed})
 
 
-Form: TypeAlias = ScenarioForm[Any, Any]
+Form: TypeAlias = ScenarioForm[RunConfig, EvalConfig]
 
 
 def fast_value(table: Mapping[str, Any], dataset: str, scenario: str) -> Any:
