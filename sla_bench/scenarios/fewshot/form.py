@@ -192,8 +192,8 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
             "quick": recipes.QUICK,
             "paper": {**recipes.PAPER, **recipes.PAPER_BY_DATASET.get(like, {})},
         }
-        of_learner = recipes.BY_LEARNER.get(piece or "")
-        return {**tables[name], **(of_learner(name, like) if of_learner else {})}
+        own = recipes.BY_LEARNER[piece](name, like) if piece and piece in recipes.BY_LEARNER else {}
+        return {**tables[name], **own}
 
     def complete(self, values: dict[str, Any], given: Mapping[str, Any]) -> None:
         """Ways and shots that the user did not give."""
