@@ -1,4 +1,4 @@
-"""Errors a user can fix: one line; checks of numbers; anything else keeps its traceback."""
+"""Errors a user can fix, in one line; checks of numbers."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def record(path):
         store.write_run(job.run_id, job.run, None, history, {}, summary)
         row = {"baseline": "baseline", "sla": "SLA+AG"}[job.run.method]
         for evaluation in job.evaluations.values():
-            write_evaluation(store, job.run_id, evaluation, {row: 0.5}, job.run.seed, job.data_hash)
+            write_evaluation(store, job.run_id, evaluation, {row: 0.5}, job.run.seed, job.test_data_hash)
 
 
 def test_a_dry_run_lists_runs_states_and_time_and_writes_nothing(grid, capsys):

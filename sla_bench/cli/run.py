@@ -106,7 +106,7 @@ def prepare(
 
     Returns:
         A function that does the tasks that are not recorded, shows their rows, writes tables and plots, and
-        and returns the exit code.
+        returns the exit code.
 
     Raises:
         UserError: data are missing or damaged, or the run saw other data.

@@ -24,7 +24,7 @@ from sla_bench.config import (
     has,
 )
 from sla_bench.grids.settings import PIECES, options_field
-from sla_bench.grids.tasks import budget_of, form_of, learner_or_loss
+from sla_bench.grids.tasks import form_of, learner_or_loss, recipe_values
 from sla_bench.objectives.objective import Objective
 from sla_bench.registry import METHODS, SCENARIOS
 from sla_bench.scenarios.form import Form
@@ -185,7 +185,7 @@ def _recipe_of(run: RunConfig) -> tuple[Mapping[str, Any], str]:
 def _recipe(scenario: str, budget: str, dataset: str, learner: str | None) -> tuple[Mapping[str, Any], str]:
     """A recipe and its hash, of which a field that is younger than some records is no part at its default."""
     form = form_of(scenario)
-    recipe = budget_of(form, budget, dataset, learner)
+    recipe = recipe_values(form, budget, dataset, learner)
     fields = {**form.run.model_fields, **form.evaluation.model_fields}
     young = {*fields_with(form.run, Added), *fields_with(form.evaluation, Added)}
     content = {n: v for n, v in recipe.items() if n not in young or v != fields[n].default}

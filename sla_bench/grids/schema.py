@@ -15,7 +15,7 @@ from sla_bench.data.folder_names import canonical_dataset
 from sla_bench.errors import UserError, mistake_of, nearest
 from sla_bench.grids.located_yaml import Located, LocatedError
 from sla_bench.grids.settings import DATA, PIECES, place_settings, written_out
-from sla_bench.grids.tasks import REGISTRIES, budget_of, expand_methods, form_of, options_model
+from sla_bench.grids.tasks import REGISTRIES, expand_methods, form_of, options_model, recipe_values
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.form import Form
 
@@ -302,7 +302,7 @@ def _lists_model(form: Form) -> type[BaseModel]:
             elif name in REGISTRIES and value is not None:
                 REGISTRIES[name].check(value)
             elif name == "budget":
-                budget_of(form, value, _fields(form)["dataset"].default)
+                recipe_values(form, value, _fields(form)["dataset"].default)
         except UserError as error:
             raise ValueError(str(error)) from None
         return value

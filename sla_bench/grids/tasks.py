@@ -104,7 +104,7 @@ def form_of(scenario: str) -> Form:
     return form
 
 
-def budget_of(form: Form, name: str, dataset: str, learner: str | None = None) -> dict[str, Any]:
+def recipe_values(form: Form, name: str, dataset: str, learner: str | None = None) -> dict[str, Any]:
     """Return a scenario's recipe for a data set: field of its run or evaluation -> value.
 
     Args:
@@ -122,8 +122,8 @@ def budget_of(form: Form, name: str, dataset: str, learner: str | None = None) -
 
 
 def recipe_of(run: RunConfig) -> dict[str, Any]:
-    """Return the recipe of a run's budget, data set, and learner or loss; see `budget_of`."""
-    return budget_of(form_of(run.scenario), run.budget, run.dataset, learner_or_loss(vars(run)))
+    """Return the recipe of a run's budget, data set, and learner or loss; see `recipe_values`."""
+    return recipe_values(form_of(run.scenario), run.budget, run.dataset, learner_or_loss(vars(run)))
 
 
 def learner_or_loss(values: Mapping[str, Any]) -> str | None:
@@ -287,7 +287,7 @@ def _check_piece_options(runs: Iterable[RunConfig], fixed: Mapping[str, Any]) ->
 
 
 def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tuple[RunConfig, EvalConfig]:
-    recipe = budget_of(form, given["budget"], given["dataset"], learner_or_loss(given))
+    recipe = recipe_values(form, given["budget"], given["dataset"], learner_or_loss(given))
     values = {**recipe, **given}
     for piece in PIECES:
         if piece in values:

@@ -38,8 +38,8 @@ class Job:
         run_id: hash of config, protocol version and training data.
         run: the training.
         evaluations: eval_id (hash of config, protocol version and test data) -> the evaluation.
-        training_data_hash: of the training data.
-        data_hash: of the test data.
+        training_data_hash: of the training data; `data_hash` in done.json.
+        test_data_hash: of the test data; `data_hash` in metrics.json.
         data_root: where the data lie.
         out: the results folder.
         device: "auto", "cpu", "cuda", ...
@@ -52,7 +52,7 @@ class Job:
     run: RunConfig
     evaluations: dict[str, EvalConfig]
     training_data_hash: str
-    data_hash: str
+    test_data_hash: str
     data_root: Path
     out: Path
     device: str
@@ -237,7 +237,7 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
             evaluation,
             result.metrics,
             result.samples,
-            job.data_hash,
+            job.test_data_hash,
             job.data_state,
             asked_of(job.run, evaluation),
         )
@@ -260,7 +260,7 @@ def _check_data(job: Job) -> None:
         prints.of_training(run.dataset, run.scenario, run.seed),
         prints.of(run.dataset, "test", SCENARIOS[run.scenario].by, run.seed),
     )
-    if now != (job.training_data_hash, job.data_hash):
+    if now != (job.training_data_hash, job.test_data_hash):
         raise UserError(
             f"{dataset.where(job.data_root)} has changed since this command began; give the same command "
             "again, and it runs on the data as they are now"

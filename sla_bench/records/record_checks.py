@@ -40,7 +40,7 @@ def check_records(folder: Path, archive: Path) -> dict[str, list[TrialRow]]:
 
     Raises:
         UserError: a file is damaged, or not what its name says; another protocol; a wrong id; a learner,
-            loss, ... that is not known here; figures that no table could be made of.
+            loss, ... that is not known here; values that no table could be made of.
     """
     for run in sorted(folder.glob("*/runs/*")):
         with _refusing(archive, run.relative_to(folder)):
@@ -105,19 +105,19 @@ def _check_figures(evaluation: EvaluationRecord) -> None:
             for method in evaluation.rows:
                 _check_row(reading, evaluation, method)
     except (TypeError, AttributeError, IndexError, ArithmeticError) as error:
-        raise UserError(f"its figures can't be worked out ({type(error).__name__}: {error})") from None
+        raise UserError(f"its values can't be worked out ({type(error).__name__}: {error})") from None
 
 
 def _check_row(reading: Reading, evaluation: EvaluationRecord, method: str) -> None:
     metrics = evaluation.metrics[method]
-    figures = reading.figures(evaluation, method)
-    shown = {name: figure.value for name, figure in figures.items()}
+    values = reading.values(evaluation, method)
+    shown = {name: value.value for name, value in values.items()}
     about = {name: value for name, value in reading.about(metrics).items() if value is not None}
     for name, value in {**about, **shown, "accuracy as recorded": metrics["accuracy"]}.items():
         if not _is_number(value):
             raise UserError(f"{method}: {name} is not a number")
-    if any(figure.samples is not None and figure.samples.ndim != 1 for figure in figures.values()):
-        raise UserError(f"{method}: more than one figure of a sample")
+    if any(value.samples is not None and value.samples.ndim != 1 for value in values.values()):
+        raise UserError(f"{method}: more than one value of a sample")
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Tested(Protocol):
 
 
 @dataclass(frozen=True)
-class Figure:
+class Value:
     """One metric of one row of one seed.
 
     Args:
@@ -115,7 +115,7 @@ class Reading(ABC):
         primaries: the contrasts that decide, fixed beforehand.
         axis: along which gains are drawn; None where settings have no number.
         length: the field of a training that says how long it is.
-        published_selection: which weights the trainings behind published figures test.
+        published_selection: which weights the trainings behind published values test.
         matched_references: method -> further references, fixed beforehand; they enter where they are
             recorded, and are the table's confirmatory family. Every method is compared with `baseline`.
         stand_ins: reference -> another that takes its place where it is not recorded.
@@ -136,7 +136,7 @@ class Reading(ABC):
 
     @property
     def published_training(self) -> dict[str, Any]:
-        """Column -> what it says of the trainings behind published figures."""
+        """Column -> what it says of the trainings behind published values."""
         found = {"budget": "paper", "selection": self.published_selection, "transform": "rotation"}
         return found | {name: usual for name, usual in columns().items() if name not in found}
 
@@ -170,8 +170,8 @@ class Reading(ABC):
         return self.matched_references.get(row, ())
 
     @abstractmethod
-    def figures(self, evaluation: Tested, method: str) -> dict[str, Figure]:
-        """Metric -> figure of one row, in the order of the table; "accuracy" comes first."""
+    def values(self, evaluation: Tested, row: str) -> dict[str, Value]:
+        """Metric -> value of one row, in the order of the table; "accuracy" comes first."""
 
     @abstractmethod
     def samples_of_tables(self, evaluation: Tested) -> dict[str, np.ndarray]:

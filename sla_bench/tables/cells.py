@@ -10,7 +10,7 @@ from typing import Any
 
 from sla_bench.records.store import EvaluationRecord, RunRecord
 from sla_bench.registry import METHODS, SCENARIOS
-from sla_bench.scenarios.reading import Figure, Reading
+from sla_bench.scenarios.reading import Reading, Value
 from sla_bench.tables.row_key import at_batch, facts_of, key_without_options, setting_key
 
 _RANKS = {method: rank for rank, method in enumerate(METHODS)}
@@ -38,7 +38,7 @@ class Cell:
         reading: of its scenario.
         place: where it stands in its setting: the method as registered, ensembles of it and other batches
             after it, rows and metrics as recorded.
-        figures: by seed.
+        values: by seed.
         records: by seed.
         metrics: of the row, by seed.
         tests: size of the test, and hashes of the data of test and training, by seed.
@@ -50,7 +50,7 @@ class Cell:
     batch: int | None
     reading: Reading
     place: tuple[int, int, int, int, int]
-    figures: dict[int, Figure] = field(default_factory=dict)
+    values: dict[int, Value] = field(default_factory=dict)
     records: dict[int, RunRecord] = field(default_factory=dict)
     metrics: dict[int, dict[str, Any]] = field(default_factory=dict)
     tests: dict[int, tuple[Any, str, str | None]] = field(default_factory=dict)
@@ -177,7 +177,7 @@ def _add(cells: _ByName, found: Found, shared: dict[str, Any]) -> None:
     rank, batch = method_rank(config.method), told_batch(found.record)
     for number, row in enumerate(evaluation.rows):
         method = at_batch(row, batch)
-        for column, (metric, figure) in enumerate(found.reading.figures(evaluation, row).items()):
+        for column, (metric, value) in enumerate(found.reading.values(evaluation, row).items()):
             cell = cells.get((method, metric))
             if cell is None:
                 key = {**shared, "method": method, "metric": metric}
@@ -185,7 +185,7 @@ def _add(cells: _ByName, found: Found, shared: dict[str, Any]) -> None:
                 place = (rank, config.members, batch or 0, number, column)
                 cell = Cell(key, facts, row, batch, found.reading, place)
                 cells[method, metric] = cell
-            cell.figures[config.seed], cell.records[config.seed] = figure, found.record
+            cell.values[config.seed], cell.records[config.seed] = value, found.record
             cell.metrics[config.seed] = evaluation.metrics[row]
             cell.tests[config.seed] = found.size, evaluation.data_hash, found.training_data
 

@@ -134,7 +134,7 @@ def published_figures() -> pd.DataFrame:
         return pd.read_csv(file)
 
 
-class PublishedFigures:
+class PublishedValues:
     """Finds the published accuracy of a setting; the file is read once."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from sla_bench.tables.latex import latex
 from sla_bench.tables.leaderboard import COLUMNS
 from sla_bench.tables.markdown import markdown
 from sla_bench.tables.row_cache import leaderboard_of, shown_records
-from sla_bench.tables.row_key import budget_of, method_of
+from sla_bench.tables.row_key import budget_words, method_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -135,7 +135,7 @@ def histories(records: Iterable[RunRecord]) -> pd.DataFrame:
     for record in records:
         config, asked = record.config, record.asked
         reading: Reading = SCENARIOS.load(config.scenario, "reading")
-        method, recipe = method_of(config), budget_of(record, asked, (reading.length,))
+        method, recipe = method_of(config), budget_words(record, asked, (reading.length,))
         if record.done["protocol"] != config.protocol:
             recipe += f", protocol {record.done['protocol']}"
         about = {

@@ -19,10 +19,10 @@ from sla_bench.evaluation.statistics import (
 )
 from sla_bench.evaluation.verdicts import Verdict, holm, verdict
 from sla_bench.records.store import RunRecord
-from sla_bench.scenarios.reading import Contrast, Figure, Reading
+from sla_bench.scenarios.reading import Contrast, Reading, Value
 from sla_bench.tables.cells import Cell, Cells, Setting, settings_of
 from sla_bench.tables.comparisons import (
-    PublishedFigures,
+    PublishedValues,
     comparison,
     cost_of,
     devices_of,
@@ -71,7 +71,7 @@ def leaderboard(
         records: of a store, with those of trainings that were not tested.
         recall: may spare working out rows that are known.
     """
-    records, published = list(records), PublishedFigures()
+    records, published = list(records), PublishedValues()
 
     def work_out(setting: Setting) -> Rows:
         cells = Cells(setting)
@@ -103,15 +103,15 @@ def _with_families(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(p_holm=adjusted, holm_contrasts=contrasts)
 
 
-def _rows(cell: Cell, cells: Cells, published: PublishedFigures) -> Rows:
+def _rows(cell: Cell, cells: Cells, published: PublishedValues) -> Rows:
     seeds = cell.seeds
     records = [cell.records[s] for s in seeds]
-    figures = [cell.figures[s] for s in seeds]
-    interval = _interval(figures)
-    scale = 100 if figures[0].percent else 1
+    values = [cell.values[s] for s in seeds]
+    interval = _interval(values)
+    scale = 100 if values[0].percent else 1
     method, metric = cell.key["method"], cell.key["metric"]
     about = [cell.reading.about(cell.metrics[s]) for s in seeds]
-    samples, cost = figures[0].samples, cost_of(records[0])
+    samples, cost = values[0].samples, cost_of(records[0])
     common = {
         **cell.key,
         **cell.facts,
@@ -164,17 +164,17 @@ def _untested(cell: Cell) -> str | None:
     return first_names(names) if names else None
 
 
-def _interval(figures: Sequence[Figure]) -> MeanInterval:
-    if figures[0].samples is None:
-        return mean_over_seeds([f.value for f in figures], share=figures[0].percent)
-    return mean_interval(_stacked(figures), strata=figures[0].strata)
+def _interval(values: Sequence[Value]) -> MeanInterval:
+    if values[0].samples is None:
+        return mean_over_seeds([f.value for f in values], share=values[0].percent)
+    return mean_interval(_stacked(values), strata=values[0].strata)
 
 
 def _gain(cell: Cell, reference: Cell | None, contrast: Contrast | None) -> dict[str, Any]:
     seeds = cell.seeds_shared_with(reference) if reference else []
     if reference is None or not seeds:
         return {}
-    treated, base = [cell.figures[s] for s in seeds], [reference.figures[s] for s in seeds]
+    treated, base = [cell.values[s] for s in seeds], [reference.values[s] for s in seeds]
     scale = 100 if base[0].percent else 1
     own, other = _mean([f.value for f in treated]), _mean([f.value for f in base])
     trained, compared = cell.records[seeds[0]], reference.records[seeds[0]]
@@ -210,7 +210,7 @@ def _gain(cell: Cell, reference: Cell | None, contrast: Contrast | None) -> dict
     }
 
 
-def _relative_gain(base: Sequence[Figure], treated: Sequence[Figure]) -> Gain | None:
+def _relative_gain(base: Sequence[Value], treated: Sequence[Value]) -> Gain | None:
     """None where a ratio says nothing: a smaller value is better, or the reference is 0."""
     if not base[0].higher_is_better or not any(f.value for f in base):
         return None
@@ -221,24 +221,24 @@ def _relative_gain(base: Sequence[Figure], treated: Sequence[Figure]) -> Gain | 
     )
 
 
-def _verdict(reading: Reading, base: Sequence[Figure], treated: Sequence[Figure]) -> Verdict | None:
+def _verdict(reading: Reading, base: Sequence[Value], treated: Sequence[Value]) -> Verdict | None:
     """None where it would have to be about new classes, and the records do not name those of episodes."""
-    figures = [*base, *treated]
-    if reading.tests_new_classes and any(f.classes is None for f in figures):
+    values = [*base, *treated]
+    if reading.tests_new_classes and any(f.classes is None for f in values):
         return None
-    return verdict(_stacked(base), _stacked(treated), strata=base[0].strata, classes=_classes(figures))
+    return verdict(_stacked(base), _stacked(treated), strata=base[0].strata, classes=_classes(values))
 
 
-def _classes(figures: Sequence[Figure]) -> np.ndarray | None:
+def _classes(values: Sequence[Value]) -> np.ndarray | None:
     """Classes of the episodes that all seeds share; None where each seed has its own, or none are named."""
-    named = [f.classes for f in figures if f.classes is not None]
-    same = len(named) == len(figures) and all(np.array_equal(named[0], classes) for classes in named)
+    named = [f.classes for f in values if f.classes is not None]
+    same = len(named) == len(values) and all(np.array_equal(named[0], classes) for classes in named)
     return named[0] if same else None
 
 
-def _stacked(figures: Sequence[Figure]) -> np.ndarray:
+def _stacked(values: Sequence[Value]) -> np.ndarray:
     """Samples of all seeds, (S, T)."""
-    return np.stack([f.samples for f in figures if f.samples is not None])
+    return np.stack([f.samples for f in values if f.samples is not None])
 
 
 def _mean(values: Sequence[float | None]) -> float:

@@ -102,7 +102,7 @@ def _signature(setting: Setting) -> str:
 
 @functools.cache
 def code_digest() -> str:
-    """Changes with whatever rows are worked out with: our code, published figures, NumPy and SciPy."""
+    """Changes with whatever rows are worked out with: our code, published values, NumPy and SciPy."""
     digest = hashlib.sha256(f"{np.__version__} {scipy.__version__}".encode())
     for package in ("", ".tables", ".scenarios", ".scenarios.fewshot", ".scenarios.classify", ".grids"):
         for file in sorted(resources.files(f"sla_bench{package}").iterdir(), key=lambda file: file.name):

@@ -55,7 +55,7 @@ def setting_key(
         "dataset": run.dataset,
         "data_state": evaluation.state,
         "setting": asked.words(),
-        "budget": budget_of(record, asked, without),
+        "budget": budget_words(record, asked, without),
         "protocol": protocol_of(record, evaluation),
         **columns(),
         **asked.columns,
@@ -73,7 +73,7 @@ def key_without_options(record: RunRecord, evaluation: EvaluationRecord) -> dict
     return setting_key(record, evaluation, of_method) if has_options else None
 
 
-def budget_of(record: RunRecord, asked: Asked, without: Collection[str] = ()) -> str:
+def budget_words(record: RunRecord, asked: Asked, without: Collection[str] = ()) -> str:
     """The budget of a training in words, some departures left out; of a tuned one without its rate."""
     if not record.tuned:
         return asked.label(without)
@@ -85,7 +85,7 @@ def facts_of(record: RunRecord, evaluation: EvaluationRecord, row: str, reading:
     asked = evaluation.asked
     return {
         "budget_name": asked.budget,
-        "budget_but_length": budget_of(record, asked, (reading.length,)),
+        "budget_but_length": budget_words(record, asked, (reading.length,)),
         "setting_but_axis": asked.words((reading.axis.part,) if reading.axis else ()),
         **{name: asked.setting.get(name, (None, ""))[0] for name in PARTS},
         "is_sla": asked.is_sla,

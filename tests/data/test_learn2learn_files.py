@@ -11,9 +11,9 @@ from real_formats import SPLITS
 from sla_bench.data.few_shot_files import learn2learn_files
 from sla_bench.data.named import dataset_named, load_dataset
 from sla_bench.errors import UserError
-from sla_bench.grids.tasks import budget_of, form_of
+from sla_bench.grids.tasks import form_of, recipe_values
 from sla_bench.registry import DATASETS
-from sla_bench.tables.comparisons import PublishedFigures, published_figures
+from sla_bench.tables.comparisons import PublishedValues, published_figures
 
 NAMES = tuple(DATASETS.arguments["learn2learn"].known)
 WRITERS = {name: partial(real_formats.write_for_learn2learn, name=name) for name in NAMES}
@@ -41,10 +41,10 @@ def test_properties_recipes_and_published_figures_are_those_of_our_own(name):
     assert theirs.classes == ours.classes
     form = form_of("fewshot")
     for budget in ("quick", "paper"):
-        assert budget_of(form, budget, theirs.name) == budget_of(form, budget, ours.name)
+        assert recipe_values(form, budget, theirs.name) == recipe_values(form, budget, ours.name)
     rows = published_figures().query("dataset == @like").to_dict("records")
     for row in rows:
-        found = PublishedFigures().beside({**row, "dataset": theirs.name, "metric": "accuracy"}, {})
+        found = PublishedValues().beside({**row, "dataset": theirs.name, "metric": "accuracy"}, {})
         assert found["published"] == row["accuracy"]
     assert rows or like not in set(published_figures()["dataset"])
 

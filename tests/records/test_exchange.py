@@ -419,12 +419,12 @@ BAD = {
     "unknown method": ("config.json", edited(method="mine"), "unknown method 'mine'"),
     "unknown views": ("h/config.json", edited(transform="mirror"), "unknown transform 'mirror'"),
     "figure missing": ("metrics.json", rows_with(ci95_open=None), "no 'ci95_open'"),
-    "interval of text": ("metrics.json", rows_with(ci95_open="x" * 9), "figures can't be worked out"),
+    "interval of text": ("metrics.json", rows_with(ci95_open="x" * 9), "values can't be worked out"),
     "accuracy of text": ("metrics.json", rows_with(accuracy="x"), "accuracy as recorded is not a number"),
     "samples in a cube": (
         "samples.npz",
         content_is(npz_of(np.zeros((2, 3, 3)), *HITS)),
-        "more than one figure",
+        "more than one value",
     ),
     "history of texts": (
         "history.csv",

@@ -25,13 +25,13 @@ def store(tmp_path):
 def read(monkeypatch):
     """Shots at test, and run, of the evaluations whose samples were read."""
     asked = set()
-    figures = FewShotReading.figures
+    values = FewShotReading.values
 
     def watched(self, evaluation, method):
         asked.add((evaluation.config.shots, evaluation.folder))
-        return figures(self, evaluation, method)
+        return values(self, evaluation, method)
 
-    monkeypatch.setattr(FewShotReading, "figures", watched)
+    monkeypatch.setattr(FewShotReading, "values", watched)
     return asked
 
 

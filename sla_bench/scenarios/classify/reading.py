@@ -10,7 +10,7 @@ import numpy as np
 from sla_bench.config import ClassifierEvaluation, EvalConfig
 from sla_bench.evaluation.class_metrics import expected_calibration_error, recorded
 from sla_bench.evaluation.crossed_error import strata_of
-from sla_bench.scenarios.reading import Figure, PrimaryContrast, Reading, Row, SettingAxis, Tested
+from sla_bench.scenarios.reading import PrimaryContrast, Reading, Row, SettingAxis, Tested, Value
 
 _GROUP = "accuracy of "
 
@@ -26,25 +26,25 @@ class ClassifierReading(Reading):
     # records of older versions have no crops
     stand_ins: ClassVar = {"baseline-xM+crops": "baseline-xM"}
 
-    def figures(self, evaluation: Tested, method: str) -> dict[str, Figure]:
+    def values(self, evaluation: Tested, row: str) -> dict[str, Value]:
         """Accuracy over images; the others as one number."""
-        metrics, samples = evaluation.metrics[method], evaluation.samples
+        metrics, samples = evaluation.metrics[row], evaluation.samples
         labels = samples["labels"]
-        hits = samples[f"predictions/{method}"] == labels
-        figures = {"accuracy": Figure(metrics["accuracy"], hits, strata_of(labels))}
+        hits = samples[f"predictions/{row}"] == labels
+        values = {"accuracy": Value(metrics["accuracy"], hits, strata_of(labels))}
         for group, accuracy in metrics["group_accuracy"].items():
             if accuracy is not None:
-                figures[f"{_GROUP}{group}"] = Figure(accuracy)
-        figures["macro F1"] = Figure(metrics["macro_f1"])
-        figures["G-mean"] = Figure(metrics["g_mean"])
+                values[f"{_GROUP}{group}"] = Value(accuracy)
+        values["macro F1"] = Value(metrics["macro_f1"])
+        values["G-mean"] = Value(metrics["g_mean"])
         # Computed here, so that a table of records and of their export is the same.
-        if (confidence := samples.get(f"confidence/{method}")) is not None:
+        if (confidence := samples.get(f"confidence/{row}")) is not None:
             error = expected_calibration_error(recorded(confidence), hits)
-            figures["ECE"] = Figure(error, higher_is_better=False)
-        if (nll := samples.get(f"nll/{method}")) is not None:
+            values["ECE"] = Value(error, higher_is_better=False)
+        if (nll := samples.get(f"nll/{row}")) is not None:
             mean = float(recorded(nll).mean(dtype=np.float64))
-            figures["NLL"] = Figure(mean, percent=False, higher_is_better=False)
-        return figures
+            values["NLL"] = Value(mean, percent=False, higher_is_better=False)
+        return values
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
         """Calibration that cannot be computed from the records."""
@@ -121,11 +121,11 @@ class StandardReading(ClassifierReading):
     validates = True
     pictures = ("confusions",)
 
-    def figures(self, evaluation: Tested, method: str) -> dict[str, Figure]:
+    def values(self, evaluation: Tested, row: str) -> dict[str, Value]:
         """Those of every classifier, without a group that holds all classes."""
-        figures = super().figures(evaluation, method)
-        groups = [name for name in figures if name.startswith(_GROUP)]
-        return {n: f for n, f in figures.items() if len(groups) > 1 or n not in groups}
+        values = super().values(evaluation, row)
+        groups = [name for name in values if name.startswith(_GROUP)]
+        return {n: f for n, f in values.items() if len(groups) > 1 or n not in groups}
 
 
 def _row_key(row: Row) -> tuple[Any, ...]:

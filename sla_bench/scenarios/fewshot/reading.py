@@ -10,7 +10,7 @@ import numpy as np
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.data.named import dataset_named
 from sla_bench.registry import LEARNERS
-from sla_bench.scenarios.reading import Figure, PrimaryContrast, Reading, Row, SettingAxis, Tested
+from sla_bench.scenarios.reading import PrimaryContrast, Reading, Row, SettingAxis, Tested, Value
 
 MANY_SPLITS = 10
 _USUAL = {"ways": 5, "shots": 5, "queries": 15}
@@ -47,16 +47,16 @@ class FewShotReading(Reading):
         on_episodes = LEARNERS[run.learner].trains_on == "episodes"
         return tuple(n for n in super().references(row, run) if n != "DA+TTA" or not on_episodes)
 
-    def figures(self, evaluation: Tested, method: str) -> dict[str, Figure]:
-        """Accuracy, a mean over episodes."""
+    def values(self, evaluation: Tested, row: str) -> dict[str, Value]:
+        """Accuracy, a mean over episodes, from the samples; the one in metrics.json is not read."""
         test = evaluation.config
         assert isinstance(test, FewShotEvaluation)
-        hits = evaluation.samples[f"hits/{method}"][: test.episodes].astype(np.float64)
+        hits = evaluation.samples[f"hits/{row}"][: test.episodes].astype(np.float64)
         # A product with ones is several times as fast as a sum over so short an axis.
         accuracy = hits @ np.ones(hits.shape[1]) / (hits.shape[1] * test.queries)
         classes = evaluation.samples.get("classes")
         classes = None if classes is None else classes[: test.episodes]
-        return {"accuracy": Figure(float(accuracy.sum()) / len(accuracy), accuracy, classes=classes)}
+        return {"accuracy": Value(float(accuracy.sum()) / len(accuracy), accuracy, classes=classes)}
 
     def samples_of_tables(self, evaluation: Tested) -> dict[str, np.ndarray]:
         """Classes and hits of the episodes that the accuracy is a mean over; hits of the open tasks."""
