@@ -233,10 +233,11 @@ def test_a_command_that_is_stopped_leaves_a_checkpoint_and_says_so(how, code, wo
     images = folder_of_images(tmp_path / "images", classes=16)
     arguments = command(
         *("--dataset", f"folder:{images}:32", "--workers", "1", "--method", "baseline", "--seed", "0"),
-        *("--checkpoint-every", "2", "--set", "steps=1000000"),
+        *("--checkpoint-every", "2"),
         data_root=tmp_path,
         out=tmp_path / "out",
     )
+    arguments += ["--set", "steps=1000000"]
     process = subprocess.Popen(
         [sys.executable, "-m", "sla_bench", *arguments],
         stdout=subprocess.PIPE,

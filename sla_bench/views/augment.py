@@ -249,6 +249,9 @@ class ImageBatches:
         properties: normalisation and augmentation.
         device: device of the images and the batches. The CPU uses the array in place.
 
+    Attributes:
+        labels: int64 (N,), on the CPU.
+
     Raises:
         UserError: the images do not have the properties' size (or are smaller, where random parts of them are
             scaled to it), or the crop's padding is negative.
@@ -267,6 +270,7 @@ class ImageBatches:
         if properties.crop_padding < 0 or properties.jitter < 0 or min(properties.std) <= 0:
             raise UserError("crop_padding and jitter have to be at least 0, each std above 0")
         self.properties = properties
+        self.labels = torch.from_numpy(data.labels.copy())
         self._pool = _shared_tensor(data.images).to(device)
         std = np.asarray(properties.std, np.float64)
         pixels = properties.size**2
