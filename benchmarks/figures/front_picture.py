@@ -42,9 +42,8 @@ def _cells(files: ResultFiles) -> list[tuple[str, str, str, TableRow]]:
         found.append((DRAWN, CONVENTION, label, row))
     for dataset, data in {"glyphs20": DRAWN, "fashion_mnist": PHOTOGRAPHS}.items():
         for scenario, words in {"imbalanced": "tail", "standard": "all images"}.items():
-            # The standard scenario has no tuned rows yet.
-            matched = [] if scenario == "standard" else files.rows(scenario, dataset=dataset, **_MATCHED_ROWS)
-            found += [(data, MATCHED, f"{_matched_label(row)}, {words}", row) for row in matched]
+            for row in files.rows(scenario, dataset=dataset, **_MATCHED_ROWS):
+                found.append((data, MATCHED, f"{_matched_label(row)}, {words}", row))
             for row in files.rows(scenario, dataset=dataset, method="SLA+*", **usual):
                 if row["method"] in ("SLA+SD", "SLA+AG"):
                     found.append((data, CONVENTION, f"{row['method']}, {words}", row))
