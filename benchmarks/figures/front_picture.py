@@ -42,11 +42,11 @@ def _cells(files: ResultFiles) -> list[tuple[str, str, str, TableRow]]:
         found.append((DRAWN, CONVENTION, label, row))
     for dataset, data in {"glyphs20": DRAWN, "fashion_mnist": PHOTOGRAPHS}.items():
         for scenario, words in {"imbalanced": "tail", "standard": "all images"}.items():
-            for row in files.rows(scenario, dataset=dataset, **_MATCHED_ROWS):
-                found.append((data, MATCHED, f"{_matched_label(row)}, {words}", row))
-            for row in files.rows(scenario, dataset=dataset, method="SLA+*", **usual):
-                if row["method"] in ("SLA+SD", "SLA+AG"):
-                    found.append((data, CONVENTION, f"{row['method']}, {words}", row))
+            matched = files.rows(scenario, dataset=dataset, **_MATCHED_ROWS)
+            found += [(data, MATCHED, f"{_matched_label(row)}, {words}", row) for row in matched]
+            equal_steps = files.rows(scenario, dataset=dataset, method="SLA+*", **usual)
+            shown = [row for row in equal_steps if row["method"] in ("SLA+SD", "SLA+AG")]
+            found += [(data, CONVENTION, f"{row['method']}, {words}", row) for row in shown]
     return found
 
 
