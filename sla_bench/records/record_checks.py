@@ -102,22 +102,22 @@ def _check_figures(evaluation: EvaluationRecord) -> None:
     try:
         # What comes of a division by zero is refused below.
         with np.errstate(all="ignore"):
-            for method in evaluation.rows:
-                _check_row(reading, evaluation, method)
+            for row in evaluation.rows:
+                _check_row(reading, evaluation, row)
     except (TypeError, AttributeError, IndexError, ArithmeticError) as error:
         raise UserError(f"its values can't be worked out ({type(error).__name__}: {error})") from None
 
 
-def _check_row(reading: Reading, evaluation: EvaluationRecord, method: str) -> None:
-    metrics = evaluation.metrics[method]
-    values = reading.values(evaluation, method)
+def _check_row(reading: Reading, evaluation: EvaluationRecord, row: str) -> None:
+    metrics = evaluation.metrics[row]
+    values = reading.values(evaluation, row)
     shown = {name: value.value for name, value in values.items()}
-    about = {name: value for name, value in reading.about(metrics).items() if value is not None}
-    for name, value in {**about, **shown, "accuracy as recorded": metrics["accuracy"]}.items():
-        if not _is_number(value):
-            raise UserError(f"{method}: {name} is not a number")
+    about = {name: number for name, number in reading.about(metrics).items() if number is not None}
+    for name, number in {**about, **shown, "accuracy as recorded": metrics["accuracy"]}.items():
+        if not _is_number(number):
+            raise UserError(f"{row}: {name} is not a number")
     if any(value.samples is not None and value.samples.ndim != 1 for value in values.values()):
-        raise UserError(f"{method}: more than one value of a sample")
+        raise UserError(f"{row}: more than one value of a sample")
 
 
 @contextmanager
