@@ -161,7 +161,7 @@ class EpisodeSampler:
         self.generator.set_state(state)
 
 
-def test_episodes(
+def fixed_episodes(
     labels: Tensor | np.ndarray, ways: int, shots: int, queries: int, count: int, seed: int
 ) -> FlatEpisodes:
     """A fixed list of episodes that depends on these arguments only; a longer list begins with a shorter one.

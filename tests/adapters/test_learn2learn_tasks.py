@@ -10,8 +10,7 @@ from peer_modules import peer
 import sla_bench
 from sla_bench.data.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
-from sla_bench.training.episodes import EpisodeSampler
-from sla_bench.training.episodes import test_episodes as fixed_episodes
+from sla_bench.training.episodes import EpisodeSampler, fixed_episodes
 
 pytestmark = pytest.mark.learn2learn
 l2l = peer("learn2learn")

@@ -13,7 +13,7 @@ from sla_bench.scenarios.base import first_images
 from sla_bench.scenarios.fewshot import run as fewshot
 from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
 from sla_bench.scenarios.fewshot.form import FORM
-from sla_bench.training.episodes import test_episodes as fixed_episodes
+from sla_bench.training.episodes import fixed_episodes
 
 pytestmark = pytest.mark.usefixtures("reduced_glyphs")
 CPU = torch.device("cpu")

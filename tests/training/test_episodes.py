@@ -124,29 +124,29 @@ def test_state_of_the_generator_can_be_restored():
 def test_fixed_list_begins_with_every_shorter_list(monkeypatch):
     labels = labels_of_sizes([30, 25, 40, 33])
     setting = {"ways": 3, "shots": 2, "queries": 5, "seed": 11}
-    longest = module.test_episodes(labels, **setting, count=700)
+    longest = module.fixed_episodes(labels, **setting, count=700)
     for count in (1, 255, 256, 257, 600):
-        shorter = module.test_episodes(labels, **setting, count=count)
+        shorter = module.fixed_episodes(labels, **setting, count=count)
         for f in fields(shorter):
             assert torch.equal(getattr(shorter, f.name), getattr(longest, f.name)[:count])
     monkeypatch.setattr(module, "_CHUNK", 7)
-    assert equal(module.test_episodes(labels, **setting, count=700), longest)
+    assert equal(module.fixed_episodes(labels, **setting, count=700), longest)
 
 
 def test_fixed_list_depends_on_seed_only_and_takes_tensor_or_array():
     labels = labels_of_sizes([30, 25, 40, 33])
     setting = {"ways": 3, "shots": 2, "queries": 5, "count": 20}
-    first = module.test_episodes(labels, **setting, seed=1)
+    first = module.fixed_episodes(labels, **setting, seed=1)
     torch.rand(3)
     np.random.default_rng().random()
-    assert equal(module.test_episodes(torch.from_numpy(labels), **setting, seed=1), first)
-    assert not torch.equal(module.test_episodes(labels, **setting, seed=2).support, first.support)
+    assert equal(module.fixed_episodes(torch.from_numpy(labels), **setting, seed=1), first)
+    assert not torch.equal(module.fixed_episodes(labels, **setting, seed=2).support, first.support)
 
 
 def test_global_generators_are_left_alone():
     torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     labels = labels_of_sizes([30] * 4)
-    module.test_episodes(labels, 3, 2, 5, count=5, seed=0)
+    module.fixed_episodes(labels, 3, 2, 5, count=5, seed=0)
     disjoint_episodes(labels, 3, 2, 5, seed=0)
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
@@ -183,7 +183,7 @@ def test_no_episodes_are_refused():
     with pytest.raises(UserError, match="episodes must be at least 1, got 0"):
         EpisodeSampler(labels, 2, 1, 1).sample(0)
     with pytest.raises(UserError, match="count must be at least 1, got 0"):
-        module.test_episodes(labels, 2, 1, 1, count=0, seed=0)
+        module.fixed_episodes(labels, 2, 1, 1, count=0, seed=0)
 
 
 @pytest.mark.parametrize(

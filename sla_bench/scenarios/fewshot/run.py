@@ -46,7 +46,7 @@ from sla_bench.scenarios.fewshot.form import (
 )
 from sla_bench.scenarios.form import Plan, plan_of
 from sla_bench.seeds import derive_seed, torch_seeded
-from sla_bench.training.episodes import EpisodeSampler, disjoint_episodes, test_episodes
+from sla_bench.training.episodes import EpisodeSampler, disjoint_episodes, fixed_episodes
 from sla_bench.training.gradient_accumulation import mean_of_parts
 from sla_bench.training.loop import (
     Checkpoints,
@@ -254,7 +254,7 @@ def _validation(
     config: FewShotRun, queries: int, objective: OnEpisodes, reader: EpisodeReader
 ) -> Callable[[EpisodicModel], float]:
     """Return what reads a model on the validation episodes: accuracy in 0..1 of the selecting read-off."""
-    episodes = test_episodes(
+    episodes = fixed_episodes(
         reader.labels,
         ways=validation_ways(config),
         shots=config.val_shots,
@@ -311,7 +311,7 @@ def evaluate(
     reader = EpisodeReader(images, dataset, evaluation.images_per_class, device, base)
     setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
     count = max(evaluation.episodes, evaluation.jackknife_episodes)
-    closed = test_episodes(
+    closed = fixed_episodes(
         reader.labels, **setting, count=count, seed=derive_seed("test", evaluation.test_seed)
     )
     open_tasks = disjoint_episodes(
