@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sla_bench.evaluation.crossed_error import two_sided_p
 from sla_bench.evaluation.statistics import mean_interval, paired_relative_gain
-from sla_bench.evaluation.verdicts import RELEVANT, holm, verdict
+from sla_bench.evaluation.verdicts import RELEVANT, holm, seeds_to_decide, verdict
 from sla_bench.records.files import write_text
 
 SEEDS = (2, 3, 5, 10)
@@ -210,9 +210,35 @@ def verdicts(scale: float) -> Iterator[Result]:
             yield result("false verdict", seeds, ratio, f"{case}, error {error:g}", happened, (0, 0.05))
 
 
+def named_seeds(scale: float) -> Iterator[Result]:
+    """Undecided contrasts that are decided when they are given the number of seeds that is said to do."""
+    repetitions, most = max(20, round(500 * scale)), 60
+    for seeds, difference in itertools.product((3, 5), (0.0, 3 * RELEVANT)):
+        rng = np.random.default_rng([11, seeds, round(100 * difference)])
+        decided: list[bool] = []
+        while len(decided) < repetitions:
+            base = 0.6 + rng.normal(0, 0.08, SAMPLES) + rng.normal(0, 0.02, (most, SAMPLES))
+            treated = base + difference + rng.normal(0, 0.03, SAMPLES) + rng.normal(0, 0.01, (most, 1))
+            needed = seeds_to_decide(base[:seeds], treated[:seeds])
+            if needed is not None and needed <= most:
+                decided.append(verdict(base[: int(needed)], treated[: int(needed)]) != "undecided")
+        # Few seeds estimate the variance, and so the number, roughly: in half of the cases it should do.
+        yield result(
+            "decided by the seeds named",
+            seeds,
+            1.0,
+            f"difference {difference:g}",
+            np.array(decided),
+            (0.4, 1),
+        )
+
+
+PARTS = (errors_of_tests, coverage, new_classes, verdicts, named_seeds)
+
+
 def simulate(scale: float) -> list[Result]:
     """All of the above; `scale` is the share of the full number of repetitions."""
-    return [found for part in (errors_of_tests, coverage, new_classes, verdicts) for found in part(scale)]
+    return [found for part in PARTS for found in part(scale)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from sla_bench.errors import UserError
-from sla_bench.evaluation.crossed_error import crossed_error, error_over_classes
+from sla_bench.evaluation.crossed_error import ErrorDistribution, crossed_error, error_over_classes
 
 Verdict = Literal["gains", "loses", "no relevant difference", "undecided"]
 
@@ -41,16 +44,61 @@ def verdict(
     Returns:
         None where there is no interval: one seed, seeds that do not differ, a class in every episode.
     """
+    found = _difference(base, treated, strata, classes)
+    return None if found is None else _decide(*found)
+
+
+def seeds_to_decide(
+    base: np.ndarray,
+    treated: np.ndarray,
+    *,
+    strata: ArrayLike | None = None,
+    classes: np.ndarray | None = None,
+) -> float | None:
+    """How many seeds in all decide an undecided contrast, if difference and variances stay as estimated.
+
+    Args:
+        base: as in `verdict`.
+        treated: likewise.
+        strata: likewise.
+        classes: likewise.
+
+    Returns:
+        None where the contrast is decided or can't be; infinity where 1,000 seeds would not decide it: the
+        test has too few images or classes.
+    """
+    found = _difference(base, treated, strata, classes)
+    if found is None or _decide(*found) != "undecided":
+        return None
+    difference, error = found
+    seeds = len(base)
+
+    def decided(count: int) -> bool:
+        own = error.own * seeds / count
+        return _decide(difference, replace(error, own=own, own_freedom=count - 1)) != "undecided"
+
+    # The interval of more seeds lies within that of fewer.
+    more = range(seeds + 1, _MOST_SEEDS + 1)
+    position = bisect_left(more, True, key=decided)
+    return more[position] if position < len(more) else math.inf
+
+
+def _difference(
+    base: np.ndarray, treated: np.ndarray, strata: ArrayLike | None, classes: np.ndarray | None
+) -> tuple[float, ErrorDistribution] | None:
+    """mean(treated) - mean(base) and its error, None where there is no interval."""
     difference = float(treated.mean() - base.mean())
     deviations = np.asarray(treated, dtype=np.float64) - base - difference
     error = crossed_error(deviations, difference, strata)
     if error.own == 0:
         return None
-    if classes is not None:
-        over_classes = error_over_classes(error, deviations, classes)
-        if over_classes is None:
-            return None
-        error = over_classes
+    if classes is None:
+        return difference, error
+    over_classes = error_over_classes(error, deviations, classes)
+    return None if over_classes is None else (difference, over_classes)
+
+
+def _decide(difference: float, error: ErrorDistribution) -> Verdict:
     reach = error.reach(1 - 2 * LEVEL)
     low, high = difference - reach, difference + reach
     if low > RELEVANT:
@@ -60,6 +108,7 @@ def verdict(
     return "no relevant difference" if low > -RELEVANT and high < RELEVANT else "undecided"
 
 
+_MOST_SEEDS = 1000
 MAX_EXACT_SEEDS = 16
 MONTE_CARLO_FLIPS = 2**16 - 1
 

@@ -17,7 +17,7 @@ from sla_bench.evaluation.statistics import (
     paired_gain_over_seeds,
     paired_relative_gain,
 )
-from sla_bench.evaluation.verdicts import Verdict, holm, verdict
+from sla_bench.evaluation.verdicts import holm, seeds_to_decide, verdict
 from sla_bench.records.store import RunRecord
 from sla_bench.scenarios.reading import Contrast, Reading, Value
 from sla_bench.tables.cells import Cell, Cells, Setting, settings_of
@@ -43,7 +43,8 @@ COLUMNS = [
     *("relative_gain_pct", "gain_ci95_low", "gain_ci95_high"),
     *("gain_classes_low", "gain_classes_high", "gain_classes_se"),
     *("gain_interval_kind", "gain_seeds", "error_reduction_pct"),
-    *("contrast", "verdict", "p_value", "p_holm", "holm_contrasts", "p_sign_flip", "smallest_p"),
+    *("contrast", "verdict", "seeds_to_decide", "p_value", "p_holm", "holm_contrasts"),
+    *("p_sign_flip", "smallest_p"),
     *("interval_kind", "test_samples", "untested_classes"),
     *("train_images", "drawn_images", "epochs", "updates", "batch", "learning_rate", "gain_at_twice"),
     *("train_seconds", "support_passes", "query_passes", "parameters"),
@@ -51,7 +52,7 @@ COLUMNS = [
 ]
 
 _SAME_GAIN = [*SETTING, "reference", "gain_value", "relative_gain_pct", "gain_ci95_low"]
-_OF_CONTRASTS = ["contrast", "verdict", "p_value", "p_sign_flip", "smallest_p"]
+_OF_CONTRASTS = ["contrast", "verdict", "seeds_to_decide", "p_value", "p_sign_flip", "smallest_p"]
 
 Rows = list[dict[str, Any]]
 WorkOut = Callable[[Setting], Rows]
@@ -200,10 +201,10 @@ def _gain(cell: Cell, reference: Cell | None, contrast: Contrast | None) -> dict
     }
     if contrast is None:
         return found
-    decides = is_matched_and_tuned(found["comparison"])
+    if is_matched_and_tuned(found["comparison"]):
+        found |= _verdict(cell.reading, base, treated)
     return found | {
         "contrast": contrast,
-        "verdict": _verdict(cell.reading, base, treated) if decides else None,
         "p_value": gain.p_value,
         "p_sign_flip": gain.p_sign_flip,
         "smallest_p": gain.smallest_p,
@@ -221,12 +222,16 @@ def _relative_gain(base: Sequence[Value], treated: Sequence[Value]) -> Gain | No
     )
 
 
-def _verdict(reading: Reading, base: Sequence[Value], treated: Sequence[Value]) -> Verdict | None:
-    """None where it would have to be about new classes, and the records do not name those of episodes."""
+def _verdict(reading: Reading, base: Sequence[Value], treated: Sequence[Value]) -> dict[str, Any]:
+    """Nothing where it would have to be about new classes, and the records do not name those of episodes."""
     values = [*base, *treated]
     if reading.tests_new_classes and any(f.classes is None for f in values):
-        return None
-    return verdict(_stacked(base), _stacked(treated), strata=base[0].strata, classes=_classes(values))
+        return {}
+    arrays, design = (_stacked(base), _stacked(treated)), (base[0].strata, _classes(values))
+    return {
+        "verdict": verdict(*arrays, strata=design[0], classes=design[1]),
+        "seeds_to_decide": seeds_to_decide(*arrays, strata=design[0], classes=design[1]),
+    }
 
 
 def _classes(values: Sequence[Value]) -> np.ndarray | None:

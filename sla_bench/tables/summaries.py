@@ -15,6 +15,7 @@ from sla_bench.tables.table_texts import (
     alike,
     is_missing,
     training_words,
+    verdict_text,
 )
 
 _CELL = ["dataset", "setting", "learner", "train_shots"]
@@ -41,7 +42,7 @@ def primary_contrasts(block: Sequence[Row]) -> list[str]:
         found.append(
             f"Primary contrast: {row['setting']}, {row['learner']}, {row['method']} against "
             f"{row['reference']}: {row['relative_gain_pct']:+z.1f} % ({sure})."
-            + ("" if is_missing(row["verdict"]) else f" Verdict: {row['verdict']}.")
+            + (f" Verdict: {verdict}." if (verdict := verdict_text(row)) else "")
         )
     return found
 

@@ -81,6 +81,13 @@ def notes(rows: Sequence[Row]) -> list[str]:
             "Verdict: two one-sided tests at 5 % at each border of the region of one point of accuracy"
             + ("; for other test classes." if _about_new_classes(rows) else ".")
         )
+    if not all(is_missing(row["seeds_to_decide"]) for row in rows):
+        found.append(
+            "Undecided, N seeds might do: so many seeds in all decide if difference and variances stay as "
+            "they are; few seeds estimate both roughly. By any number of seeds: not even 1,000 would do, "
+            "because the difference lies too near a border of the region for so few test images or "
+            "classes."
+        )
     differs = [row["published_differs"] for row in rows if not is_missing(row["published_differs"])]
     if differs:
         columns = ", ".join(dict.fromkeys(c for text in differs for c in text.split(", ")))
@@ -305,7 +312,7 @@ def cells_of(row: Row) -> list[str]:
         number(row["relative_gain_pct"], "+z.1f"),
         ends(row["gain_ci95_low"], row["gain_ci95_high"], "+z.1f"),
         ends(row["gain_classes_low"], row["gain_classes_high"], "+z.1f"),
-        "" if is_missing(row["verdict"]) else row["verdict"],
+        verdict_text(row),
         p,
         beside(row["p_sign_flip"], row["smallest_p"], ".2g"),
         _seeds(row),
@@ -320,6 +327,20 @@ def cells_of(row: Row) -> list[str]:
         "/".join(f"{count:.0f}" for count in passes if not is_missing(count)),
         published,
     ]
+
+
+def verdict_text(row: Row) -> str:
+    """The verdict, and of an undecided contrast how many seeds would decide it; empty where there is none."""
+    if is_missing(row["verdict"]):
+        return ""
+    needed = row["seeds_to_decide"]
+    if is_missing(needed):
+        return str(row["verdict"])
+    return (
+        "undecided by any number of seeds"
+        if math.isinf(needed)
+        else f"undecided, {needed:.0f} seeds might do"
+    )
 
 
 def _at_twice(gain: float) -> str:

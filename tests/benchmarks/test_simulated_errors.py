@@ -9,10 +9,8 @@ from documented import ROOT
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import simulated_errors
-from benchmarks.simulated_errors import Result, components, coverage, errors_of_tests, new_classes, verdicts
+from benchmarks.simulated_errors import PARTS, Result, components, errors_of_tests
 from sla_bench.evaluation.crossed_error import crossed_error
-
-PARTS = [errors_of_tests, coverage, new_classes, verdicts]
 
 
 def test_many_arrays_at_once_have_the_parts_of_each():
@@ -26,7 +24,7 @@ def test_many_arrays_at_once_have_the_parts_of_each():
 @pytest.mark.parametrize("part", PARTS, ids=lambda part: part.__name__)
 def test_a_short_simulation_keeps_the_limits(part):
     found = list(part(0.02))
-    assert len(found) > 20
+    assert len(found) >= 4
     assert [one for one in found if not one.kept] == []
 
 

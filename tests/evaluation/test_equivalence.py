@@ -1,9 +1,12 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from crossed_model import crossed_pair
 
 from sla_bench.evaluation.crossed_error import crossed_error, error_over_classes
-from sla_bench.evaluation.verdicts import RELEVANT, verdict
+from sla_bench.evaluation.verdicts import RELEVANT, seeds_to_decide, verdict
 
 
 def pair(difference, seed_sd=0.001, seeds=3, samples=400, seed=0):
@@ -68,3 +71,26 @@ def test_images_are_drawn_within_class():
     treated = treated + 0.4 * (strata - 1.5)
     assert verdict(base, treated) == "undecided"
     assert verdict(base, treated, strata=strata) == "gains"
+
+
+def test_seeds_that_decide_are_the_first_whose_interval_leaves_a_border():
+    base, treated = pair(0.012, seed_sd=0.004)
+    error = crossed_error(treated - base - (treated - base).mean(), 0.012)
+    needed = seeds_to_decide(base, treated)
+    decided = {}
+    for seeds in range(4, 2 * int(needed)):
+        own = 3 * error.own / seeds
+        reach = replace(error, own=own, own_freedom=seeds - 1).reach(0.90)
+        decided[seeds] = 0.012 - reach > 0.01 or 0.012 + reach < 0.01
+    assert needed == min(seeds for seeds, is_decided in decided.items() if is_decided)
+    assert all(is_decided for seeds, is_decided in decided.items() if seeds >= needed)
+
+
+def test_a_decided_contrast_needs_no_seeds_and_a_small_test_is_not_helped_by_them():
+    assert seeds_to_decide(*pair(0.05)) is None
+    base, treated = pair(0.05)
+    assert seeds_to_decide(base[:1], treated[:1]) is None
+    base, treated = pair(0.0, samples=8)
+    noisy = treated + 0.3 * (np.arange(8) % 2 - 0.5)
+    assert verdict(base, noisy) == "undecided"
+    assert seeds_to_decide(base, noisy) == math.inf

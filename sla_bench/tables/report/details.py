@@ -13,7 +13,7 @@ from sla_bench.tables.cells import Found, settings_of, told_batch
 from sla_bench.tables.report.whiskers import typeset
 from sla_bench.tables.row_key import SETTING, at_batch
 from sla_bench.tables.run_list import commands_of
-from sla_bench.tables.table_texts import ONE_SEED, accuracies_of, ends, is_missing, number
+from sla_bench.tables.table_texts import ONE_SEED, accuracies_of, ends, is_missing, number, verdict_text
 
 TableRow = Mapping[Any, Any]
 Facts = list[list[str]]
@@ -223,7 +223,7 @@ def _gain_facts(row: TableRow) -> Facts:
         ("standard error over test classes", number(row["gain_classes_se"], ".2f")),
         ("accuracy of the reference on the common seeds", number(row["reference_value"], ".2f")),
         ("accuracy of the method on the common seeds", number(row["gain_value"], ".2f")),
-        ("verdict", "" if is_missing(row["verdict"]) else row["verdict"]),
+        ("verdict", verdict_text(row)),
         ("p", number(row["p_value"], ".2g")),
         ("p, Holm", number(row["p_holm"], ".2g")),
         ("p, sign flips over seeds", number(row["p_sign_flip"], ".2g")),
