@@ -156,13 +156,12 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
     store = Store(execution.out, scenario, execution.tables, seen)
     if execution.dry_run:
         from sla_bench.records.jobs import pick_device
-        from sla_bench.records.launching import known_workers
         from sla_bench.tables.dry_run import dry_run_lines
 
         # Only torch, which takes seconds to load, can tell whether other devices exist.
         if execution.device not in ("auto", "cpu"):
             pick_device(execution.device)
-        for line in dry_run_lines(jobs, store, known_workers(jobs, execution)):
+        for line in dry_run_lines(jobs, store, execution):
             print(line)
         say_set_apart([store.snapshot()])
         return 0
@@ -186,6 +185,7 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
     from sla_bench.records.files import check_writable, write_text
     from sla_bench.records.jobs import delete_spent_checkpoints
     from sla_bench.records.launching import News
+    from sla_bench.records.planning import plan
     from sla_bench.records.readiness import split_by_requirements
     from sla_bench.tables.row_key import BASELINE
     from sla_bench.tables.terminal import Board
@@ -211,9 +211,10 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
             file=sys.stderr,
         )
     launch = LAUNCHERS.load(execution.launcher)
+    planned = plan(open_jobs, known.records(), execution).jobs
     check_writable(store.folder)
     shown = False
-    with Board(len(open_jobs)) as board, closing(launch(open_jobs, execution)) as all_news:
+    with Board(len(open_jobs)) as board, closing(launch(planned, execution)) as all_news:
         for news in all_news:
             board.show(news)
             if news.kind == "failed":

@@ -12,7 +12,7 @@ from types import FrameType
 from filelock import FileLock, Timeout
 
 from sla_bench.errors import UserError
-from sla_bench.records.files import as_user_error
+from sla_bench.records.files import as_user_error, write_text
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -92,3 +92,28 @@ def stop_on(signal_number: int) -> Iterator[Stop]:
         yield stop
     finally:
         signal.signal(signal_number, before)
+
+
+_THREADS = "threads"
+
+
+def keep_threads(checkpoints: Path, threads: int) -> None:
+    """Note in a folder of checkpoints on how many threads they are made.
+
+    Raises:
+        UserError: no permission, or the disk is full.
+    """
+    write_text(checkpoints / _THREADS, str(threads))
+
+
+def threads_of_checkpoints(checkpoints: Path) -> int | None:
+    """The threads on which the checkpoints in a folder were made; None without checkpoints.
+
+    Those of older versions do not tell; they were made on one, unless the user said otherwise.
+    """
+    if next(checkpoints.glob("*/step-*.pt"), None) is None:
+        return None
+    try:
+        return max(1, int((checkpoints / _THREADS).read_bytes()))
+    except (OSError, ValueError):
+        return 1

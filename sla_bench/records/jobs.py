@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from sla_bench.grids.tasks import Task
 from sla_bench.records.data_states import state_of_parts
 from sla_bench.records.environment import give_back_memory
 from sla_bench.records.files import remove_temporaries
-from sla_bench.records.in_progress import Stop, claim
+from sla_bench.records.in_progress import Stop, claim, keep_threads, threads_of_checkpoints
 from sla_bench.records.record_files import kept_weights
 from sla_bench.records.store import Store
 from sla_bench.registry import SCENARIOS
@@ -46,6 +46,7 @@ class Job:
         keep_models: whether the weights are written.
         checkpoint_seconds: between checkpoints of the training; 0 writes one at each step.
         data_state: hash of all data that training and test see, the same for all seeds.
+        threads: of the processor; the last bits of a result depend on them, the run's id does not.
     """
 
     run_id: str
@@ -59,6 +60,7 @@ class Job:
     keep_models: bool = True
     checkpoint_seconds: float = 60.0
     data_state: str = ""
+    threads: int = 1
 
     @property
     def store(self) -> Store:
@@ -203,10 +205,12 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
     from sla_bench.models.weights import read_weights, weights_bytes
     from sla_bench.records.checkpoints import FileCheckpoints
 
-    torch.set_num_threads(job.run.threads)
+    store, folder = job.store, job.store.checkpoint_folder(job.run_id)
+    # Since the job was planned, another command may have begun the training.
+    job = replace(job, threads=threads_of_checkpoints(folder) or job.threads)
+    torch.set_num_threads(job.threads)
     device = pick_device(job.device)
-    store = job.store
-    checkpoints = FileCheckpoints(store.checkpoint_folder(job.run_id), job.checkpoint_seconds, stop)
+    checkpoints = FileCheckpoints(folder, job.checkpoint_seconds, stop)
     environment = _environment(job, device)
     training = None
     if store.has_run(job.run_id):
@@ -217,6 +221,7 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
             raise UserError(f"{error}; delete {weights.parent} to train it again") from None
     else:
         _check_data(job)
+        keep_threads(folder, job.threads)
         training = scenario.run(job.run, job.data_root, device, progress, checkpoints)
         state = training.state
         give_back_memory()
@@ -271,7 +276,7 @@ def _environment(job: Job, device: torch.device) -> dict[str, Any]:
     """What the training is done with, which images its data lack, and what is unusual with the others."""
     from sla_bench.records.environment import describe
 
-    found = describe(job.run.threads, str(device))
+    found = describe(job.threads, str(device))
     dataset = dataset_named(job.run.dataset)
     found |= dataset.findings(job.data_root, SCENARIOS[job.run.scenario].by)
     left_out = {
@@ -285,7 +290,12 @@ def _environment(job: Job, device: torch.device) -> dict[str, Any]:
 
 def _record(job: Job, training: Training, weights: bytes | None, environment: dict[str, Any]) -> None:
     hashes = {"data_hash": job.training_data_hash, "data_state": job.data_state}
-    summary = {**training.summary, **hashes, "asked": asked_of(job.run).model_dump(mode="json")}
+    summary = {
+        **training.summary,
+        **hashes,
+        "threads": job.threads,
+        "asked": asked_of(job.run).model_dump(mode="json"),
+    }
     if "pixel_range" in environment:
         # New images are scaled like those of the training.
         summary["pixel_range"] = environment["pixel_range"]

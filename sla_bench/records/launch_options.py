@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sla_bench.errors import UserError
+from sla_bench.records.cores import usable_cores
 from sla_bench.registry import LAUNCHERS
 
 
@@ -21,6 +24,12 @@ class Launch(BaseModel):
         None,
         ge=1,
         description="runs at a time; default: cores // threads, with ray as many as the cluster holds",
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="CPU threads of each run; default: one, or more where the whole then ends earlier, "
+        "$OMP_NUM_THREADS at most. They round in other orders: the last bits of a result depend on them",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, ...")
     time_limit: float | None = Field(
@@ -39,6 +48,10 @@ class Launch(BaseModel):
     @model_validator(mode="after")
     def _agree(self) -> Launch:
         LAUNCHERS.check(self.launcher)
+        if not self.elsewhere and (self.threads or 1) > (cores := usable_cores()):
+            raise UserError(
+                f"--threads {self.threads}: this process may use {cores} cores; take at most {cores}"
+            )
         if self.launcher != "ray":
             for option in ("ray_address", "gpus_per_run"):
                 if getattr(self, option) is not None:
@@ -51,6 +64,11 @@ class Launch(BaseModel):
         if self.device == "cpu" and self.gpus:
             raise UserError(f"--gpus-per-run {self.gpus:g} with --device cpu: the GPU would be idle")
         return self
+
+    @property
+    def elsewhere(self) -> bool:
+        """The runs are done by a cluster that was not started here, on machines of unknown size."""
+        return self.launcher == "ray" and bool(self.ray_address or os.environ.get("RAY_ADDRESS"))
 
     @property
     def gpus(self) -> float:

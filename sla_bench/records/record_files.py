@@ -120,6 +120,7 @@ _Done = create_model(
     train_images=(float, ...),
     train_seconds=(float, ...),
     parameters=(float, ...),
+    threads=(Annotated[int, Field(ge=1)], 1),
     data_hash=(str | None, None),
     class_names=(list[str], []),
     class_counts=(list[Annotated[int, Field(ge=1, lt=2**48)]], []),
@@ -196,6 +197,15 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{path.name}: not a mapping")
     return content
+
+
+def recorded_threads(folder: Path) -> int:
+    """The threads that a training was done on, by its environment.json; 1 where that can't be read."""
+    try:
+        threads = read_mapping(folder / "environment.json").get("threads", 1)
+    except (OSError, ValueError):
+        return 1
+    return threads if isinstance(threads, int) and threads >= 1 else 1
 
 
 def check_history(folder: Path) -> None:

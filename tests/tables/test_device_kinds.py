@@ -22,6 +22,8 @@ BOTH = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.58}
         (OLDER_XEON, "Intel(R) Xeon(R) Processor, AVX512"),
         ({**XEON, "cpu_capability": "AVX2"}, "Intel(R) Xeon(R) Processor, AVX2, bf16"),
         ({"processor": "AMD EPYC", "bf16_instructions": False}, "AMD EPYC"),
+        ({**XEON, "threads": 1}, "Intel(R) Xeon(R) Processor, AVX512, bf16"),
+        ({**XEON, "threads": 2}, "Intel(R) Xeon(R) Processor, AVX512, bf16, 2 threads"),
         ({**XEON, "device": "cuda:0", "gpu": "NVIDIA H200"}, "NVIDIA H200"),
         ({"processor": "a; b\nc", "cpu_capability": ["AVX2"]}, "a, b c"),
         ({}, "not recorded"),
