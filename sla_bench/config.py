@@ -89,6 +89,8 @@ def fields_with(model: type[BaseModel], marker: type) -> tuple[str, ...]:
 
 
 Precision = Literal["fp32", "bf16"]
+Acceleration = Literal["eager", "compiled", "captured"]
+"""How a backbone is run in training; it is part of a record's environment, not of a run's id."""
 OptionValue = bool | int | float | str
 
 
@@ -188,8 +190,8 @@ class RunConfig(Recipe):
     backbone_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
 
     @model_validator(mode="before")
-    @classmethod
-    def _without_threads(cls, values: Any) -> Any:
+    @staticmethod
+    def _without_threads(values: Any) -> Any:
         """Records of older versions tell the threads here, and not in their environment alone."""
         if isinstance(values, dict) and "threads" in values:
             return {name: value for name, value in values.items() if name != "threads"}
