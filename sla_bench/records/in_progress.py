@@ -10,7 +10,9 @@ from pathlib import Path
 from types import FrameType
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field
 
+from sla_bench.config import Acceleration
 from sla_bench.errors import UserError
 from sla_bench.records.files import as_user_error, write_text
 
@@ -94,26 +96,34 @@ def stop_on(signal_number: int) -> Iterator[Stop]:
         signal.signal(signal_number, before)
 
 
-_THREADS = "threads"
+class Way(BaseModel):
+    """How a training is computed, on which its last bits depend."""
+
+    model_config = ConfigDict(frozen=True)
+    threads: int = Field(1, ge=1)
+    acceleration: Acceleration = "eager"
 
 
-def keep_threads(checkpoints: Path, threads: int) -> None:
-    """Note in a folder of checkpoints on how many threads they are made.
+_WAY = "way.json"
+
+
+def keep_way(checkpoints: Path, way: Way) -> None:
+    """Note in a folder of checkpoints how they are made.
 
     Raises:
         UserError: no permission, or the disk is full.
     """
-    write_text(checkpoints / _THREADS, str(threads))
+    write_text(checkpoints / _WAY, way.model_dump_json())
 
 
-def threads_of_checkpoints(checkpoints: Path) -> int | None:
-    """The threads on which the checkpoints in a folder were made; None without checkpoints.
+def way_of_checkpoints(checkpoints: Path) -> Way | None:
+    """How the checkpoints in a folder were made; None without checkpoints.
 
-    Those of older versions do not tell; they were made on one, unless the user said otherwise.
+    Those of older versions do not tell; they were made on one thread, unless the user said otherwise.
     """
     if next(checkpoints.glob("*/step-*.pt"), None) is None:
         return None
     try:
-        return max(1, int((checkpoints / _THREADS).read_bytes()))
+        return Way.model_validate_json((checkpoints / _WAY).read_bytes())
     except (OSError, ValueError):
-        return 1
+        return Way()

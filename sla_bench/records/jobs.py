@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sla_bench.config import EvalConfig, RunConfig
+from sla_bench.config import Acceleration, EvalConfig, RunConfig
 from sla_bench.data.base import By, Dataset, Split
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
@@ -18,7 +18,7 @@ from sla_bench.grids.tasks import Task
 from sla_bench.records.data_states import state_of_parts
 from sla_bench.records.environment import give_back_memory
 from sla_bench.records.files import remove_temporaries
-from sla_bench.records.in_progress import Stop, claim, keep_threads, threads_of_checkpoints
+from sla_bench.records.in_progress import Stop, Way, claim, keep_way, way_of_checkpoints
 from sla_bench.records.record_files import kept_weights
 from sla_bench.records.store import Store
 from sla_bench.registry import SCENARIOS
@@ -47,6 +47,7 @@ class Job:
         checkpoint_seconds: between checkpoints of the training; 0 writes one at each step.
         data_state: hash of all data that training and test see, the same for all seeds.
         threads: of the processor; the last bits of a result depend on them, the run's id does not.
+        acceleration: how the backbone is run in training; the same holds.
     """
 
     run_id: str
@@ -61,6 +62,7 @@ class Job:
     checkpoint_seconds: float = 60.0
     data_state: str = ""
     threads: int = 1
+    acceleration: Acceleration = "eager"
 
     @property
     def store(self) -> Store:
@@ -207,7 +209,8 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
 
     store, folder = job.store, job.store.checkpoint_folder(job.run_id)
     # Since the job was planned, another command may have begun the training.
-    job = replace(job, threads=threads_of_checkpoints(folder) or job.threads)
+    way = way_of_checkpoints(folder) or Way(threads=job.threads, acceleration=job.acceleration)
+    job = replace(job, threads=way.threads, acceleration=way.acceleration)
     torch.set_num_threads(job.threads)
     device = pick_device(job.device)
     checkpoints = FileCheckpoints(folder, job.checkpoint_seconds, stop)
@@ -221,8 +224,9 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
             raise UserError(f"{error}; delete {weights.parent} to train it again") from None
     else:
         _check_data(job)
-        keep_threads(folder, job.threads)
-        training = scenario.run(job.run, job.data_root, device, progress, checkpoints)
+        keep_way(folder, way)
+        how = {} if job.acceleration == "eager" else {"acceleration": job.acceleration}
+        training = scenario.run(job.run, job.data_root, device, progress, checkpoints, **how)
         state = training.state
         give_back_memory()
 
@@ -276,7 +280,7 @@ def _environment(job: Job, device: torch.device) -> dict[str, Any]:
     """What the training is done with, which images its data lack, and what is unusual with the others."""
     from sla_bench.records.environment import describe
 
-    found = describe(job.threads, str(device))
+    found = {**describe(job.threads, str(device)), "acceleration": job.acceleration}
     dataset = dataset_named(job.run.dataset)
     found |= dataset.findings(job.data_root, SCENARIOS[job.run.scenario].by)
     left_out = {

@@ -10,15 +10,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from sla_bench.records.cores import thread_limits
 from sla_bench.records.environment import let_workers_keep_memory
+from sla_bench.records.gpus import Place, places_of
 from sla_bench.records.in_progress import GRACE_SECONDS, StoppedError, stop_on
-from sla_bench.records.jobs import Job, perform, pick_device
+from sla_bench.records.jobs import Job, perform
 from sla_bench.records.launch_options import Launch
 from sla_bench.records.launching import News, attempt, crashed, over_limit
 from sla_bench.records.planning import Room, room_of
@@ -36,6 +37,7 @@ class _Worker:
     process: SpawnProcess
     connection: Connection
     threads: int
+    place: Place
     job: Job | None = None
     until: float = math.inf
     asked: bool = False
@@ -55,16 +57,15 @@ def launch(jobs: Sequence[Job], settings: Launch) -> Iterator[News]:
     Raises:
         UserError: this machine has no such device.
     """
-    if settings.device not in ("auto", "cpu"):
-        pick_device(settings.device)
-    room = room_of(settings)
+    places = places_of(settings)
+    room = room_of(settings, places)
     limit = settings.time_limit or math.inf
     waiting = list(reversed(jobs))
     tries: Counter[str] = Counter()
     team: list[_Worker] = []
     try:
         while waiting or any(w.job for w in team):
-            yield from _hand_out(waiting, team, room, limit)
+            yield from _hand_out(waiting, team, room, places, limit)
             busy = {w.connection: w for w in team if w.job is not None}
             for connection in wait(list(busy), _patience(team)):
                 worker = busy[connection]  # type: ignore[index]
@@ -94,18 +95,20 @@ def launch(jobs: Sequence[Job], settings: Launch) -> Iterator[News]:
         _stop_all(team)
 
 
-def _start(threads: int) -> _Worker:
+def _start(threads: int, place: Place) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs,), daemon=True)
+    process = context.Process(target=_work, args=(theirs, place), daemon=True)
     let_workers_keep_memory()
     with thread_limits(threads):
         process.start()
     theirs.close()
-    return _Worker(process, ours, threads)
+    return _Worker(process, ours, threads, place)
 
 
-def _hand_out(waiting: list[Job], team: list[_Worker], room: Room, limit: float) -> Iterator[News]:
+def _hand_out(
+    waiting: list[Job], team: list[_Worker], room: Room, places: Sequence[Place], limit: float
+) -> Iterator[News]:
     """Give the last of the waiting jobs to workers, idle or new ones, as long as there is room for it."""
     while waiting and room.holds(waiting[-1].threads, [w.threads for w in team if w.job is not None]):
         idle = [w for w in team if w.job is None]
@@ -114,7 +117,9 @@ def _hand_out(waiting: list[Job], team: list[_Worker], room: Room, limit: float)
             # Others are of no use now, and each holds half a gigabyte.
             for worker in idle:
                 _dismiss(worker, team)
-            fit = _start(waiting[-1].threads)
+            taken = {worker.place for worker in team}
+            free = next((place for place in places if place not in taken), Place())
+            fit = _start(waiting[-1].threads, free)
             team.append(fit)
         yield _assign(fit, waiting.pop(), limit)
     if not waiting:
@@ -126,7 +131,7 @@ def _assign(worker: _Worker, job: Job, limit: float) -> News:
     worker.job, worker.until = job, time.monotonic() + limit
     # A worker that died before this is noticed where its answer is missing.
     with suppress(OSError):
-        worker.connection.send(job)
+        worker.connection.send(replace(job, device=worker.place.device or job.device))
     return News(job, "started")
 
 
@@ -185,7 +190,8 @@ def _how_it_died(worker: _Worker) -> str:
     return f"its worker process died (exit code {code}{hint})"
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, place: Place) -> None:
+    place.take()
     # Ctrl-C reaches the whole process group; the parent decides what happens to its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

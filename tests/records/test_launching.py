@@ -17,7 +17,6 @@ from sla_bench.registry import LAUNCHERS
     [
         ({"launcher": "rya"}, "did you mean 'ray'"),
         ({"ray_address": "auto"}, "--ray-address needs --launcher ray"),
-        ({"gpus_per_run": 0.5}, "--gpus-per-run needs --launcher ray"),
         ({"threads": 10_000}, "--threads 10000: this process may use [0-9]+ cores"),
         ({"launcher": "ray", "device": "cuda:1"}, "use --device cuda"),
         ({"launcher": "ray", "device": "cuda", "gpus_per_run": 0.0}, "above 0"),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_jobs import tiny_jobs
 
 from sla_bench.records.estimates import seconds_on
-from sla_bench.records.in_progress import keep_threads, threads_of_checkpoints
+from sla_bench.records.in_progress import Way, keep_way, way_of_checkpoints
 from sla_bench.records.jobs import perform
 from sla_bench.records.launch_options import Launch
 from sla_bench.records.planning import Room, plan, room_of, wall_seconds
@@ -100,18 +100,23 @@ def test_the_room_of_this_machine(given, room):
 def test_a_training_that_has_begun_and_a_test_of_a_finished_one_keep_their_threads(tmp_path):
     begun, finished, new = jobs_of(tmp_path, [1, 2, 3])
     folder = begun.store.checkpoint_folder(begun.run_id)
-    assert threads_of_checkpoints(folder) is None
-    keep_threads(folder, 2)
-    assert threads_of_checkpoints(folder) is None
+    way = Way(threads=2, acceleration="compiled")
+    assert way_of_checkpoints(folder) is None
+    keep_way(folder, way)
+    assert way_of_checkpoints(folder) is None
     (folder / "0").mkdir()
     (folder / "0" / "step-000000001.pt").touch()
-    assert threads_of_checkpoints(folder) == 2
-    (folder / "threads").write_text("?")
-    assert threads_of_checkpoints(folder) == 1
-    keep_threads(folder, 2)
+    assert way_of_checkpoints(folder) == way
+    for damaged in ("?", '{"threads": 0}', '{"threads": 2, "acceleration": "magic"}'):
+        (folder / "way.json").write_text(damaged)
+        assert way_of_checkpoints(folder) == Way(threads=1, acceleration="eager")
+    keep_way(folder, way)
     perform(replace(finished, threads=2), lambda *args: None)
     records = Store(tmp_path / "out", "imbalanced").records()
     assert [record.done["threads"] for record in records] == [2]
     assert records[0].environment["threads"] == 2
-    threads = {j.run_id: j.threads for j in plan([begun, finished, new], records, Launch(threads=1)).jobs}
-    assert threads == {begun.run_id: 2, finished.run_id: 2, new.run_id: 1}
+    planned = plan([begun, finished, new], records, Launch(threads=1), "captured").jobs
+    ways = {job.run_id: (job.threads, job.acceleration) for job in planned}
+    assert ways[begun.run_id] == (2, "compiled")
+    assert ways[finished.run_id][0] == 2
+    assert ways[new.run_id] == (1, "captured")

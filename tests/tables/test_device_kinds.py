@@ -21,6 +21,8 @@ BOTH = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.58}
         (XEON, "Intel(R) Xeon(R) Processor, AVX512, bf16"),
         (OLDER_XEON, "Intel(R) Xeon(R) Processor, AVX512"),
         ({**XEON, "cpu_capability": "AVX2"}, "Intel(R) Xeon(R) Processor, AVX2, bf16"),
+        ({**XEON, "gpu": "NVIDIA H200", "acceleration": "captured"}, "NVIDIA H200, captured"),
+        ({**XEON, "acceleration": "eager"}, "Intel(R) Xeon(R) Processor, AVX512, bf16"),
         ({"processor": "AMD EPYC", "bf16_instructions": False}, "AMD EPYC"),
         ({**XEON, "threads": 1}, "Intel(R) Xeon(R) Processor, AVX512, bf16"),
         ({**XEON, "threads": 2}, "Intel(R) Xeon(R) Processor, AVX512, bf16, 2 threads"),
