@@ -9,7 +9,7 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -89,6 +89,8 @@ def fields_with(model: type[BaseModel], marker: type) -> tuple[str, ...]:
 
 
 Precision = Literal["fp32", "bf16"]
+Acceleration = Literal["eager", "compiled", "captured"]
+"""How a backbone is run in training; it is part of a record's environment, not of a run's id."""
 OptionValue = bool | int | float | str
 
 
@@ -184,9 +186,20 @@ class RunConfig(Recipe):
         description="precision of the backbone; heads stay in fp32. bf16 needs a processor or GPU with bf16 "
         "instructions",
     )
-    threads: int = Field(1, ge=1, description="CPU threads of a run (results on CPU depend on it)")
     method_options: Annotated[dict[str, OptionValue], SetOnly(), OfMethod()] = Field(default_factory=dict)
     backbone_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @staticmethod
+    def _without_threads(values: Any) -> Any:
+        """Records of older versions tell the threads here, and not in their environment alone."""
+        if isinstance(values, dict) and "threads" in values:
+            return {name: value for name, value in values.items() if name != "threads"}
+        return values
+
+    def identity(self) -> dict[str, Any]:
+        """The fields, and one thread: ids of older records have the number of threads in them."""
+        return {**super().identity(), "threads": 1}
 
     @property
     def members(self) -> int:

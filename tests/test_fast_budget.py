@@ -1,5 +1,7 @@
 """Budget `fast`: its recipes, and unchanged older budgets."""
 
+from dataclasses import replace
+
 import pytest
 from real_formats import write_folder
 
@@ -140,24 +142,41 @@ def test_nearest_means_train_with_more_ways_where_there_are_classes_enough():
         tasks("fewshot", dataset=[dataset], method=["baseline-NMway"])
 
 
-@pytest.mark.parametrize("instructions", [True, False])
-def test_a_processor_without_bf16_instructions_gets_the_same_runs_and_is_warned(
-    tmp_path, monkeypatch, capsys, instructions
+@pytest.mark.parametrize(
+    ("instructions", "device", "driver", "starts"),
+    [
+        (True, "auto", False, True),
+        (None, "auto", False, True),
+        (False, "auto", False, False),
+        (False, "cpu", True, False),
+        (False, "auto", True, True),
+        (False, "cuda", True, True),
+    ],
+)
+def test_bf16_is_refused_on_a_processor_without_its_instructions(
+    tmp_path, monkeypatch, instructions, device, driver, starts
 ):
-    monkeypatch.setattr("sla_bench.records.environment.has_bf16_instructions", lambda: instructions)
+    monkeypatch.setattr("sla_bench.records.readiness.has_bf16_instructions", lambda: instructions)
+    monkeypatch.setattr("sla_bench.records.readiness.has_gpu_driver", lambda: driver)
     run = task("standard").run
     assert run.precision == "bf16"
     started = []
 
     def launch(jobs, settings):
-        started.extend(jobs)
+        started.extend(job.run for job in jobs)
         yield from ()
 
     monkeypatch.setattr("sla_bench.cli.run.LAUNCHERS.load", lambda name: launch)
-    job = Job("0", run, {}, "", "", tmp_path, tmp_path, "cpu")
-    assert execute([job], Store(tmp_path, "standard"), TrainingExecution(out=tmp_path)) == []
-    assert started == [job]
-    assert ("no bf16 instructions" in capsys.readouterr().err) is not instructions
+    job = Job("0", run, {}, "", "", tmp_path, tmp_path, device)
+    store, execution = Store(tmp_path, "standard"), TrainingExecution(out=tmp_path)
+    if starts:
+        assert execute([job], store, execution) == []
+    else:
+        with pytest.raises(UserError, match=r"no bf16 instructions.*add --precision fp32"):
+            execute([job], store, execution)
+        plain = replace(job, run=run.model_copy(update={"precision": "fp32"}))
+        assert [news.exit_code for news in execute([job, plain], store, execution)] == [2]
+    assert [one.precision for one in started] == ["bf16" if starts else "fp32"]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from benchmarks.speed.costs import Cost, add_option, write_costs
 from sla_bench.grids.tasks import options_model, span
 from sla_bench.records.jobs import Job, perform
+from sla_bench.records.launch_options import Launch
 from sla_bench.records.store import Store
 from sla_bench.scenarios.base import Evaluation, Training
 from sla_bench.scenarios.fewshot.form import FORM
@@ -110,9 +111,12 @@ def main() -> None:
         costs.append(Cost("", "a run", float(cpu.mean()), "ms of the processor"))
         costs += twice(f"leaderboard of {setting}", lambda: write_leaderboard(store))
         costs.append(measure("records of it, again", store.records))
-        one_more = options.runs + 1
+        one_more, settings = options.runs + 1, Launch(workers=2)
         costs.append(
-            measure("dry run, one run left", lambda: list(dry_run_lines(jobs_of(one_more, out), store, 2)))
+            measure(
+                "dry run, one run left",
+                lambda: list(dry_run_lines(jobs_of(one_more, out), store, settings)),
+            )
         )
     write_costs(options.csv, [cost._replace(setting=setting) for cost in costs])
 

@@ -155,14 +155,12 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
     seen = {job.run.dataset: job.data_state for job in jobs}
     store = Store(execution.out, scenario, execution.tables, seen)
     if execution.dry_run:
-        from sla_bench.records.jobs import pick_device
-        from sla_bench.records.launching import known_workers
+        from sla_bench.records.gpus import places_of
         from sla_bench.tables.dry_run import dry_run_lines
 
-        # Only torch, which takes seconds to load, can tell whether other devices exist.
-        if execution.device not in ("auto", "cpu"):
-            pick_device(execution.device)
-        for line in dry_run_lines(jobs, store, known_workers(jobs, execution)):
+        if execution.launcher == "local":
+            places_of(execution)
+        for line in dry_run_lines(jobs, store, execution):
             print(line)
         say_set_apart([store.snapshot()])
         return 0
@@ -182,10 +180,11 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
     Raises:
         UserError: the results folder is not writable, or a library is missing for all jobs.
     """
-    from sla_bench.records.environment import has_bf16_instructions
     from sla_bench.records.files import check_writable, write_text
+    from sla_bench.records.gpus import acceleration_of
     from sla_bench.records.jobs import delete_spent_checkpoints
     from sla_bench.records.launching import News
+    from sla_bench.records.planning import plan
     from sla_bench.records.readiness import split_by_requirements
     from sla_bench.tables.row_key import BASELINE
     from sla_bench.tables.terminal import Board
@@ -197,23 +196,21 @@ def execute(jobs: Sequence[Any], store: Any, execution: TrainingExecution) -> li
         print(f"{len(jobs) - len(open_jobs)} of {len(jobs)} runs are recorded already")
     if not open_jobs:
         return []
-    open_jobs, lacking = split_by_requirements(open_jobs)
+    open_jobs, lacking = split_by_requirements(open_jobs, execution.elsewhere)
     if not open_jobs:
         raise UserError(next(iter(lacking)))
     failures = []
     for sentence, kept_back in lacking.items():
         print(sentence, file=sys.stderr)
         failures += [News(job, "failed", note=sentence, exit_code=2) for job in kept_back]
-    if any(j.run.precision == "bf16" for j in open_jobs) and has_bf16_instructions() is False:
-        print(
-            "this processor has no bf16 instructions: precision bf16, the default of --budget fast, is "
-            "several times slower on it",
-            file=sys.stderr,
-        )
     launch = LAUNCHERS.load(execution.launcher)
+    acceleration, sentence = acceleration_of(execution)
+    if sentence:
+        print(sentence, file=sys.stderr)
+    planned = plan(open_jobs, known.records(), execution, acceleration).jobs
     check_writable(store.folder)
     shown = False
-    with Board(len(open_jobs)) as board, closing(launch(open_jobs, execution)) as all_news:
+    with Board(len(open_jobs)) as board, closing(launch(planned, execution)) as all_news:
         for news in all_news:
             board.show(news)
             if news.kind == "failed":

@@ -240,7 +240,6 @@ def _dry_run(
 ) -> int:
     """List the runs, tuned runs as far as they are chosen, with an estimate for all of them."""
     from sla_bench.records.jobs import make_jobs
-    from sla_bench.records.launching import known_workers
     from sla_bench.tables.dry_run import dry_run_lines
 
     are_chosen = all(group_of(task.run) in choices for task in tasks)
@@ -252,7 +251,7 @@ def _dry_run(
     print(f"{len(jobs)} trials, {left} of them to run{further or '; then the runs below'}:")
     wanted = [*tasks, *tuned_tasks(tasks, choices)]
     runs = make_jobs(wanted, execution.data_root, execution.out, execution.device)
-    for line in dry_run_lines(runs, runs[0].store, known_workers(runs, execution), open_jobs):
+    for line in dry_run_lines(runs, runs[0].store, execution, open_jobs):
         print(line)
     return 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
+import io
 import math
 import struct
 import tokenize
@@ -30,7 +32,24 @@ _BAD_HEADER = (
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether columns come first, and type (numbers only) from the head of a `.npy` file."""
+    start = file.read(_VERSION_BYTES + 2)
+    length = start[_VERSION_BYTES:]
+    if start[6:_VERSION_BYTES] == b"\2\0":
+        length += file.read(2)
+    number = int.from_bytes(length, "little")
+    if number > _LONGEST_HEADER:
+        raise ValueError(f"not a .npy file: a header of {number:,} bytes")
+    return _parsed(start[:_VERSION_BYTES] + length + file.read(number))
+
+
+_VERSION_BYTES = 8
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """As `_read_header`; thousands of files share a header, which NumPy reads as a literal of Python."""
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    file = io.BytesIO(header)
     try:
         version = np.lib.format.read_magic(file)
         shape, fortran, dtype = read[version](file, max_header_size=_LONGEST_HEADER)

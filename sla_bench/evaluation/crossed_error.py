@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,8 +63,10 @@ class ErrorDistribution:
         if self.standard_error == 0:
             return float("nan")
 
+        both = _tails(self.own, self.shared, self.own_freedom, self.shared_freedom)
+
         def excess(reach: float) -> float:
-            return self.p_value(self.standard_error * reach) - (1 - level)
+            return float(both(self.standard_error * reach)[()]) - (1 - level)
 
         # Between the normal distribution and 2^(1/2) times the t with the fewer degrees of freedom.
         tail = (1 - level) / 2
@@ -87,13 +90,24 @@ def two_sided_p(
     Returns:
         (N,) probabilities.
     """
+    return _tails(own, shared, own_freedom, shared_freedom)(estimates)
+
+
+def _tails(
+    own: ArrayLike, shared: ArrayLike, own_freedom: float, shared_freedom: float
+) -> Callable[[ArrayLike], np.ndarray]:
+    """Return estimates -> p-values; arguments as of `two_sided_p`."""
     own_factors, own_weights = _variance_factors(own_freedom)
     shared_factors, shared_weights = _variance_factors(shared_freedom)
     own, shared = np.asarray(own)[..., None, None], np.asarray(shared)[..., None, None]
     deviations = np.sqrt(own * own_factors[:, None] + shared * shared_factors)
-    tails: np.ndarray = ndtr(-np.abs(np.asarray(estimates))[..., None, None] / deviations)
-    p: np.ndarray = np.minimum(1, 2 * np.einsum("...ij,i,j->...", tails, own_weights, shared_weights))
-    return p
+
+    def p_values(estimates: ArrayLike) -> np.ndarray:
+        tails: np.ndarray = ndtr(-np.abs(np.asarray(estimates))[..., None, None] / deviations)
+        p: np.ndarray = np.minimum(1, 2 * np.einsum("...ij,i,j->...", tails, own_weights, shared_weights))
+        return p
+
+    return p_values
 
 
 @functools.lru_cache(maxsize=256)

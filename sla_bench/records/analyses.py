@@ -23,7 +23,7 @@ from sla_bench.errors import UserError
 from sla_bench.records.files import json_bytes, write_together
 from sla_bench.records.in_progress import claim
 from sla_bench.records.jobs import Fingerprints
-from sla_bench.records.record_files import WEIGHTS, kept_weights, samples_bytes
+from sla_bench.records.record_files import WEIGHTS, kept_weights, recorded_threads, samples_bytes
 from sla_bench.records.store import EvaluationRecord, RunRecord
 from sla_bench.registry import SCENARIOS
 
@@ -223,7 +223,7 @@ def _perform(
         place = dataset_named(config.dataset).where(data_root)
         raise UserError(f"tested on other images of {config.dataset} than {place} holds now")
     # As in the evaluation: on a processor, results depend on it.
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(recorded_threads(run.folder))
     saved = load_models(run.folder, device, test.transform)
     images = TestImages(config, saved.class_names, test.images_per_class, data_root, device)
     samples = read_views(images, saved.models, progress)

@@ -49,6 +49,11 @@ def has_bf16_instructions() -> bool | None:
     return None if flags is None else any(flag.endswith("bf16") for flag in flags.split())
 
 
+def has_gpu_driver() -> bool:
+    """Whether the driver of an NVIDIA GPU is loaded; torch, which takes seconds to load, says more."""
+    return any(Path(path).exists() for path in ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg"))
+
+
 @cache
 def _versions() -> tuple[tuple[str, str], ...]:
     found = []

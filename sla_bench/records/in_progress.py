@@ -10,9 +10,11 @@ from pathlib import Path
 from types import FrameType
 
 from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field
 
+from sla_bench.config import Acceleration
 from sla_bench.errors import UserError
-from sla_bench.records.files import as_user_error
+from sla_bench.records.files import as_user_error, write_text
 
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -92,3 +94,36 @@ def stop_on(signal_number: int) -> Iterator[Stop]:
         yield stop
     finally:
         signal.signal(signal_number, before)
+
+
+class Way(BaseModel):
+    """How a training is computed, on which its last bits depend."""
+
+    model_config = ConfigDict(frozen=True)
+    threads: int = Field(1, ge=1)
+    acceleration: Acceleration = "eager"
+
+
+_WAY = "way.json"
+
+
+def keep_way(checkpoints: Path, way: Way) -> None:
+    """Note in a folder of checkpoints how they are made.
+
+    Raises:
+        UserError: no permission, or the disk is full.
+    """
+    write_text(checkpoints / _WAY, way.model_dump_json())
+
+
+def way_of_checkpoints(checkpoints: Path) -> Way | None:
+    """How the checkpoints in a folder were made; None without checkpoints.
+
+    Those of older versions do not tell; they were made on one thread, unless the user said otherwise.
+    """
+    if next(checkpoints.glob("*/step-*.pt"), None) is None:
+        return None
+    try:
+        return Way.model_validate_json((checkpoints / _WAY).read_bytes())
+    except (OSError, ValueError):
+        return Way()

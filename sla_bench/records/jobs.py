@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sla_bench.config import EvalConfig, RunConfig
+from sla_bench.config import Acceleration, EvalConfig, RunConfig
 from sla_bench.data.base import By, Dataset, Split
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
@@ -18,7 +18,7 @@ from sla_bench.grids.tasks import Task
 from sla_bench.records.data_states import state_of_parts
 from sla_bench.records.environment import give_back_memory
 from sla_bench.records.files import remove_temporaries
-from sla_bench.records.in_progress import Stop, claim
+from sla_bench.records.in_progress import Stop, Way, claim, keep_way, way_of_checkpoints
 from sla_bench.records.record_files import kept_weights
 from sla_bench.records.store import Store
 from sla_bench.registry import SCENARIOS
@@ -46,6 +46,8 @@ class Job:
         keep_models: whether the weights are written.
         checkpoint_seconds: between checkpoints of the training; 0 writes one at each step.
         data_state: hash of all data that training and test see, the same for all seeds.
+        threads: of the processor; the last bits of a result depend on them, the run's id does not.
+        acceleration: how the backbone is run in training; the same holds.
     """
 
     run_id: str
@@ -59,6 +61,8 @@ class Job:
     keep_models: bool = True
     checkpoint_seconds: float = 60.0
     data_state: str = ""
+    threads: int = 1
+    acceleration: Acceleration = "eager"
 
     @property
     def store(self) -> Store:
@@ -203,10 +207,13 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
     from sla_bench.models.weights import read_weights, weights_bytes
     from sla_bench.records.checkpoints import FileCheckpoints
 
-    torch.set_num_threads(job.run.threads)
+    store, folder = job.store, job.store.checkpoint_folder(job.run_id)
+    # Since the job was planned, another command may have begun the training.
+    way = way_of_checkpoints(folder) or Way(threads=job.threads, acceleration=job.acceleration)
+    job = replace(job, threads=way.threads, acceleration=way.acceleration)
+    torch.set_num_threads(job.threads)
     device = pick_device(job.device)
-    store = job.store
-    checkpoints = FileCheckpoints(store.checkpoint_folder(job.run_id), job.checkpoint_seconds, stop)
+    checkpoints = FileCheckpoints(folder, job.checkpoint_seconds, stop)
     environment = _environment(job, device)
     training = None
     if store.has_run(job.run_id):
@@ -217,7 +224,9 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
             raise UserError(f"{error}; delete {weights.parent} to train it again") from None
     else:
         _check_data(job)
-        training = scenario.run(job.run, job.data_root, device, progress, checkpoints)
+        keep_way(folder, way)
+        how = {} if job.acceleration == "eager" else {"acceleration": job.acceleration}
+        training = scenario.run(job.run, job.data_root, device, progress, checkpoints, **how)
         state = training.state
         give_back_memory()
 
@@ -271,7 +280,7 @@ def _environment(job: Job, device: torch.device) -> dict[str, Any]:
     """What the training is done with, which images its data lack, and what is unusual with the others."""
     from sla_bench.records.environment import describe
 
-    found = describe(job.run.threads, str(device))
+    found = {**describe(job.threads, str(device)), "acceleration": job.acceleration}
     dataset = dataset_named(job.run.dataset)
     found |= dataset.findings(job.data_root, SCENARIOS[job.run.scenario].by)
     left_out = {
@@ -285,7 +294,12 @@ def _environment(job: Job, device: torch.device) -> dict[str, Any]:
 
 def _record(job: Job, training: Training, weights: bytes | None, environment: dict[str, Any]) -> None:
     hashes = {"data_hash": job.training_data_hash, "data_state": job.data_state}
-    summary = {**training.summary, **hashes, "asked": asked_of(job.run).model_dump(mode="json")}
+    summary = {
+        **training.summary,
+        **hashes,
+        "threads": job.threads,
+        "asked": asked_of(job.run).model_dump(mode="json"),
+    }
     if "pixel_range" in environment:
         # New images are scaled like those of the training.
         summary["pixel_range"] = environment["pixel_range"]

@@ -1,32 +1,26 @@
-"""Shared by all launchers: news, one attempt at a job, cores, threads."""
+"""Shared by all launchers: news, and one attempt at a job."""
 
 # A launcher is a function `(jobs, settings: Launch) -> Iterator[News]`, named in `registry.LAUNCHERS`.
 
 from __future__ import annotations
 
 import errno
-import os
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from sla_bench.errors import DivergedError, UserError
 from sla_bench.records.in_progress import RunClaimedError
 from sla_bench.records.jobs import Job
-from sla_bench.records.launch_options import Launch
 
 if TYPE_CHECKING:
     from sla_bench.training.loop import Progress
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _CLAIMED_SECONDS = 1.0
 """Until a run that another process works on is looked at again."""
 _NO_MEMORY = "out of memory; try fewer --workers or a smaller batch"
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True)
@@ -136,43 +130,3 @@ def over_limit(job: Job, seconds: float) -> News:
     after = "the same command resumes from its checkpoint" if kept else "it has left no checkpoint"
     note = f"stopped, over its limit of {seconds:g} s (--time-limit); {after}"
     return News(job, "failed", note=note, exit_code=2)
-
-
-def runs_at_a_time(jobs: Sequence[Job], settings: Launch) -> int:
-    """How many processes of this machine work on the jobs: as told, or one for the threads of each run."""
-    return settings.workers or max(1, usable_cores() // max(job.run.threads for job in jobs))
-
-
-def known_workers(jobs: Sequence[Job], settings: Launch) -> int | None:
-    """How many runs will be worked on at a time; None where a cluster says so, which is not asked here."""
-    if settings.launcher != "local" and settings.workers is None:
-        return None
-    return runs_at_a_time(jobs, settings)
-
-
-def usable_cores() -> int:
-    """How many cores this process may use: its affinity, and the quota of its container."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = _CPU_QUOTA.read_text().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):
-        return cores
-
-
-@contextmanager
-def thread_limits(threads: int) -> Iterator[None]:
-    """Let libraries that are loaded in here, or by processes started in here, use so many threads.
-
-    They read it when they are loaded; `torch.set_num_threads` alone comes too late for some.
-    """
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -10,23 +10,19 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+from sla_bench.records.cores import thread_limits
 from sla_bench.records.environment import let_workers_keep_memory
+from sla_bench.records.gpus import Place, places_of
 from sla_bench.records.in_progress import GRACE_SECONDS, StoppedError, stop_on
-from sla_bench.records.jobs import Job, perform, pick_device
+from sla_bench.records.jobs import Job, perform
 from sla_bench.records.launch_options import Launch
-from sla_bench.records.launching import (
-    News,
-    attempt,
-    crashed,
-    over_limit,
-    runs_at_a_time,
-    thread_limits,
-)
+from sla_bench.records.launching import News, attempt, crashed, over_limit
+from sla_bench.records.planning import Room, room_of
 from sla_bench.streams import forgive_characters
 
 _NEWS_INTERVAL = 0.2
@@ -41,6 +37,7 @@ class _Worker:
     process: SpawnProcess
     connection: Connection
     threads: int
+    place: Place
     job: Job | None = None
     until: float = math.inf
     asked: bool = False
@@ -54,23 +51,21 @@ def launch(jobs: Sequence[Job], settings: Launch) -> Iterator[News]:
     killed. However the generator is left, the trainings leave checkpoints, and no worker stays behind.
 
     Args:
-        jobs: what to do, in this order as far as workers are free.
+        jobs: what to do; they start in this order, as soon as so many cores as they have threads are free.
         settings: `workers` processes at a time; by default as many as there are cores for their threads.
 
     Raises:
         UserError: this machine has no such device.
     """
-    if settings.device not in ("auto", "cpu"):
-        pick_device(settings.device)
-    workers = runs_at_a_time(jobs, settings)
+    places = places_of(settings)
+    room = room_of(settings, places)
     limit = settings.time_limit or math.inf
     waiting = list(reversed(jobs))
     tries: Counter[str] = Counter()
     team: list[_Worker] = []
     try:
         while waiting or any(w.job for w in team):
-            _dismiss_unfit(team, waiting)
-            yield from _hand_out(waiting, team, workers, limit)
+            yield from _hand_out(waiting, team, room, places, limit)
             busy = {w.connection: w for w in team if w.job is not None}
             for connection in wait(list(busy), _patience(team)):
                 worker = busy[connection]  # type: ignore[index]
@@ -100,40 +95,44 @@ def launch(jobs: Sequence[Job], settings: Launch) -> Iterator[News]:
         _stop_all(team)
 
 
-def _start(threads: int) -> _Worker:
+def _start(threads: int, place: Place) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs,), daemon=True)
+    process = context.Process(target=_work, args=(theirs, place), daemon=True)
     let_workers_keep_memory()
     with thread_limits(threads):
         process.start()
     theirs.close()
-    return _Worker(process, ours, threads)
+    return _Worker(process, ours, threads, place)
 
 
-def _hand_out(waiting: list[Job], team: list[_Worker], workers: int, limit: float) -> Iterator[News]:
-    """Give each idle worker the last of the waiting jobs, and start workers while there may be more."""
-    for worker in team:
-        if worker.job is None and waiting and waiting[-1].run.threads == worker.threads:
-            yield _assign(worker, waiting.pop(), limit)
-    while waiting and len(team) < workers:
-        team.append(_start(threads=waiting[-1].run.threads))
-        yield _assign(team[-1], waiting.pop(), limit)
+def _hand_out(
+    waiting: list[Job], team: list[_Worker], room: Room, places: Sequence[Place], limit: float
+) -> Iterator[News]:
+    """Give the last of the waiting jobs to workers, idle or new ones, as long as there is room for it."""
+    while waiting and room.holds(waiting[-1].threads, [w.threads for w in team if w.job is not None]):
+        idle = [w for w in team if w.job is None]
+        fit = next((w for w in idle if w.threads == waiting[-1].threads), None)
+        if fit is None:
+            # Others are of no use now, and each holds half a gigabyte.
+            for worker in idle:
+                _dismiss(worker, team)
+            taken = {worker.place for worker in team}
+            free = next((place for place in places if place not in taken), Place())
+            fit = _start(waiting[-1].threads, free)
+            team.append(fit)
+        yield _assign(fit, waiting.pop(), limit)
+    if not waiting:
+        for worker in [w for w in team if w.job is None]:
+            _dismiss(worker, team)
 
 
 def _assign(worker: _Worker, job: Job, limit: float) -> News:
     worker.job, worker.until = job, time.monotonic() + limit
     # A worker that died before this is noticed where its answer is missing.
     with suppress(OSError):
-        worker.connection.send(job)
+        worker.connection.send(replace(job, device=worker.place.device or job.device))
     return News(job, "started")
-
-
-def _dismiss_unfit(team: list[_Worker], waiting: Sequence[Job]) -> None:
-    """Let idle workers go that the next job can't use: each holds half a gigabyte."""
-    for worker in [w for w in team if w.job is None]:
-        if not waiting or waiting[-1].run.threads != worker.threads:
-            _dismiss(worker, team)
 
 
 def _dismiss(worker: _Worker, team: list[_Worker]) -> None:
@@ -191,7 +190,8 @@ def _how_it_died(worker: _Worker) -> str:
     return f"its worker process died (exit code {code}{hint})"
 
 
-def _work(connection: Connection) -> None:
+def _work(connection: Connection, place: Place) -> None:
+    place.take()
     # Ctrl-C reaches the whole process group; the parent decides what happens to its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

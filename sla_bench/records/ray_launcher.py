@@ -19,7 +19,8 @@ from sla_bench.errors import UserError
 from sla_bench.records.files import write_text
 from sla_bench.records.jobs import Job
 from sla_bench.records.launch_options import Launch
-from sla_bench.records.launching import News, runs_at_a_time
+from sla_bench.records.launching import News
+from sla_bench.records.planning import room_of
 from sla_bench.records.ray_tasks import Tasks
 
 _TOUCH_SECONDS = 10.0
@@ -144,7 +145,7 @@ def _cluster(jobs: Sequence[Job], settings: Launch, address: str | None) -> Iter
     options: dict[str, Any] = {"address": address or "local"}
     if address is None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        cores = runs_at_a_time(jobs, settings) * max(job.run.threads for job in jobs)
+        cores = max(room_of(settings).cores, *(job.threads for job in jobs))
         options |= {"num_cpus": cores, "object_store_memory": _OWN_OBJECT_STORE, "include_dashboard": False}
     try:
         ray.init(log_to_driver=False, logging_level="ERROR", **options)
@@ -159,7 +160,7 @@ def _cluster(jobs: Sequence[Job], settings: Launch, address: str | None) -> Iter
 
 def _check_room(nodes: Sequence[dict[str, Any]], jobs: Sequence[Job], gpus: float) -> None:
     """Refuse what no node could ever take; Ray would wait for such a node for ever."""
-    threads = max(job.run.threads for job in jobs)
+    threads = max(job.threads for job in jobs)
     rooms = [n["Resources"] for n in nodes if n["Alive"]]
     if not any(r.get("CPU", 0) >= threads and r.get("GPU", 0) >= gpus for r in rooms):
         have = "; ".join(f"CPU {r.get('CPU', 0):g}, GPU {r.get('GPU', 0):g}" for r in rooms)

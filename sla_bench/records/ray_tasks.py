@@ -100,7 +100,7 @@ class Tasks:
     def _hand_out(self, job: Job) -> None:
         # Without a reserved GPU a run must not take one: others have reserved it.
         device = "cpu" if job.device == "auto" and not self._settings.gpus else job.device
-        ref = self._work.options(num_cpus=job.run.threads).remote(
+        ref = self._work.options(num_cpus=job.threads).remote(
             replace(job, device=device), self._token, platform.node(), Path.cwd(), self._desk
         )
         self._running[ref] = _Task(job)

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from sla_bench.data.named import default_data_root
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import Task
+from sla_bench.records.cores import thread_limits
 from sla_bench.records.files import write_bytes
 from sla_bench.records.in_progress import StoppedError, claim, stop_on
 from sla_bench.records.jobs import Job, make_jobs, perform
-from sla_bench.records.launching import News, attempt, thread_limits
+from sla_bench.records.launching import News, attempt
 
 if TYPE_CHECKING:
     from sla_bench.training.loop import Progress
@@ -156,7 +157,7 @@ def work_here(
 
     # Ray cancels a task as Ctrl-C would.
     try:
-        with stop_on(signal.SIGINT) as stop, thread_limits(job.run.threads):
+        with stop_on(signal.SIGINT) as stop, thread_limits(job.threads):
             return attempt(job, do, tell, _NEWS_INTERVAL)
     except StoppedError:
         raise KeyboardInterrupt from None

@@ -15,22 +15,43 @@ from sla_bench.errors import UserError
 from sla_bench.grids.settings import PIECES
 from sla_bench.grids.tasks import REGISTRIES, Task, form_of
 from sla_bench.models.peers import RECIPE
+from sla_bench.records.environment import has_bf16_instructions, has_gpu_driver
 from sla_bench.records.jobs import Job
 from sla_bench.registry import SCENARIOS
 
 
-def split_by_requirements(jobs: Iterable[Job]) -> tuple[list[Job], dict[str, list[Job]]]:
-    """Return the jobs that can be done here, and a sentence -> the jobs that it keeps from being done."""
+def split_by_requirements(
+    jobs: Iterable[Job], elsewhere: bool = False
+) -> tuple[list[Job], dict[str, list[Job]]]:
+    """Return the jobs that can be done here, and a sentence -> the jobs that it keeps from being done.
+
+    Args:
+        jobs: to do.
+        elsewhere: their machines may have other processors than this one.
+    """
     ready: list[Job] = []
     lacking: dict[str, list[Job]] = {}
     installed = importlib.util.find_spec("learn2learn") is not None
+    emulates_bf16 = not elsewhere and has_bf16_instructions() is False
     for job in jobs:
         names = [] if installed else _pieces_of_learn2learn(job.run)
         if names:
             lacking.setdefault(f"{names[0]} needs learn2learn; install it with: {RECIPE}", []).append(job)
+        elif emulates_bf16 and job.run.precision == "bf16" and _is_on_cpu(job):
+            lacking.setdefault(_NO_BF16, []).append(job)
         else:
             ready.append(job)
     return ready, lacking
+
+
+_NO_BF16 = (
+    "precision bf16: this processor has no bf16 instructions, and emulates them many times slower than fp32; "
+    "add --precision fp32 (--budget fast computes in bf16), or use a GPU"
+)
+
+
+def _is_on_cpu(job: Job) -> bool:
+    return job.device == "cpu" or (job.device == "auto" and not has_gpu_driver())
 
 
 def _pieces_of_learn2learn(run: RunConfig) -> list[str]:

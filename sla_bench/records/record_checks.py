@@ -63,7 +63,7 @@ def _checked_training(run: Path) -> RunConfig:
     read_mapping(run / "environment.json")
     config = form_of(run.parent.parent.name).run.model_validate(content["config"])
     _check_pieces(config)
-    _check_id(config, content["done"], run.name)
+    _check_id(config, content["done"], run.name, threads=content["config"].get("threads", 1))
     # Knows the budgets.
     asked_of(config)
     return config
@@ -137,11 +137,21 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_id(config: Settings, facts: Mapping[str, Any], named: str) -> None:
-    """Check the protocol of a record, and the id that it stands under where the hash of its data is known."""
+def _check_id(config: Settings, facts: Mapping[str, Any], named: str, **told: Any) -> None:
+    """Check the protocol of a record, and the id that it stands under where the hash of its data is known.
+
+    Args:
+        config: of the training or the evaluation.
+        facts: of the record.
+        named: the id.
+        **told: in the id, and no longer in the config.
+
+    Raises:
+        UserError: another protocol, or another id.
+    """
     protocol = facts["protocol"]
     if not OLDEST_PROTOCOL <= protocol <= config.protocol:
         raise UserError(f"made under protocol {protocol}, this version follows {config.protocol}")
     data = facts.get("data_hash")
-    if data is not None and (own := config.digest(data=data, protocol=protocol)) != named:
+    if data is not None and (own := config.digest(data=data, protocol=protocol, **told)) != named:
         raise UserError(f"its folder is named {named}, but its config and data give {own}")

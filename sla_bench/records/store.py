@@ -25,6 +25,7 @@ from sla_bench.grids.asked import Asked, asked_of, check_recipe
 from sla_bench.grids.tasks import form_of
 from sla_bench.records.data_states import settled, state_of_parts
 from sla_bench.records.files import json_bytes, write_together
+from sla_bench.records.forked import on_all_cores
 from sla_bench.records.record_cache import RecordCache, no_search_for_cycles
 from sla_bench.records.record_files import (
     UNFINISHED,
@@ -41,6 +42,9 @@ from sla_bench.records.record_files import (
     samples_bytes,
     signature_of,
 )
+
+_WORTH_A_PROCESS = 500
+"""Records."""
 
 
 @dataclass(frozen=True)
@@ -301,28 +305,28 @@ class Store:
     @no_search_for_cycles()
     def _read(self) -> tuple[list[RunRecord], list[Unreadable]]:
         cache = RecordCache(self.cache_file)
-        known = cache.load("record")
+        known, finished = cache.load("record"), list(self._finished())
+        new = [(f, s) for f, s in finished if s is not None and known.get(f.name, ("",))[0] != s]
+        read = on_all_cores(_content_of, [folder for folder, _ in new], each=_WORTH_A_PROCESS)
+        fresh = {folder.name: content for (folder, _), content in zip(new, read, strict=True)}
         records: list[RunRecord] = []
         unreadable: list[Unreadable] = []
         changed, seen = {}, set()
-        for folder, signature in self._finished():
-            if signature is None:
-                unreadable.append(Unreadable(folder, newer=False))
+        for folder, signature in finished:
+            content = fresh[folder.name] if folder.name in fresh else known.get(folder.name, ("", False))[1]
+            if signature is None or isinstance(content, bool):
+                unreadable.append(Unreadable(folder, newer=bool(content)))
                 continue
-            kept = known.get(folder.name)
             try:
-                if kept is not None and kept[0] == signature:
-                    content = json.loads(kept[1].decode())
-                else:
-                    content = read_files(folder)
-                    changed[folder.name] = signature, json.dumps(content).encode()
-                record, bad = self._record(folder, content, signature)
-                records.append(record)
-                unreadable += bad
-                seen.add(folder.name)
+                record, bad = self._record(folder, json.loads(content.decode()), signature)
             except UNREADABLE as error:
                 unreadable.append(Unreadable(folder, is_of_newer_version(error)))
-                changed.pop(folder.name, None)
+                continue
+            records.append(record)
+            unreadable += bad
+            seen.add(folder.name)
+            if folder.name in fresh:
+                changed[folder.name] = signature, content
         cache.update("record", changed, gone=known.keys() - seen)
         return settled(records), unreadable
 
@@ -357,6 +361,14 @@ class Store:
         return RunRecord(folder.name, folder, config, done, tuple(evaluations), signature), unreadable
 
 
+def _content_of(folder: Path) -> bytes | bool:
+    """As from `read_files`, as JSON; of a record that can't be read, whether a newer version made it."""
+    try:
+        return json.dumps(read_files(folder)).encode()
+    except UNREADABLE as error:
+        return is_of_newer_version(error)
+
+
 def _is_current(folder: Path, mark: str, read: Callable[[Path], Any], kind: type[Settings]) -> bool:
     """The file that is written last is there, all can be read, and the protocol is this version's."""
     if not (folder / f"{mark}.json").exists():
@@ -371,6 +383,14 @@ def _is_current(folder: Path, mark: str, read: Callable[[Path], Any], kind: type
 
 class Snapshot(Store):
     """A store whose records are read when they are first asked for, and not again."""
+
+    def snapshot(self, seen: Mapping[str, str] | None = None) -> Snapshot:
+        """This one, or another with the same records that shows other states of the data."""
+        if seen is None or seen == self.seen:
+            return self
+        other = Snapshot(self.root, self.scenario, self.tables.parent, seen)
+        other.__dict__["_contents"] = self._contents
+        return other
 
     @cached_property
     def _contents(self) -> tuple[list[RunRecord], list[Unreadable]]:

@@ -90,14 +90,20 @@ def kind_of_device(environment: Mapping[str, Any]) -> str:
     """Name the device that rounded the sums of a training, in one line, as in "AMD EPYC, AVX2, bf16".
 
     A GPU is named alone. A processor is named with the instructions that torch and bf16 use, since several
-    generations share a name. Records without `cpu_capability` are named by the other two values.
+    generations share a name, and with threads if they were more than one; a backbone that was compiled or
+    captured is told, too. Records without `cpu_capability`
+    are named by the other values.
 
     Args:
         environment: as from `harness.environment.describe`; any content is taken.
     """
     bf16 = "bf16" if environment.get("bf16_instructions") is True else None
-    processor = [environment.get("processor"), environment.get("cpu_capability"), bf16]
-    parts = [environment["gpu"]] if environment.get("gpu") else processor
+    count = environment.get("threads", 1)
+    threads = f"{count} threads" if isinstance(count, int) and count > 1 else None
+    processor = [environment.get("processor"), environment.get("cpu_capability"), bf16, threads]
+    how = environment.get("acceleration")
+    accelerated = how if how in ("compiled", "captured") else None
+    parts = [*([environment["gpu"]] if environment.get("gpu") else processor), accelerated]
     words = ", ".join(part for part in parts if isinstance(part, str) and part)
     return one_line(words).replace(_SEPARATOR.strip(), ",") or "not recorded"
 

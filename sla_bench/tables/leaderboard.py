@@ -57,12 +57,12 @@ _OF_CONTRASTS = ["contrast", "verdict", "seeds_to_decide", "p_value", "p_sign_fl
 Rows = list[dict[str, Any]]
 WorkOut = Callable[[Setting], Rows]
 """Works the rows of a setting out."""
-Recall = Callable[[Setting, WorkOut], Rows]
-"""Returns the rows of a setting, worked out now or before."""
+Recall = Callable[[Sequence[Setting], WorkOut], Iterable[Rows]]
+"""Returns the rows of each setting, worked out now or before."""
 
 
 def leaderboard(
-    records: Iterable[RunRecord], recall: Recall = lambda setting, work_out: work_out(setting)
+    records: Iterable[RunRecord], recall: Recall = lambda settings, work_out: map(work_out, settings)
 ) -> pd.DataFrame:
     """Build the leaderboard in long form, one row per (method, metric, reference), values in %.
 
@@ -78,7 +78,7 @@ def leaderboard(
         cells = Cells(setting)
         return [row for cell in cells for row in _rows(cell, cells, published)]
 
-    rows = [row for setting in settings_of(records) for row in recall(setting, work_out)]
+    rows = [row for found in recall(settings_of(records), work_out) for row in found]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *FACTS])
     return table if table.empty else _with_gain_at_twice(_with_families(table), records)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import resources
@@ -16,6 +16,7 @@ import scipy
 
 from sla_bench.grids.tuning import Choice, choice_of, group_of
 from sla_bench.records.data_states import of_states, other_states, shown_states
+from sla_bench.records.forked import on_all_cores
 from sla_bench.records.record_cache import RecordCache
 from sla_bench.records.store import RunRecord, Store
 from sla_bench.records.tuning_file import TuningFile
@@ -55,6 +56,8 @@ def with_tuned(records: Iterable[RunRecord], choices: Mapping[str, Choice]) -> l
 
 
 _KIND = "rows"
+_WORTH_A_PROCESS = 20
+"""Settings."""
 
 
 def leaderboard_of(store: Store) -> pd.DataFrame:
@@ -62,24 +65,22 @@ def leaderboard_of(store: Store) -> pd.DataFrame:
 
     Rows of a setting of which neither a record nor the code has changed come from the store's cache.
     """
-    cache = RecordCache(store.cache_file)
+    store, cache = store.snapshot(), RecordCache(store.cache_file)
     known = cache.load(_KIND)
     changed: dict[str, tuple[str, bytes]] = {}
     seen: set[str] = set()
 
-    def recall(setting: Setting, work_out: WorkOut) -> Rows:
-        name = hashlib.sha256(repr(setting.shared).encode()).hexdigest()
-        seen.add(name)
-        signature = _signature(setting)
-        kept = known.get(name)
-        if kept is not None and kept[0] == signature:
-            # A cache that is damaged costs time, nothing else.
-            with suppress(ValueError, RecursionError):
-                rows: Rows = json.loads(kept[1].decode())
-                return rows
-        rows = work_out(setting)
-        changed[name] = signature, json.dumps(rows).encode()
-        return rows
+    def recall(settings: Sequence[Setting], work_out: WorkOut) -> list[Rows]:
+        names = [hashlib.sha256(repr(setting.shared).encode()).hexdigest() for setting in settings]
+        signatures = list(map(_signature, settings))
+        seen.update(names)
+        found = [_kept(known.get(n), signature) for n, signature in zip(names, signatures, strict=True)]
+        open_ones = [place for place, rows in enumerate(found) if rows is None]
+        worked_out = on_all_cores(work_out, [settings[k] for k in open_ones], each=_WORTH_A_PROCESS)
+        for place, rows in zip(open_ones, worked_out, strict=True):
+            found[place] = rows
+            changed[names[place]] = signatures[place], json.dumps(rows).encode()
+        return [rows for rows in found if rows is not None]
 
     table = leaderboard(shown_records(store), recall)
     cache.update(_KIND, changed, gone=known.keys() - seen)
@@ -87,6 +88,15 @@ def leaderboard_of(store: Store) -> pd.DataFrame:
     if others:
         table["other_states"] = [others.get(dataset) for dataset in table["dataset"]]
     return table
+
+
+def _kept(kept: tuple[str, bytes] | None, signature: str) -> Rows | None:
+    if kept is not None and kept[0] == signature:
+        # A cache that is damaged costs time, nothing else.
+        with suppress(ValueError, RecursionError):
+            rows: Rows = json.loads(kept[1].decode())
+            return rows
+    return None
 
 
 def _signature(setting: Setting) -> str:

@@ -16,6 +16,7 @@ from sla_bench.config import Adds, EvalConfig, FromBudget, RunConfig, SetOnly, h
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of, recipe_of
 from sla_bench.records.data_states import short
+from sla_bench.records.record_files import recorded_threads
 from sla_bench.records.store import EvaluationRecord, RunRecord
 from sla_bench.scenarios.form import Form
 from sla_bench.tables.levelling import validation_of
@@ -167,7 +168,9 @@ def show_run(record: RunRecord) -> Iterator[str]:
         yield from _lines(f"evaluation {evaluation.folder.name}", about)
         for row, accuracy in _figures(evaluation).items():
             yield f"  {row}: accuracy {100 * accuracy:.2f} %"
-        yield f"  {command_of(record.config, evaluation.config)}"
+        # On other threads sums are rounded in another order.
+        on = f"--threads {recorded_threads(record.folder)}"
+        yield f"  {command_of(record.config, evaluation.config)} {on}"
         yield ""
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Protocol
@@ -15,46 +15,8 @@ from torch import Tensor, nn
 
 from sla_bench.config import Recipe
 from sla_bench.errors import DivergedError, NotFiniteError, UserError
+from sla_bench.training.finite import FiniteWatch, NotFinite
 from sla_bench.training.weight_average import WeightAverage
-
-
-def check_loss(loss: Tensor) -> None:
-    """Refuse a loss, scalar, that is NaN or infinite.
-
-    Raises:
-        NotFiniteError: it is.
-    """
-    if not bool(loss.isfinite()):
-        raise NotFiniteError(f"the loss is {loss.item()}")
-
-
-def check_gradient(model: nn.Module) -> None:
-    """Refuse gradients with NaN or infinity; call it before the optimiser spoils the weights with them.
-
-    Raises:
-        NotFiniteError: there is one; the first parameter of those is named.
-    """
-    found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    if (name := _first_not_finite(found)) is not None:
-        raise NotFiniteError(f"the gradient of {name} is not finite")
-
-
-def check_weights(model: nn.Module) -> None:
-    """Refuse parameters and buffers with NaN or infinity; call it before they are kept or validated.
-
-    Raises:
-        NotFiniteError: there is one; the first is named.
-    """
-    if (name := _first_not_finite(model.state_dict())) is not None:
-        raise NotFiniteError(f"{name} is not finite")
-
-
-def _first_not_finite(tensors: Mapping[str, Tensor]) -> str | None:
-    if not tensors:
-        return None
-    # A sum is not finite where an element is not, and costs less than a look at each.
-    finite = torch.stack([value.sum().float() for value in tensors.values()]).isfinite()
-    return None if bool(finite.all()) else list(tensors)[int(finite.logical_not().nonzero()[0])]
 
 
 class Progress(Protocol):
@@ -68,9 +30,9 @@ def silent(phase: str, done: int, total: int, note: str = "") -> None:
     """Ignore the progress."""
 
 
-def unnamed() -> str:
+def unnamed() -> Callable[[], str]:
     """An empty description of a batch."""
-    return ""
+    return str
 
 
 class Source(Protocol):
@@ -161,15 +123,18 @@ def warm_up_factor(warmup: float, progress: Fraction) -> float:
 
 
 def build_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam or SGD; without `decay_biases`, parameters of fewer than two dimensions are not decayed."""
+    """Adam or SGD; without `decay_biases`, parameters of fewer than two dimensions are not decayed.
+
+    A call updates all parameters at once (`foreach`), which gives the same bits as one after the other.
+    """
     decayed = [p for p in parameters if recipe.decay_biases or p.ndim > 1]
     groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}]
     if not recipe.decay_biases:
         groups.append({"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0})
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=recipe.learning_rate)
+        return torch.optim.Adam(groups, lr=recipe.learning_rate, foreach=True)
     return torch.optim.SGD(
-        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov
+        groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov, foreach=True
     )
 
 
@@ -185,7 +150,7 @@ class _Loop:
         self, model: nn.Module, optimizer: torch.optim.Optimizer, sources: Mapping[str, Source]
     ) -> None:
         self.model, self.optimizer, self.sources = model, optimizer, sources
-        self.average = WeightAverage(model)
+        self.average, self.watch = WeightAverage(model), FiniteWatch(model)
         self.step = 0
         self.best = -1.0
         self.losses: list[Tensor] = []
@@ -235,7 +200,7 @@ def train(
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
     sources: Mapping[str, Source] | None = None,
-    batch: Callable[[], str] = unnamed,
+    batch: Callable[[], Callable[[], str]] = unnamed,
 ) -> TrainingResult:
     """Train `model` and return its state at the best validation accuracy, or at the last step.
 
@@ -256,13 +221,13 @@ def train(
         checkpoints: read at the start and written on the way; the result is the same whether the training was
             interrupted or not, but for seconds.
         sources: all that `batch_loss` draws random numbers from.
-        batch: describes the latest batch, for the log of a training that diverges.
+        batch: returns what describes the latest batch, for the log of a training that diverges.
 
     Raises:
         UserError: the checkpoint is from another training.
         DivergedError: loss, gradient, weights or embeddings are not finite; the message names step, learning
             rate and the last validation before it. Such weights are in no checkpoint and no result.
-    """  # noqa: DOC501
+    """
     loop = _Loop(
         model, build_optimizer([p for p in model.parameters() if p.requires_grad], recipe), sources or {}
     )
@@ -280,31 +245,28 @@ def train(
     started = time.perf_counter()
     model.train()
     for step in range(loop.step + 1, steps + 1):
-        done = Fraction(step - 1, steps)
-        rate = recipe.learning_rate * learning_rate_factor(
-            recipe.schedule, recipe.milestones, done, recipe.warmup
-        )
-        rate *= warm_up_factor(recipe.warmup, Fraction(step, steps))
-        for group in loop.optimizer.param_groups:
-            group["lr"] = rate
-        try:
-            _descend(loop, *batch_loss(done))
+        rate = _set_rate(loop.optimizer, recipe, step, steps)
+        with _naming_the_step(loop, step, steps, rate, batch):
+            loss = _descend(loop, *batch_loss(Fraction(step - 1, steps)))
             if after_step is not None:
                 after_step()
             loop.step = step
+            found = loop.watch.note(step, rate, batch(), loss)
             if step > steps - round(recipe.averaged * steps):
                 loop.average.add()
+            saves = checkpoints is not None and (step == steps or checkpoints.due())
+            if saves or step in validations:
+                found = found or loop.watch.look()
+            _refuse(found, loop, steps)
             if step in validations:
                 loop.result.seconds += time.perf_counter() - started
                 with loop.average.applied():
                     value = math.nan if validate is None else validate()
                     note = _record(loop, value, rate, last=step == steps, choose_best=choose_best)
                 model.train()
+                saves = saves or (checkpoints is not None and checkpoints.due())
                 started = time.perf_counter()
-        except NotFiniteError as error:
-            where = f"at step {step} of {steps} (learning rate {rate:.3g}; {_last_good(loop.result.history)})"
-            raise _diverged(f"{error} {where}", batch()) from error
-        if checkpoints is not None and (step == steps or checkpoints.due()):
+        if checkpoints is not None and saves:
             loop.result.seconds += time.perf_counter() - started
             checkpoints.save(step, loop.content())
             started = time.perf_counter()
@@ -312,16 +274,54 @@ def train(
     return loop.result
 
 
-def _descend(loop: _Loop, loss: Tensor, accuracy: Tensor) -> None:
-    """One step of the optimiser."""
-    check_loss(loss)
+def _set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, steps: int) -> float:
+    """Give the optimiser the learning rate of a step, 1..steps, and return it."""
+    done = Fraction(step - 1, steps)
+    rate = recipe.learning_rate * learning_rate_factor(
+        recipe.schedule, recipe.milestones, done, recipe.warmup
+    )
+    rate *= warm_up_factor(recipe.warmup, Fraction(step, steps))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
+
+
+@contextmanager
+def _naming_the_step(
+    loop: _Loop, step: int, steps: int, rate: float, batch: Callable[[], Callable[[], str]]
+) -> Iterator[None]:
+    """Turn errors that follow from a value that was not finite into a DivergedError of its step."""
+    try:
+        yield
+    except DivergedError:
+        raise
+    except Exception as error:
+        _refuse(loop.watch.look(), loop, steps)
+        if isinstance(error, NotFiniteError):
+            _refuse(NotFinite(str(error), step, rate, batch()), loop, steps)
+        raise
+
+
+def _descend(loop: _Loop, loss: Tensor, accuracy: Tensor) -> Tensor:
+    """One step of the optimiser; returns the loss without its graph."""
     loop.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    check_gradient(loop.model)
     loop.optimizer.step()
-    check_weights(loop.model)
     loop.losses.append(loss.detach())
     loop.accuracies.append(accuracy.detach())
+    return loop.losses[-1]
+
+
+def _refuse(found: NotFinite | None, loop: _Loop, steps: int) -> None:
+    """Raise a DivergedError where a value was not finite."""
+    if found is None:
+        return
+    history = loop.result.history
+    last = f"the last good validation is that of step {history[-1]['step']}" if history else ""
+    where = f"at step {found.step} of {steps} (learning rate {found.rate:.3g}; "
+    message = f"{found.what} {where}{last or 'no validation before it'})"
+    message += "; a smaller --set learning_rate=... may help"
+    raise DivergedError(message, log=f"{message}\n{found.batch()}".strip() + "\n")
 
 
 def _record(loop: _Loop, value: float, rate: float, last: bool, choose_best: bool) -> str:
@@ -343,14 +343,3 @@ def _record(loop: _Loop, value: float, rate: float, last: bool, choose_best: boo
         loop.best, loop.result.best_step = value, loop.step
         loop.result.state = {k: v.detach().clone() for k, v in loop.model.state_dict().items()}
     return f"val {100 * value:.1f} %" if validated else f"train {100 * accuracy:.1f} %"
-
-
-def _last_good(history: list[dict[str, float]]) -> str:
-    if not history:
-        return "no validation before it"
-    return f"the last good validation is that of step {history[-1]['step']}"
-
-
-def _diverged(what: str, batch: str) -> DivergedError:
-    message = f"{what}; a smaller --set learning_rate=... may help"
-    return DivergedError(message, log=f"{message}\n{batch}".strip() + "\n")

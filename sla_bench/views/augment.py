@@ -21,6 +21,7 @@ from torch import Tensor
 from sla_bench.data.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
 from sla_bench.views.crops_and_flips import Parts, ResizedCrop, draw_parts
+from sla_bench.views.transfer import to_device
 
 # Of 0 brightness, 1 contrast, 2 saturation.
 _ORDERS = torch.tensor([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
@@ -69,10 +70,12 @@ class Augmentation:
     width: Tensor | None = None
 
     def to(self, device: torch.device) -> Augmentation:
-        """The same augmentation on another device."""
+        """The same augmentation on another device; jitter stays on the CPU, where its images are sorted."""
         if self.top.device == device:
             return self
-        return Augmentation(*(None if v is None else v.to(device) for v in self._values()))  # type: ignore[arg-type]
+        moved = {"top": self.top, "left": self.left, "flip": self.flip}
+        moved |= {n: v for n, v in (("height", self.height), ("width", self.width)) if v is not None}
+        return replace(self, **{name: to_device(value, device) for name, value in moved.items()})
 
     def split(self, size: int) -> Iterator[Augmentation]:
         """Consecutive parts of `size` images, the last one perhaps smaller."""
@@ -134,6 +137,7 @@ class CropAndFlip:
         self._cropped = torch.empty(2 * capacity, size, size, 3, dtype=torch.uint8, device=device)
         self._out = torch.empty_like(self._cropped[:capacity])
         self._slots = torch.arange(2 * capacity, device=device)
+        self.reads_back = device.type == "cpu"
         # One image row is one contiguous run of bytes from some pixel on, so that the crop is a copy of rows.
         pixels = capacity * width**2
         self._runs = self._padded.as_strided((pixels - size + 1, 3 * size), (3, 1))
@@ -157,6 +161,9 @@ class CropAndFlip:
         starts = self._rows[:count] + corners[:, None]
         cropped = self._cropped[:count]
         torch.index_select(self._runs, 0, starts.view(-1), out=cropped.view(-1, self._runs.shape[1]))
+        if not self.reads_back:
+            # To know which images are mirrored would be to wait for the device.
+            return torch.where(flip.view(-1, 1, 1, 1), cropped.flip(2), cropped)
         # Mirrored copies follow the upright images.
         mirrored = flip.nonzero().squeeze(1)
         end = count + len(mirrored)
@@ -187,8 +194,7 @@ class ColorJitter:
         self._identity = torch.eye(3 * pixels_per_row, device=device)
         self._gray = torch.block_diag(*[luma[:, None].expand(3, 3)] * pixels_per_row)
         self._mean_gray = (luma / size**2).repeat(size**2)
-        self._group = torch.tensor(_GROUP, device=device).flatten()
-        self._steps = torch.tensor(_STEPS, device=device)
+        self._group, self._steps = torch.tensor(_GROUP).flatten(), torch.tensor(_STEPS)
         self._numbers = torch.arange(capacity, device=device)
         self._sorted = torch.empty(capacity, 3 * size**2, dtype=torch.uint8, device=device)
         self._values = torch.empty(2, *self._sorted.shape, device=device)
@@ -198,8 +204,8 @@ class ColorJitter:
 
         Args:
             images: uint8 (B, H, W, 3).
-            factors: float32 (B, 3), of brightness, contrast, saturation, at least 0.
-            order: int64 (B, 3), a permutation of 0 brightness, 1 contrast, 2 saturation.
+            factors: float32 (B, 3), of brightness, contrast, saturation, at least 0; on the CPU.
+            order: int64 (B, 3), a permutation of 0 brightness, 1 contrast, 2 saturation; on the CPU.
 
         Returns:
             Sorted images, float32 (B, H*W*3), values 0..255, overwritten by the next call; and the row in
@@ -211,6 +217,7 @@ class ColorJitter:
         groups = group.tolist()
         ends = [bisect.bisect_right(groups, number) for number in range(len(_STEPS))]
         k = factors.index_select(0, place).gather(1, self._steps.index_select(0, group))
+        place, k = to_device(place, images.device), to_device(k, images.device)
         factor, rest = k.unbind(1), (1 - k).unbind(1)
         plain, mixed = self._values[0, :count], self._values[1, :count]
         plain.copy_(torch.index_select(images.flatten(1), 0, place, out=self._sorted[:count]))
@@ -344,7 +351,7 @@ class ImageBatches:
     def _batch(self, index: Tensor, augmentation: Augmentation | None) -> Tensor:
         size = self.properties.size
         batch = torch.empty(len(index), 3 * size**2, device=self.device)
-        index = index.to(self.device)
+        index = to_device(index, self.device)
         if augmentation is not None:
             augmentation = augmentation.to(self.device)
         if len(index) <= self._chunk:

@@ -108,7 +108,7 @@ class Transform:
 
         Args:
             images: (B, C, H, W), square if `needs_square`, with three channels if `uses_color`.
-            which: int64 (B,), 0..M-1.
+            which: int64 (B,), 0..M-1, on the CPU: to read it back from a GPU would be to wait for it.
 
         Returns:
             (B, C, H, W), channels_last if `images` was.
@@ -117,6 +117,8 @@ class Transform:
             UserError: the images do not fit, or a view does not exist.
         """
         import torch
+
+        from sla_bench.views.transfer import to_device
 
         self._check(images)
         if which.shape != images.shape[:1]:
@@ -127,7 +129,7 @@ class Transform:
             )
         result = torch.empty_like(images)
         for j in range(self.num_views):
-            rows = (which == j).nonzero().squeeze(1)
+            rows = to_device((which == j).nonzero().squeeze(1), images.device)
             result.index_copy_(0, rows, self._view(images.index_select(0, rows), j))
         return result
 

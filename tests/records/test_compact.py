@@ -72,3 +72,28 @@ HUGE = {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
 def test_files_from_strangers_are_not_believed(content, fragment):
     with pytest.raises(ValueError, match=fragment):
         checked_samples(content)
+
+
+@given(place=st.integers(0, 10**6), value=st.integers(0, 255), method=st.sampled_from([0, 8]))
+def test_a_byte_that_was_changed_is_noticed_or_changes_nothing(place, value, method):
+    array = np.arange(300, dtype=np.int16)
+    content = bytearray(npz_of(npy_of(array), method))
+    content[place % len(content)] = value
+    try:
+        found = checked_samples(bytes(content))
+    except ValueError:
+        return
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for (name, own), member in zip(found.items(), archive.namelist(), strict=True):
+            assert member.removesuffix(".npy") == name
+            np.testing.assert_array_equal(own, array)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_headers_of_both_versions_are_read_and_others_refused(version):
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.arange(5), version=version)
+    np.testing.assert_array_equal(checked_samples(npz_of(buffer.getvalue()))["x"], np.arange(5))
+    for wrong in (b"\x93NUMPY\x07\x00", b"\x93NUMPY", b"", b"\x93NUMPY\x02\x00\xff\xff\xff\x7f"):
+        with pytest.raises(ValueError, match=r"not a \.npy file"):
+            checked_samples(npz_of(wrong))

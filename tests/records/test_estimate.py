@@ -1,8 +1,8 @@
 import pytest
 
 from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.records.estimates import estimate, relative_seconds, seconds_on
 from sla_bench.records.store import RunRecord
-from sla_bench.tables.dry_run import estimate
 
 
 def runs_of(scenario, settings=(), **given):
@@ -22,9 +22,7 @@ def test_other_seeds_of_the_same_run_give_their_median(tmp_path):
     found = estimate(
         runs_of("fewshot", seed=[3, 4], method=["sla"]), recorded(seen, [10, 30, 1000], tmp_path)
     )
-    assert (found.seconds, found.known, found.unknown, found.records) == (pytest.approx(60), 2, 0, 3)
-    assert found.wall_seconds(2) == pytest.approx(30)
-    assert found.wall_seconds(8) == pytest.approx(30)
+    assert (found.seconds, found.unknown, found.records) == (pytest.approx((30, 30)), 0, 3)
 
 
 def test_the_likest_records_count(tmp_path):
@@ -33,7 +31,7 @@ def test_the_likest_records_count(tmp_path):
         runs_of("fewshot", seed=[1], learner=["metaoptnet-rr"], method=["baseline"]),
         recorded(seen, [10, 40], tmp_path),
     )
-    assert (found.seconds, found.records) == (pytest.approx(40), 1)
+    assert (found.seconds, found.records) == (pytest.approx((40,)), 1)
 
 
 @pytest.mark.parametrize(
@@ -52,29 +50,45 @@ def test_other_lengths_and_methods_by_images(settings, given, factor, tmp_path):
     seen = runs_of("fewshot", ["steps=1000"], method=["baseline"], seed=[1])
     wanted = runs_of("fewshot", settings or ["steps=1000"], **{"method": ["baseline"], **given})
     found = estimate(wanted, recorded(seen, [10], tmp_path))
-    assert (found.seconds, found.known) == (pytest.approx(10 * factor), 1)
+    assert found.seconds == pytest.approx((10 * factor,))
 
 
 @pytest.mark.parametrize(
-    "given", [{"backbone": ["conv4-32"]}, {"dataset": ["glyphs-rot"]}, {"precision": "bf16"}, {"threads": 2}]
+    "given", [{"backbone": ["conv4-32"]}, {"dataset": ["glyphs-rot"]}, {"precision": "bf16"}]
 )
 def test_of_other_backbones_and_data_nothing_is_known(given, tmp_path):
     seen = recorded(runs_of("fewshot", method=["baseline"]), [10], tmp_path)
     found = estimate(runs_of("fewshot", method=["baseline"], **given), seen)
-    assert (found.seconds, found.known, found.unknown, found.records) == (0, 0, 1, 0)
+    assert (found.seconds, found.known, found.unknown, found.records) == ((None,), [], 1, 0)
+
+
+def test_records_of_several_threads_count_as_if_on_one(tmp_path):
+    (seen,) = recorded(runs_of("fewshot", method=["baseline"]), [seconds_on(2, 10)], tmp_path)
+    seen.done["threads"] = 2
+    assert estimate(runs_of("fewshot", method=["baseline"], seed=[1]), [seen]).seconds == pytest.approx((10,))
+    assert 5 < seconds_on(2, 10) < 10 == seconds_on(1, 10)
+
+
+def test_runs_of_which_nothing_is_known_are_compared_by_their_images(tmp_path):
+    runs = runs_of("fewshot", method=["baseline", "sla"])
+    assert relative_seconds(estimate(runs, []), runs)[1] == 4 * relative_seconds(estimate(runs, []), runs)[0]
+    others = runs_of("fewshot", method=["sla"], backbone=["conv4-32"])
+    found = estimate([*runs, *others], recorded(runs[:1], [10], tmp_path))
+    assert found.seconds == (pytest.approx(10), pytest.approx(40), None)
+    assert relative_seconds(found, [*runs, *others]) == pytest.approx([10, 40, 40])
 
 
 def test_class_sizes_are_part_of_the_cost_of_an_epoch(tmp_path):
     seen = recorded(runs_of("imbalanced", ["epochs=10"], method=["baseline"]), [20], tmp_path)
     longer = estimate(runs_of("imbalanced", ["epochs=30"], method=["sla+sd"], loss=["ldam"]), seen)
-    assert longer.seconds == pytest.approx(20 * 3 * 4)
+    assert longer.seconds == pytest.approx((20 * 3 * 4,))
     assert estimate(runs_of("imbalanced", method=["baseline"], ratio=[10.0]), seen).unknown == 1
 
 
 def test_members_are_part_of_the_cost_of_a_training(tmp_path):
     seen = recorded(runs_of("standard", ["steps=100"], method=["baseline"]), [20], tmp_path)
     more = estimate(runs_of("standard", ["steps=300", "ensemble=3"], method=["sla"]), seen)
-    assert more.seconds == pytest.approx(20 * 3 * 3 * 4)
+    assert more.seconds == pytest.approx((20 * 3 * 3 * 4,))
     assert estimate(runs_of("standard", method=["baseline"], mix=["cutmix"]), seen).unknown == 1
 
 

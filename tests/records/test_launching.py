@@ -6,9 +6,9 @@ import pytest
 from tiny_jobs import tiny_jobs
 
 from sla_bench.errors import UserError
-from sla_bench.records import launching
+from sla_bench.records import cores
+from sla_bench.records.cores import thread_limits, usable_cores
 from sla_bench.records.launch_options import Launch
-from sla_bench.records.launching import thread_limits, usable_cores
 from sla_bench.registry import LAUNCHERS
 
 
@@ -17,7 +17,7 @@ from sla_bench.registry import LAUNCHERS
     [
         ({"launcher": "rya"}, "did you mean 'ray'"),
         ({"ray_address": "auto"}, "--ray-address needs --launcher ray"),
-        ({"gpus_per_run": 0.5}, "--gpus-per-run needs --launcher ray"),
+        ({"threads": 10_000}, "--threads 10000: this process may use [0-9]+ cores"),
         ({"launcher": "ray", "device": "cuda:1"}, "use --device cuda"),
         ({"launcher": "ray", "device": "cuda", "gpus_per_run": 0.0}, "above 0"),
         ({"launcher": "ray", "device": "cpu", "gpus_per_run": 1.0}, "idle"),
@@ -55,8 +55,8 @@ def test_launchers_of_the_registry_are_there_without_ray():
     ("content", "most"), [("max 100000\n", None), ("200000 100000\n", 2), ("50000 100000\n", 1), ("", None)]
 )
 def test_the_quota_of_a_container_bounds_the_cores(content, most, tmp_path, monkeypatch):
-    monkeypatch.setattr(launching.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(launching, "_CPU_QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(cores, "_CPU_QUOTA", tmp_path / "cpu.max")
     assert usable_cores() == 8
     (tmp_path / "cpu.max").write_text(content)
     assert usable_cores() == (8 if most is None else most)

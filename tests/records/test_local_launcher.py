@@ -41,11 +41,9 @@ def test_what_the_user_can_mend_is_not_tried_again(tmp_path):
 
 def test_workers_fill_the_cores_and_never_more(tmp_path, monkeypatch):
     (job,) = tiny_jobs(tmp_path / "data", tmp_path / "out")
-    monkeypatch.setattr("sla_bench.records.launching.usable_cores", lambda: 5)
+    monkeypatch.setattr("sla_bench.records.planning.usable_cores", lambda: 5)
     for threads, expected in ((1, 5), (2, 2), (8, 1)):
-        jobs = [
-            replace(job, run_id=str(i), run=job.run.model_copy(update={"threads": threads})) for i in range(9)
-        ]
+        jobs = [replace(job, run_id=str(i), threads=threads) for i in range(9)]
         with closing(launch(jobs, Launch())) as all_news:
             seen = [next(all_news).kind for _ in range(expected)]
             environments = [w.environ() for w in workers()]

@@ -30,7 +30,7 @@ CASES = {
     "a batch": ("fewshot", (), {"batch_images": 600}),
     "other shots in training": ("fewshot", (), {"shots": [1], "train_shots": 3, "val_shots": 5}),
     "fewer ways": ("fewshot", (), {"dataset": ["fashion_mnist"], "ways": 3}),
-    "more ways in training": ("fewshot", (), {"train_ways": 7, "method": ["sla"], "threads": 2}),
+    "more ways in training": ("fewshot", (), {"train_ways": 7, "method": ["sla"]}),
     "options of pieces": (
         "fewshot",
         ("learner.C=0.5", "method.joint_scope=view", "backbone.drop_rate=0.2", "learner.scale=2"),

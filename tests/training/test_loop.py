@@ -1,6 +1,7 @@
 import copy
 import math
 from fractions import Fraction
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from torch import nn
 
 from sla_bench.errors import DivergedError, NotFiniteError, UserError
-from sla_bench.training.loop import GeneratorSource, _Loop, learning_rate_factor, train
+from sla_bench.training.finite import FiniteWatch
+from sla_bench.training.loop import GeneratorSource, _Loop, build_optimizer, learning_rate_factor, train
 from sla_bench.training.weight_average import WeightAverage
 
 RECIPE = {
@@ -289,7 +291,7 @@ def stopped_after(good_steps, bad_loss, learning_rate=0.1, checkpoints=None):
             recipe(learning_rate=learning_rate),
             steps=4,
             checkpoints=checkpoints,
-            batch=lambda: f"batch {len(seen)}",
+            batch=lambda: partial("batch {}".format, len(seen)),
         )
     return model, caught.value
 
@@ -302,15 +304,91 @@ BAD = {
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_what_is_not_finite_stops_the_training_before_it_reaches_the_weights(what):
+def test_what_is_not_finite_stops_the_training_before_the_next_checkpoint(what):
     bad_loss, words = BAD[what]
     checkpoints = InMemory()
-    model, error = stopped_after(2, bad_loss, checkpoints=checkpoints)
+    _, error = stopped_after(2, bad_loss, checkpoints=checkpoints)
     assert str(error).startswith(f"{words} at step 3 of 4 (learning rate 0.1; the last good validation")
     assert error.log == f"{error}\nbatch 3\n"
-    assert model.x.item() == pytest.approx(0.9**2)
     assert checkpoints.newest["step"] == 2
-    assert torch.equal(checkpoints.newest["model"]["x"], model.x)
+    assert checkpoints.newest["model"]["x"].item() == pytest.approx(0.9**2)
+
+
+class Rarely(InMemory):
+    """Checkpoints at the last step only."""
+
+    def due(self):
+        return False
+
+
+@pytest.mark.parametrize("later", ["nothing", "an error", "the end"])
+@pytest.mark.parametrize("what", BAD)
+def test_a_step_that_is_looked_at_later_is_named_with_its_batch(what, later, monkeypatch):
+    bad_loss, words = BAD[what]
+    steps = 6 if later == "the end" else 40
+    model, seen, looks, checkpoints = Scalar(), [], [], Rarely()
+    look = FiniteWatch.look
+    monkeypatch.setattr(FiniteWatch, "look", lambda watch: looks.append(len(seen)) or look(watch))
+
+    def batch_loss(done):
+        seen.append(done)
+        if len(seen) == 7 and later == "an error":
+            raise ValueError("not positive definite")
+        return (bad_loss(model.x) if len(seen) == 5 else model.x**2 / 2), torch.tensor(0.25)
+
+    with pytest.raises(DivergedError, match=f"{words} at step 5 of {steps}") as caught:
+        train(
+            model,
+            batch_loss,
+            None,
+            recipe(validations=1),
+            steps=steps,
+            checkpoints=checkpoints,
+            batch=lambda: partial("batch {}".format, len(seen)),
+        )
+    assert caught.value.log.endswith("\nbatch 5\n")
+    assert looks == [{"nothing": 16, "an error": 7, "the end": 6}[later]]
+    assert checkpoints.newest is None
+
+
+def test_an_error_of_a_training_that_is_finite_stays_what_it_is():
+    def batch_loss(done):
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        train(Scalar(), batch_loss, None, recipe(), steps=4)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", range(67))
+def test_one_value_among_many_is_noticed(bad, place):
+    model = nn.BatchNorm1d(67)
+    watch = FiniteWatch(model)
+    fine = torch.tensor(1.0)
+    assert watch.note(1, 0.1, str, fine) is watch.look() is None
+    model.running_var[place] = bad
+    watch.note(2, 0.1, str, fine)
+    watch.note(3, 0.1, str, fine)
+    found = watch.look()
+    assert (found.what, found.step) == ("running_var is not finite", 2)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_updates_of_all_parameters_at_once_are_those_of_one_after_the_other(optimizer):
+    def trained(at_once):
+        generator = torch.Generator().manual_seed(0)
+        parameters = [nn.Parameter(torch.randn(n, 3, generator=generator)) for n in (1, 7, 64)]
+        made = build_optimizer(parameters, recipe(optimizer=optimizer, momentum=0.9, weight_decay=1e-3))
+        for group in made.param_groups:
+            assert group["foreach"]
+            group["foreach"] = at_once
+        for _ in range(5):
+            for p in parameters:
+                p.grad = torch.randn(p.shape, generator=generator)
+            made.step()
+        return parameters
+
+    assert all(torch.equal(a, b) for a, b in zip(trained(True), trained(False), strict=True))
 
 
 def test_weights_that_overflow_are_neither_kept_nor_validated():

@@ -65,6 +65,11 @@ class Backbone(nn.Module, ABC):
         self._generator = None
 
     @property
+    def is_random(self) -> bool:
+        """Whether a forward pass in training draws random numbers."""
+        return False
+
+    @property
     def generator(self) -> torch.Generator:
         """Source of dropout's random numbers, on the device of the weights (moving them restarts it)."""
         device = next(self.parameters()).device

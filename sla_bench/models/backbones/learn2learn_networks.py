@@ -47,6 +47,11 @@ class Learn2learnNetwork(Backbone):
         with _drawing_from(self.generator):
             return self.embed(images)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether there is dropout."""
+        return self.draws
+
     def embed(self, images: Tensor) -> Tensor:
         """What the network computes of images: (B, 3, H, W) -> (B, D)."""
         features: Tensor = self.network(images).flatten(1)

@@ -137,6 +137,11 @@ class ResNet12(Backbone):
         initialize(self, generator)
 
     @property
+    def is_random(self) -> bool:
+        """Whether there is dropout."""
+        return bool(self.drop_rate)
+
+    @property
     def drop_block_rate(self) -> Tensor:
         """Rate of DropBlock at the present training step, a scalar."""
         return self.drop_rate * (self.training_steps / self.drop_block_steps).clamp(max=1)

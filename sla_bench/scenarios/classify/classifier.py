@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sla_bench.config import ClassifierRun, Precision
+from sla_bench.config import Acceleration, ClassifierRun, Precision
 from sla_bench.data.base import Dataset
 from sla_bench.data.splits import Subset
 from sla_bench.evaluation.embedding import embed
@@ -22,10 +22,12 @@ from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import Augmenter, Member, batch_in_words, member_states, start_backbone
 from sla_bench.scenarios.form import Plan, plan_of
 from sla_bench.seeds import derive_seed, torch_seeded
+from sla_bench.training.acceleration import accelerated
 from sla_bench.training.class_sampling import ClassSampler
 from sla_bench.training.loop import Checkpoints, GeneratorSource, Progress, autocast, silent, train
 from sla_bench.views.augment import ImageBatches
 from sla_bench.views.mixing import Mix, unmixed
+from sla_bench.views.transfer import to_device
 
 _CHUNK = 2048
 """Validation images whose embeddings are held at a time."""
@@ -105,6 +107,7 @@ def train_classifier(
     choose_best: bool = True,
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
+    acceleration: Acceleration = "eager",
 ) -> Member:
     """Train one model.
 
@@ -122,10 +125,11 @@ def train_classifier(
         choose_best: as `train`.
         progress: told each step.
         checkpoints: read at the start and written on the way.
+        acceleration: how the backbone is run.
 
     Raises:
         DivergedError: loss, gradient, weights or scores are not finite.
-        UserError: the training is too short for so large a batch.
+        UserError: the training is too short for so large a batch, or can't be accelerated so.
     """
     objective, device = model.objective, batches.device
     plan = _plan(config, objective, steps)
@@ -140,18 +144,22 @@ def train_classifier(
         chosen = sampler.next()
         latest = positions[chosen]
         index = latest.repeat_interleave(objective.copies)
-        images, own = augmented(index), labels[chosen].to(device)
+        images, own = augmented(index), to_device(labels[chosen], device)
         mixed = unmixed(images, own) if mix is None else mix(images, own, augmented.generator)
         images = mixed.images
         if objective.method.trains_on_views:
             images = objective.transform.views(images).flatten(0, 1)
         with autocast(config.precision, device):
-            features = model.backbone(images.contiguous(memory_format=torch.channels_last))
+            features = network(images.contiguous(memory_format=torch.channels_last))
         features = features.float().view(len(chosen), objective.images_per_image, -1)
         return mixed.loss(lambda of: objective.loss(features, of))
 
     start_backbone(model.backbone, batches, data.index)
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last).train()
+    # Of the shape that all batches have.
+    images = batches.plain(positions[:1]).expand(plan.units * objective.images_per_image, -1, -1, -1)
+    images = images.contiguous(memory_format=torch.channels_last)
+    network = accelerated(model.backbone, acceleration, config.precision, images)
     result = train(
         model,
         batch_loss,
@@ -167,10 +175,10 @@ def train_classifier(
             **augmented.sources,
             "dropout": GeneratorSource(model.backbone.generator),
         },
-        batch=lambda: batch_in_words(seed, latest),
+        batch=lambda: functools.partial(batch_in_words, seed, latest),
     )
-    images = plan.updates * plan.units * objective.images_per_image
-    return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
+    passed = plan.updates * plan.units * objective.images_per_image
+    return Member(result, passed, sum(p.numel() for p in model.parameters()), objective.members)
 
 
 def single_hits(

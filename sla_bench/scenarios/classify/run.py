@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sla_bench.config import ClassifierEvaluation, ImbalancedRun, Precision, StandardRun
+from sla_bench.config import Acceleration, ClassifierEvaluation, ImbalancedRun, Precision, StandardRun
 from sla_bench.data.base import Dataset, ImageProperties
 from sla_bench.data.named import dataset_named
 from sla_bench.data.splits import Subset
@@ -105,6 +105,7 @@ class ClassifierScenario(Generic[RunT]):
         device: torch.device,
         progress: Progress = silent,
         checkpoints: RunCheckpoints | None = None,
+        acceleration: Acceleration = "eager",
     ) -> Training:
         """Train the members of a run and return their weights at the best validation, or at the last step.
 
@@ -114,6 +115,7 @@ class ClassifierScenario(Generic[RunT]):
             device: where to compute.
             progress: told each step.
             checkpoints: read at the start and written on the way.
+            acceleration: how the backbone is run.
 
         Raises:
             UserError: the data can't serve the setting, an option is wrong, or the loss is not finite.
@@ -146,6 +148,7 @@ class ClassifierScenario(Generic[RunT]):
                 choose_best=config.selection != "last",
                 progress=progress,
                 checkpoints=own,
+                acceleration=acceleration,
             )
             return dataclasses.replace(member, members=member.members * config.members)
 

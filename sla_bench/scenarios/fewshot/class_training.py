@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sla_bench.config import ClassifierRun, FewShotRun, Precision
+from sla_bench.config import Acceleration, ClassifierRun, FewShotRun, Precision
 from sla_bench.data.base import Dataset, LabeledImages
 from sla_bench.data.splits import Subset
 from sla_bench.evaluation.embedding import embed
@@ -73,6 +73,7 @@ def train_on_classes(
     seed: int,
     progress: Progress,
     checkpoints: Checkpoints | None,
+    acceleration: Acceleration,
 ) -> Member:
     """Train the backbone of a model as a classifier of all training classes, with the config's method.
 
@@ -89,6 +90,7 @@ def train_on_classes(
         seed: of the member.
         progress: told each step.
         checkpoints: read at the start and written on the way.
+        acceleration: how the backbone is run.
 
     Returns:
         The trained member; its state is that of backbone and head, without the classifier.
@@ -113,6 +115,7 @@ def train_on_classes(
         choose_best=config.selection == "validation",
         progress=progress,
         checkpoints=checkpoints,
+        acceleration=acceleration,
     )
     state = {name: value for name, value in member.result.state.items() if name.startswith("backbone.")}
     state |= {f"head.{name}": value for name, value in model.head.state_dict().items()}

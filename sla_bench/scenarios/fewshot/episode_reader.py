@@ -18,6 +18,7 @@ from sla_bench.models.backbones.base import Backbone
 from sla_bench.objectives.episodes import EpisodeFeatures, Head
 from sla_bench.scenarios.base import first_images
 from sla_bench.scenarios.fewshot.class_training import BaseClasses
+from sla_bench.training.acceleration import Network
 from sla_bench.training.episodes import FlatEpisodes
 from sla_bench.training.loop import Progress, autocast, silent
 from sla_bench.views.augment import ImageBatches
@@ -53,11 +54,16 @@ class EpisodicModel(nn.Module):
         """How often a support image passes through the network for one fit of the head."""
         return int(self.head.support_passes) if self.adapts_network else 1  # type: ignore[arg-type]
 
-    def features(self, images: Tensor) -> Tensor:
-        """What the head takes for images (B, 3, H, W): float32 (B, D), embeddings or pixels."""
+    def features(self, images: Tensor, network: Network | None = None) -> Tensor:
+        """What the head takes for images (B, 3, H, W): float32 (B, D), embeddings or pixels.
+
+        Args:
+            images: normalised.
+            network: embeds them; None: the backbone as it is.
+        """
         if self.adapts_network:
             return images.flatten(1)
-        return self._embed(images)
+        return self._embed(images, network)
 
     @property
     def episode_head(self) -> Head:
@@ -73,9 +79,11 @@ class EpisodicModel(nn.Module):
             return self.view_head
         return self._classify_views
 
-    def _embed(self, images: Tensor) -> Tensor:
+    def _embed(self, images: Tensor, network: Network | None = None) -> Tensor:
         with autocast(self.precision, images.device):
-            features: Tensor = self.backbone(images.contiguous(memory_format=torch.channels_last))
+            features: Tensor = (network or self.backbone)(
+                images.contiguous(memory_format=torch.channels_last)
+            )
         return features.float()
 
     def _classify_views(self, pixels: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from sla_bench.config import FewShotEvaluation, FewShotRun
+from sla_bench.config import Acceleration, FewShotEvaluation, FewShotRun
 from sla_bench.data.base import Dataset, LabeledImages, Split
 from sla_bench.data.named import dataset_named
+from sla_bench.errors import UserError
 from sla_bench.evaluation.episode_metrics import class_jackknife, few_shot_metrics
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.weights import put_weights
@@ -46,6 +47,7 @@ from sla_bench.scenarios.fewshot.form import (
 )
 from sla_bench.scenarios.form import Plan, plan_of
 from sla_bench.seeds import derive_seed, torch_seeded
+from sla_bench.training.acceleration import accelerated
 from sla_bench.training.episodes import EpisodeSampler, disjoint_episodes, fixed_episodes
 from sla_bench.training.gradient_accumulation import mean_of_parts
 from sla_bench.training.loop import (
@@ -57,6 +59,7 @@ from sla_bench.training.loop import (
     train,
 )
 from sla_bench.views.augment import ImageBatches
+from sla_bench.views.transfer import to_device
 
 
 def build_objective(config: FewShotRun, transform: str) -> OnEpisodes:
@@ -123,6 +126,7 @@ def run(
     device: torch.device,
     progress: Progress = silent,
     checkpoints: RunCheckpoints | None = None,
+    acceleration: Acceleration = "eager",
 ) -> Training:
     """Train the members of a run and return their weights at the best validation accuracy, or the last.
 
@@ -132,6 +136,7 @@ def run(
         device: where to compute.
         progress: told each step.
         checkpoints: read at the start and written on the way.
+        acceleration: how the backbone is run.
 
     Raises:
         UserError: the data can't serve the setting, an option is wrong, or the loss is not finite.
@@ -160,8 +165,12 @@ def run(
         model = build_model(config, dataset, objective, seed).to(device)
         validate = partial(accuracy_of, model)
         if learner.trains_on == "classes":
-            return train_on_classes(config, model, images, dataset, batches, validate, seed, progress, own)
-        result = _train_member(config, objective, model, labels, batches, validate, seed, progress, own)
+            return train_on_classes(
+                config, model, images, dataset, batches, validate, seed, progress, own, acceleration
+            )
+        result = _train_member(
+            config, objective, model, labels, batches, validate, seed, progress, own, acceleration
+        )
         plan = _plan(config, objective)
         passed = plan.updates * plan.units * FORM.unit(config).images
         return Member(result, passed, sum(p.numel() for p in model.parameters()), objective.members)
@@ -185,6 +194,7 @@ def _train_member(
     seed: int,
     progress: Progress,
     checkpoints: Checkpoints | None,
+    acceleration: Acceleration,
 ) -> TrainingResult:
     sampler = EpisodeSampler(
         labels,
@@ -203,10 +213,10 @@ def _train_member(
         index = index.flatten().repeat_interleave(objective.copies)
         batch = augmented(index)
         if objective.method.pools_views:
-            batch = objective.transform.apply(batch, view_of_way.flatten().to(device))
+            batch = objective.transform.apply(batch, view_of_way.flatten())
         if objective.method.trains_on_views:
             batch = objective.transform.views(batch).flatten(0, 1)
-        features = model.features(batch)
+        features = model.features(batch, network)
         return features.view(*shape, -1, features.shape[-1])
 
     def loss_of(features: EpisodeFeatures) -> tuple[Tensor, Tensor]:
@@ -219,9 +229,9 @@ def _train_member(
         latest = torch.cat([episodes.support.flatten(), episodes.query.flatten()])
         features = EpisodeFeatures(
             features_of(episodes.support, episodes.support_views),
-            episodes.support_labels.to(device),
+            to_device(episodes.support_labels, device),
             features_of(episodes.query, episodes.query_views),
-            episodes.query_labels.to(device),
+            to_device(episodes.query_labels, device),
             ways=episodes.classes.shape[1],
         )
         if not model.adapts_network:
@@ -230,7 +240,12 @@ def _train_member(
         return mean_of_parts([partial(loss_of, one) for one in features.split()], list(model.parameters()))
 
     start_backbone(model.backbone, batches, np.arange(len(labels)))
-    model.to(memory_format=torch.channels_last)
+    model.to(memory_format=torch.channels_last).train()
+    if acceleration != "eager" and model.adapts_network:
+        raise UserError(
+            f"--compile, --capture: {config.learner} adapts the network in each step; leave them out"
+        )
+    network = accelerated(model.backbone, acceleration, config.precision, None)
     return train(
         model,
         batch_loss,
@@ -246,7 +261,7 @@ def _train_member(
             **augmented.sources,
             "dropout": GeneratorSource(model.backbone.generator),
         },
-        batch=lambda: batch_in_words(seed, latest),
+        batch=lambda: partial(batch_in_words, seed, latest),
     )
 
 
