@@ -162,7 +162,9 @@ class RunConfig(Recipe):
     scenario: str
     dataset: Annotated[str, Axis()] = Field(description="data set; `datasets` lists them")
     method: Annotated[str, Axis()] = Field(
-        "baseline", description="method or control; `all`: the paper's methods, `controls`: all controls"
+        "baseline",
+        description="method or control; `all`: the paper's methods, `controls`: all controls, `relatives`: "
+        "other methods beside SLA, and their controls",
     )
     transform: Annotated[str | None, Axis()] = Field(
         "rotation", description="transform that makes the views, of SLA and of +TTA"

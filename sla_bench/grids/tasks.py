@@ -27,7 +27,7 @@ from sla_bench.data.folder_names import canonical_dataset
 from sla_bench.entries import Registry
 from sla_bench.errors import UserError, as_user_error, nearest, unknown
 from sla_bench.grids.settings import DATA, PIECES, options_field, parse_settings, written_out
-from sla_bench.objectives.objective import Objective
+from sla_bench.objectives.objective import GROUPS, Objective
 from sla_bench.registry import (
     BACKBONES,
     DATASETS,
@@ -246,20 +246,18 @@ def _check_meaning(run: RunConfig, fixed: Mapping[str, Any]) -> None:
 
 
 def expand_methods(scenario: str, names: list[str]) -> list[str]:
-    """Return the methods that are meant, `all` and `controls` written out, each once.
+    """Return the methods that are meant, names of groups written out, each once.
 
     Raises:
         UserError: an unknown method, or one that the scenario refuses.
     """  # noqa: DOC501
     expanded: list[str] = []
     for name in names:
-        if name in ("all", "controls"):
-            control = name == "controls"
-            usable = [n for n in METHODS if not method_refusal(n, scenario)]
-            group = [n for n in usable if METHODS.load(n).control == control]
+        if name in GROUPS:
+            group = [n for n in METHODS if not method_refusal(n, scenario) and METHODS.load(n).group == name]
         else:
             if name not in METHODS:
-                raise unknown("method", name, ["all", "controls", *METHODS])
+                raise unknown("method", name, [*GROUPS, *METHODS])
             if sentence := method_refusal(name, scenario):
                 raise UserError(f"method {name!r} is refused for {SCENARIOS[scenario].subject}: {sentence}")
             group = [name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,6 +17,7 @@ from sla_bench.registry import DATASETS, METHODS, TRANSFORMS
 
 if TYPE_CHECKING:
     from sla_bench.data.base import Split
+    from sla_bench.objectives.objective import Objective
 
 BUDGETS = ("smoke", "quick", "fast", "paper")
 LENGTHS = frozenset({"epochs", "steps"})
@@ -139,10 +141,17 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
     def refusal(self, run: RunT) -> str | None:
         """Say why the pieces of a run don't go together, in a sentence; None where they do.
 
-        A method that a group names (`all`, `controls`) is left out there.
+        A method that a group names (`all`, `controls`, `relatives`) is left out there.
+
+        Raises:
+            UserError: an option of the method has a wrong value.
         """
-        del run
-        return None
+        if run.transform is None:
+            return None
+        method: Objective = dataclasses.replace(METHODS.load(run.method), **run.method_options)
+        size = dataset_named(run.dataset).properties.size
+        sentence = method.refusal(TRANSFORMS.load(run.transform), size)
+        return sentence and f"method {run.method!r} cannot be used here: {sentence}"
 
     def check(self, run: RunT, evaluation: EvalT) -> None:
         """Refuse what the data set is known not to serve, before any file is read.
@@ -234,10 +243,10 @@ def fast_value(table: Mapping[str, Any], dataset: str, scenario: str) -> Any:
 def views_in_training(run: RunConfig) -> int:
     """Images through the network for each image that a training draws: views, or copies."""
     # A record may be of a method that is not known here.
-    if run.transform is None or run.method not in METHODS or not METHODS.load(run.method).passes_views:
+    if run.transform is None or run.method not in METHODS:
         return 1
-    views: int = TRANSFORMS.load(run.transform).num_views
-    return views
+    method: Objective = METHODS.load(run.method)
+    return method.images_per_image(TRANSFORMS.load(run.transform).num_views)
 
 
 TOLERANCE = Fraction(1, 20)

@@ -142,13 +142,12 @@ def train_classifier(
         index = latest.repeat_interleave(objective.copies)
         images, own = augmented(index), labels[chosen].to(device)
         mixed = unmixed(images, own) if mix is None else mix(images, own, augmented.generator)
-        images = mixed.images
-        if objective.method.trains_on_views:
-            images = objective.transform.views(images).flatten(0, 1)
+        numbers = objective.drawn(len(mixed.images), augmented.generator)
+        images = objective.shown(mixed.images, numbers, augmented.generator)
         with autocast(config.precision, device):
             features = model.backbone(images.contiguous(memory_format=torch.channels_last))
         features = features.float().view(len(chosen), objective.images_per_image, -1)
-        return mixed.loss(lambda of: objective.loss(features, of))
+        return mixed.loss(lambda of: objective.loss(features, of, numbers))
 
     start_backbone(model.backbone, batches, data.index)
     model.to(memory_format=torch.channels_last)

@@ -10,7 +10,15 @@ import numpy as np
 from sla_bench.config import ClassifierEvaluation, EvalConfig
 from sla_bench.evaluation.class_metrics import expected_calibration_error, recorded
 from sla_bench.evaluation.crossed_error import strata_of
-from sla_bench.scenarios.reading import PrimaryContrast, Reading, Row, SettingAxis, Tested, Value
+from sla_bench.scenarios.reading import (
+    AT_EQUAL_COST,
+    PrimaryContrast,
+    Reading,
+    Row,
+    SettingAxis,
+    Tested,
+    Value,
+)
 
 _GROUP = "accuracy of "
 
@@ -22,6 +30,10 @@ class ClassifierReading(Reading):
         "SLA+SI": ("baseline-xM",),
         "SLA+SD": ("baseline-xM", "DA+SD"),
         "SLA+AG": ("baseline-xM+crops", "ens-M", "DA+TTA"),
+        **AT_EQUAL_COST,
+        "rot-x1+TTA": ("baseline+crops",),
+        "SLA-x1+AG": ("baseline+crops", "ens-M"),
+        "SLA-half+AG": ("baseline-x2+crops", "ens-M"),
     }
     # records of older versions have no crops
     stand_ins: ClassVar = {"baseline-xM+crops": "baseline-xM"}
