@@ -30,7 +30,7 @@ class Axis:
 
 
 class Adds:
-    """Marks an axis whose option adds trainings to the product of the other options; `--set` fixes its value.
+    """Marks an axis whose option adds to the product of the other options; `--set` fixes its value.
 
     Args:
         others: fields of the added trainings.
@@ -306,6 +306,12 @@ class ImbalancedRun(ClassifierRun):
 
 class ImbalancedEvaluation(ClassifierEvaluation):
     """The balanced test images."""
+
+    stage_two: Annotated[str | None, Axis(), Adds(), Added()] = Field(
+        None,
+        description="adds rows of a head that is fitted on the finished backbone: crt, tau-norm, lws, los or "
+        "ncm",
+    )
 
 
 class StandardRun(ClassifierRun):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
@@ -135,6 +136,15 @@ class OnClasses(nn.Module, WithViews):
     def single_row(self) -> str:
         """The row of single inference, one pass per member; validation always reads this row."""
         return next(row for row, read in self._reads.items() if not read.mean)
+
+    def class_norms(self) -> Tensor:
+        """Length of each class's weights in the layer of single inference, (N,); 1 in a layer of cosines."""
+        of = self.method.reads[self.single_row].of
+        layer = getattr(self, _NAMES["joint" if of == "own" else of])
+        if not isinstance(layer, nn.Linear):
+            return torch.ones(self.criterion.num_classes)
+        norms: Tensor = layer.weight.detach().norm(dim=1)
+        return norms[:: self.num_views] if of == "own" else norms
 
     @property
     def crops_row(self) -> str | None:

@@ -72,6 +72,8 @@ class Objective:
             of each image in a batch, each with its own crop and flip; "members", models of disjoint seeds
             whose scores are averaged; "ways" of a training episode.
         times: the factor that takes the place of M; 0: M.
+        pretext: the network is first trained by this objective, for as many images of the recipe's steps; its
+            heads are dropped. None: it starts from random weights.
         pools_views: a class of the pool of training episodes is a pair (class, view).
         control: it is a control: `--method controls` names it; otherwise `--method all` does.
         relative: `--method relatives` names it in their place.
@@ -85,6 +87,7 @@ class Objective:
     draws: Draw | None = None
     multiplies: Literal["nothing", "steps", "copies", "members", "ways"] = "nothing"
     times: int = 0
+    pretext: Objective | None = None
     pools_views: bool = False
     control: bool = False
     relative: bool = False
@@ -160,20 +163,28 @@ class Objective:
             return self.draws.per_image(num_views)
         return num_views if self.trains_on_views else self.factor("copies", num_views)
 
-    def cost(self, num_views: int) -> int:
-        """Images through the network in a training, as a multiple of the baseline's."""
+    def cost(self, num_views: int, once: bool = False) -> int:
+        """Images through the network in a training, as a multiple of the baseline's.
+
+        Args:
+            num_views: M.
+            once: each image counts once for all its views and copies.
+        """
         factors = (self.factor(part, num_views) for part in ("steps", "members", "ways"))
-        return math.prod(factors, start=self.images_per_image(num_views))
+        before = 0 if self.pretext is None else self.pretext.cost(num_views, once)
+        return before + math.prod(factors, start=1 if once else self.images_per_image(num_views))
 
     @property
     def depends_on_transform(self) -> bool:
         """Training differs between transformations; else only the views at test do."""
         multiplied = self.multiplies != "nothing" and not self.times
-        return self.trains_on_views or self.draws is not None or multiplied
+        parts = (self.draws, self.pretext)
+        return self.trains_on_views or multiplied or any(part is not None for part in parts)
 
     def refusal(self, transform: Transform, size: int) -> str | None:
         """Say why the method cannot have a transform, or images of `size` pixels; None where it can."""
-        return None if self.draws is None else self.draws.refusal(transform, size)
+        sentences = (part.refusal(transform, size) for part in (self.pretext, self.draws) if part is not None)
+        return next((sentence for sentence in sentences if sentence), None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 from sla_bench.errors import not_negative
 from sla_bench.objectives.objective import LabelAugmentation, Layer, Objective
-from sla_bench.views.draws import LocalTurns, RandomViews
+from sla_bench.views.draws import Draw, LocalTurns, RandomViews
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from sla_bench.objectives.scores import Scores
+    from sla_bench.views.transforms import Transform
+
+_ANY_VIEW = RandomViews()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +69,34 @@ class TurnedBox(TellsDraw):
         object.__setattr__(self, "draws", LocalTurns(box=self.box))
 
 
+@dataclass(frozen=True, kw_only=True)
+class TurnPrediction(Objective):
+    """CE(v(z_j), j), j random: rotation prediction, the pretext task of `ssp`."""
+
+    layers: tuple[Layer, ...] = ("view",)
+    draws: Draw | None = _ANY_VIEW
+
+    def loss(self, scores: Scores) -> Tensor:
+        """The class's formula, a scalar."""
+        return scores.ce("view")
+
+    def refusal(self, transform: Transform, size: int) -> str | None:
+        """Refuse transforms that do more than turn."""
+        if transform.only_turns:
+            return super().refusal(transform, size)
+        return f"it predicts rotations, and transform {transform.name!r} does something else; take rotation"
+
+
 # EASY (Bendou et al. 2022, arXiv 2201.09699) without its pass of manifold mixup: both tasks weigh one half.
-ROT_X1 = TellsDraw(name="rot-x1", draws=RandomViews(), class_weight=0.5, weight=0.5, relative=True)
+ROT_X1 = TellsDraw(name="rot-x1", draws=_ANY_VIEW, class_weight=0.5, weight=0.5, relative=True)
 _ONE, _TWO = RandomViews(by_way=True), RandomViews(2, by_way=True)
 SLA_X1 = LabelAugmentation(name="SLA-x1", trains_on_views=False, draws=_ONE, relative=True)
 SLA_HALF = replace(SLA_X1, name="SLA-half", draws=_TWO)
 LOROT_I = TurnedBox(relative=True)
 LOROT_E = TellsDraw(name="LoRot-E", draws=LocalTurns(quadrants=True), relative=True)
 BASELINE_X2 = Objective(name="baseline-x2", multiplies="steps", times=2, control=True, relative=True)
+# Yang and Xu 2020, arXiv 2006.07529.
+_TURNS = TurnPrediction(name="rotation prediction")
+_FIXED_CLASSES = "its pretraining is built for fixed classes"
+SSP = Objective(name="SSP", pretext=_TURNS, not_on_episodes=_FIXED_CLASSES, relative=True)
+SSP_SLA = LabelAugmentation(name="SSP+SLA", pretext=_TURNS, not_on_episodes=_FIXED_CLASSES, relative=True)

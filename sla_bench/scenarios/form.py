@@ -153,6 +153,11 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
         sentence = method.refusal(TRANSFORMS.load(run.transform), size)
         return sentence and f"method {run.method!r} cannot be used here: {sentence}"
 
+    def test_refusal(self, run: RunT, evaluation: EvalT) -> str | None:
+        """Say why a training cannot be tested so, in a sentence; None where it can. Used as `refusal`."""
+        del run, evaluation
+        return None
+
     def check(self, run: RunT, evaluation: EvalT) -> None:
         """Refuse what the data set is known not to serve, before any file is read.
 
@@ -241,12 +246,23 @@ def fast_value(table: Mapping[str, Any], dataset: str, scenario: str) -> Any:
 
 
 def views_in_training(run: RunConfig) -> int:
-    """Images through the network for each image that a training draws: views, or copies."""
-    # A record may be of a method that is not known here.
+    """Images through the network for each image of a batch: views, or copies."""
+    return 1 if (bound := _method_and_views(run)) is None else bound[0].images_per_image(bound[1])
+
+
+def drawn_share(run: RunConfig) -> Fraction:
+    """Of the images through the network in a training, those that count each image once for all its views."""
+    if (bound := _method_and_views(run)) is None:
+        return Fraction(1)
+    method, views = bound
+    return Fraction(method.cost(views, once=True), method.cost(views))
+
+
+def _method_and_views(run: RunConfig) -> tuple[Objective, int] | None:
+    """None where the training knows no views; a record may be of a method that is not known here."""
     if run.transform is None or run.method not in METHODS:
-        return 1
-    method: Objective = METHODS.load(run.method)
-    return method.images_per_image(TRANSFORMS.load(run.transform).num_views)
+        return None
+    return METHODS.load(run.method), TRANSFORMS.load(run.transform).num_views
 
 
 TOLERANCE = Fraction(1, 20)

@@ -23,6 +23,7 @@ AT_EQUAL_COST: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "LoRot-E": ("baseline",),
         "SLA-x1+SI": ("baseline",),
         "SLA-half+SI": ("baseline-x2",),
+        "SSP": ("baseline-x2",),
     }
 )
 """Matched references of the rows of one pass whose training costs no more than its reference's."""
@@ -205,6 +206,11 @@ class Reading(ABC):
     @abstractmethod
     def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
         """Equal for evaluations of one setting that differ in their size only."""
+
+    def order(self, test: EvalConfig) -> int:
+        """Place of the rows of a test among those of other tests of a training."""
+        del test
+        return 0
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
         """Sentences for a reader of these rows of the scenario."""

@@ -88,6 +88,7 @@ def test_rows_are_of_label_augmentation_where_joint_labels_are_learned():
         "sla+u",
         "sla-x1",
         "sla-half",
+        "ssp+sla",
     }
     told = asked_of(first_of("fewshot", method=["baseline-NMway"])[0])
     assert told.more_images

@@ -98,8 +98,8 @@ def test_losses_are_the_protocols_formulas(method, batch):
 
 def test_every_objective_of_the_table_is_covered():
     # Those of the drawn ones are in test_relatives.py.
-    as_the_baseline = {"baseline-x2", "baseline-xM", "baseline-repM", "ens-M"}
-    assert set(METHOD_NAMES) - set(FORMULAS) - set(DRAWN) == as_the_baseline
+    as_the_baseline = {"baseline-x2", "baseline-xM", "baseline-repM", "ens-M", "ssp"}
+    assert set(METHOD_NAMES) - set(FORMULAS) - set(DRAWN) == {*as_the_baseline, "ssp+sla"}
 
 
 def test_the_temperature_divides_both_sides_and_scales_the_divergence(batch):
@@ -234,6 +234,7 @@ def test_training_is_what_the_protocol_says(method):
 
 
 SINGLE_ROWS = {
+    "ssp+sla": "SSP+SLA+SI",
     "sla": "SLA+SI",
     "sla-x1": "SLA-x1+SI",
     "sla-half": "SLA-half+SI",
@@ -318,7 +319,7 @@ def test_heads_by_view_are_what_predictions_are_read_from(method, loss, batch):
         else:
             assert scores.shape == (B, M, N)
             upright, mean = scores[:, 0], scores.mean(1)
-        votes = name in ("SLA", "SLA-x1", "SLA-half")
+        votes = name in ("SLA", "SLA-x1", "SLA-half", "SSP+SLA")
         single, averaged = (f"{name}+SI", f"{name}+AG") if votes else (name, f"{name}+TTA")
         if name.endswith("teacher"):
             single, averaged = None, name

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_factors import DRAWN
+from training_factors import DRAWN, PRETRAINED
 
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of, options_model, span
@@ -207,18 +207,35 @@ def test_lorot_refuses_other_transforms_and_boxes_larger_than_the_images(scenari
 
 @pytest.mark.parametrize("scenario", ["fewshot", "imbalanced", "standard"])
 def test_relatives_names_what_the_scenario_admits_and_leaves_out_what_a_transform_refuses(scenario):
-    cheap = {"rot-x1", "sla-x1", "sla-half", "lorot-i", "lorot-e", "baseline-x2"}
+    anywhere = {*DRAWN, "baseline-x2"}
     found = {run.method for run in runs(scenario, method=["relatives"])}
-    assert found == cheap
+    assert found == (anywhere if scenario == "fewshot" else {*anywhere, *PRETRAINED})
     assert not found & {run.method for run in runs(scenario, method=["all", "controls"])}
+    left_out = {"lorot-i", "lorot-e", *PRETRAINED} & found
     given = {"transform": ["color_perm"], "dataset": ["cifar_fs" if scenario == "fewshot" else "cifar10"]}
-    assert found - {run.method for run in runs(scenario, method=["relatives"], **given)} == {
-        "lorot-i",
-        "lorot-e",
-    }
+    assert found - {run.method for run in runs(scenario, method=["relatives"], **given)} == left_out
 
 
 def test_a_training_of_twice_the_steps_does_not_depend_on_the_transform():
     (run,) = runs("standard", method=["baseline-x2"])
     assert run.transform is None
     assert OnEpisodes(METHODS.load("baseline-x2"), TRANSFORMS.load("color_perm")).step_factor == 2
+
+
+@pytest.mark.parametrize("method", PRETRAINED)
+def test_rotation_prediction_refuses_other_transforms_and_episodes(method):
+    with pytest.raises(
+        UserError, match=r"it predicts rotations, and transform 'color_perm' does something else"
+    ):
+        runs("imbalanced", method=[method], transform=["color_perm"], dataset=["cifar10"])
+    with pytest.raises(UserError, match=r"refused for few-shot: its pretraining is built for fixed classes"):
+        runs("fewshot", method=[method])
+
+
+def test_rotation_prediction_is_the_cross_entropy_of_the_turn():
+    with torch_seeded(0):
+        classes = Classes(COUNTS, CrossEntropy)
+        objective = OnClasses(METHODS.load("ssp").pretext, D, classes, ROTATION).double()
+    features, numbers = drawn_batch(objective)
+    expected = -sum(log_p(objective.view_head(features[b, 0]), int(numbers[b, 0])) for b in range(B)) / B
+    torch.testing.assert_close(objective.loss(features, LABELS, numbers)[0], expected, rtol=1e-12, atol=0)

@@ -73,7 +73,7 @@ def test_a_classifier_of_drawn_views_costs_what_its_page_says(scenario, data_roo
         {"ratio": [2.0], "max_class_size": 4} if scenario == "imbalanced" else {}
     )
     usual = passes(scenario, data_root, "baseline", **given)
-    for method, factor in {**DRAWN, "baseline-x2": 2}.items():
+    for method, factor in {**DRAWN, "baseline-x2": 2, "ssp": 2, "ssp+sla": 5}.items():
         assert passes(scenario, data_root, method, **given) == factor * usual, method
 
 
