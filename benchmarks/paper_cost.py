@@ -77,7 +77,7 @@ class Cost:
 def cost_of(run: RunConfig) -> Cost:
     """Work one training out from its config."""
     size = dataset_named(run.dataset).properties.size
-    views = TRANSFORMS.load(run.transform).num_views if METHODS.load(run.method).depends_on_transform else 1
+    views = METHODS.load(run.method).cost(TRANSFORMS.load(run.transform).num_views if run.transform else 1)
     operations, kept = per_image(run.backbone, size)
     images = views * _images(run)
     step = views * _images_per_step(run)

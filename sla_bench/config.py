@@ -30,7 +30,7 @@ class Axis:
 
 
 class Adds:
-    """Marks an axis whose option adds trainings to the product of the other options; `--set` fixes its value.
+    """Marks an axis whose option adds to the product of the other options; `--set` fixes its value.
 
     Args:
         others: fields of the added trainings.
@@ -164,7 +164,9 @@ class RunConfig(Recipe):
     scenario: str
     dataset: Annotated[str, Axis()] = Field(description="data set; `datasets` lists them")
     method: Annotated[str, Axis()] = Field(
-        "baseline", description="method or control; `all`: the paper's methods, `controls`: all controls"
+        "baseline",
+        description="method or control; `all`: the paper's methods, `controls`: all controls, `relatives`: "
+        "other methods beside SLA, and their controls",
     )
     transform: Annotated[str | None, Axis()] = Field(
         "rotation", description="transform that makes the views, of SLA and of +TTA"
@@ -317,6 +319,12 @@ class ImbalancedRun(ClassifierRun):
 
 class ImbalancedEvaluation(ClassifierEvaluation):
     """The balanced test images."""
+
+    stage_two: Annotated[str | None, Axis(), Adds(), Added()] = Field(
+        None,
+        description="adds rows of a head that is fitted on the finished backbone: crt, tau-norm, lws, los or "
+        "ncm",
+    )
 
 
 class StandardRun(ClassifierRun):

@@ -213,11 +213,31 @@ METHODS = Registry(
         "sla+u": Entry("objective:SLA_U", "sla+sd without the distillation", ("single_weight",)),
         "da+sd": Entry("objective:DA_SD", "da, distilled: no joint labels", _DISTILLATION),
         "views": Entry("objective:VIEWS", "one head per view, no negatives across"),
+        "rot-x1": Entry("relatives:ROT_X1", "one random view an image, the view as a second task"),
+        "sla-x1": Entry("relatives:SLA_X1", "sla with one random view an image"),
+        "sla-half": Entry("relatives:SLA_HALF", "sla with two random views an image"),
+        "lorot-i": Entry("relatives:LOROT_I", "baseline, tells the turn of a box", ("weight", "box")),
+        "lorot-e": Entry("relatives:LOROT_E", "baseline, tells quadrant and turn", ("weight",)),
+        "ssp": Entry("relatives:SSP", "rotation prediction, then baseline"),
+        "ssp+sla": Entry("relatives:SSP_SLA", "rotation prediction, then sla"),
+        "baseline-x2": Entry("relatives:BASELINE_X2", "baseline with twice the steps"),
         "baseline-xM": Entry("objective:BASELINE_XM", "baseline with M times the steps"),
         "baseline-repM": Entry("objective:BASELINE_REPM", "baseline with each image M times in a batch"),
         "ens-M": Entry("objective:ENS_M", "M baselines, averaged"),
         "baseline-NMway": Entry("objective:BASELINE_NMWAY", "baseline with M times the ways in training"),
         "rotpool-NMway": Entry("objective:ROTPOOL_NMWAY", "baseline-NMway from a pool with a class per view"),
+    },
+)
+
+STAGE_TWO = Registry(
+    "stage-two head",
+    "sla_bench.training",
+    {
+        "crt": Entry("stage_two:CRT", "a new linear head, classes alike"),
+        "tau-norm": Entry("stage_two:TauNorm", "scores over lengths of weights to a power"),
+        "lws": Entry("stage_two:LWS", "a learned factor for each class"),
+        "los": Entry("stage_two:LOS", "strongly smoothed labels"),
+        "ncm": Entry("stage_two:NCM", "nearest class mean"),
     },
 )
 

@@ -51,9 +51,17 @@ def refused(capsys, root, *arguments):
     return lines[0]
 
 
-def test_views_are_read_as_the_evaluation_read_them(runs):
+def test_views_are_read_as_the_evaluation_read_them(runs, capsys):
     assert analyse(runs) == 0
     found = analyses(runs)
+    assert "other heads on the same embeddings" in capsys.readouterr().out
+    for analysis in found.values():
+        first, *others = analysis.heads.values()
+        samples = analysis.samples
+        shares = {n: (samples[f"probes/{n}"] == samples["labels"]).mean() for n in first["probes"]}
+        assert first["probes"] == pytest.approx(shares)
+        assert set(shares) == {"linear probe", "nearest class mean"}
+        assert not any("probes" in head for head in others)
     assert set(found) == set(METHODS)
     heads = {
         "baseline": {"baseline": ("baseline", "baseline+TTA")},

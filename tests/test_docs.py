@@ -19,6 +19,7 @@ from sla_bench.registry import (
     METHODS,
     MIXES,
     SCENARIOS,
+    STAGE_TWO,
     TRANSFORMS,
 )
 
@@ -28,7 +29,18 @@ EXAMPLES = ROOT / "docs" / "adding-a-piece.md"
 FURTHER = [ROOT / "CONTRIBUTING.md", ROOT / "datasets" / "README.md", ROOT / "results" / "README.md"]
 OTHERS_CODE = {"adding-a-piece", "gradient-based", "learn2learn", "mixing", "peers"}
 """Pages that name files of other projects, or of pieces that are only an example."""
-REGISTRIES = [LEARNERS, LOSSES, METHODS, TRANSFORMS, MIXES, BACKBONES, DATASETS, SCENARIOS, LAUNCHERS]
+REGISTRIES = [
+    LEARNERS,
+    LOSSES,
+    METHODS,
+    TRANSFORMS,
+    MIXES,
+    BACKBONES,
+    DATASETS,
+    SCENARIOS,
+    LAUNCHERS,
+    STAGE_TWO,
+]
 NAMES = [(registry, name) for registry in REGISTRIES for name in registry]
 COMMANDS = [
     (page, words) for page in [*PAGES, *FURTHER] if page != EXAMPLES for words in documented.commands(page)

@@ -12,6 +12,10 @@ TRAINING = {
     "sla+sd": (1, 1, 1, True),
     "sla+u": (1, 1, 1, True),
     "da+sd": (1, 1, 1, True),
+    **dict.fromkeys(("rot-x1", "sla-x1", "sla-half", "lorot-i", "lorot-e"), (1, 1, 1, False)),
+    "baseline-x2": (2, 1, 1, False),
+    "ssp": (1, 1, 1, False),
+    "ssp+sla": (1, 1, 1, True),
     "baseline-xM": (M, 1, 1, False),
     "baseline-repM": (1, M, 1, False),
     "ens-M": (1, 1, M, False),
@@ -19,3 +23,7 @@ TRAINING = {
     "rotpool-NMway": (1, 1, 1, False),
 }
 """Method -> factor of the steps, copies of each image, models, all views in training."""
+DRAWN = {"rot-x1": 1, "sla-x1": 1, "sla-half": 2, "lorot-i": 1, "lorot-e": 1}
+"""Method -> images that are drawn of each image in place of its views."""
+PRETRAINED = ("ssp", "ssp+sla")
+"""Methods with a training before, of as many images as the baseline's."""

@@ -18,7 +18,7 @@ from sla_bench.cli.spanning import SEVERAL_VALUES, add_grids, announce
 from sla_bench.cli.stores import records_of, say_set_apart
 from sla_bench.errors import UserError
 from sla_bench.grids.tuning import check_validated
-from sla_bench.registry import LAUNCHERS, SCENARIOS
+from sla_bench.registry import LAUNCHERS, SCENARIOS, STAGE_TWO
 from sla_bench.streams import print_lines
 
 run_app = App(
@@ -45,6 +45,7 @@ def evaluate(
     queries: int | None = None,
     episodes: int | None = None,
     test_seed: int | None = None,
+    stage_two: str | None = None,
     set_: Settings = None,
 ) -> int:
     """Evaluate a recorded run in another setting, without training.
@@ -64,6 +65,8 @@ def evaluate(
         Test episodes.
     test_seed: int
         Chooses the test episodes.
+    stage_two: str
+        Head to fit on the backbone of an imbalanced run: crt, tau-norm, lws, los or ncm.
     """
     from sla_bench.grids.tasks import evaluation_of
     from sla_bench.tables.run_list import find_run
@@ -73,7 +76,16 @@ def evaluate(
         run_id, execution = folder.name, execution.model_copy(update={"out": folder.parent.parent.parent})
     record = find_run(records_of(SCENARIOS, execution.out), run_id)
     _check_protocol(record)
-    changes = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes, "test_seed": test_seed}
+    if stage_two is not None:
+        STAGE_TWO.check(stage_two)
+    changes = {
+        "ways": ways,
+        "shots": shots,
+        "queries": queries,
+        "episodes": episodes,
+        "test_seed": test_seed,
+        "stage_two": stage_two,
+    }
     task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
     announce([task], execution.data_root)
     as_for_training = TrainingExecution(**dict(execution))

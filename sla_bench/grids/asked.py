@@ -31,7 +31,7 @@ from sla_bench.scenarios.form import Form
 
 _TOLD_ELSEWHERE = (
     *("scenario", "dataset", "learner", "loss", "transform", "backbone", "budget", "seed", "test_seed"),
-    *("method", "ensemble", "batch_images"),
+    *("method", "ensemble", "batch_images", "stage_two"),
 )
 """Fields that have columns or are in the name of a row, and seeds."""
 _OPTIONS = tuple(map(options_field, PIECES))

@@ -27,7 +27,7 @@ from sla_bench.data.folder_names import canonical_dataset
 from sla_bench.entries import Registry
 from sla_bench.errors import UserError, as_user_error, nearest, unknown
 from sla_bench.grids.settings import DATA, PIECES, options_field, parse_settings, written_out
-from sla_bench.objectives.objective import Objective
+from sla_bench.objectives.objective import GROUPS, Objective
 from sla_bench.registry import (
     BACKBONES,
     DATASETS,
@@ -36,6 +36,7 @@ from sla_bench.registry import (
     METHODS,
     MIXES,
     SCENARIOS,
+    STAGE_TWO,
     TRANSFORMS,
 )
 from sla_bench.scenarios.form import BUDGETS, Form, batch_refusal, with_whole_batch
@@ -48,6 +49,7 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "transform": TRANSFORMS,
     "backbone": BACKBONES,
     "mix": MIXES,
+    "stage_two": STAGE_TWO,
 }
 
 
@@ -186,7 +188,8 @@ def points(
             resolved.append(run)
             if left_out(run, evaluation):
                 continue
-            if sentence := form.refusal(run) or batch_refusal(form, run):
+            sentences = (form.refusal(run), form.test_refusal(run, evaluation), batch_refusal(form, run))
+            if sentence := next(filter(None, sentences), None):
                 if run.method in by_name:
                     raise UserError(sentence)
                 continue
@@ -208,11 +211,16 @@ def _parts(
     form: Form, axes: Mapping[str, list[Any]], fixed: Mapping[str, Any]
 ) -> Iterator[dict[str, list[Any]]]:
     """Yield the axes of each product: what is asked for, then what single options add to it."""
-    adding = [name for name in fields_with(form.run, Adds) if name not in fixed]
-    plain = {**axes, **{name: [form.run.model_fields[name].default] for name in adding}}
+    fields = {
+        name: model.model_fields[name]
+        for model in (form.run, form.evaluation)
+        for name in fields_with(model, Adds)
+        if name not in fixed
+    }
+    plain = {**axes, **{name: [info.default] for name, info in fields.items()}}
     yield plain
-    for name in adding:
-        (marker,) = (m for m in form.run.model_fields[name].metadata if isinstance(m, Adds))
+    for name, info in fields.items():
+        (marker,) = (m for m in info.metadata if isinstance(m, Adds))
         if axes[name]:
             yield {**plain, **{n: [value] for n, value in marker.others.items()}, name: axes[name]}
 
@@ -246,20 +254,18 @@ def _check_meaning(run: RunConfig, fixed: Mapping[str, Any]) -> None:
 
 
 def expand_methods(scenario: str, names: list[str]) -> list[str]:
-    """Return the methods that are meant, `all` and `controls` written out, each once.
+    """Return the methods that are meant, names of groups written out, each once.
 
     Raises:
         UserError: an unknown method, or one that the scenario refuses.
     """  # noqa: DOC501
     expanded: list[str] = []
     for name in names:
-        if name in ("all", "controls"):
-            control = name == "controls"
-            usable = [n for n in METHODS if not method_refusal(n, scenario)]
-            group = [n for n in usable if METHODS.load(n).control == control]
+        if name in GROUPS:
+            group = [n for n in METHODS if not method_refusal(n, scenario) and METHODS.load(n).group == name]
         else:
             if name not in METHODS:
-                raise unknown("method", name, ["all", "controls", *METHODS])
+                raise unknown("method", name, [*GROUPS, *METHODS])
             if sentence := method_refusal(name, scenario):
                 raise UserError(f"method {name!r} is refused for {SCENARIOS[scenario].subject}: {sentence}")
             group = [name]
@@ -338,5 +344,7 @@ def evaluation_of(run: RunConfig, changes: Mapping[str, Any], settings: Iterable
     if run.transform not in (None, values.get("transform", run.transform)):
         raise UserError(f"--set transform: the run was trained with {run.transform}")
     evaluation: EvalConfig = _build(form.evaluation, values)
+    if sentence := form.test_refusal(run, evaluation):
+        raise UserError(sentence)
     form.check(run, evaluation)
     return Task(run, (evaluation,))

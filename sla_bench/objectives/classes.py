@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor, nn
+import torch
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from sla_bench.models.losses.base import Criterion
 from sla_bench.objectives.objective import Kind, Layer, Objective, Read
 from sla_bench.objectives.scores import Scores, Views, WithViews, split_joint
+from sla_bench.views.transfer import to_device
 from sla_bench.views.transforms import Transform
 
 Reduction = Literal["mean", "sum"]
@@ -58,6 +60,7 @@ class ClassScores(Scores):
         labels: int64 (B,); None where the scores are only read.
         num_views: M.
         joint_reduction: of the cross entropy of joint scores over the views of an image.
+        numbers: as `Scores`.
     """
 
     def __init__(
@@ -68,10 +71,11 @@ class ClassScores(Scores):
         labels: Tensor | None,
         num_views: int,
         joint_reduction: Reduction = "mean",
+        numbers: Tensor | None = None,
     ) -> None:
-        super().__init__(labels, num_views)
+        super().__init__(labels, num_views, numbers)
         self.layers, self.criteria, self.features = layers, criteria, features
-        self.joint_weight = num_views if joint_reduction == "sum" else 1
+        self.joint_weight = features.shape[1] if joint_reduction == "sum" else 1
 
     def _compute(self, of: Layer, views: Views) -> Tensor:
         logits: Tensor = self.layers[of](self.features[:, :1] if views == "upright" else self.features)
@@ -111,7 +115,7 @@ class OnClasses(nn.Module, WithViews):
             "class": lambda: self.criterion.head(num_features),
             "joint": lambda: self.joint_criterion.head(num_features),
             "teacher": lambda: self.criterion.head(num_features),
-            "view": lambda: nn.Linear(num_features, self.num_views),
+            "view": lambda: nn.Linear(num_features, self.num_targets),
         }
         # Drawn in this order, so that the class layer of all methods starts alike.
         drawn = {layer: make() for layer, make in makers.items() if layer in method.layers}
@@ -134,6 +138,15 @@ class OnClasses(nn.Module, WithViews):
         """The row of single inference, one pass per member; validation always reads this row."""
         return next(row for row, read in self._reads.items() if not read.mean)
 
+    def class_norms(self) -> Tensor:
+        """Length of each class's weights in the layer of single inference, (N,); 1 in a layer of cosines."""
+        of = self.method.reads[self.single_row].of
+        layer = getattr(self, _NAMES["joint" if of == "own" else of])
+        if not isinstance(layer, nn.Linear):
+            return torch.ones(self.criterion.num_classes)
+        norms: Tensor = layer.weight.detach().norm(dim=1)
+        return norms[:: self.num_views] if of == "own" else norms
+
     @property
     def crops_row(self) -> str | None:
         """Single inference averaged over M crops and flips; None where the layer knows the views instead."""
@@ -149,14 +162,20 @@ class OnClasses(nn.Module, WithViews):
         for criterion in (self.criterion, self.joint_criterion):
             criterion.reweight(progress)
 
-    def loss(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def drawn(self, images: int, generator: Generator) -> Tensor | None:
+        """Draw the number of each image of a batch, int64 (B, V); None where training draws nothing."""
+        draws = self.method.draws
+        return None if draws is None else draws.of_images(images, self.num_views, generator)
+
+    def loss(self, features: Tensor, labels: Tensor, numbers: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the training loss (scalar) and the training accuracy (scalar in 0..1).
 
         Args:
             features: (B, V, D).
             labels: int64 (B,).
+            numbers: int64 (B, V), as from `drawn`.
         """
-        scores = self._scores(features, labels)
+        scores = self._scores(features, labels, numbers)
         loss = self.method.loss(scores)
         assert scores.accuracy is not None
         return loss, scores.accuracy
@@ -187,7 +206,7 @@ class OnClasses(nn.Module, WithViews):
 
     def recognised_view(self, features: Tensor) -> Tensor | None:
         """Scores (B, M, M) of a layer that tells the view, from (B, M, D); None where there is none."""
-        return self._scores(features).scores("view") if "view" in self.method.layers else None
+        return self._scores(features).scores("view") if self.method.tells_views else None
 
     @property
     def _reads(self) -> dict[str, Read]:
@@ -201,7 +220,11 @@ class OnClasses(nn.Module, WithViews):
     def _passes(self, read: Read) -> int:
         return self.members * (self.num_views if read.mean else 1)
 
-    def _scores(self, features: Tensor, labels: Tensor | None = None) -> ClassScores:
+    def _scores(
+        self, features: Tensor, labels: Tensor | None = None, numbers: Tensor | None = None
+    ) -> ClassScores:
         layers = {layer: getattr(self, _NAMES[layer]) for layer in self.method.layers}
         criteria: dict[Layer, Criterion] = {"class": self.criterion, "joint": self.joint_criterion}
-        return ClassScores(layers, criteria, features, labels, self.num_views, self.joint_reduction)
+        if numbers is not None:
+            numbers = to_device(numbers, features.device)
+        return ClassScores(layers, criteria, features, labels, self.num_views, self.joint_reduction, numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sla_bench.objectives.scores import Scores
+    from sla_bench.views.draws import Draw
+    from sla_bench.views.transforms import Transform
 
 Layer = Literal["class", "joint", "teacher", "view"]
 """A task that is learned: N classes, N*M joint labels, N classes by a second layer, M views."""
@@ -19,6 +22,8 @@ Layer = Literal["class", "joint", "teacher", "view"]
 Kind = Literal["class", "joint", "own", "teacher", "view"]
 """The scores of a layer; "own" are the N columns of the joint scores that belong to the view itself."""
 
+GROUPS = ("all", "controls", "relatives")
+"""Names that stand for several methods: those of the paper, their controls, and relatives of SLA."""
 JOINT_SCOPES = ("all", "view")
 _NO_DISTILLATION = (
     "a few-shot test has no fixed set of classes to distil into; use sla, whose rows show single (SLA+SI) "
@@ -62,11 +67,16 @@ class Objective:
         layers: the tasks that are learned. For fixed classes each is a layer; in episodes "class" and "joint"
             are the few-shot head.
         trains_on_views: training embeds all M views of each image, else the image as it is.
+        draws: training embeds what this draws of each image instead.
         multiplies: the factor of cost that M multiplies in a control: "steps" with every schedule; "copies"
             of each image in a batch, each with its own crop and flip; "members", models of disjoint seeds
             whose scores are averaged; "ways" of a training episode.
+        times: the factor that takes the place of M; 0: M.
+        pretext: the network is first trained by this objective, for as many images of the recipe's steps; its
+            heads are dropped. None: it starts from random weights.
         pools_views: a class of the pool of training episodes is a pair (class, view).
-        control: `--method controls` names the method; otherwise `--method all` does.
+        control: it is a control: `--method controls` names it; otherwise `--method all` does.
+        relative: `--method relatives` names it in their place.
         not_on_episodes: the reason why the method can't be used on episodes; empty: it can.
         not_on_classes: the same for fixed classes.
     """
@@ -74,9 +84,13 @@ class Objective:
     name: str = "baseline"
     layers: tuple[Layer, ...] = ("class",)
     trains_on_views: bool = False
+    draws: Draw | None = None
     multiplies: Literal["nothing", "steps", "copies", "members", "ways"] = "nothing"
+    times: int = 0
+    pretext: Objective | None = None
     pools_views: bool = False
     control: bool = False
+    relative: bool = False
     not_on_episodes: str = ""
     not_on_classes: str = ""
 
@@ -130,14 +144,47 @@ class Objective:
         return f"{self.single_row}+crops"
 
     @property
-    def passes_views(self) -> bool:
-        """In training each image passes the network M times, as views or copies."""
-        return self.trains_on_views or self.multiplies == "copies"
+    def group(self) -> str:
+        """The name among GROUPS that stands for the method among others."""
+        return "relatives" if self.relative else "controls" if self.control else "all"
+
+    @property
+    def tells_views(self) -> bool:
+        """A layer tells the views of the transform apart."""
+        return "view" in self.layers and (self.draws is None or self.draws.makes_views)
+
+    def factor(self, part: str, num_views: int) -> int:
+        """The factor of "steps", "copies", "members" or "ways", of M views."""
+        return (self.times or num_views) if self.multiplies == part else 1
+
+    def images_per_image(self, num_views: int) -> int:
+        """V, images through the network in training for each image of a batch: views, or copies."""
+        if self.draws is not None:
+            return self.draws.per_image(num_views)
+        return num_views if self.trains_on_views else self.factor("copies", num_views)
+
+    def cost(self, num_views: int, once: bool = False) -> int:
+        """Images through the network in a training, as a multiple of the baseline's.
+
+        Args:
+            num_views: M.
+            once: each image counts once for all its views and copies.
+        """
+        factors = (self.factor(part, num_views) for part in ("steps", "members", "ways"))
+        before = 0 if self.pretext is None else self.pretext.cost(num_views, once)
+        return before + math.prod(factors, start=1 if once else self.images_per_image(num_views))
 
     @property
     def depends_on_transform(self) -> bool:
         """Training differs between transformations; else only the views at test do."""
-        return self.trains_on_views or self.multiplies != "nothing"
+        multiplied = self.multiplies != "nothing" and not self.times
+        parts = (self.draws, self.pretext)
+        return self.trains_on_views or multiplied or any(part is not None for part in parts)
+
+    def refusal(self, transform: Transform, size: int) -> str | None:
+        """Say why the method cannot have a transform, or images of `size` pixels; None where it can."""
+        sentences = (part.refusal(transform, size) for part in (self.pretext, self.draws) if part is not None)
+        return next((sentence for sentence in sentences if sentence), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +256,7 @@ class AuxiliaryRotation(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelAugmentation(Objective):
-    """mean_j CE(w(z_j), (y, j)): one task over the joint labels.
+    """mean_j CE(w(z_j), (y, j)): one task over the joint labels, the mean over the views of the training.
 
     Lee, Hwang and Shin, ICML 2020, arXiv 1910.05872. Its few-shot code was never published; this follows its
     classification code: an N-way K-shot episode becomes N*M-way K-shot, and every view of every query is a
@@ -239,9 +286,9 @@ class LabelAugmentation(Objective):
     def reads(self) -> Mapping[str, Read]:
         """SLA+AG, the vote of all views; SLA+SI, one pass; the ordinary head."""
         return {
-            "SLA+AG": Read("own", "ag", mean=True),
-            "SLA+SI": Read("own", "si"),
-            **_plain("SLA+plain"),
+            f"{self.name}+AG": Read("own", "ag", mean=True),
+            f"{self.name}+SI": Read("own", "si"),
+            **_plain(f"{self.name}+plain"),
         }
 
 

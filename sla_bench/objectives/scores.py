@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from sla_bench.errors import UserError
 from sla_bench.objectives.objective import Kind, Layer, Objective
+from sla_bench.views.transfer import to_device
 from sla_bench.views.transforms import Transform
 
 Views = Literal["each", "upright", "pooled"]
@@ -24,12 +25,18 @@ Heads that are layers are the same for all views: "each" and "pooled" differ in 
 """
 
 
-def joint_labels(labels: Tensor, num_views: int) -> Tensor:
-    """Labels of all views: int64 (...) -> (..., M), value label*M + j for view j.
+def joint_labels(labels: Tensor, num_views: int, numbers: Tensor | None = None) -> Tensor:
+    """Labels of views: int64 (...) -> (..., V), value label*M + j for view j.
 
     In an episode the label is the number of the way, not that of the class.
+
+    Args:
+        labels: int64 (...).
+        num_views: M.
+        numbers: int64 (..., V), the view j of each; None: all M of each example in order.
     """
-    return labels[..., None] * num_views + torch.arange(num_views, device=labels.device)
+    views = torch.arange(num_views, device=labels.device) if numbers is None else numbers
+    return labels[..., None] * num_views + views
 
 
 def split_joint(logits: Tensor, num_views: int) -> Tensor:
@@ -76,6 +83,8 @@ class Scores(ABC):
     Args:
         labels: int64, (B,) or (E, Q); None where the scores are only read.
         num_views: M.
+        numbers: int64 (..., V) as the labels, the view of each row of scores, or its number where training
+            draws something else; None: all M views in order.
 
     Attributes:
         accuracy: share (scalar in 0..1) of right answers in the first cross entropy that was asked for.
@@ -83,8 +92,8 @@ class Scores(ABC):
 
     accuracy: Tensor | None = None
 
-    def __init__(self, labels: Tensor | None, num_views: int) -> None:
-        self.labels, self.num_views = labels, num_views
+    def __init__(self, labels: Tensor | None, num_views: int, numbers: Tensor | None = None) -> None:
+        self.labels, self.num_views, self.numbers = labels, num_views, numbers
         self._logits: dict[tuple[Layer, Views], Tensor] = {}
 
     @abstractmethod
@@ -149,9 +158,17 @@ class Scores(ABC):
         """Labels int64 (..., V) of logits (..., V, n)."""
         shape = logits.shape[:-1]
         if of == "view":
-            return torch.arange(shape[-1], device=logits.device).expand(shape)
+            return self._shown_views(logits).expand(shape)
         assert self.labels is not None
-        return joint_labels(self.labels, shape[-1]) if of == "joint" else self.labels[..., None].expand(shape)
+        if of == "joint":
+            return joint_labels(self.labels, self.num_views, self.numbers)
+        return self.labels[..., None].expand(shape)
+
+    def _shown_views(self, logits: Tensor) -> Tensor:
+        """The number of each row of the view's logits (..., V, n)."""
+        if self.numbers is not None:
+            return self.numbers
+        return torch.arange(logits.shape[-2], device=logits.device)
 
 
 class WithViews:
@@ -193,7 +210,30 @@ class WithViews:
     @property
     def images_per_image(self) -> int:
         """V, images that pass through the backbone in training for each image of a batch."""
-        return self.num_views if self.method.passes_views else 1
+        return self.method.images_per_image(self.num_views)
+
+    @property
+    def num_targets(self) -> int:
+        """How many views, or other numbers that training draws, a classifier of the view tells apart."""
+        return self.num_views if self.method.draws is None else self.method.draws.num_targets(self.num_views)
+
+    def shown(self, images: Tensor, numbers: Tensor | None, generator: torch.Generator) -> Tensor:
+        """Make what passes the network in training of the images of a batch.
+
+        Args:
+            images: (B, C, H, W), augmented; copies take the place of views.
+            numbers: int64 (B, V), drawn for each image; None where nothing is drawn.
+            generator: of further randomness, on the CPU.
+
+        Returns:
+            (B*V, C, H, W), those of an image together.
+        """
+        if self.method.draws is not None:
+            assert numbers is not None
+            return self.method.draws.show(
+                images, to_device(numbers, images.device), self.transform, generator
+            )
+        return self.transform.views(images).flatten(0, 1) if self.method.trains_on_views else images
 
     def _factor(self, part: str) -> int:
-        return self.num_views if self.method.multiplies == part else 1
+        return self.method.factor(part, self.num_views)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from sla_bench.config import ClassifierEvaluation
+from sla_bench.config import ClassifierEvaluation, ImbalancedRun, StandardRun
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.records.files import json_bytes, write_together
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from sla_bench.training.loop import Progress
 
-ANALYSIS_VERSION = 1
+ANALYSIS_VERSION = 2
 """Rises with what is recorded; an analysis of another version is made again."""
 
 
@@ -54,7 +54,8 @@ class AnalysisRecord:
         views: of the images.
         heads: head -> its metrics, as `sla_bench.evaluation.view_metrics.head_metrics`, and `taught`:
             "upright" (images as they are), "invariant" (one label for all views) or "joint" (a label for
-            each view).
+            each view). Of the first head of one network also `probes`: name -> accuracy on upright images of
+            a head that was fitted on its embeddings.
     """
 
     run: RunRecord
@@ -169,7 +170,8 @@ def analyses_of(records: Iterable[RunRecord]) -> list[Analysis]:
     found = []
     for record in records:
         largest: dict[str, EvaluationRecord] = {}
-        for evaluation in sorted(record.evaluations, key=lambda e: _test(e).images_per_class or sys.maxsize):
+        tests = (e for e in record.evaluations if getattr(e.config, "stage_two", None) is None)
+        for evaluation in sorted(tests, key=lambda e: _test(e).images_per_class or sys.maxsize):
             largest[evaluation.config.transform] = evaluation
         found += [Analysis(record, evaluation) for evaluation in largest.values()]
     return found
@@ -216,6 +218,7 @@ def _perform(
     from sla_bench.evaluation.view_metrics import head_metrics
     from sla_bench.records.saved_classifier import load_models
     from sla_bench.scenarios.classify.image_reader import TestImages, read_views
+    from sla_bench.scenarios.classify.stage_two import read_probes
 
     config, test = run.config, _test(evaluation)
     by = SCENARIOS[config.scenario].by
@@ -228,10 +231,19 @@ def _perform(
     images = TestImages(config, saved.class_names, test.images_per_class, data_root, device)
     samples = read_views(images, saved.models, progress)
     objective = saved.models[0].objective
-    heads = {}
+    heads: dict[str, dict[str, Any]] = {}
     for name in (key.partition("/")[2] for key in samples if key.startswith("classes/")):
         invariant = "invariant" if name in objective.method.invariant_heads else "upright"
         taught = "joint" if f"joint/{name}" in samples else invariant
         heads[name] = {"taught": taught, **head_metrics(samples, name)}
+    if len(saved.models) == 1:
+        assert isinstance(config, ImbalancedRun | StandardRun)
+        if prints.of_training(config.dataset, config.scenario, config.seed) != run.done.get("data_hash"):
+            place = dataset_named(config.dataset).where(data_root)
+            raise UserError(f"trained on other images of {config.dataset} than {place} holds now")
+        probes = read_probes(config, saved.models[0], images, data_root, progress)
+        samples |= probes
+        right = {n.partition("/")[2]: float((p == samples["labels"]).mean()) for n, p in probes.items()}
+        next(iter(heads.values()))["probes"] = right
     transform = objective.transform
     write_analysis(run, evaluation, ViewsOf(transform.view_names, transform.view_turns), heads, samples)

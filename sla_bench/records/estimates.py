@@ -9,6 +9,7 @@ from typing import Any
 
 from sla_bench.config import RunConfig
 from sla_bench.grids.tasks import form_of
+from sla_bench.objectives.objective import Objective
 from sla_bench.records.store import RunRecord
 from sla_bench.registry import METHODS, TRANSFORMS
 
@@ -88,8 +89,8 @@ def relative_seconds(found: Estimate, runs: Sequence[RunConfig]) -> list[float]:
 def images_of(run: RunConfig) -> float:
     """In proportion to the images through the backbone: all but the baseline see each image in M views."""
     views: int = TRANSFORMS.load(run.transform).num_views if run.transform else 1
-    per_image = views if METHODS.load(run.method).depends_on_transform else 1
-    return per_image * form_of(run.scenario).relative_images(run)
+    method: Objective = METHODS.load(run.method)
+    return method.cost(views) * form_of(run.scenario).relative_images(run)
 
 
 def _likeness(run: RunConfig) -> tuple[str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,6 +17,7 @@ from sla_bench.registry import DATASETS, METHODS, TRANSFORMS
 
 if TYPE_CHECKING:
     from sla_bench.data.base import Split
+    from sla_bench.objectives.objective import Objective
 
 BUDGETS = ("smoke", "quick", "fast", "paper")
 LENGTHS = frozenset({"epochs", "steps"})
@@ -139,9 +141,21 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
     def refusal(self, run: RunT) -> str | None:
         """Say why the pieces of a run don't go together, in a sentence; None where they do.
 
-        A method that a group names (`all`, `controls`) is left out there.
+        A method that a group names (`all`, `controls`, `relatives`) is left out there.
+
+        Raises:
+            UserError: an option of the method has a wrong value.
         """
-        del run
+        if run.transform is None:
+            return None
+        method: Objective = dataclasses.replace(METHODS.load(run.method), **run.method_options)
+        size = dataset_named(run.dataset).properties.size
+        sentence = method.refusal(TRANSFORMS.load(run.transform), size)
+        return sentence and f"method {run.method!r} cannot be used here: {sentence}"
+
+    def test_refusal(self, run: RunT, evaluation: EvalT) -> str | None:
+        """Say why a training cannot be tested so, in a sentence; None where it can. Used as `refusal`."""
+        del run, evaluation
         return None
 
     def check(self, run: RunT, evaluation: EvalT) -> None:
@@ -232,12 +246,23 @@ def fast_value(table: Mapping[str, Any], dataset: str, scenario: str) -> Any:
 
 
 def views_in_training(run: RunConfig) -> int:
-    """Images through the network for each image that a training draws: views, or copies."""
-    # A record may be of a method that is not known here.
-    if run.transform is None or run.method not in METHODS or not METHODS.load(run.method).passes_views:
-        return 1
-    views: int = TRANSFORMS.load(run.transform).num_views
-    return views
+    """Images through the network for each image of a batch: views, or copies."""
+    return 1 if (bound := _method_and_views(run)) is None else bound[0].images_per_image(bound[1])
+
+
+def drawn_share(run: RunConfig) -> Fraction:
+    """Of the images through the network in a training, those that count each image once for all its views."""
+    if (bound := _method_and_views(run)) is None:
+        return Fraction(1)
+    method, views = bound
+    return Fraction(method.cost(views, once=True), method.cost(views))
+
+
+def _method_and_views(run: RunConfig) -> tuple[Objective, int] | None:
+    """None where the training knows no views; a record may be of a method that is not known here."""
+    if run.transform is None or run.method not in METHODS:
+        return None
+    return METHODS.load(run.method), TRANSFORMS.load(run.transform).num_views
 
 
 TOLERANCE = Fraction(1, 20)

@@ -16,6 +16,18 @@ Row = Mapping[Any, Any]
 """A row of the leaderboard: column -> value; None or NaN where there is none."""
 
 
+AT_EQUAL_COST: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "rot-x1": ("baseline",),
+        "LoRot-I": ("baseline",),
+        "LoRot-E": ("baseline",),
+        "SLA-x1+SI": ("baseline",),
+        "SLA-half+SI": ("baseline-x2",),
+        "SSP": ("baseline-x2",),
+    }
+)
+"""Matched references of the rows of one pass whose training costs no more than its reference's."""
+
 Contrast = Literal["primary", "confirmatory"]
 """A row that carries a p and a verdict: the primary contrast, or one of the table's confirmatory family."""
 
@@ -116,7 +128,7 @@ class Reading(ABC):
         axis: along which gains are drawn; None where settings have no number.
         length: the field of a training that says how long it is.
         published_selection: which weights the trainings behind published values test.
-        matched_references: method -> further references, fixed beforehand; they enter where they are
+        matched_references: method -> references of equal cost, fixed beforehand; they enter where they are
             recorded, and are the table's confirmatory family. Every method is compared with `baseline`.
         stand_ins: reference -> another that takes its place where it is not recorded.
         tests_new_classes: verdicts are about classes that were not tested.
@@ -142,8 +154,9 @@ class Reading(ABC):
 
     @property
     def matched_controls(self) -> frozenset[str]:
-        """All further references: the controls of equal cost."""
-        return frozenset(name for names in self.matched_references.values() for name in names)
+        """All matched references but the rows of the baseline itself."""
+        names = {name for names in self.matched_references.values() for name in names}
+        return frozenset(names - {"baseline", "baseline+TTA", "baseline+crops"})
 
     @property
     def contrasted(self) -> frozenset[str]:
@@ -193,6 +206,11 @@ class Reading(ABC):
     @abstractmethod
     def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
         """Equal for evaluations of one setting that differ in their size only."""
+
+    def order(self, test: EvalConfig) -> int:
+        """Place of the rows of a test among those of other tests of a training."""
+        del test
+        return 0
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
         """Sentences for a reader of these rows of the scenario."""

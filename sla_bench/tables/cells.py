@@ -13,6 +13,8 @@ from sla_bench.registry import METHODS, SCENARIOS
 from sla_bench.scenarios.reading import Reading, Value
 from sla_bench.tables.row_key import at_batch, facts_of, key_without_options, setting_key
 
+_MOST_ROWS = 100
+"""Of one evaluation."""
 _RANKS = {method: rank for rank, method in enumerate(METHODS)}
 
 
@@ -175,7 +177,8 @@ class Cells:
 def _add(cells: _ByName, found: Found, shared: dict[str, Any]) -> None:
     evaluation, config = found.evaluation, found.record.config
     rank, batch = method_rank(config.method), told_batch(found.record)
-    for number, row in enumerate(evaluation.rows):
+    first = _MOST_ROWS * found.reading.order(evaluation.config)
+    for number, row in enumerate(evaluation.rows, first):
         method = at_batch(row, batch)
         for column, (metric, value) in enumerate(found.reading.values(evaluation, row).items()):
             cell = cells.get((method, metric))

@@ -208,6 +208,9 @@ def _methods(setting: Setting) -> dict[str, dict[int, tuple[Found, str]]]:
     # Run ids are hashes: their order says nothing.
     for one in sorted(setting.found, key=lambda one: method_rank(one.record.config.method)):
         asked = one.evaluation.asked
+        if one.reading.order(one.evaluation.config):
+            # The pictures are of the models' own heads.
+            continue
         for row in one.evaluation.rows:
             method = at_batch(row, told_batch(one.record))
             if method == BASELINE or (asked.is_sla and row not in asked.averages_views):

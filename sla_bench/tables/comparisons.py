@@ -12,7 +12,7 @@ import pandas as pd
 
 from sla_bench.records.store import RunRecord
 from sla_bench.registry import DATASETS
-from sla_bench.scenarios.form import TOLERANCE, views_in_training
+from sla_bench.scenarios.form import TOLERANCE, drawn_share
 from sla_bench.scenarios.reading import Row
 from sla_bench.streams import one_line
 from sla_bench.tables.row_key import BASELINE
@@ -44,7 +44,7 @@ class Cost:
 def cost_of(record: RunRecord) -> Cost:
     """Read the cost of a training off its record."""
     images, updates = int(record.done["train_images"]), record.updates
-    drawn = images // views_in_training(record.config)
+    drawn = round(images * drawn_share(record.config))
     # A history that was written elsewhere may count its steps from 0.
     pool = record.done.get("training_images") or sum(record.done.get("class_counts", ()))
     epochs = drawn / len(updates) / pool if pool else None

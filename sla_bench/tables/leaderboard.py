@@ -139,8 +139,9 @@ def _rows(cell: Cell, cells: Cells, published: PublishedValues) -> Rows:
     if method == BASELINE:
         return [{**common, "reference": None}]
     references = {BASELINE: cells.beside(cell, BASELINE)}
+    matched = cell.reading.references(cell.row, records[0].config)
     if metric == "accuracy":
-        for name in cell.reading.references(cell.row, records[0].config):
+        for name in matched:
             other = cells.beside(cell, name)
             if other is None and name in cell.reading.stand_ins:
                 other = cells.beside(cell, cell.reading.stand_ins[name])
@@ -149,7 +150,7 @@ def _rows(cell: Cell, cells: Cells, published: PublishedValues) -> Rows:
     rows = []
     for name, other in references.items():
         row = {**common, "method": cell.row, "reference": name}
-        contrast = cell.reading.contrast(row, matched=name != BASELINE)
+        contrast = cell.reading.contrast(row, matched=name in matched)
         row |= {"method": method, **_gain(cell, other, contrast)}
         if other:
             row["reference"] = other.key["method"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -36,6 +36,7 @@ class HeadViews:
         aggregated: (S, T) class of the mean over the views.
         joint: (S, T, M) class * M + transformation of each view; None: not a joint head.
         recognised: (S, T, M) which view each view was taken for; None: nothing tells it.
+        probes: name of a head that was fitted on the embeddings of upright images -> (S, T) class of each.
     """
 
     name: str
@@ -46,6 +47,7 @@ class HeadViews:
     aggregated: np.ndarray
     joint: np.ndarray | None
     recognised: np.ndarray | None
+    probes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def seeds(self) -> int:
@@ -72,6 +74,11 @@ class HeadViews:
     def aggregated_accuracy(self) -> MeanInterval:
         """Accuracy of the mean over the views."""
         return self._interval(self._aggregated_hits)
+
+    @cached_property
+    def probe_accuracies(self) -> dict[str, MeanInterval]:
+        """Accuracy of each probe."""
+        return {name: self._interval(classes == self.labels) for name, classes in self.probes.items()}
 
     @cached_property
     def agreement(self) -> MeanInterval:
@@ -231,6 +238,8 @@ def _head(name: str, seeds: list[tuple[AnalysisRecord, str]]) -> HeadViews:
     assert classes is not None
     assert aggregated is not None
     analysis, head = seeds[0]
+    names = [name.partition("/")[2] for name in analysis.samples if name.startswith("probes/")]
+    probed = all("probes" in one.heads[own] for one, own in seeds)
     return HeadViews(
         name=name,
         taught=analysis.heads[head]["taught"],
@@ -240,4 +249,5 @@ def _head(name: str, seeds: list[tuple[AnalysisRecord, str]]) -> HeadViews:
         aggregated=aggregated,
         joint=stacked("joint"),
         recognised=np.stack([t for t in told if t is not None]) if told[0] is not None else None,
+        probes={n: np.stack([a.samples[f"probes/{n}"] for a, _ in seeds]) for n in names} if probed else {},
     )

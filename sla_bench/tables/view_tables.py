@@ -28,6 +28,8 @@ GUIDE = (
 def view_tables(setting: ViewSetting) -> list[Table]:
     """All tables of one setting."""
     tables = [_accuracies(setting), _agreements(setting)]
+    if any(head.probes for head in setting.heads):
+        tables.append(_representations(setting))
     if any(head.recognised is not None for head in setting.heads):
         tables.append(_transformations(setting))
     return tables + [_pairs(setting, head) for head in setting.heads if head.is_joint]
@@ -53,6 +55,17 @@ def _accuracies(setting: ViewSetting) -> Table:
             lines.append([view_label(head, read), _TAUGHT[head.taught], *cells, averaged, str(head.seeds)])
     title = f"{setting.title}, {len(setting.heads[0].labels):,} test images: accuracy per view in %"
     return Table(title, ["head", "taught", *views, "averaged", "seeds"], lines)
+
+
+def _representations(setting: ViewSetting) -> Table:
+    """The accuracy of a head on upright images, beside that of heads fitted on its network's embeddings."""
+    heads = [head for head in setting.heads if head.probes]
+    lines = [
+        [head.name, *map(_percent, [head.accuracies[0], *head.probe_accuracies.values()]), str(head.seeds)]
+        for head in heads
+    ]
+    headings = ["head", "its own accuracy %", *(f"{name} %" for name in heads[0].probes), "seeds"]
+    return Table(f"{setting.title}: other heads on the same embeddings", headings, lines)
 
 
 def _agreements(setting: ViewSetting) -> Table:

@@ -17,6 +17,7 @@ from sla_bench.errors import UserError, unknown
 Imbalance = Literal["exp", "step", "none"]
 """exp: class sizes fall exponentially; step: half of the classes are small; none: the data as they are."""
 _HELD_OUT_STREAM = 1
+_LEFT_OUT_STREAM = 2
 GROUP_NAMES = ("many", "medium", "few")
 
 
@@ -176,6 +177,35 @@ def with_held_out(
     if not len(chosen):
         raise UserError("each class has one image only; none can be held out to validate on")
     return index[~np.isin(index, chosen)], chosen
+
+
+def left_out(labels: np.ndarray, index: np.ndarray, seed: int) -> np.ndarray:
+    """Choose images outside a subset: of each class a tenth of the subset's largest class, or all there are.
+
+    Args:
+        labels: int64 (N,).
+        index: int64 (n,), positions of the subset.
+        seed: chooses the images.
+
+    Returns:
+        Positions, int64.
+
+    Raises:
+        UserError: fewer than half of the classes have an image outside the subset.
+    """
+    wanted = max(1, round(HELD_OUT * int(np.bincount(labels[index]).max())))
+    outside = np.setdiff1d(np.arange(len(labels)), index, assume_unique=True)
+    shuffled = np.random.default_rng([seed, _LEFT_OUT_STREAM]).permutation(outside)
+    by_class = shuffled[labels[shuffled].argsort(kind="stable")]
+    counts = np.bincount(labels[by_class], minlength=int(labels.max()) + 1)
+    rank = np.arange(len(by_class)) - np.repeat(counts.cumsum() - counts, counts)
+    if 2 * np.count_nonzero(counts) < len(counts):
+        raise UserError(
+            f"{np.count_nonzero(counts)} of {len(counts)} classes have training images that the backbone "
+            "never saw, too few to choose hyper-parameters on; add --selection validation"
+        )
+    chosen: np.ndarray = by_class[rank < wanted]
+    return chosen
 
 
 def _subset_counts(

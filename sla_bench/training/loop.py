@@ -147,7 +147,11 @@ class _Loop:
     """Where a training stands between two steps, all of it."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, sources: Mapping[str, Source]
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        sources: Mapping[str, Source],
+        before: TrainingResult | None = None,
     ) -> None:
         self.model, self.optimizer, self.sources = model, optimizer, sources
         self.average, self.watch = WeightAverage(model), FiniteWatch(model)
@@ -156,6 +160,8 @@ class _Loop:
         self.losses: list[Tensor] = []
         self.accuracies: list[Tensor] = []
         self.result = TrainingResult(state={})
+        if before is not None:
+            self.result = TrainingResult({}, [*before.history], seconds=before.seconds)
 
     def content(self) -> dict[str, Any]:
         """As tensors and plain types."""
@@ -201,6 +207,8 @@ def train(
     checkpoints: Checkpoints | None = None,
     sources: Mapping[str, Source] | None = None,
     batch: Callable[[], Callable[[], str]] = unnamed,
+    before: TrainingResult | None = None,
+    phase: str = "training",
 ) -> TrainingResult:
     """Train `model` and return its state at the best validation accuracy, or at the last step.
 
@@ -222,6 +230,9 @@ def train(
             interrupted or not, but for seconds.
         sources: all that `batch_loss` draws random numbers from.
         batch: returns what describes the latest batch, for the log of a training that diverges.
+        before: result of the training that this one goes on from; its history and seconds go on, and the
+            steps of the history are counted from its last.
+        phase: what the training is called in the progress.
 
     Raises:
         UserError: the checkpoint is from another training.
@@ -229,8 +240,12 @@ def train(
             rate and the last validation before it. Such weights are in no checkpoint and no result.
     """
     loop = _Loop(
-        model, build_optimizer([p for p in model.parameters() if p.requires_grad], recipe), sources or {}
+        model,
+        build_optimizer([p for p in model.parameters() if p.requires_grad], recipe),
+        sources or {},
+        before,
     )
+    first = before.best_step if before is not None else 0
     if checkpoints is not None and (content := checkpoints.load()) is not None:
         try:
             loop.load(content)
@@ -262,7 +277,7 @@ def train(
                 loop.result.seconds += time.perf_counter() - started
                 with loop.average.applied():
                     value = math.nan if validate is None else validate()
-                    note = _record(loop, value, rate, last=step == steps, choose_best=choose_best)
+                    note = _record(loop, first, value, rate, last=step == steps, choose_best=choose_best)
                 model.train()
                 saves = saves or (checkpoints is not None and checkpoints.due())
                 started = time.perf_counter()
@@ -270,7 +285,7 @@ def train(
             loop.result.seconds += time.perf_counter() - started
             checkpoints.save(step, loop.content())
             started = time.perf_counter()
-        progress("training", step, steps, note)
+        progress(phase, step, steps, note)
     return loop.result
 
 
@@ -324,12 +339,12 @@ def _refuse(found: NotFinite | None, loop: _Loop, steps: int) -> None:
     raise DivergedError(message, log=f"{message}\n{found.batch()}".strip() + "\n")
 
 
-def _record(loop: _Loop, value: float, rate: float, last: bool, choose_best: bool) -> str:
+def _record(loop: _Loop, first: int, value: float, rate: float, last: bool, choose_best: bool) -> str:
     """Append a history row, keep the weights if they are the best, return a progress note."""
     accuracy = float(torch.stack(loop.accuracies).mean())
     loop.result.history.append(
         {
-            "step": loop.step,
+            "step": first + loop.step,
             "train_loss": float(torch.stack(loop.losses).mean()),
             "train_accuracy": accuracy,
             "val_accuracy": value,
@@ -340,6 +355,6 @@ def _record(loop: _Loop, value: float, rate: float, last: bool, choose_best: boo
     loop.losses, loop.accuracies = [], []
     validated = not math.isnan(value)
     if value > loop.best if choose_best and validated else last:
-        loop.best, loop.result.best_step = value, loop.step
+        loop.best, loop.result.best_step = value, first + loop.step
         loop.result.state = {k: v.detach().clone() for k, v in loop.model.state_dict().items()}
     return f"val {100 * value:.1f} %" if validated else f"train {100 * accuracy:.1f} %"

@@ -61,6 +61,11 @@ class Transform:
         return any(turn % 2 for turn in self.turns)
 
     @property
+    def only_turns(self) -> bool:
+        """Its views are different quarter turns, and nothing else."""
+        return len(self.turns) == self.num_views > 1
+
+    @property
     def uses_color(self) -> bool:
         """Some view exchanges colour channels, which does nothing to a grey image."""
         return len(self.channel_orders) > 1

@@ -82,7 +82,14 @@ def test_a_field_that_is_younger_than_a_recipe_is_no_other_recipe(monkeypatch, n
 
 def test_rows_are_of_label_augmentation_where_joint_labels_are_learned():
     runs = [first_of("standard", method=[m])[0] for m in METHODS if not METHODS.load(m).not_on_classes]
-    assert {run.method for run in runs if asked_of(run).is_sla} == {"sla", "sla+sd", "sla+u"}
+    assert {run.method for run in runs if asked_of(run).is_sla} == {
+        "sla",
+        "sla+sd",
+        "sla+u",
+        "sla-x1",
+        "sla-half",
+        "ssp+sla",
+    }
     told = asked_of(first_of("fewshot", method=["baseline-NMway"])[0])
     assert told.more_images
     assert told.averages_views == ("baseline-NMway+TTA", "baseline-NMway+crops")

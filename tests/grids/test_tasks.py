@@ -228,7 +228,7 @@ def test_which_methods_a_scenario_refuses():
     refused = {s: {n for n in METHODS if method_refusal(n, s)} for s in SCENARIOS}
     about_episodes = {"views", "baseline-NMway", "rotpool-NMway"}
     assert refused == {
-        "fewshot": {"sla+sd", "sla+u", "da+sd"},
+        "fewshot": {"sla+sd", "sla+u", "da+sd", "ssp", "ssp+sla"},
         "imbalanced": about_episodes,
         "standard": about_episodes,
     }

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.nn import functional as F
-from training_factors import TRAINING
+from training_factors import DRAWN, TRAINING
 
 from sla_bench.errors import UserError
 from sla_bench.objectives.classes import Classes, OnClasses
@@ -97,7 +97,9 @@ def test_losses_are_the_protocols_formulas(method, batch):
 
 
 def test_every_objective_of_the_table_is_covered():
-    assert set(METHOD_NAMES) - set(FORMULAS) == {"baseline-xM", "baseline-repM", "ens-M"}
+    # Those of the drawn ones are in test_relatives.py.
+    as_the_baseline = {"baseline-x2", "baseline-xM", "baseline-repM", "ens-M", "ssp"}
+    assert set(METHOD_NAMES) - set(FORMULAS) - set(DRAWN) == {*as_the_baseline, "ssp+sla"}
 
 
 def test_the_temperature_divides_both_sides_and_scales_the_divergence(batch):
@@ -228,10 +230,18 @@ def test_training_is_what_the_protocol_says(method):
     step_factor, copies, members, views = TRAINING[method]
     assert (objective.step_factor, objective.copies, objective.members) == (step_factor, copies, members)
     assert objective.method.trains_on_views is views
-    assert objective.images_per_image == copies * (M if views else 1)
+    assert objective.images_per_image == copies * (M if views else DRAWN.get(method, 1))
 
 
-SINGLE_ROWS = {"sla": "SLA+SI", "sla+sd": "SLA+SD", "sla+u": "SLA+U", "da+sd": "DA+SD"}
+SINGLE_ROWS = {
+    "ssp+sla": "SSP+SLA+SI",
+    "sla": "SLA+SI",
+    "sla-x1": "SLA-x1+SI",
+    "sla-half": "SLA-half+SI",
+    "sla+sd": "SLA+SD",
+    "sla+u": "SLA+U",
+    "da+sd": "DA+SD",
+}
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
@@ -309,20 +319,21 @@ def test_heads_by_view_are_what_predictions_are_read_from(method, loss, batch):
         else:
             assert scores.shape == (B, M, N)
             upright, mean = scores[:, 0], scores.mean(1)
-        single, averaged = {"SLA": ("SLA+SI", "SLA+AG")}.get(name, (name, f"{name}+TTA"))
+        votes = name in ("SLA", "SLA-x1", "SLA-half", "SSP+SLA")
+        single, averaged = (f"{name}+SI", f"{name}+AG") if votes else (name, f"{name}+TTA")
         if name.endswith("teacher"):
             single, averaged = None, name
         assert single is None or torch.equal(read[single], upright)
         torch.testing.assert_close(read[averaged], mean)
-    assert {row.removesuffix("+TTA") for row in read} - {"SLA+SI", "SLA+AG"} == set(heads) - {"SLA"}
+    assert {row.removesuffix("+TTA").removesuffix("+SI").removesuffix("+AG") for row in read} == set(heads)
     assert objective.method.invariant_heads <= set(heads)
 
 
 def test_which_heads_are_taught_invariance_and_which_tell_the_view(batch):
     objectives = {name: build(name) for name in METHOD_NAMES}
     invariant = {n: set(found) for n, o in objectives.items() if (found := o.method.invariant_heads)}
-    assert invariant == {"da": {"DA"}, "mt": {"MT"}, "da+sd": {"DA+SD teacher"}}
+    assert invariant == {"da": {"DA"}, "mt": {"MT"}, "da+sd": {"DA+SD teacher"}, "rot-x1": {"rot-x1"}}
     told = {name: o.recognised_view(batch[0]) for name, o in objectives.items()}
-    assert {name for name, scores in told.items() if scores is not None} == {"mt", "rot-aux"}
+    assert {name for name, scores in told.items() if scores is not None} == {"mt", "rot-aux", "rot-x1"}
     mt = objectives["mt"]
     torch.testing.assert_close(told["mt"][2, 3], mt.view_head(batch[0][2, 3]))

@@ -27,10 +27,10 @@ def test_every_objective_trains_under_every_mix(method, mix):
     images = torch.randn(B * objective.copies, 3, 8, 8, generator=generator)
     mixed = piece(images, LABELS, generator)
     pictures = mixed.images
-    if objective.method.trains_on_views:
-        pictures = objective.transform.views(pictures).flatten(0, 1)
+    numbers = objective.drawn(len(pictures), generator)
+    pictures = objective.shown(pictures, numbers, generator)
     features = backbone(pictures).view(B, objective.images_per_image, D)
-    loss, accuracy = mixed.loss(lambda labels: objective.loss(features, labels))
+    loss, accuracy = mixed.loss(lambda labels: objective.loss(features, labels, numbers))
     loss.backward()
     assert torch.isfinite(loss)
     assert 0 <= float(accuracy) <= 1

@@ -1,4 +1,5 @@
 import pytest
+from training_factors import DRAWN, PRETRAINED
 
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.estimates import estimate, relative_seconds, seconds_on
@@ -92,7 +93,7 @@ def test_members_are_part_of_the_cost_of_a_training(tmp_path):
     assert estimate(runs_of("standard", method=["baseline"], mix=["cutmix"]), seen).unknown == 1
 
 
-def test_every_method_but_the_baseline_costs_as_many_images_as_views():
+def test_the_cost_of_a_method_is_that_of_its_objective():
     """The rule that `estimate` and the protocol share, against what the objectives do."""
     import torch
 
@@ -103,10 +104,17 @@ def test_every_method_but_the_baseline_costs_as_many_images_as_views():
 
     transform = TRANSFORMS.load("rotation")
     classes = Classes(torch.tensor([3, 2]), CrossEntropy)
+    other = {"baseline": 1, **DRAWN, "baseline-x2": 2, "ssp": 2, "ssp+sla": 5}
+    once = {"ssp": 2, "ssp+sla": 2}
     for name in METHODS:
         method = METHODS.load(name)
-        expected = transform.num_views if method.depends_on_transform else 1
+        expected = other.get(name, transform.num_views)
+        assert method.cost(transform.num_views) == expected, name
+        assert method.cost(1) == (2 if name == "baseline-x2" else once.get(name, 1)), name
         for bound in (OnEpisodes(method, transform), OnClasses(method, 4, classes, transform)):
-            per_image = bound.copies * (bound.num_views if method.trains_on_views else 1)
+            drawn = DRAWN.get(name, 1)
+            per_image = bound.copies * (bound.num_views if method.trains_on_views else drawn)
             assert per_image == bound.images_per_image, name
-            assert bound.way_factor * per_image * bound.step_factor * bound.members == expected, name
+            assert bound.way_factor * per_image * bound.step_factor * bound.members == expected - (
+                name in PRETRAINED
+            ), name

@@ -5,6 +5,7 @@ import contextlib
 import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
+from training_factors import DRAWN
 
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.models.backbones.base import Backbone
@@ -59,6 +60,28 @@ def test_a_classifier_keeps_its_images_at_another_batch(scenario, method, data_r
         assert sum(sizes) == pytest.approx(usual, rel=0.05)
         updates = max(row["step"] for row in training.history)
         assert len(sizes) == updates * (4 if method == "ens-M" else 1)
+
+
+def passes(scenario, root, method, *settings, **given):
+    """Images through the network in training, views counted."""
+    return sum(trained(scenario, root, *settings, method=[method], **given)[1])
+
+
+@pytest.mark.parametrize("scenario", ["standard", "imbalanced"])
+def test_a_classifier_of_drawn_views_costs_what_its_page_says(scenario, data_root):
+    given = {"dataset": ["cifar10"]} | (
+        {"ratio": [2.0], "max_class_size": 4} if scenario == "imbalanced" else {}
+    )
+    usual = passes(scenario, data_root, "baseline", **given)
+    for method, factor in {**DRAWN, "baseline-x2": 2, "ssp": 2, "ssp+sla": 5}.items():
+        assert passes(scenario, data_root, method, **given) == factor * usual, method
+
+
+@pytest.mark.usefixtures("reduced_glyphs")
+def test_an_episode_of_drawn_views_costs_what_its_page_says(root):
+    usual = passes("fewshot", root, "baseline", **FEW)
+    for method in ("rot-x1", "sla-x1", "sla-half", "lorot-e"):
+        assert passes("fewshot", root, method, **FEW) == DRAWN[method] * usual, method
 
 
 FEW = {"dataset": ["glyphs"], "budget": "smoke", "shots": [1], "train_shots": 1, "ways": 2}

@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import pytest
+from training_factors import DRAWN
 
 from sla_bench.config import RunConfig
 from sla_bench.errors import UserError
@@ -94,5 +95,5 @@ def test_objectives_say_whether_they_pass_views(transform):
     views = TRANSFORMS.load(transform)
     for name in METHODS:
         method = METHODS.load(name)
-        passes = OnEpisodes(method, views).copies * (views.num_views if method.trains_on_views else 1)
-        assert passes == (views.num_views if method.passes_views else 1), name
+        per_image = views.num_views if method.trains_on_views else DRAWN.get(name, 1)
+        assert OnEpisodes(method, views).copies * per_image == method.images_per_image(views.num_views), name

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from made_up_analyses import LABELS, write_analyses
@@ -185,6 +187,17 @@ def test_tables_say_the_figures_and_give_one_seed_no_interval(tmp_path):
     gain = three.heads[-1].gain
     ends = f"({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
     assert view_tables(three)[1].lines[-1][3] == f"{100 * gain.estimate:+.1f} {ends}"
+
+
+def test_probes_stand_beside_the_accuracy_of_the_head_on_upright_images():
+    plain = head("DA")
+    probe = np.where(np.arange(300) < 75, plain.labels, 9)[None]
+    probed = dataclasses.replace(plain, probes={"linear probe": probe})
+    table = view_tables(setting(plain, probed))[2]
+    assert table.headings == ["head", "its own accuracy %", "linear probe %", "seeds"]
+    own = 100 * (plain.classes[0, :, 0] == plain.labels).mean()
+    assert table.lines == [["DA", f"{own:.1f}", "25.0", "1"]]
+    assert not any("other heads" in table.title for table in view_tables(setting(plain)))
 
 
 def test_a_head_that_is_never_right_has_no_relative_gain():

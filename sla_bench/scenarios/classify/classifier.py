@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -16,15 +18,26 @@ from sla_bench.data.base import Dataset
 from sla_bench.data.splits import Subset
 from sla_bench.evaluation.embedding import embed
 from sla_bench.models.backbones.base import Backbone
+from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.models.weights import put_weights
 from sla_bench.objectives.classes import Classes, OnClasses
+from sla_bench.objectives.objective import Objective
 from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import Augmenter, Member, batch_in_words, member_states, start_backbone
 from sla_bench.scenarios.form import Plan, plan_of
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training.acceleration import accelerated
 from sla_bench.training.class_sampling import ClassSampler
-from sla_bench.training.loop import Checkpoints, GeneratorSource, Progress, autocast, silent, train
+from sla_bench.training.loop import (
+    Checkpoints,
+    GeneratorSource,
+    Progress,
+    TrainingResult,
+    autocast,
+    silent,
+    train,
+)
+from sla_bench.training.stages import two_stages
 from sla_bench.views.augment import ImageBatches
 from sla_bench.views.mixing import Mix, unmixed
 from sla_bench.views.transfer import to_device
@@ -131,54 +144,108 @@ def train_classifier(
         DivergedError: loss, gradient, weights or scores are not finite.
         UserError: the training is too short for so large a batch, or can't be accelerated so.
     """
-    objective, device = model.objective, batches.device
-    plan = _plan(config, objective, steps)
-    sampler = ClassSampler(data.labels, sampler_kind, plan.units, seed=derive_seed(seed, "training images"))
-    augmented = Augmenter(config, batches, seed)
-    positions, labels = torch.from_numpy(data.index), torch.from_numpy(data.labels)
-    latest = positions[:0]
-
-    def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
-        nonlocal latest
-        objective.reweight(float(done))
-        chosen = sampler.next()
-        latest = positions[chosen]
-        index = latest.repeat_interleave(objective.copies)
-        images, own = augmented(index), to_device(labels[chosen], device)
-        mixed = unmixed(images, own) if mix is None else mix(images, own, augmented.generator)
-        images = mixed.images
-        if objective.method.trains_on_views:
-            images = objective.transform.views(images).flatten(0, 1)
-        with autocast(config.precision, device):
-            features = network(images.contiguous(memory_format=torch.channels_last))
-        features = features.float().view(len(chosen), objective.images_per_image, -1)
-        return mixed.loss(lambda of: objective.loss(features, of))
-
     start_backbone(model.backbone, batches, data.index)
-    model.to(memory_format=torch.channels_last).train()
-    # Of the shape that all batches have.
-    images = batches.plain(positions[:1]).expand(plan.units * objective.images_per_image, -1, -1, -1)
-    images = images.contiguous(memory_format=torch.channels_last)
-    network = accelerated(model.backbone, acceleration, config.precision, images)
-    result = train(
-        model,
-        batch_loss,
-        None if validate is None else functools.partial(validate, model),
-        config,
-        steps=plan.updates,
-        choose_best=choose_best,
-        after_step=model.backbone.advance,
-        progress=progress,
-        checkpoints=checkpoints,
-        sources={
-            "sampler": sampler,
-            **augmented.sources,
-            "dropout": GeneratorSource(model.backbone.generator),
-        },
-        batch=lambda: functools.partial(batch_in_words, seed, latest),
-    )
-    passed = plan.updates * plan.units * objective.images_per_image
-    return Member(result, passed, sum(p.numel() for p in model.parameters()), objective.members)
+    model.to(memory_format=torch.channels_last)
+    stage = _Stage(config, data, batches, steps, sampler_kind, mix, acceleration, progress)
+    before, passed = None, 0
+    if model.objective.method.pretext is not None:
+        first, checkpoints = two_stages(checkpoints)
+        before, passed = stage.pretrain(model, model.objective.method.pretext, seed, first)
+    result, images = stage.train(model, seed, checkpoints, validate, choose_best, before)
+    parameters = sum(p.numel() for p in model.parameters())
+    return Member(result, passed + images, parameters, model.objective.members)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """What the stages of a training have in common; see `train_classifier`."""
+
+    config: ClassifierRun
+    data: Subset
+    batches: ImageBatches
+    steps: int
+    sampler_kind: str
+    mix: Mix | None
+    acceleration: Acceleration
+    progress: Progress
+
+    def train(
+        self,
+        model: ClassifierModel,
+        seed: int,
+        checkpoints: Checkpoints | None,
+        validate: Callable[[ClassifierModel], float] | None = None,
+        choose_best: bool = False,
+        before: TrainingResult | None = None,
+        phase: str = "training",
+    ) -> tuple[TrainingResult, int]:
+        """Train a model by its objective; returns the result, and the images through the network."""
+        config, data, objective, device = self.config, self.data, model.objective, self.batches.device
+        plan = _plan(config, objective, self.steps)
+        order = derive_seed(seed, "training images")
+        sampler = ClassSampler(data.labels, self.sampler_kind, plan.units, seed=order)
+        augmented = Augmenter(config, self.batches, seed)
+        positions, labels = torch.from_numpy(data.index), torch.from_numpy(data.labels)
+        latest = positions[:0]
+
+        def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
+            nonlocal latest
+            objective.reweight(float(done))
+            chosen = sampler.next()
+            latest = positions[chosen]
+            index = latest.repeat_interleave(objective.copies)
+            images, own = augmented(index), to_device(labels[chosen], device)
+            mixed = unmixed(images, own) if self.mix is None else self.mix(images, own, augmented.generator)
+            numbers = objective.drawn(len(mixed.images), augmented.generator)
+            shown = objective.shown(mixed.images, numbers, augmented.generator)
+            with autocast(config.precision, device):
+                features = network(shown.contiguous(memory_format=torch.channels_last))
+            features = features.float().view(len(chosen), objective.images_per_image, -1)
+            return mixed.loss(lambda of: objective.loss(features, of, numbers))
+
+        model.train()
+        # Of the shape that all batches have.
+        images = self.batches.plain(positions[:1])
+        images = images.expand(plan.units * objective.images_per_image, -1, -1, -1)
+        images = images.contiguous(memory_format=torch.channels_last)
+        network = accelerated(model.backbone, self.acceleration, config.precision, images)
+        result = train(
+            model,
+            batch_loss,
+            None if validate is None else functools.partial(validate, model),
+            config,
+            steps=plan.updates,
+            choose_best=choose_best,
+            after_step=model.backbone.advance,
+            progress=self.progress,
+            checkpoints=checkpoints,
+            sources={
+                "sampler": sampler,
+                **augmented.sources,
+                "dropout": GeneratorSource(model.backbone.generator),
+            },
+            batch=lambda: functools.partial(batch_in_words, seed, latest),
+            before=before,
+            phase=phase,
+        )
+        return result, plan.updates * plan.units * objective.images_per_image
+
+    def pretrain(
+        self, model: ClassifierModel, pretext: Objective, seed: int, checkpoints: Checkpoints | None
+    ) -> tuple[TrainingResult, int]:
+        """Train the backbone of a model by another objective, whose heads are dropped; returns as `train`."""
+        own = derive_seed(seed, "pretraining")
+        classes = Classes(torch.from_numpy(self.data.counts), CrossEntropy)
+        with torch_seeded(derive_seed(own, "initial weights")):
+            heads = OnClasses(pretext, model.backbone.num_features, classes, model.objective.transform)
+        learner = ClassifierModel(copy.deepcopy(model.backbone), heads.to(self.batches.device))
+        learner.backbone.seed_dropout(derive_seed(own, "dropout"))
+        result, images = self.train(learner, own, checkpoints, phase="pretraining")
+        learner.load_state_dict(result.state)
+        model.backbone.load_state_dict(learner.backbone.state_dict())
+        # Schedules inside the backbone begin again.
+        model.backbone.advance(-result.best_step)
+        return result, images
 
 
 def single_hits(

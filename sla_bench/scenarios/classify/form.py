@@ -106,7 +106,7 @@ class ImbalancedForm(ClassifierForm[ImbalancedRun, ImbalancedEvaluation]):
 
     run = ImbalancedRun
     evaluation = ImbalancedEvaluation
-    order = ("dataset", "backbone", "transform", "ratio", "loss", "seed", "method")
+    order = ("dataset", "backbone", "transform", "ratio", "loss", "stage_two", "seed", "method")
     default_methods = ("baseline", "sla+sd")
     length = "epochs"
     follows = frozenset({"class_order", "subset_seed", "order_shifts"})
@@ -149,6 +149,24 @@ class ImbalancedForm(ClassifierForm[ImbalancedRun, ImbalancedEvaluation]):
             raise UserError("--subset-seed has no effect where all images are used")
         if whole or "subset_seed" not in given:
             values["subset_seed"] = _usual_subset_seed(values["budget"], values["seed"], whole)
+
+    def test_refusal(self, run: ImbalancedRun, evaluation: ImbalancedEvaluation) -> str | None:
+        """A stage-two head needs one backbone, and held-out training images."""
+        if evaluation.stage_two is None:
+            return None
+        option = f"--stage-two {evaluation.stage_two}"
+        if METHODS.load(run.method).multiplies == "members":
+            return f"{option}: method {run.method!r} averages several networks, a stage-two head needs one"
+        if run.selection == "best-test":
+            return (
+                f"{option}: --selection best-test makes the test images its validation images; leave it out"
+            )
+        if run.selection != "validation" and run.imbalance == "none" and run.max_class_size is None:
+            return (
+                f"{option}: the backbone saw all training images, none is left to choose hyper-parameters; "
+                "add --selection validation"
+            )
+        return None
 
     def relative_images(self, run: ImbalancedRun) -> float:
         """Its epochs."""

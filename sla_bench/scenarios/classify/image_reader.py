@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from sla_bench.objectives.scores import aggregate, own_columns
 from sla_bench.scenarios.base import Evaluation, first_images
 from sla_bench.scenarios.classify.classifier import ClassifierModel
 from sla_bench.seeds import derive_seed
+from sla_bench.training.long_tail import GROUP_NAMES
 from sla_bench.training.loop import Progress, silent
 from sla_bench.views.augment import ImageBatches
 
@@ -116,40 +117,51 @@ class TestImages:
         }
 
     def evaluate(
-        self,
-        models: Sequence[ClassifierModel],
-        groups: np.ndarray,
-        group_names: Sequence[str],
-        progress: Progress = silent,
+        self, models: Sequence[ClassifierModel], groups: np.ndarray, progress: Progress = silent
     ) -> Evaluation:
         """Compute the metrics of every read-off from the samples that are stored.
 
-        Samples: `labels` (T,) int32, and for each read-off `predictions/<row>` (T,) int32,
-        `confidence/<row>` and `nll/<row>` (T,) float16. `nll` is -log p of the true class, since p itself
-        underflows in float16.
-
         Args:
             models: of one objective, in eval mode; their scores are averaged.
-            groups: int64 (N,), index into `group_names` of each class.
-            group_names: for instance many, medium, few.
+            groups: int64 (N,), index into GROUP_NAMES of each class.
             progress: told each batch.
 
         Raises:
             UserError: the scores are not finite.
         """
         objective = models[0].objective
-        samples = {"labels": self.labels.astype(np.int32)}
-        metrics = {}
         read = self.read(models, progress, crops=True)
         shown = dict(objective.rows)
         if (crops_row := objective.crops_row) is not None:
             shown[crops_row] = objective.members * objective.num_views
-        for row, passes in {**shown, **objective.further_rows}.items():
+        return self.evaluation_of(read, shown, objective.further_rows, groups)
+
+    def evaluation_of(
+        self,
+        read: Mapping[str, Predictions],
+        shown: Mapping[str, int],
+        further: Mapping[str, int],
+        groups: np.ndarray,
+    ) -> Evaluation:
+        """Compute metrics from predictions.
+
+        Samples: `labels` (T,) int32, and for each row `predictions/<row>` (T,) int32, `confidence/<row>` and
+        `nll/<row>` (T,) float16. `nll` is -log p of the true class, since p itself underflows in float16.
+
+        Args:
+            read: row -> its predictions.
+            shown: row of the tables -> passes per test image.
+            further: the same of rows that are only recorded.
+            groups: int64 (N,), index into GROUP_NAMES of each class.
+        """
+        samples = {"labels": self.labels.astype(np.int32)}
+        metrics = {}
+        for row, passes in {**shown, **further}.items():
             predictions = read[row].classes.astype(np.int32)
             confidence, nll = recorded(read[row].confidence), recorded(read[row].nll)
             samples |= {f"predictions/{row}": predictions, f"confidence/{row}": confidence, f"nll/{row}": nll}
             metrics[row] = {
-                **classification_metrics(predictions, confidence, nll, self.labels, groups, group_names),
+                **classification_metrics(predictions, confidence, nll, self.labels, groups, GROUP_NAMES),
                 "query_passes": passes,
                 "shown": row in shown,
             }

@@ -17,6 +17,7 @@ from sla_bench.scenarios.classify.run import ClassifierScenario, Split, Training
 from sla_bench.training.long_tail import (
     class_order,
     head_and_tail_groups,
+    left_out,
     long_tailed_indices,
     with_held_out,
 )
@@ -82,6 +83,14 @@ def _balanced_accuracy(hits: np.ndarray, labels: np.ndarray) -> float:
     return float((np.bincount(labels, hits)[counts > 0] / counts[counts > 0]).mean())
 
 
+def _unseen(config: ImbalancedRun, chosen: TrainingImages) -> Subset:
+    """The images that are validated on; where none are, images outside the long tail."""
+    validation = _split(config, chosen).validation
+    if len(validation.index):
+        return validation
+    return Subset(chosen.images, left_out(chosen.images.labels, chosen.index, config.subset_seed))
+
+
 IMBALANCED = ClassifierScenario(
     choose=long_tail,
     split=_split,
@@ -90,4 +99,5 @@ IMBALANCED = ClassifierScenario(
     accuracy=_balanced_accuracy,
     sampler=lambda config: config.sampler,
     validates_on_test=lambda config: config.selection == "best-test",
+    unseen=_unseen,
 )

@@ -7,10 +7,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from sla_bench.config import ClassifierEvaluation, EvalConfig
+from sla_bench.config import ClassifierEvaluation, EvalConfig, ImbalancedEvaluation, RunConfig
 from sla_bench.evaluation.class_metrics import expected_calibration_error, recorded
 from sla_bench.evaluation.crossed_error import strata_of
-from sla_bench.scenarios.reading import PrimaryContrast, Reading, Row, SettingAxis, Tested, Value
+from sla_bench.registry import STAGE_TWO
+from sla_bench.scenarios.reading import (
+    AT_EQUAL_COST,
+    PrimaryContrast,
+    Reading,
+    Row,
+    SettingAxis,
+    Tested,
+    Value,
+)
 
 _GROUP = "accuracy of "
 
@@ -22,6 +31,10 @@ class ClassifierReading(Reading):
         "SLA+SI": ("baseline-xM",),
         "SLA+SD": ("baseline-xM", "DA+SD"),
         "SLA+AG": ("baseline-xM+crops", "ens-M", "DA+TTA"),
+        **AT_EQUAL_COST,
+        "rot-x1+TTA": ("baseline+crops",),
+        "SLA-x1+AG": ("baseline+crops", "ens-M"),
+        "SLA-half+AG": ("baseline-x2+crops", "ens-M"),
     }
     # records of older versions have no crops
     stand_ins: ClassVar = {"baseline-xM+crops": "baseline-xM"}
@@ -81,8 +94,18 @@ class ClassifierReading(Reading):
         return size, -evaluation.config.test_seed, evaluation.data_hash
 
     def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
-        """The views of +TTA."""
-        return (test.transform,)
+        """The views of +TTA, and the head."""
+        return test.transform, _stage_two(test)
+
+    def order(self, test: EvalConfig) -> int:
+        """Heads of stage two come after the model's own."""
+        name = _stage_two(test)
+        return 0 if name is None else 1 + list(STAGE_TWO).index(name)
+
+    def references(self, row: str, run: RunConfig) -> tuple[str, ...]:
+        """A head of stage two is compared with the same head on the reference's backbone."""
+        plain, comma, head = row.partition(", ")
+        return tuple(f"{name}{comma}{head}" for name in super().references(plain, run))
 
 
 class ImbalancedReading(ClassifierReading):
@@ -126,6 +149,10 @@ class StandardReading(ClassifierReading):
         values = super().values(evaluation, row)
         groups = [name for name in values if name.startswith(_GROUP)]
         return {n: f for n, f in values.items() if len(groups) > 1 or n not in groups}
+
+
+def _stage_two(test: EvalConfig) -> str | None:
+    return test.stage_two if isinstance(test, ImbalancedEvaluation) else None
 
 
 def _row_key(row: Row) -> tuple[Any, ...]:

@@ -13,7 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sla_bench.config import Acceleration, ClassifierEvaluation, ImbalancedRun, Precision, StandardRun
+from sla_bench.config import (
+    Acceleration,
+    ClassifierEvaluation,
+    ImbalancedEvaluation,
+    ImbalancedRun,
+    Precision,
+    StandardRun,
+)
 from sla_bench.data.base import Dataset, ImageProperties
 from sla_bench.data.named import dataset_named
 from sla_bench.data.splits import Subset
@@ -35,7 +42,7 @@ from sla_bench.scenarios.classify.classifier import (
     train_classifier,
 )
 from sla_bench.scenarios.classify.image_reader import TestImages, check_same_classes
-from sla_bench.training.long_tail import GROUP_NAMES
+from sla_bench.scenarios.classify.stage_two import StageTwoReader, evaluate_stage_two
 from sla_bench.training.loop import Checkpoints, Progress, silent
 from sla_bench.views.augment import ImageBatches
 from sla_bench.views.mixing import Mix
@@ -76,6 +83,7 @@ class ClassifierScenario(Generic[RunT]):
         sampler: how training images are drawn, as `ClassSampler`.
         mix: what is done to a batch on top of crop and flip.
         validates_on_test: the weights are chosen on the test images.
+        unseen: (run, these images) -> training images that the backbone never saw, for heads of stage two.
     """
 
     choose: Callable[[RunT, Path], TrainingImages]
@@ -86,6 +94,7 @@ class ClassifierScenario(Generic[RunT]):
     sampler: Callable[[RunT], str] = lambda config: "uniform"
     mix: Callable[[RunT, ImageProperties], Mix | None] = lambda config, properties: None
     validates_on_test: Callable[[RunT], bool] = lambda config: False
+    unseen: Callable[[RunT, TrainingImages], Subset] | None = None
 
     def build_model(
         self, config: RunT, dataset: Dataset, counts: np.ndarray, transform: str, seed: int
@@ -194,7 +203,13 @@ class ClassifierScenario(Generic[RunT]):
             self.build_model, config, dataset, chosen.counts, evaluation.transform, config.seed
         )
         models = load_members(state, build, device)
-        read = test.evaluate(models, chosen.groups, list(GROUP_NAMES), progress)
+        if isinstance(evaluation, ImbalancedEvaluation) and evaluation.stage_two is not None:
+            assert self.unseen is not None
+            train, held_out = self.split(config, chosen).train, self.unseen(config, chosen)
+            batches = ImageBatches(chosen.images, dataset.properties, device=device)
+            reader = StageTwoReader(models[0], test, batches, train, held_out, config.seed)
+            return evaluate_stage_two(evaluation.stage_two, reader, chosen.groups, progress)
+        read = test.evaluate(models, chosen.groups, progress)
         return read if config.members == 1 else _as_ensemble(read, config.members)
 
 

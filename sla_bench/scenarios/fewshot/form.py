@@ -219,7 +219,7 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
                 "trained without them, as a classifier of the training classes"
             )
         if method.multiplies != "ways" or run.transform is None:
-            return None
+            return super().refusal(run)
         views = ways_factor(run)
         option = f"--train-ways {run.train_ways} (method {run.method} trains with {views} times the ways)"
         pool = views if method.pools_views else 1

@@ -10,7 +10,15 @@ import numpy as np
 from sla_bench.config import EvalConfig, FewShotEvaluation, FewShotRun, RunConfig
 from sla_bench.data.named import dataset_named
 from sla_bench.registry import LEARNERS
-from sla_bench.scenarios.reading import PrimaryContrast, Reading, Row, SettingAxis, Tested, Value
+from sla_bench.scenarios.reading import (
+    AT_EQUAL_COST,
+    PrimaryContrast,
+    Reading,
+    Row,
+    SettingAxis,
+    Tested,
+    Value,
+)
 
 MANY_SPLITS = 10
 _USUAL = {"ways": 5, "shots": 5, "queries": 15}
@@ -37,6 +45,10 @@ class FewShotReading(Reading):
             "views+TTA",
             "DA+TTA",
         ),
+        **AT_EQUAL_COST,
+        "rot-x1+TTA": ("baseline+TTA", "baseline+crops"),
+        "SLA-x1+AG": ("baseline+TTA", "baseline+crops", "ens-M"),
+        "SLA-half+AG": ("baseline-x2+TTA", "baseline-x2+crops", "ens-M"),
     }
     tests_new_classes = True
     validates = True

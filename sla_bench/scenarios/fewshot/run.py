@@ -208,15 +208,16 @@ def _train_member(
     device, plan = batches.device, _plan(config, objective)
     latest = torch.empty(0, dtype=torch.int64)
 
-    def features_of(index: Tensor, view_of_way: Tensor) -> Tensor:
+    def features_of(index: Tensor, view_of_way: Tensor, numbers: Tensor | None) -> Tensor:
         shape = index.shape
         index = index.flatten().repeat_interleave(objective.copies)
         batch = augmented(index)
         if objective.method.pools_views:
             batch = objective.transform.apply(batch, view_of_way.flatten())
-        if objective.method.trains_on_views:
-            batch = objective.transform.views(batch).flatten(0, 1)
-        features = model.features(batch, network)
+        shown = objective.shown(
+            batch, None if numbers is None else numbers.flatten(0, 1), augmented.generator
+        )
+        features = model.features(shown, network)
         return features.view(*shape, -1, features.shape[-1])
 
     def loss_of(features: EpisodeFeatures) -> tuple[Tensor, Tensor]:
@@ -227,12 +228,18 @@ def _train_member(
         del done
         episodes = sampler.sample(plan.units).flatten(augmented.generator)
         latest = torch.cat([episodes.support.flatten(), episodes.query.flatten()])
+        labels = episodes.support_labels, episodes.query_labels
+        numbers = objective.drawn(*labels, augmented.generator)
+        of_support, of_query = numbers or (None, None)
         features = EpisodeFeatures(
-            features_of(episodes.support, episodes.support_views),
-            to_device(episodes.support_labels, device),
-            features_of(episodes.query, episodes.query_views),
-            to_device(episodes.query_labels, device),
+            features_of(episodes.support, episodes.support_views, of_support),
+            to_device(labels[0], device),
+            features_of(episodes.query, episodes.query_views, of_query),
+            to_device(labels[1], device),
             ways=episodes.classes.shape[1],
+            numbers=None
+            if numbers is None
+            else (to_device(numbers[0], device), to_device(numbers[1], device)),
         )
         if not model.adapts_network:
             return loss_of(features)

@@ -1,0 +1,241 @@
+"""Losses of the methods that draw views, against naive formulas in double precision, and their identities."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from training_factors import DRAWN, PRETRAINED
+
+from sla_bench.errors import UserError
+from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.models.heads.protonet import ProtoNet
+from sla_bench.models.heads.ridge import RidgeHead
+from sla_bench.models.losses.criteria import CrossEntropy
+from sla_bench.objectives.classes import Classes, OnClasses
+from sla_bench.objectives.episodes import EpisodeFeatures, OnEpisodes
+from sla_bench.registry import METHODS, TRANSFORMS
+from sla_bench.seeds import torch_seeded
+from sla_bench.views.transforms import Transform
+
+B, N, D, M = 6, 3, 5, 4
+COUNTS = torch.tensor([40, 9, 2])
+LABELS = torch.tensor([0, 1, 2, 0, 0, 1])
+ROTATION = TRANSFORMS.load("rotation")
+UPRIGHT = Transform("upright")
+
+
+def on_classes(name, transform=ROTATION, reduction="mean", **options):
+    method = replace(METHODS.load(name), **options)
+    with torch_seeded(0):
+        return OnClasses(method, D, Classes(COUNTS, CrossEntropy, reduction), transform).double()
+
+
+def seeded(seed=1):
+    return torch.Generator().manual_seed(seed)
+
+
+def drawn_batch(objective):
+    features = torch.randn(B, objective.images_per_image, D, generator=seeded(), dtype=torch.float64)
+    return features, objective.drawn(B, seeded(2))
+
+
+def log_p(logits, label):
+    return logits[label] - torch.logsumexp(logits, 0)
+
+
+def tells(alpha, beta):
+    def formula(o, z, y, numbers):
+        (features,), (j,) = z, numbers
+        return -alpha * log_p(o.head(features), y) - beta * log_p(o.view_head(features), j)
+
+    return formula
+
+
+def joint(o, z, y, numbers):
+    terms = [-log_p(o.joint_head(f), y * M + j) for f, j in zip(z, numbers, strict=True)]
+    return sum(terms) / len(terms)
+
+
+FORMULAS = {
+    "rot-x1": tells(0.5, 0.5),
+    "lorot-i": tells(1.0, 0.1),
+    "lorot-e": tells(1.0, 0.1),
+    "sla-x1": joint,
+    "sla-half": joint,
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_losses_are_their_formulas_on_the_drawn_images(name):
+    objective = on_classes(name)
+    features, numbers = drawn_batch(objective)
+    assert numbers.shape == (B, DRAWN[name])
+    loss, _ = objective.loss(features, LABELS, numbers)
+    parts = zip(features, LABELS.tolist(), numbers.tolist(), strict=True)
+    expected = sum(FORMULAS[name](objective, z, y, j) for z, y, j in parts) / B
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    ours, theirs = (torch.autograd.grad(value, list(objective.parameters())) for value in (loss, expected))
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_the_second_head_has_a_target_for_each_number():
+    sizes = {name: on_classes(name).view_head.out_features for name in ("rot-x1", "lorot-i", "lorot-e")}
+    assert sizes == {"rot-x1": 4, "lorot-i": 4, "lorot-e": 16}
+
+
+def test_of_one_view_sla_x1_is_the_baseline():
+    sla, baseline = on_classes("sla-x1", UPRIGHT), on_classes("baseline", UPRIGHT)
+    assert torch.equal(sla.joint_head.weight, baseline.head.weight)
+    features, numbers = drawn_batch(sla)
+    assert torch.equal(sla.loss(features, LABELS, numbers)[0], baseline.loss(features, LABELS)[0])
+    read = sla.read(features)
+    assert torch.equal(read["SLA-x1+AG"], baseline.read(features)["baseline"])
+    assert torch.equal(read["SLA-x1+SI"], read["SLA-x1+AG"])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_two_of_two_views_are_sla(reduction):
+    two = TRANSFORMS.load("rotation2")
+    half, sla = on_classes("sla-half", two, reduction), on_classes("sla", two, reduction)
+    features, numbers = drawn_batch(half)
+    in_order = features.gather(1, numbers.argsort(1)[..., None].expand_as(features))
+    ours, theirs = half.loss(features, LABELS, numbers)[0], sla.loss(in_order, LABELS)[0]
+    torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=0)
+
+
+def test_lorot_with_an_empty_box_and_without_its_task_is_the_baseline():
+    lorot, baseline = on_classes("lorot-i", box=0, weight=0.0), on_classes("baseline")
+    assert torch.equal(lorot.head.weight, baseline.head.weight)
+    images, numbers = torch.randn(B, 3, 8, 8), lorot.drawn(B, seeded())
+    assert lorot.shown(images, numbers, seeded()) is baseline.shown(images, None, seeded())
+    features, _ = drawn_batch(baseline), None
+    assert torch.equal(lorot.loss(features[0], LABELS, numbers)[0], baseline.loss(features[0], LABELS)[0])
+
+
+@pytest.mark.parametrize("name", ["rot-x1", "lorot-i", "lorot-e"])
+def test_the_training_accuracy_is_that_of_the_class(name):
+    objective = on_classes(name)
+    features, numbers = drawn_batch(objective)
+    hits = objective.head(features[:, 0]).argmax(1) == LABELS
+    assert float(objective.loss(features, LABELS, numbers)[1]) == pytest.approx(float(hits.double().mean()))
+
+
+# Episodes: two ways with two supports each; way 0 is shown in views 2 and 1, way 1 in views 0 and 3.
+SUPPORT_LABELS = torch.tensor([[0, 0, 1, 1], [0, 0, 1, 1]])
+SUPPORT_VIEWS = torch.tensor([[2, 1, 0, 3], [3, 0, 1, 2]])[..., None]
+QUERY_LABELS = torch.tensor([[0, 1, 1], [1, 0, 0]])
+QUERY_VIEWS = torch.tensor([[1, 0, 3], [2, 3, 0]])[..., None]
+
+
+def episodes():
+    z = torch.randn(2, 7, 1, D, generator=seeded(), dtype=torch.float64)
+    numbers = (SUPPORT_VIEWS, QUERY_VIEWS)
+    return EpisodeFeatures(z[:, :4], SUPPORT_LABELS, z[:, 4:], QUERY_LABELS, 2, numbers)
+
+
+def test_sla_x1_of_an_episode_is_a_task_over_the_pairs_that_have_supports():
+    features, head = episodes(), ProtoNet().double()
+    terms = []
+    for e in range(2):
+        # Each support is a class of its own here: (way, view).
+        pairs = list(zip(SUPPORT_LABELS[e].tolist(), SUPPORT_VIEWS[e, :, 0].tolist(), strict=True))
+        for q in range(3):
+            distance = (features.query[e, q, 0] - features.support[e, :, 0]).square().sum(1) / D
+            label = pairs.index((int(QUERY_LABELS[e, q]), int(QUERY_VIEWS[e, q, 0])))
+            terms.append(-log_p(-distance, label))
+    loss, accuracy = OnEpisodes(METHODS.load("sla-x1"), ROTATION).loss(features, head, 0.0, None)
+    torch.testing.assert_close(loss, sum(terms) / 6, rtol=1e-12, atol=0)
+    assert 0 <= accuracy <= 1
+    parts = [
+        OnEpisodes(METHODS.load("sla-x1"), ROTATION).loss(one, head, 0.0, None)[0] for one in features.split()
+    ]
+    torch.testing.assert_close(loss, sum(parts) / 2, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "alpha", "beta"), [("rot-x1", 0.5, 0.5), ("lorot-i", 1, 0.1), ("lorot-e", 1, 0.1)]
+)
+def test_an_episode_tells_the_number_of_supports_and_queries(name, alpha, beta):
+    features, head, objective = episodes(), RidgeHead().double(), OnEpisodes(METHODS.load(name), ROTATION)
+    with torch_seeded(0):
+        view_head = objective.view_head(D)
+    fitted = head(features.support[:, :, 0], SUPPORT_LABELS, features.query[:, :, 0], 2)
+    classes = [-log_p(fitted[e, q], int(QUERY_LABELS[e, q])) for e in range(2) for q in range(3)]
+    told = []
+    for z, numbers in ((features.support, SUPPORT_VIEWS), (features.query, QUERY_VIEWS)):
+        logits = view_head(z.float()).flatten(0, 2)
+        told += [-log_p(row, int(j)) for row, j in zip(logits, numbers.flatten(), strict=True)]
+    expected = alpha * sum(classes) / 6 + beta * sum(told) / 14
+    loss, _ = objective.loss(features, head, 0.0, view_head)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+
+
+def test_of_one_view_an_episode_of_sla_x1_is_the_baselines():
+    features, head = episodes(), RidgeHead().double()
+    zeros = tuple(torch.zeros_like(numbers) for numbers in features.numbers)
+    of_one = OnEpisodes(METHODS.load("sla-x1"), UPRIGHT)
+    loss, _ = of_one.loss(replace(features, numbers=zeros), head, 0.1, None)
+    baseline, _ = OnEpisodes(METHODS.load("baseline"), UPRIGHT).loss(
+        replace(features, numbers=None), head, 0.1, None
+    )
+    assert torch.equal(loss, baseline)
+    assert of_one.drawn(SUPPORT_LABELS, QUERY_LABELS, seeded())[0].eq(0).all()
+
+
+def runs(scenario, settings=(), **given):
+    form = form_of(scenario)
+    return [task.run for task in span(form, options_model(form)(**given).model_dump(), settings)]
+
+
+@pytest.mark.parametrize("scenario", ["fewshot", "imbalanced", "standard"])
+def test_lorot_refuses_other_transforms_and_boxes_larger_than_the_images(scenario):
+    with pytest.raises(UserError, match=r"'lorot-e' cannot be used here: .* transform 'color_perm' does"):
+        runs(
+            scenario,
+            method=["lorot-e"],
+            transform=["color_perm"],
+            dataset=["cifar_fs" if scenario == "fewshot" else "cifar10"],
+        )
+    with pytest.raises(
+        UserError, match=r"a box of 33 pixels is larger than images of 32; lower --set method\.box"
+    ):
+        runs(scenario, ["method.box=33"], method=["lorot-i"])
+    with pytest.raises(UserError, match="LoRot-I: weight must be a finite number of at least 0, got -1"):
+        runs(scenario, ["method.weight=-1"], method=["lorot-i"])
+
+
+@pytest.mark.parametrize("scenario", ["fewshot", "imbalanced", "standard"])
+def test_relatives_names_what_the_scenario_admits_and_leaves_out_what_a_transform_refuses(scenario):
+    anywhere = {*DRAWN, "baseline-x2"}
+    found = {run.method for run in runs(scenario, method=["relatives"])}
+    assert found == (anywhere if scenario == "fewshot" else {*anywhere, *PRETRAINED})
+    assert not found & {run.method for run in runs(scenario, method=["all", "controls"])}
+    left_out = {"lorot-i", "lorot-e", *PRETRAINED} & found
+    given = {"transform": ["color_perm"], "dataset": ["cifar_fs" if scenario == "fewshot" else "cifar10"]}
+    assert found - {run.method for run in runs(scenario, method=["relatives"], **given)} == left_out
+
+
+def test_a_training_of_twice_the_steps_does_not_depend_on_the_transform():
+    (run,) = runs("standard", method=["baseline-x2"])
+    assert run.transform is None
+    assert OnEpisodes(METHODS.load("baseline-x2"), TRANSFORMS.load("color_perm")).step_factor == 2
+
+
+@pytest.mark.parametrize("method", PRETRAINED)
+def test_rotation_prediction_refuses_other_transforms_and_episodes(method):
+    with pytest.raises(
+        UserError, match=r"it predicts rotations, and transform 'color_perm' does something else"
+    ):
+        runs("imbalanced", method=[method], transform=["color_perm"], dataset=["cifar10"])
+    with pytest.raises(UserError, match=r"refused for few-shot: its pretraining is built for fixed classes"):
+        runs("fewshot", method=[method])
+
+
+def test_rotation_prediction_is_the_cross_entropy_of_the_turn():
+    with torch_seeded(0):
+        classes = Classes(COUNTS, CrossEntropy)
+        objective = OnClasses(METHODS.load("ssp").pretext, D, classes, ROTATION).double()
+    features, numbers = drawn_batch(objective)
+    expected = -sum(log_p(objective.view_head(features[b, 0]), int(numbers[b, 0])) for b in range(B)) / B
+    torch.testing.assert_close(objective.loss(features, LABELS, numbers)[0], expected, rtol=1e-12, atol=0)
