@@ -2,7 +2,7 @@ r"""Run grids in a clone until a given time; archive their records.
 
 Example:
     python benchmarks/campaign.py ../campaign tune benchmarks/matched.yaml \
-        --at v0.1.0 --archive records.zip --until 17:30 -- --workers 2
+        --at v0.1.0 --archive records.zip --until 17:30 -- --workers 2 --threads 1
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Places for runs on the GPUs of this machine, each with cores of its own."""
+"""Places for runs on GPUs, each with cores of its own."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def acceleration_of(settings: Launch) -> tuple[Acceleration, str]:
     if uses_gpus(settings) and importlib.util.find_spec("triton") is None:
         lacks.append("triton")
     if lacks and not settings.elsewhere:
-        return "eager", f"--compile: {' and '.join(lacks)} not found here; the runs go on without it"
+        return "eager", f"--compile: {' and '.join(lacks)} not found here; the runs continue without it"
     return "compiled", ""
 
 

@@ -48,7 +48,7 @@ class Launch(BaseModel):
         description="share of a GPU, so that several runs share one; default: 1 on a GPU, else 0",
     )
     compile: bool = Field(
-        False, description="compile the backbone; where no compiler is, runs say so and go on without"
+        False, description="compile the backbone; where no compiler is, runs say so and continue without"
     )
     capture: bool = Field(
         False, description="replay the backbone's steps as CUDA graphs: an NVIDIA GPU, batches of one shape"

@@ -1,4 +1,4 @@
-"""The order of jobs, and the threads of each, before the first one starts."""
+"""The order of jobs and their threads, before the first starts."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def room_of(settings: Launch, places: Sequence[Place] = ()) -> Room:
 
 def known_workers(settings: Launch) -> int | None:
     """How many runs will be worked on at a time; None where a cluster says so, which is not asked here."""
-    if settings.launcher != "local" and settings.workers is None:
-        return None
+    if settings.launcher != "local":
+        return settings.workers
     return room_of(settings, places_of(settings)).runs
 
 

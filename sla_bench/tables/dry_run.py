@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from sla_bench.config import columns
 from sla_bench.grids.asked import asked_of
+from sla_bench.records.gpus import places_of
 from sla_bench.records.jobs import Job
 from sla_bench.records.launch_options import Launch
 from sla_bench.records.planning import Plan, known_workers, plan, room_of
@@ -67,7 +68,8 @@ def words(planned: Plan, settings: Launch, with_trials: bool = False) -> str:
     if not found.known:
         return "no comparable runs are recorded, so the time can't be estimated"
     on = "on 1 worker" if workers == 1 else f"on {workers} workers" if workers else "of one worker"
-    seconds = planned.wall_seconds(room_of(settings)) if workers else sum(found.known)
+    places = places_of(settings) if settings.launcher == "local" else []
+    seconds = planned.wall_seconds(room_of(settings, places)) if workers else sum(found.known)
     text = (
         f"training{', with the trials,' if with_trials else ''} takes about {duration(seconds)} {on}, judged "
         f"by {_runs(found.records, 'recorded')}"

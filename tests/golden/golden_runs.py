@@ -25,7 +25,17 @@ ROW_NAME = ("setting", "learner", "method", "metric", "reference")
 def make_runs(data_root, out):
     """Train and evaluate all runs of `smoke.yaml` as a user would."""
     folders = ["--data-root", str(data_root), "--out", str(out)]
-    arguments = ["run", str(HERE / "smoke.yaml"), *folders, "--device", "cpu", "--keep-models", "none"]
+    arguments = [
+        "run",
+        str(HERE / "smoke.yaml"),
+        *folders,
+        "--device",
+        "cpu",
+        "--keep-models",
+        "none",
+        "--threads",
+        "1",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "sla_bench", *arguments], check=False, capture_output=True, text=True
     )
