@@ -215,6 +215,9 @@ class EvalConfig(Settings):
     transform: str = "rotation"
 
 
+_MIX = "augmentation on top of crop and flip"
+
+
 class ClassifierRun(RunConfig):
     """A training on a fixed set of classes."""
 
@@ -315,6 +318,8 @@ class ImbalancedRun(ClassifierRun):
     epochs: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     order_shifts: Annotated[int, FromBudget(), SetOnly()] = Field(5, ge=0)
     loss_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
+    mix: Annotated[str, Axis(), Added()] = Field("none", description=_MIX)
+    mix_options: Annotated[dict[str, OptionValue], SetOnly(), Added()] = Field({})
 
 
 class ImbalancedEvaluation(ClassifierEvaluation):
@@ -322,8 +327,8 @@ class ImbalancedEvaluation(ClassifierEvaluation):
 
     stage_two: Annotated[str | None, Axis(), Adds(), Added()] = Field(
         None,
-        description="adds rows of a head that is fitted on the finished backbone: crt, tau-norm, lws, los or "
-        "ncm",
+        description="adds rows of a head that is fitted on the finished backbone: crt, tau-norm, lws, los, "
+        "las or ncm",
     )
 
 
@@ -332,9 +337,7 @@ class StandardRun(ClassifierRun):
 
     scenario: Literal["standard"] = "standard"
     dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set; `datasets` lists them")
-    mix: Annotated[str, Axis(), Part("full, {}", none="full")] = Field(
-        "none", description="augmentation on top of crop and flip"
-    )
+    mix: Annotated[str, Axis(), Part("full, {}", none="full")] = Field("none", description=_MIX)
     ensemble: Annotated[int, Axis(), Adds(method="baseline")] = Field(
         1, ge=1, description="adds this many baselines, averaged; as many as views make the control ens-M"
     )

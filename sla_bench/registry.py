@@ -237,6 +237,7 @@ STAGE_TWO = Registry(
         "tau-norm": Entry("stage_two:TauNorm", "scores over lengths of weights to a power"),
         "lws": Entry("stage_two:LWS", "a learned factor for each class"),
         "los": Entry("stage_two:LOS", "strongly smoothed labels"),
+        "las": Entry("stage_two:LAS", "labels of large classes smoothed more"),
         "ncm": Entry("stage_two:NCM", "nearest class mean"),
     },
 )

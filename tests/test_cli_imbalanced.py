@@ -60,6 +60,30 @@ def test_a_run_without_its_weights_can_not_be_evaluated_again(tmp_path, monkeypa
     assert "has no model.safetensors" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+def test_heads_of_stage_two_come_with_the_run_and_later_from_its_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(files, "write_plots", lambda store, table: [])
+    real_formats.write_cifar10(tmp_path, 10, 2)
+    out = tmp_path / "out"
+    arguments = command("cifar10", 8, "--method", "baseline", data_root=tmp_path, out=out)
+    assert run_command_line([*arguments, "--stage-two", "ncm", "crt"]) == 0
+    (folder,) = (out / "imbalanced" / "runs").iterdir()
+    evaluate = ["evaluate", folder.name, "--data-root", str(tmp_path), "--out", str(out), "--stage-two"]
+    assert run_command_line([*evaluate, "tau-norm"]) == 0
+    table = pd.read_csv(out / "imbalanced" / "leaderboard.csv")
+    rows = table[table["metric"] == "accuracy"]
+    heads = ["baseline, cRT", "baseline, tau-norm", "baseline, NCM"]
+    assert [m for m in rows["method"] if "," in m] == heads
+    assert rows["method"].iloc[0] == "baseline"
+    assert set(rows[rows["method"].isin(heads)]["reference"]) == {"baseline"}
+    assert rows["budget"].nunique() == rows["setting"].nunique() == 1
+    (folder / "model.safetensors").unlink()
+    capsys.readouterr()
+    assert run_command_line([*evaluate, "lws"]) == 2
+    assert "has no model.safetensors" in capsys.readouterr().err
+    refused(capsys, [*evaluate, "crd"], "unknown stage-two head 'crd'; did you mean 'crt'?")
+
+
 def test_what_the_data_can_not_serve_is_said_in_one_line(tmp_path, capsys):
     real_formats.write_cifar10(tmp_path, 10, 2)
     out = tmp_path / "out"

@@ -66,7 +66,7 @@ def evaluate(
     test_seed: int
         Chooses the test episodes.
     stage_two: str
-        Head to fit on the backbone of an imbalanced run: crt, tau-norm, lws, los or ncm.
+        Head to fit on the backbone of an imbalanced run: crt, tau-norm, lws, los, las or ncm.
     """
     from sla_bench.grids.tasks import evaluation_of
     from sla_bench.tables.run_list import find_run

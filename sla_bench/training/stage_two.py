@@ -138,17 +138,23 @@ class _Linear(StageTwo):
 
         features, count = scaled(train.features), train.scores.shape[1]
         one_hot = torch.nn.functional.one_hot(train.labels, count).to(features.dtype)
-        rate, decay, smoothing = (self._column(n, features) for n in ("rate", "decay", "smoothing"))
+        rate, decay = (self._column(name, features) for name in ("rate", "decay"))
+        smoothings = self._smoothing(train).to(features).expand(len(rate), len(features), 1)
         weights = features.new_zeros(len(rate), count, features.shape[1])
         velocity = torch.zeros_like(weights)
         for batch, factor in cosine_batches(train.labels, self.sampler, self.epochs, seed):
             z = features[batch]
             logits = z @ weights.mT + (train.scores[batch] if self.keeps_head else 0)
+            smoothing = smoothings[:, batch]
             targets = (1 - smoothing) * one_hot[batch] + smoothing / count
             gradient = (logits.softmax(2) - targets).mT @ z / len(batch) + decay * weights
             velocity = _MOMENTUM * velocity + gradient
             weights = weights - factor * rate * velocity
         return lambda f, s: scaled(f) @ weights.mT + (s if self.keeps_head else 0)
+
+    def _smoothing(self, train: Embedded) -> Tensor:
+        """Label smoothing of each candidate, (G, 1, 1), or of each image too, (G, n, 1)."""
+        return self._column("smoothing", train.features)
 
 
 class CRT(_Linear):
@@ -165,6 +171,25 @@ class LOS(_Linear):
     label = "LOS"
     sampler, epochs, keeps_head = "uniform", 20, True
     grid: ClassVar = {"rate": (0.03, 0.3), "decay": (0.0,), "smoothing": (0.9, 0.95, 0.98, 0.99)}
+
+
+class LAS(_Linear):
+    """The model's own head, trained on with labels of large classes smoothed more (Zhong et al. 2021).
+
+    Of a class of n images the smoothing is tail + (head - tail) sin(pi/2 (n - n_min) / (n_max - n_min)).
+    """
+
+    label = "LAS"
+    sampler, epochs, keeps_head = "class-balanced", 10, True
+    grid: ClassVar = {"rate": (0.03, 0.3), "decay": (0.0,), "head": (0.2, 0.3, 0.4), "tail": (0.0, 0.1)}
+
+    def _smoothing(self, train: Embedded) -> Tensor:
+        """(G, n, 1)."""
+        sizes = train.labels.bincount()
+        spread = (sizes.max() - sizes.min()).clamp(min=1)
+        share = torch.sin(torch.pi / 2 * (sizes - sizes.min()) / spread)[train.labels][:, None]
+        head, tail = (self._column(name, train.features) for name in ("head", "tail"))
+        return tail + (head - tail) * share.to(train.features)
 
 
 class TauNorm(StageTwo):

@@ -5,6 +5,7 @@ import torch
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.evaluation.class_metrics import classification_metrics
+from sla_bench.grids.asked import asked_of
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import LOSSES
 from sla_bench.scenarios.base import member_states
@@ -51,6 +52,23 @@ def test_images_through_the_backbone_are_what_the_controls_match(data_root):
         "baseline-repM": 4,
         "ens-M": 4,
     }
+
+
+def test_a_mix_changes_the_training_alone():
+    plain, mixed = task(), task(mix=["mixup"])
+    assert plain[1] == mixed[1]
+    assert "mix" not in plain[0].identity()
+    assert "mix_options" not in plain[0].identity()
+    assert mixed[0].identity() == {**plain[0].identity(), "mix": "mixup"}
+    (other,) = span(FORM, options_model(FORM)(method=["sla"], mix=["mixup"]).model_dump(), ["mix.alpha=0.2"])
+    assert other.run.mix_options == {"alpha": 0.2}
+    assert asked_of(other.run).label() == "quick, mix=mixup, alpha=0.2"
+
+
+def test_mixed_pictures_train_other_weights_on_as_many_images(data_root):
+    plain, mixed = (trained(data_root, mix=[mix])[2] for mix in ("none", "mixup"))
+    assert plain.summary["train_images"] == mixed.summary["train_images"]
+    assert any(not torch.equal(value, mixed.state[name]) for name, value in plain.state.items())
 
 
 def test_the_same_config_gives_the_same_weights_and_another_seed_others(data_root):

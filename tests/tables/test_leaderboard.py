@@ -190,7 +190,10 @@ def test_published_figures_stand_beside_the_same_setting_only(tmp_path):
 def test_published_figures_name_their_source_and_status():
     table = published_figures()
     assert table["source"].notna().all()
-    assert set(table["status"]) == {"verified", "second-hand", "recalled", "stated gain"}
+    known = {"verified", "second-hand", "recalled", "stated gain", "selected on test", "rerun"}
+    assert set(table["status"]) == known
+    key = ["scenario", "dataset", "setting", "learner", "method", "backbone"]
+    assert not table.duplicated(key).any()
 
 
 def test_csv_and_markdown_are_written_and_say_what_one_seed_means(tmp_path):

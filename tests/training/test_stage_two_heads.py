@@ -1,5 +1,7 @@
 """Heads of stage two against torch's own layers and losses, naive formulas, and identities."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from sla_bench.registry import STAGE_TWO
 from sla_bench.training.long_tail import left_out
 from sla_bench.training.stage_two import (
     CRT,
+    LAS,
     LOS,
     LWS,
     NCM,
@@ -36,10 +39,10 @@ TRAIN, HELD_OUT = images(300, 0), images(80, 1)
 NORMS = torch.tensor([2.0, 1.0, 0.5, 3.0], dtype=torch.float64)
 
 
-def by_torch(parameters, loss_of, sampler, epochs, rate, decay=0.0):
+def by_torch(parameters, loss_of, sampler, epochs, rate, decay=0.0, labels=TRAIN.labels):
     """Fit parameters by torch's SGD on the batches of the heads."""
     optimiser = torch.optim.SGD(parameters, lr=rate, momentum=0.9, weight_decay=decay)
-    for batch, factor in cosine_batches(TRAIN.labels, sampler, epochs, 5):
+    for batch, factor in cosine_batches(labels, sampler, epochs, 5):
         optimiser.param_groups[0]["lr"] = rate * factor
         optimiser.zero_grad()
         loss_of(batch).backward()
@@ -67,6 +70,33 @@ def test_linear_heads_are_sgd_on_cross_entropy(kind, monkeypatch):
         sampler = "class-balanced" if kind is CRT else "uniform"
         by_torch([*layer.parameters()], loss, sampler, 4, candidate["rate"], candidate["decay"])
         torch.testing.assert_close(heads[number], logits(HELD_OUT), rtol=1e-9, atol=1e-11)
+
+
+def test_label_aware_smoothing_is_sgd_on_its_own_loss(monkeypatch):
+    monkeypatch.setattr(LAS, "epochs", 4)
+    counts = [150, 90, 45, 15]
+    labels = torch.arange(N).repeat_interleave(torch.tensor(counts))
+    train = Embedded(TRAIN.features, TRAIN.scores, labels)
+    heads = LAS().fit(train, NORMS, 5)(HELD_OUT.features, HELD_OUT.scores)
+    length = TRAIN.features.norm(dim=1).square().mean().sqrt()
+    number = LAS().candidates.index({"rate": 0.3, "decay": 0.0, "head": 0.4, "tail": 0.1})
+    eps = [0.1 + 0.3 * math.sin((n - 15) * math.pi / (2 * (150 - 15))) for n in counts]
+    assert (eps[0], eps[3]) == (pytest.approx(0.4), 0.1)
+    layer = nn.Linear(D, N).double()
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+    def loss(batch):
+        log_p = (layer(train.features[batch] / length) + train.scores[batch]).log_softmax(1)
+        own = [
+            (1 - eps[y]) * row[y] + eps[y] * row.mean()
+            for row, y in zip(log_p, labels[batch].tolist(), strict=True)
+        ]
+        return -sum(own) / len(own)
+
+    by_torch([*layer.parameters()], loss, "class-balanced", 4, 0.3, labels=labels)
+    expected = layer(HELD_OUT.features / length) + HELD_OUT.scores
+    torch.testing.assert_close(heads[number], expected, rtol=1e-9, atol=1e-11)
 
 
 def test_lws_learns_a_factor_for_each_class(monkeypatch):

@@ -106,11 +106,11 @@ class ImbalancedForm(ClassifierForm[ImbalancedRun, ImbalancedEvaluation]):
 
     run = ImbalancedRun
     evaluation = ImbalancedEvaluation
-    order = ("dataset", "backbone", "transform", "ratio", "loss", "stage_two", "seed", "method")
+    order = ("dataset", "backbone", "transform", "ratio", "loss", "mix", "stage_two", "seed", "method")
     default_methods = ("baseline", "sla+sd")
     length = "epochs"
     follows = frozenset({"class_order", "subset_seed", "order_shifts"})
-    same_cost = ("imbalance", "ratio", "max_class_size", "batch_size")
+    same_cost = ("imbalance", "ratio", "max_class_size", "batch_size", "mix")
     seed_fields = ("seed", "subset_seed")
 
     def budgets(self, name: str, dataset: str, piece: str | None) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from sla_bench.config import (
     Precision,
     StandardRun,
 )
-from sla_bench.data.base import Dataset, ImageProperties
+from sla_bench.data.base import Dataset
 from sla_bench.data.named import dataset_named
 from sla_bench.data.splits import Subset
 from sla_bench.models.losses.base import Criterion
 from sla_bench.objectives.classes import Classes
+from sla_bench.registry import MIXES
 from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
     Evaluation,
@@ -81,7 +82,6 @@ class ClassifierScenario(Generic[RunT]):
         steps: (run, number of images) -> steps of a baseline at the recipe's batch.
         accuracy: (hits bool (n,), labels int64 (n,)) of the validation images -> accuracy in 0..1.
         sampler: how training images are drawn, as `ClassSampler`.
-        mix: what is done to a batch on top of crop and flip.
         validates_on_test: the weights are chosen on the test images.
         unseen: (run, these images) -> training images that the backbone never saw, for heads of stage two.
     """
@@ -92,7 +92,6 @@ class ClassifierScenario(Generic[RunT]):
     steps: Callable[[RunT, int], int]
     accuracy: Callable[[np.ndarray, np.ndarray], float]
     sampler: Callable[[RunT], str] = lambda config: "uniform"
-    mix: Callable[[RunT, ImageProperties], Mix | None] = lambda config, properties: None
     validates_on_test: Callable[[RunT], bool] = lambda config: False
     unseen: Callable[[RunT, TrainingImages], Subset] | None = None
 
@@ -134,7 +133,7 @@ class ClassifierScenario(Generic[RunT]):
         class_names = chosen.images.class_names
         check_same_classes(config.dataset, class_names, dataset.load("test", "images", data_root).class_names)
         batches = ImageBatches(chosen.images, dataset.properties, device=device)
-        mix = self.mix(config, dataset.properties)
+        mix: Mix = MIXES.load(config.mix)(dataset.properties, **config.mix_options)
         validate = None
         if self.validates_on_test(config):
             validate = _accuracy_on(TestImages(config, class_names, None, data_root, device))

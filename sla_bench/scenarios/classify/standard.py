@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from sla_bench.config import StandardRun
-from sla_bench.data.base import ImageProperties, LabeledImages
+from sla_bench.data.base import LabeledImages
 from sla_bench.data.named import dataset_named
 from sla_bench.data.splits import Subset, check_range, read_hashed, split_images
 from sla_bench.errors import UserError
 from sla_bench.models.losses.criteria import CrossEntropy
-from sla_bench.registry import MIXES
 from sla_bench.scenarios.classify.run import ClassifierScenario, Split, TrainingImages
 from sla_bench.training.long_tail import head_and_tail_groups
-from sla_bench.views.mixing import Mix
 
 
 def _choose(config: StandardRun, data_root: Path) -> TrainingImages:
@@ -70,16 +68,10 @@ def _check_sizes(config: StandardRun, images: LabeledImages) -> None:
         )
 
 
-def _mix(config: StandardRun, properties: ImageProperties) -> Mix:
-    mix: Mix = MIXES.load(config.mix)(properties, **config.mix_options)
-    return mix
-
-
 STANDARD = ClassifierScenario(
     choose=_choose,
     split=lambda config, chosen: split(config, chosen.images),
     criterion=lambda config: functools.partial(CrossEntropy, smoothing=config.label_smoothing),
     steps=lambda config, images: config.steps,
     accuracy=lambda hits, labels: float(hits.mean()),
-    mix=_mix,
 )
