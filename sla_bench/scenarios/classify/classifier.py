@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,8 +19,15 @@ from sla_bench.evaluation.embedding import embed
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.weights import put_weights
 from sla_bench.objectives.classes import Classes, OnClasses
-from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
-from sla_bench.scenarios.base import Augmenter, Member, batch_in_words, member_states, start_backbone
+from sla_bench.registry import METHODS, TRANSFORMS
+from sla_bench.scenarios.base import (
+    Augmenter,
+    Member,
+    batch_in_words,
+    build_backbone,
+    member_states,
+    start_backbone,
+)
 from sla_bench.scenarios.form import Plan, plan_of
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training.class_sampling import ClassSampler
@@ -40,7 +48,12 @@ class ClassifierModel(nn.Module):
 
 
 def build_classifier(
-    config: ClassifierRun, dataset: Dataset, classes: Classes, transform: str, seed: int
+    config: ClassifierRun,
+    dataset: Dataset,
+    classes: Classes,
+    transform: str,
+    seed: int,
+    features: Path | None = None,
 ) -> ClassifierModel:
     """Build a model; the weights of its backbone, and of its head over the classes, depend on `seed` alone.
 
@@ -50,14 +63,13 @@ def build_classifier(
         classes: the classes and their criterion.
         transform: the label augmentation.
         seed: of the initial weights and of dropout.
+        features: as `build_backbone`.
 
     Raises:
         UserError: an option of the backbone, the method or the loss has a wrong value.
     """
     with torch_seeded(derive_seed(seed, "initial weights")):
-        backbone: Backbone = BACKBONES.load(config.backbone)(
-            dataset.properties.size, **config.backbone_options
-        )
+        backbone = build_backbone(config, dataset.properties, features)
         method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
         objective = OnClasses(method, backbone.num_features, classes, TRANSFORMS.load(transform))
     backbone.stretch(_plan(config, objective).stretch)
@@ -133,12 +145,15 @@ def train_classifier(
     augmented = Augmenter(config, batches, seed)
     positions, labels = torch.from_numpy(data.index), torch.from_numpy(data.labels)
     latest = positions[:0]
+    known = _frozen_features(config, model, batches, positions, progress)
 
     def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
         nonlocal latest
         objective.reweight(float(done))
         chosen = sampler.next()
         latest = positions[chosen]
+        if known is not None:
+            return objective.loss(known[chosen.to(device)], labels[chosen].to(device))
         index = latest.repeat_interleave(objective.copies)
         images, own = augmented(index), labels[chosen].to(device)
         mixed = unmixed(images, own) if mix is None else mix(images, own, augmented.generator)
@@ -169,8 +184,26 @@ def train_classifier(
         },
         batch=lambda: batch_in_words(seed, latest),
     )
-    images = plan.updates * plan.units * objective.images_per_image
+    images = plan.updates * plan.units * objective.images_per_image if known is None else 0
     return Member(result, images, sum(p.numel() for p in model.parameters()), objective.members)
+
+
+def _frozen_features(
+    config: ClassifierRun, model: ClassifierModel, batches: ImageBatches, index: Tensor, progress: Progress
+) -> Tensor | None:
+    """Features (n, V, D) of the images of a training of heads alone; None where the network is trained."""
+    if config.train != "head":
+        return None
+    views = model.objective.transform if model.objective.method.trains_on_views else None
+    return embed(
+        model.backbone,
+        batches,
+        index,
+        views,
+        precision=config.precision,
+        device=batches.device,
+        progress=lambda done, total: progress("embedding", done, total),
+    )
 
 
 def single_hits(
