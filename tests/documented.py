@@ -4,6 +4,9 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+from pretrained_networks import HAS_LITE0
+
 from sla_bench.cli.app import app
 from sla_bench.cli.options import TrainingExecution
 from sla_bench.grids.files import open_grid_file
@@ -44,6 +47,8 @@ def check_command(words):
     Raises:
         Exception: an option, a value or a name is wrong.
     """
+    if any(word.startswith("pretrained:") for word in words) and not HAS_LITE0:
+        pytest.skip("weights of Lite0 are not installed (extra pretrained-small)")
     command, bound, _ = app.parse_args(words, exit_on_error=False, print_error=False)[:3]
     if "--help" in words:
         return

@@ -20,6 +20,7 @@ from cyclopts import (
 from pydantic import ValidationError
 
 from sla_bench.cli import records
+from sla_bench.cli.advise import advise
 from sla_bench.cli.analyse import analyse
 from sla_bench.cli.datasets import datasets_app
 from sla_bench.cli.predict import predict
@@ -135,7 +136,7 @@ app = App(
 )
 for _app in (run_app, tune_app, runs_app, datasets_app):
     app.command(_app)
-for _command in (evaluate, analyse, predict):
+for _command in (evaluate, analyse, predict, advise):
     app.command(_command)
 for _of_records in (records.leaderboard, records.plot, records.report, records.export):
     app.command(_of_records)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from sla_bench.errors import UserError
 from sla_bench.paths import nearest_path
 from sla_bench.registry import SCENARIOS
 
-_MODES = ("si", "ag", "sd", "tta")
+_MODES = ("si", "ag", "sd", "tta", "flip")
 _MOST_SHOWN = 5
 SOME_LEFT_OUT = 3
 """Exit code: the table is written without the unreadable images."""
@@ -23,27 +23,49 @@ SOME_LEFT_OUT = 3
 def predict(
     *images: Path,
     run: str | None = None,
+    support: Path | None = None,
+    backbone: str | None = None,
+    weights: str | None = None,
+    learner: str | None = None,
+    size: int | None = None,
+    save: Path | None = None,
     out: Path = Path("predictions.csv"),
     mode: Annotated[list[str] | None, Parameter(consume_multiple=(1, 2**31))] = None,
     skip_bad: bool = False,
     results: Path = Path("results"),
     device: str = "auto",
 ) -> int:
-    """Predict the classes of images with a trained classifier, and write them to a CSV file.
+    """Predict the classes of images, and write them to a CSV file.
 
-    The file has a row for each image and mode: path, mode, class, probability.
+    The classifier is that of a run, or with --support a few-shot classifier of your own classes, which takes
+    seconds and no training. The file has a row for each image and mode: path, mode, class, probability, and
+    with --support the nearest support picture.
 
     Parameters
     ----------
     images: Path
         Image files, and folders, which are searched recursively.
     run: str
-        Name of a folder in results/<scenario>/runs/ (its beginning is enough), or its path.
+        Name of a folder in results/<scenario>/runs/ (its beginning is enough), or its path; with --support a
+        few-shot run, whose network is used.
+    support: Path
+        Folder with a folder of pictures for each class, or a classifier that --save has written.
+    backbone: str
+        Pretrained network for --support, such as timm:NAME [default: pretrained:lite0].
+    weights: str
+        Weights of the network: default, or a file.
+    learner: str
+        Head for --support [default: finetune, or that of the run].
+    size: int
+        Pixels that pictures are scaled to with --support [default: those of the pretraining or the run].
+    save: Path
+        Write the classifier of --support to this file.
     out: Path
         The CSV file; - is the standard output.
     mode: list[str]
         si: single inference, ag: aggregated over the views, sd: the distilled head, tta: mean over the views;
-        default: sd or ag where the run has it, else si. Repeatable.
+        default: sd or ag where the run has it, else si. Repeatable. With --support one of si, ag (joint
+        labels on the support), tta, flip.
     skip_bad: bool
         Leave out unreadable images, and name them; the exit code is then 3. Without this option the first
         unreadable image ends the command, and no table is written.
@@ -59,18 +81,24 @@ def predict(
     from sla_bench.records.saved_classifier import load_classifier
     from sla_bench.streams import print_lines
 
-    folder = _folder_of(run, results)
+    few_shot: dict[str, Any] = {"backbone": backbone, "weights": weights, "learner": learner}
+    few_shot |= {"size": size, "save": save}
+    folder = None if support is not None else _folder_of_classifier(run, results, few_shot)
     asked, further = _modes_and_images(mode or [])
     paths = [*images, *further]
     files = find_images(paths)
     for place in (path for path in paths if path.is_dir()):
         print_lines((f"{place}: {line}" for line in left_out_of(place).lines()), file=sys.stderr)
-    classifier = load_classifier(folder, pick_device(device))
+    on = pick_device(device)
+    if support is not None:
+        classifier: Any = _few_shot(support, run, results, asked, on, **few_shot)
+    else:
+        classifier = load_classifier(str(folder), on)
     modes = list(dict.fromkeys(asked or classifier.modes[:1]))
     check_output(out, "--out")
     with terminal_progress(f"predicting {len(files):,} images") as progress:
         rows, bad = _predicted(classifier, files, modes, skip_bad, progress)
-    table = _csv(rows).encode()
+    table = _csv(rows, support is not None).encode()
     write_output(out, lambda file: file.write(table))
     words = words_beside(out)
     print(f"{out}: {len(files) - len(bad):,} images, {', '.join(modes)}", file=words)
@@ -83,13 +111,13 @@ def predict(
 
 def _predicted(
     classifier: Any, files: Sequence[Path], modes: Sequence[str], skip_bad: bool, progress: Any
-) -> tuple[list[tuple[str, str, str, float]], list[str]]:
+) -> tuple[list[tuple[Any, ...]], list[str]]:
     """The rows of the table, and a sentence for each unreadable image.
 
     Raises:
         UserError: an image is unreadable and must not be left out, or all images are unreadable.
     """
-    rows: list[tuple[str, str, str, float]] = []
+    rows: list[tuple[Any, ...]] = []
     bad: list[str] = []
     done = 0
     for block in classifier.read_blocks(files):
@@ -101,14 +129,70 @@ def _predicted(
         readable = [files[position] for position in positions if position not in absent]
         by_mode = {name: classifier.predict(block.pixels, name) for name in modes if readable}
         for place, file in enumerate(readable):
-            for name, (classes, probabilities) in by_mode.items():
-                found = int(classes[place])
-                rows.append((_text(file), name, classifier.class_names[found], probabilities[place, found]))
+            for name, prediction in by_mode.items():
+                found = int(prediction.classes[place])
+                row = (
+                    _text(file),
+                    name,
+                    classifier.class_names[found],
+                    prediction.probabilities[place, found],
+                )
+                nearest = getattr(prediction, "nearest", None)
+                own = () if nearest is None else (classifier.support_names[int(nearest[place])],)
+                rows.append((*row, *own))
         done = positions.stop
         progress(done, len(files))
     if not rows:
         raise UserError(f"all {len(files):,} images are unreadable; {bad[0]}")
     return rows, bad
+
+
+def _folder_of_classifier(run: str | None, results: Path, few_shot: Mapping[str, Any]) -> Path:
+    """The folder of a run with a classifier.
+
+    Raises:
+        UserError: there is none, or an option of --support is given.
+    """
+    if given := [name for name, value in few_shot.items() if value is not None]:
+        raise UserError(f"--{given[0]} has no effect without --support FOLDER")
+    return _folder_of(run, results)
+
+
+def _few_shot(
+    support: Path,
+    run: str | None,
+    results: Path,
+    modes: Sequence[str],
+    device: Any,
+    backbone: str | None,
+    weights: str | None,
+    learner: str | None,
+    size: int | None,
+    save: Path | None,
+) -> Any:
+    """The classifier of --support.
+
+    Raises:
+        UserError: several modes, two networks, or options of a saved classifier.
+    """
+    from sla_bench.records.saved_few_shot import few_shot_classifier, load_few_shot_classifier
+
+    if len(modes) > 1:
+        raise UserError(f"--support takes one --mode, got {', '.join(modes)}")
+    if support.is_file():
+        given = [backbone, weights, learner, size, run, *modes]
+        if any(value is not None for value in given):
+            raise UserError(f"{support} is a saved classifier, which has its network, head and mode already")
+        classifier = load_few_shot_classifier(support, device)
+    else:
+        if run is not None and backbone is not None:
+            raise UserError("--run and --backbone name two networks; take one of them")
+        network = str(_folder_of(run, results)) if run is not None else backbone or "pretrained:lite0"
+        mode = modes[0] if modes else "si"
+        classifier = few_shot_classifier(support, network, mode, learner, weights, size, device=device)
+    if save is not None:
+        classifier.save(save)
+    return classifier
 
 
 def _modes_and_images(values: Sequence[str]) -> tuple[list[str], list[Path]]:
@@ -160,9 +244,10 @@ def _text(file: Path) -> str:
     return str(file).encode("utf-8", "backslashreplace").decode()
 
 
-def _csv(rows: list[tuple[Any, ...]]) -> str:
+def _csv(rows: list[tuple[Any, ...]], few_shot: bool = False) -> str:
     """The table; paths and classes stay unchanged, since other tables are joined by them."""
     import pandas as pd
 
-    table = pd.DataFrame(rows, columns=["path", "mode", "class", "probability"])
+    columns = ["path", "mode", "class", "probability", *["nearest"] * few_shot]
+    table = pd.DataFrame(rows, columns=columns)
     return table.to_csv(index=False, float_format="%.6g")

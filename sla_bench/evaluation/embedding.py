@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ def fold(model: Module) -> Module:
 
     Folded are the pairs of `nn.Conv2d` and `nn.BatchNorm2d` that follow each other in an `nn.Sequential`, and
     those whose names a module lists in an attribute `conv_bn_pairs`, at any depth; any other batch
-    normalisation stays and uses its running statistics.
+    normalisation, also of a subclass, stays and uses its running statistics.
 
     Args:
         model: is not changed.
@@ -33,7 +33,8 @@ def fold(model: Module) -> Module:
     for module in folded.modules():
         for conv_name, norm_name in _pairs(module):
             conv, norm = getattr(module, conv_name), getattr(module, norm_name)
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+            # Subclasses compute more: timm's BatchNormAct2d has an activation.
+            if isinstance(conv, nn.Conv2d) and type(norm) is nn.BatchNorm2d:
                 setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
                 setattr(module, norm_name, nn.Identity())
     return folded
@@ -48,6 +49,8 @@ def _pairs(module: nn.Module) -> Iterable[tuple[str, str]]:
 
 
 CHUNK_BYTES = 4 << 20
+UPRIGHT = "turn0-rgb"
+"""The key of an image as it is, see `Views.view_key`."""
 
 
 class PlainBatches(Protocol):
@@ -67,12 +70,36 @@ class Views(Protocol):
     def views(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, M, C, H, W)."""
 
+    def view(self, images: Tensor, j: int) -> Tensor:
+        """View j of every image, (B, C, H, W)."""
+
+    def view_key(self, j: int) -> str:
+        """Names view j, the same in every label augmentation that has the view."""
+
 
 class AugmentedBatches(PlainBatches, Protocol):
     """Gives images as they are, and as training sees them."""
 
     def augmented(self, index: Tensor, generator: torch.Generator) -> Tensor:
         """Cropped and flipped normalised images (B, 3, H, W) at the positions `index` (B,)."""
+
+
+@runtime_checkable
+class HashedBatches(PlainBatches, Protocol):
+    """Gives images, and hashes of their pixels."""
+
+    def hashes(self, index: Tensor) -> list[bytes]:
+        """A hash of the pixels of each image at the positions `index` (B,)."""
+
+
+class _OneView:
+    """One view of plain images in the place of these."""
+
+    def __init__(self, batches: PlainBatches, transform: Views, view: int) -> None:
+        self.batches, self.transform, self.of = batches, transform, view
+
+    def plain(self, index: Tensor) -> Tensor:
+        return self.transform.view(self.batches.plain(index), self.of)
 
 
 class _Crops:
@@ -129,6 +156,8 @@ def embed(
         float32 (N, M, D), an ordinary tensor that heads with trained parameters may use.
     """
     device = next(backbone.parameters()).device if device is None else torch.device(device)
+    if backbone.kept is not None and isinstance(batches, HashedBatches):
+        return _embed_kept(backbone, batches, index, transform, batch_size, precision, device, progress)
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
     num_views = transform.num_views if transform is not None else 1
     network = fold(backbone).to(device, dtype).to(memory_format=torch.channels_last)
@@ -144,6 +173,38 @@ def embed(
             if progress is not None:
                 progress(done, len(index))
     return embeddings
+
+
+def _embed_kept(
+    backbone: Backbone,
+    batches: HashedBatches,
+    index: Tensor,
+    transform: Views | None,
+    batch_size: int,
+    precision: Literal["fp32", "bf16"],
+    device: torch.device,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    """As `embed`, but each view of an image is computed at most once and kept."""
+    assert backbone.kept is not None
+    network = copy.copy(backbone)
+    network.kept = None
+    num_views, hashes = transform.num_views if transform is not None else 1, batches.hashes(index)
+    found = []
+    for j in range(num_views):
+
+        def compute(missing: Tensor, j: int = j) -> Tensor:
+            def told(done: int, total: int) -> None:
+                if progress is not None:
+                    known = len(index) - total
+                    progress((j * len(index) + known + done) // num_views, len(index))
+
+            seen = batches if transform is None else _OneView(batches, transform, j)
+            return embed(network, seen, index[missing], None, batch_size, precision, device, told)[:, 0]
+
+        key = transform.view_key(j) if transform is not None else UPRIGHT
+        found.append(backbone.kept.rows(f"{key}-{precision}-{device.type}", hashes, compute))
+    return torch.stack(found, dim=1).to(device)
 
 
 def embed_crops(

@@ -31,7 +31,7 @@ from sla_bench.scenarios.form import Form
 
 _TOLD_ELSEWHERE = (
     *("scenario", "dataset", "learner", "loss", "transform", "backbone", "budget", "seed", "test_seed"),
-    *("method", "ensemble", "batch_images", "stage_two"),
+    *("method", "ensemble", "batch_images", "stage_two", "weights", "allow_seen_classes"),
 )
 """Fields that have columns or are in the name of a row, and seeds."""
 _OPTIONS = tuple(map(options_field, PIECES))
@@ -127,7 +127,8 @@ def _setting(run: RunConfig, test: EvalConfig) -> dict[str, tuple[Value, str]]:
             (part,) = (marker for marker in info.metadata if isinstance(marker, Part))
             if value in part.alone:
                 return {**{n: (v, "") for n, (v, _) in found.items()}, name: (value, part.alone[value])}
-            found[name] = value, "" if part.silent and value == info.default else part.words.format(value)
+            words = part.words.format(part.called.get(value, value))
+            found[name] = value, "" if part.silent and value == info.default else words
     return found
 
 

@@ -17,6 +17,7 @@ from sla_bench.config import (
     EvalConfig,
     FromBudget,
     FromDataset,
+    FromOthers,
     RunConfig,
     SetOnly,
     Settings,
@@ -39,6 +40,7 @@ from sla_bench.registry import (
     STAGE_TWO,
     TRANSFORMS,
 )
+from sla_bench.scenarios import pretraining
 from sla_bench.scenarios.form import BUDGETS, Form, batch_refusal, with_whole_batch
 
 REGISTRIES: dict[str, Registry[Any]] = {
@@ -75,7 +77,8 @@ def options_model(form: Form) -> type[BaseModel]:
             filled_in = has(info, FromBudget) or has(info, FromDataset)
             if has(info, Axis):
                 several = BeforeValidator(functools.partial(written_out, kind))
-                kind, default = list[kind], ([] if filled_in or has(info, Adds) else [default])
+                empty = filled_in or has(info, Adds) or has(info, FromOthers)
+                kind, default = list[kind], ([] if empty else [default])
                 kind = Annotated[kind, several]
             elif filled_in or default is None:
                 kind, default = Optional[kind], None  # noqa: UP045
@@ -184,11 +187,17 @@ def points(
         # An axis that says nothing leaves its field to the budget.
         for values in itertools.product(*(part[name] or [None] for name in form.order)):
             point = {n: v for n, v in zip(form.order, values, strict=True) if v is not None}
-            run, evaluation = _resolve(form, {**scalars, **point, **fixed}, fixed)
+            given = {**scalars, **point, **fixed}
+            run, evaluation = _resolve(form, given, fixed)
             resolved.append(run)
             if left_out(run, evaluation):
                 continue
-            sentences = (form.refusal(run), form.test_refusal(run, evaluation), batch_refusal(form, run))
+            sentences = (
+                form.refusal(run),
+                pretraining.refusal(run),
+                form.test_refusal(run, evaluation),
+                batch_refusal(form, run),
+            )
             if sentence := next(filter(None, sentences), None):
                 if run.method in by_name:
                     raise UserError(sentence)
@@ -196,6 +205,7 @@ def points(
             form.check(run, evaluation)
             _check_meaning(run, fixed)
             yield with_whole_batch(form, run), evaluation
+            yield from (_resolve(form, {**given, **twin}, fixed) for twin in pretraining.frozen_twins(run))
     _check_piece_options(resolved, fixed)
 
 
@@ -292,7 +302,8 @@ def _check_piece_options(runs: Iterable[RunConfig], fixed: Mapping[str, Any]) ->
                 raise UserError(f"--set {piece}.{option}: not an option of {', '.join(chosen)}{known}")
 
 
-def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tuple[RunConfig, EvalConfig]:
+def _resolve(form: Form, given: Mapping[str, Any], fixed: Mapping[str, Any]) -> tuple[RunConfig, EvalConfig]:
+    given = pretraining.with_budget(given)
     recipe = recipe_values(form, given["budget"], given["dataset"], learner_or_loss(given))
     values = {**recipe, **given}
     for piece in PIECES:
@@ -301,6 +312,7 @@ def _resolve(form: Form, given: dict[str, Any], fixed: Mapping[str, Any]) -> tup
             chosen = {k: v for k, v in fixed.get(field, {}).items() if k in taken}
             values[field] = {**recipe.get(field, {}), **chosen}
     form.complete(values, given)
+    pretraining.complete(form.scenario, values, given)
     evaluation: EvalConfig = _build(form.evaluation, values)
     if not METHODS.load(values["method"]).depends_on_transform:
         values["transform"] = None

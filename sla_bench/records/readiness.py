@@ -18,6 +18,7 @@ from sla_bench.models.peers import RECIPE
 from sla_bench.records.environment import has_bf16_instructions, has_gpu_driver
 from sla_bench.records.jobs import Job
 from sla_bench.registry import SCENARIOS
+from sla_bench.scenarios import pretraining
 
 
 def split_by_requirements(
@@ -107,9 +108,9 @@ def _check_sizes(tasks: Sequence[Task], datasets: Mapping[str, Dataset], data_ro
         by = SCENARIOS[run.scenario].by
         seed = run.seed if by == "classes" and datasets[run.dataset].split_depends_on_seed else 0
         try:
-            lines |= dict.fromkeys(
-                form.check_sizes(run, task.evaluations, partial(sizes, run.dataset, by, seed))
-            )
+            sizes_of = partial(sizes, run.dataset, by, seed)
+            lines |= dict.fromkeys(form.check_sizes(run, task.evaluations, sizes_of))
+            lines |= dict.fromkeys(pretraining.notes(run, partial(sizes_of, "test")))
         except UserError as error:
             refused.append(error)
             lines[f"{run.method} will fail: {error}"] = None

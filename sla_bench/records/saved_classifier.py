@@ -73,7 +73,7 @@ def load_models(
     """  # noqa: DOC501
     folder = from_home(path)
     folder = folder.parent if folder.name == WEIGHTS else folder
-    config, summary = _read_record(folder)
+    config, summary = read_record(folder)
     build_model = _builder(config, folder)
     weights = kept_weights(folder)
     dataset, state = dataset_named(config.dataset), read_weights(weights)
@@ -98,13 +98,18 @@ def _builder(config: RunConfig, folder: Path) -> Any:
         able = ", ".join(name for name, entry in SCENARIOS.items() if entry.fixed_classes)
         raise UserError(
             f"run {folder.name} is of the scenario {config.scenario}, whose classes are new in each test "
-            f"episode, so there is none to predict; it takes a run of {able}"
+            f"episode, so there is none to predict; take a run of {able}, or name pictures of your classes: "
+            "predict --support FOLDER"
         )
     return SCENARIOS.load(config.scenario).build_model
 
 
-def _read_record(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
-    """The training and what it left in done.json."""
+def read_record(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
+    """The training and what it left in done.json.
+
+    Raises:
+        UserError: the folder of no finished run, a damaged one, or one of another protocol.
+    """  # noqa: DOC501
     if not (folder / "config.json").is_file() or not (folder / "done.json").is_file():
         raise UserError(
             f"{folder} is not the folder of a finished run, results/<scenario>/runs/<run_id>; "

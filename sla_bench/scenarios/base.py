@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sla_bench.config import RunConfig
+from sla_bench.data.base import ImageProperties
+from sla_bench.evaluation.feature_cache import FeatureCache
 from sla_bench.models.backbones.base import Backbone
+from sla_bench.registry import BACKBONES
 from sla_bench.seeds import derive_seed
 from sla_bench.training.loop import Checkpoints, GeneratorSource, Source, TrainingResult
 from sla_bench.views.augment import ImageBatches
 from sla_bench.views.crops_and_flips import AlternatingFlips
 
+if TYPE_CHECKING:
+    from sla_bench.models.backbones.pretrained import Pretrained
+
+FEATURES = "features"
+"""Folder below the data root in which features of frozen networks are kept."""
 ANY_TRANSFORM = "rotation"
 """Stands in where a training has no views (config.transform is None) and so does not depend on it."""
 
@@ -107,6 +116,30 @@ def train_members(
         "best_step": [m.result.best_step for m in trained],
     }
     return Training(state, history, summary)
+
+
+def build_backbone(config: RunConfig, properties: ImageProperties, features: Path | None = None) -> Backbone:
+    """Build the backbone of a run for images of these properties.
+
+    Args:
+        config: names the backbone, its weights and its trained part.
+        properties: size and normalisation of the images.
+        features: folder in which a frozen network keeps its features; None: nothing is kept.
+
+    Raises:
+        UserError: an option of the backbone has a wrong value, the images are too small, or pretrained
+            weights are missing or have changed.
+    """
+    build, library = BACKBONES.load(config.backbone), config.backbone.partition(":")[0]
+    if library in BACKBONES.arguments:
+        pretrained: Pretrained = build(
+            config.backbone, properties, config.weights, config.train, **config.backbone_options
+        )
+        if pretrained.frozen and features is not None:
+            pretrained.kept = FeatureCache(features, pretrained.features_key)
+        return pretrained
+    own: Backbone = build(properties.size, **config.backbone_options)
+    return own
 
 
 def start_backbone(backbone: Backbone, batches: ImageBatches, index: np.ndarray) -> None:

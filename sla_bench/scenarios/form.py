@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sla_bench.data.base import Split
     from sla_bench.objectives.objective import Objective
 
-BUDGETS = ("smoke", "quick", "fast", "paper")
+BUDGETS = ("smoke", "quick", "fast", "paper", "pretrained")
 LENGTHS = frozenset({"epochs", "steps"})
 """Fields for the length of a training; each scenario has one of them."""
 _ALSO_CALLED = {
@@ -57,6 +57,18 @@ FAST: dict[str, Any] = {
     "batch_size": 128,
 }
 """A classifier of budget `fast`: trained to the end in minutes on a CPU."""
+
+PRETRAINED: dict[str, Any] = {
+    "backbone": "pretrained:lite0",
+    "optimizer": "adam",
+    "learning_rate": 3e-3,
+    "weight_decay": 0.0,
+    "schedule": "cosine",
+    "milestones": {},
+    "selection": "validation",
+    "validations": 4,
+}
+"""Short training of a pretrained network; the rate is that of new layers, its own layers have a tenth."""
 
 
 def field_called(name: str, fields: Collection[str]) -> str | None:

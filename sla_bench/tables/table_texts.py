@@ -174,7 +174,7 @@ def training_words(row: Row) -> str:
     """Backbone and budget of a row, and what of its training is not as usual."""
     scenario = row["scenario"]
     usual = {"transform": "rotation", **columns(scenario), "protocol": RUNS[scenario][0].protocol}
-    unusual = [f"{name} {row[name]}" for name, value in usual.items() if row[name] != value]
+    unusual = [f"{name.replace('_', ' ')} {row[name]}" for name, value in usual.items() if row[name] != value]
     return ", ".join([row["backbone"], f"budget {row['budget']}", *unusual])
 
 

@@ -46,7 +46,7 @@ def sums(values: Sequence[Tensor]) -> Tensor:
 
 def largest(values: Sequence[Tensor]) -> Tensor:
     """As `sums`, by few kernels of a GPU; `torch.nn.utils.get_total_norm` would not say in which tensor."""
-    return torch.stack(torch._foreach_norm(values, math.inf))  # noqa: SLF001
+    return torch.stack(torch._foreach_norm(list(values), math.inf))  # noqa: SLF001
 
 
 class FiniteWatch:

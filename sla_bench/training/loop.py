@@ -122,15 +122,26 @@ def warm_up_factor(warmup: float, progress: Fraction) -> float:
     return min(1.0, float(progress) / warmup) if warmup else 1.0
 
 
+def rate_factor(parameter: nn.Parameter) -> float:
+    """The factor of the learning rate that a parameter asks for: below 1 for pretrained layers."""
+    factor: float = getattr(parameter, "rate_factor", 1.0)
+    return factor
+
+
 def build_optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
     """Adam or SGD; without `decay_biases`, parameters of fewer than two dimensions are not decayed.
 
     A call updates all parameters at once (`foreach`), which gives the same bits as one after the other.
     """
-    decayed = [p for p in parameters if recipe.decay_biases or p.ndim > 1]
-    groups: list[dict[str, Any]] = [{"params": decayed, "weight_decay": recipe.weight_decay}]
-    if not recipe.decay_biases:
-        groups.append({"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0})
+    groups: list[dict[str, Any]] = []
+    for factor in dict.fromkeys([1.0, *map(rate_factor, parameters)]):
+        own = [p for p in parameters if rate_factor(p) == factor]
+        slower = {} if factor == 1 else {"rate_factor": factor}
+        decayed = [p for p in own if recipe.decay_biases or p.ndim > 1]
+        groups.append({"params": decayed, "weight_decay": recipe.weight_decay, **slower})
+        if not recipe.decay_biases:
+            others = [p for p in own if p.ndim <= 1]
+            groups.append({"params": others, "weight_decay": 0.0, **slower})
     if recipe.optimizer == "adam":
         return torch.optim.Adam(groups, lr=recipe.learning_rate, foreach=True)
     return torch.optim.SGD(
@@ -297,7 +308,7 @@ def _set_rate(optimizer: torch.optim.Optimizer, recipe: Recipe, step: int, steps
     )
     rate *= warm_up_factor(recipe.warmup, Fraction(step, steps))
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("rate_factor", 1.0)
     return rate
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 import itertools
 import math
 import warnings
@@ -320,6 +321,12 @@ class ImageBatches:
             float32 (B, 3, H, W) in channels_last order of memory.
         """
         return self._batch(index, None)
+
+    def hashes(self, index: Tensor) -> list[bytes]:
+        """A hash of the pixels of each image as `plain` sees it, 16 bytes."""
+        parts = (self._pool[i.to(self.device)][:, *self._centre] for i in index.split(self._chunk))
+        pixels = (image.tobytes() for part in parts for image in part.cpu().numpy())
+        return [hashlib.blake2b(content, digest_size=16).digest() for content in pixels]
 
     def augmented(
         self,

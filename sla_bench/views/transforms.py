@@ -88,6 +88,11 @@ class Transform:
             raise UserError(f"transform {self.name!r} has views 0..{self.num_views - 1}, got {j}")
         return self._view(images, j)
 
+    def view_key(self, j: int) -> str:
+        """Turn and channels of view j, the same text in every transform that has the view."""
+        turn, order = divmod(j, len(self.channel_orders))
+        return f"turn{self.turns[turn]}-" + "".join("rgb"[c] for c in self.channel_orders[order])
+
     def views(self, images: Tensor) -> Tensor:
         """All views of every image.
 

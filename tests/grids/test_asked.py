@@ -143,4 +143,4 @@ def test_a_run_keeps_what_was_asked_for(tmp_path, monkeypatch):
     for path in (done, metrics):
         told = Asked.model_validate(json.loads(path.read_text())["asked"])
         assert (told.budget, told.departures, told.is_sla) == ("smoke", {"steps": 2, "validations": 1}, True)
-        assert told.setting == {"mix": ("none", "full")}
+        assert told.setting == {"train": ("all", ""), "mix": ("none", "full")}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,19 @@ from torch import Tensor, nn
 from sla_bench.errors import UserError
 
 HALVINGS = 4
+
+
+class KeptFeatures(Protocol):
+    """Features of a frozen backbone that were computed before."""
+
+    def rows(self, view: str, hashes: Sequence[bytes], compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the features (n, D) of images, computing those that are not known.
+
+        Args:
+            view: names the view of the images.
+            hashes: of the pixels of the n images.
+            compute: int64 (m,) positions among the n -> features (m, D).
+        """
 
 
 class Backbone(nn.Module, ABC):
@@ -24,11 +37,15 @@ class Backbone(nn.Module, ABC):
 
     Args:
         num_features: D, the length of one feature vector.
+
+    Attributes:
+        kept: where a frozen backbone keeps features; None: nowhere.
     """
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
         self.num_features = num_features
+        self.kept: KeptFeatures | None = None
         self._dropout_seed = 0
         self._generator: torch.Generator | None = None
 

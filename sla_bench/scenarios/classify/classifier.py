@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,8 +23,15 @@ from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.models.weights import put_weights
 from sla_bench.objectives.classes import Classes, OnClasses
 from sla_bench.objectives.objective import Objective
-from sla_bench.registry import BACKBONES, METHODS, TRANSFORMS
-from sla_bench.scenarios.base import Augmenter, Member, batch_in_words, member_states, start_backbone
+from sla_bench.registry import METHODS, TRANSFORMS
+from sla_bench.scenarios.base import (
+    Augmenter,
+    Member,
+    batch_in_words,
+    build_backbone,
+    member_states,
+    start_backbone,
+)
 from sla_bench.scenarios.form import Plan, plan_of
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training.acceleration import accelerated
@@ -55,7 +63,12 @@ class ClassifierModel(nn.Module):
 
 
 def build_classifier(
-    config: ClassifierRun, dataset: Dataset, classes: Classes, transform: str, seed: int
+    config: ClassifierRun,
+    dataset: Dataset,
+    classes: Classes,
+    transform: str,
+    seed: int,
+    features: Path | None = None,
 ) -> ClassifierModel:
     """Build a model; the weights of its backbone, and of its head over the classes, depend on `seed` alone.
 
@@ -65,14 +78,13 @@ def build_classifier(
         classes: the classes and their criterion.
         transform: the label augmentation.
         seed: of the initial weights and of dropout.
+        features: as `build_backbone`.
 
     Raises:
         UserError: an option of the backbone, the method or the loss has a wrong value.
     """
     with torch_seeded(derive_seed(seed, "initial weights")):
-        backbone: Backbone = BACKBONES.load(config.backbone)(
-            dataset.properties.size, **config.backbone_options
-        )
+        backbone = build_backbone(config, dataset.properties, features)
         method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
         objective = OnClasses(method, backbone.num_features, classes, TRANSFORMS.load(transform))
     backbone.stretch(_plan(config, objective).stretch)
@@ -187,12 +199,15 @@ class _Stage:
         augmented = Augmenter(config, self.batches, seed)
         positions, labels = torch.from_numpy(data.index), torch.from_numpy(data.labels)
         latest = positions[:0]
+        known = _frozen_features(config, model, self.batches, positions, self.progress)
 
         def batch_loss(done: Fraction) -> tuple[Tensor, Tensor]:
             nonlocal latest
             objective.reweight(float(done))
             chosen = sampler.next()
             latest = positions[chosen]
+            if known is not None:
+                return objective.loss(known[to_device(chosen, device)], to_device(labels[chosen], device))
             index = latest.repeat_interleave(objective.copies)
             images, own = augmented(index), to_device(labels[chosen], device)
             mixed = unmixed(images, own) if self.mix is None else self.mix(images, own, augmented.generator)
@@ -228,7 +243,7 @@ class _Stage:
             before=before,
             phase=phase,
         )
-        return result, plan.updates * plan.units * objective.images_per_image
+        return result, plan.updates * plan.units * objective.images_per_image if known is None else 0
 
     def pretrain(
         self, model: ClassifierModel, pretext: Objective, seed: int, checkpoints: Checkpoints | None
@@ -246,6 +261,24 @@ class _Stage:
         # Schedules inside the backbone begin again.
         model.backbone.advance(-result.best_step)
         return result, images
+
+
+def _frozen_features(
+    config: ClassifierRun, model: ClassifierModel, batches: ImageBatches, index: Tensor, progress: Progress
+) -> Tensor | None:
+    """Features (n, V, D) of the images of a training of heads alone; None where the network is trained."""
+    if config.train != "head":
+        return None
+    views = model.objective.transform if model.objective.method.trains_on_views else None
+    return embed(
+        model.backbone,
+        batches,
+        index,
+        views,
+        precision=config.precision,
+        device=batches.device,
+        progress=lambda done, total: progress("embedding", done, total),
+    )
 
 
 def single_hits(

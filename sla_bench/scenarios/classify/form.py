@@ -16,7 +16,7 @@ from sla_bench.config import (
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.registry import METHODS, TRANSFORMS
-from sla_bench.scenarios.form import FAST, PLAIN, ScenarioForm, fast_value
+from sla_bench.scenarios.form import FAST, PLAIN, PRETRAINED, ScenarioForm, fast_value
 
 _QUICK: dict[str, Any] = {
     **PLAIN,
@@ -68,6 +68,7 @@ _IMBALANCED: dict[str, Any] = {
     "epochs": 40,
     "validations": 20,
 }
+_PRETRAINED = {name: value for name, value in PRETRAINED.items() if name != "selection"}
 _LARGE_CLASSES = ("fashion_mnist", "cifar10")
 _GLYPHS = ("glyphs", "glyphs20", "glyphs-rot", "glyphs-pairs", "glyphs-sym")
 _EVEN_CLASSES = (*_GLYPHS, "cifar100")
@@ -106,7 +107,10 @@ class ImbalancedForm(ClassifierForm[ImbalancedRun, ImbalancedEvaluation]):
 
     run = ImbalancedRun
     evaluation = ImbalancedEvaluation
-    order = ("dataset", "backbone", "transform", "ratio", "loss", "mix", "stage_two", "seed", "method")
+    order = (
+        *("dataset", "backbone", "weights", "train", "transform", "ratio", "loss", "mix", "stage_two"),
+        *("seed", "method"),
+    )
     default_methods = ("baseline", "sla+sd")
     length = "epochs"
     follows = frozenset({"class_order", "subset_seed", "order_shifts"})
@@ -123,6 +127,8 @@ class ImbalancedForm(ClassifierForm[ImbalancedRun, ImbalancedEvaluation]):
             return {**_IMBALANCED_PAPER, **_large_backbone(dataset, _LARGE_BACKBONES)}
         if name == "quick":
             return {**_IMBALANCED, "max_class_size": _QUICK_CLASS_SIZES.get(dataset)}
+        if name == "pretrained":
+            return {**_IMBALANCED, **_PRETRAINED, "warmup": 0.0, "epochs": 20}
         known = dataset in _LARGE_CLASSES + _EVEN_CLASSES
         smoke = {"epochs": 2, "warmup": 0.0, "order_shifts": 5, "validations": 2, "images_per_class": 30}
         return {**_IMBALANCED, **smoke, "max_class_size": 100 if known else None}
@@ -252,7 +258,7 @@ class StandardForm(ClassifierForm[StandardRun, StandardEvaluation]):
 
     run = StandardRun
     evaluation = StandardEvaluation
-    order = ("dataset", "backbone", "transform", "mix", "ensemble", "seed", "method")
+    order = ("dataset", "backbone", "weights", "train", "transform", "mix", "ensemble", "seed", "method")
     default_methods = ("baseline", "sla")
     length = "steps"
     follows = frozenset({"val_indices", "val_fraction"})
@@ -265,7 +271,8 @@ class StandardForm(ClassifierForm[StandardRun, StandardEvaluation]):
             return {**_STANDARD, **FAST, "steps": fast_value(_FAST_STEPS, dataset, self.scenario)}
         if name == "paper":
             return {**_STANDARD_PAPER, **_large_backbone(dataset, {}), **_PAPER_BY_DATASET.get(dataset, {})}
-        return dict({"smoke": _STANDARD_SMOKE, "quick": _STANDARD}[name])
+        pretrained = {**_STANDARD, **PRETRAINED, "steps": 200}
+        return dict({"smoke": _STANDARD_SMOKE, "quick": _STANDARD, "pretrained": pretrained}[name])
 
     def complete(self, values: dict[str, Any], given: Mapping[str, Any]) -> None:
         """An ensemble of as many baselines as views is a control; images held out."""

@@ -112,7 +112,75 @@ class Prediction(NamedTuple):
     probabilities: np.ndarray
 
 
-class Classifier:
+class PictureReader:
+    """Decodes pictures as the images of a data set.
+
+    Args:
+        properties: size, normalisation and kind of the images.
+        depth: the range of training images of more than 8 bits; None: there were none, and new ones are
+            scaled by the bits that each of them uses.
+    """
+
+    def __init__(self, properties: ImageProperties, depth: Depth | None = None) -> None:
+        self.properties = properties
+        self._depth = depth
+
+    def pixels(self, images: Images) -> Iterator[np.ndarray]:
+        """Pixels uint8 (b, H, W, 3) of images in any form, some at a time.
+
+        Raises:
+            UserError: no images, images of another form, or one that cannot be read.
+        """
+        parts = [images] if self._is_ready(images) else self._encoded(images).pixels()
+        return map(self._as_trained, parts)
+
+    def read(self, images: Images) -> np.ndarray:
+        """Decode images, resized and cropped as the training images were: uint8 (B, H, W, 3).
+
+        Raises:
+            UserError: no images, or one that cannot be read.
+        """
+        return np.concatenate(list(self._encoded(images).pixels()))
+
+    def read_blocks(self, images: Images) -> Iterator[Block]:
+        """Decode images as `read` does, a few at a time, and name those that cannot be read.
+
+        Raises:
+            UserError: no images.
+        """
+        return self._encoded(images).blocks()
+
+    def _is_ready(self, images: Images) -> TypeGuard[np.ndarray | Tensor]:
+        """Pixels that need no resizing."""
+        size = self.properties.size
+        return isinstance(images, np.ndarray | Tensor) and tuple(images.shape[1:]) == (size, size, 3)
+
+    def _encoded(self, images: Images) -> EncodedImages:
+        given = as_list(images)
+        if not given:
+            raise UserError("there are no images to predict")
+        contents = [decodable(image, position) for position, image in enumerate(given)]
+        size, fit = self.properties.size, self.properties.fit
+
+        def name(position: int) -> str:
+            return name_of(given[position], position)
+
+        return EncodedImages(contents, size, fit, name, depth=self._depth)
+
+    def _as_trained(self, images: np.ndarray | Tensor) -> np.ndarray:
+        array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
+        if array.dtype != np.uint8 or not len(array):
+            size = self.properties.size
+            raise UserError(
+                f"images must be uint8 (B, {size}, {size}, 3), at least one; got {array.dtype} {array.shape}"
+            )
+        if self.properties.grey:
+            grey = array @ np.array(_LUMA, np.float32) / sum(_LUMA)
+            array = np.repeat(np.rint(grey)[..., None], 3, axis=3).astype(np.uint8)
+        return np.ascontiguousarray(array)
+
+
+class Classifier(PictureReader):
     """Trained models whose scores are averaged, with all that they need to know of their images.
 
     Args:
@@ -133,10 +201,9 @@ class Classifier:
         depth: Depth | None = None,
     ) -> None:
         self._models = [model.eval() for model in models]
+        super().__init__(properties, depth)
         self.class_names = class_names
-        self.properties = properties
         self._precision = precision
-        self._depth = depth
 
     @property
     def transform(self) -> Transform:
@@ -170,27 +237,10 @@ class Classifier:
                 are not finite.
         """
         mode = self._checked(mode)
-        parts = [images] if self._is_ready(images) else self._encoded(images).pixels()
-        scores = torch.cat([self._scores(self._as_trained(part), mode) for part in parts]).double()
+        scores = torch.cat([self._scores(part, mode) for part in self.pixels(images)]).double()
         if not torch.isfinite(scores).all():
             raise UserError("the model's scores are not finite; its training has diverged")
         return Prediction(scores.argmax(1).numpy(), scores.softmax(1).numpy())
-
-    def read(self, images: Images) -> np.ndarray:
-        """Decode images, resized and cropped as the training images were: uint8 (B, H, W, 3).
-
-        Raises:
-            UserError: no images, or one that cannot be read.
-        """
-        return np.concatenate(list(self._encoded(images).pixels()))
-
-    def read_blocks(self, images: Images) -> Iterator[Block]:
-        """Decode images as `read` does, a few at a time, and name those that cannot be read.
-
-        Raises:
-            UserError: no images.
-        """
-        return self._encoded(images).blocks()
 
     @property
     def _objective(self) -> OnClasses:
@@ -202,35 +252,6 @@ class Classifier:
         if mode not in self.modes:
             raise UserError(f"mode {mode!r} is not one of {', '.join(self.modes)}, which this classifier has")
         return mode
-
-    def _is_ready(self, images: Images) -> TypeGuard[np.ndarray | Tensor]:
-        """Pixels that need no resizing."""
-        size = self.properties.size
-        return isinstance(images, np.ndarray | Tensor) and tuple(images.shape[1:]) == (size, size, 3)
-
-    def _encoded(self, images: Images) -> EncodedImages:
-        given = as_list(images)
-        if not given:
-            raise UserError("there are no images to predict")
-        contents = [decodable(image, position) for position, image in enumerate(given)]
-        size, fit = self.properties.size, self.properties.fit
-
-        def name(position: int) -> str:
-            return name_of(given[position], position)
-
-        return EncodedImages(contents, size, fit, name, depth=self._depth)
-
-    def _as_trained(self, images: np.ndarray | Tensor) -> np.ndarray:
-        array = images.detach().cpu().numpy() if isinstance(images, Tensor) else images
-        if array.dtype != np.uint8 or not len(array):
-            size = self.properties.size
-            raise UserError(
-                f"images must be uint8 (B, {size}, {size}, 3), at least one; got {array.dtype} {array.shape}"
-            )
-        if self.properties.grey:
-            grey = array @ np.array(_LUMA, np.float32) / sum(_LUMA)
-            array = np.repeat(np.rint(grey)[..., None], 3, axis=3).astype(np.uint8)
-        return np.ascontiguousarray(array)
 
     def _scores(self, images: np.ndarray, mode: str) -> Tensor:
         """Scores (B, N) on the CPU, averaged over the models."""

@@ -29,6 +29,7 @@ from sla_bench.objectives.classes import Classes
 from sla_bench.registry import MIXES
 from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
+    FEATURES,
     Evaluation,
     Member,
     RunCheckpoints,
@@ -96,7 +97,13 @@ class ClassifierScenario(Generic[RunT]):
     unseen: Callable[[RunT, TrainingImages], Subset] | None = None
 
     def build_model(
-        self, config: RunT, dataset: Dataset, counts: np.ndarray, transform: str, seed: int
+        self,
+        config: RunT,
+        dataset: Dataset,
+        counts: np.ndarray,
+        transform: str,
+        seed: int,
+        features: Path | None = None,
     ) -> ClassifierModel:
         """Build a model with the scenario's loss; see `build_classifier`.
 
@@ -104,7 +111,7 @@ class ClassifierScenario(Generic[RunT]):
             UserError: an option of the backbone, the method or the loss has a wrong value.
         """
         classes = Classes(torch.from_numpy(counts), self.criterion(config), config.loss_reduction)
-        return build_classifier(config, dataset, classes, transform, seed)
+        return build_classifier(config, dataset, classes, transform, seed, features)
 
     def run(
         self,
@@ -142,7 +149,8 @@ class ClassifierScenario(Generic[RunT]):
 
         def train_one(seed: int, own: Checkpoints | None) -> Member:
             transform = config.transform or ANY_TRANSFORM
-            model = self.build_model(config, dataset, data.counts, transform, seed).to(device)
+            folder = data_root / FEATURES
+            model = self.build_model(config, dataset, data.counts, transform, seed, folder).to(device)
             member = train_classifier(
                 config,
                 model,
@@ -199,7 +207,13 @@ class ClassifierScenario(Generic[RunT]):
         class_names, images = chosen.images.class_names, evaluation.images_per_class
         test = TestImages(config, class_names, images, data_root, device, evaluation.test_seed)
         build = functools.partial(
-            self.build_model, config, dataset, chosen.counts, evaluation.transform, config.seed
+            self.build_model,
+            config,
+            dataset,
+            chosen.counts,
+            evaluation.transform,
+            config.seed,
+            data_root / FEATURES,
         )
         models = load_members(state, build, device)
         if isinstance(evaluation, ImbalancedEvaluation) and evaluation.stage_two is not None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sla_bench.config import Acceleration, ClassifierRun, FewShotRun, Precision
 from sla_bench.data.base import Dataset, LabeledImages
 from sla_bench.data.splits import Subset
-from sla_bench.evaluation.embedding import embed
+from sla_bench.evaluation.embedding import Views, embed
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.objectives.classes import Classes
@@ -23,7 +23,6 @@ from sla_bench.scenarios.classify.classifier import ClassifierModel, build_class
 from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.training.loop import Checkpoints, Progress
 from sla_bench.views.augment import ImageBatches
-from sla_bench.views.transforms import Transform
 
 IMAGES_PER_CLASS = 100
 """Images of each class that the mean embedding is taken over."""
@@ -44,9 +43,7 @@ class BaseClasses:
         self.batches = batches
         self.index = torch.from_numpy(first_images(images.labels, IMAGES_PER_CLASS))
 
-    def mean_embeddings(
-        self, backbone: Backbone, transform: Transform | None, precision: Precision
-    ) -> Tensor:
+    def mean_embeddings(self, backbone: Backbone, transform: Views | None, precision: Precision) -> Tensor:
         """Mean embedding of each view of the transformation, or (None) of the images as they are: (M, D)."""
         device = self.batches.device
         total = torch.zeros((), dtype=torch.float64, device=device)

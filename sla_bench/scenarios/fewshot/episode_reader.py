@@ -13,7 +13,14 @@ from torch import Tensor, nn
 
 from sla_bench.config import Precision
 from sla_bench.data.base import Dataset, LabeledImages
-from sla_bench.evaluation.embedding import EpisodeChunk, embed, embed_crops, episode_chunks, image_chunks
+from sla_bench.evaluation.embedding import (
+    EpisodeChunk,
+    Views,
+    embed,
+    embed_crops,
+    episode_chunks,
+    image_chunks,
+)
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.objectives.episodes import EpisodeFeatures, Head
 from sla_bench.scenarios.base import first_images
@@ -22,7 +29,6 @@ from sla_bench.training.acceleration import Network
 from sla_bench.training.episodes import FlatEpisodes
 from sla_bench.training.loop import Progress, autocast, silent
 from sla_bench.views.augment import ImageBatches
-from sla_bench.views.transforms import Transform
 
 
 class EpisodicModel(nn.Module):
@@ -143,7 +149,7 @@ class EpisodeReader:
     def embeddings(
         self,
         model: EpisodicModel,
-        transform: Transform | None,
+        transform: Views | None,
         precision: Precision,
         progress: Progress = silent,
     ) -> Tensor:
@@ -164,7 +170,7 @@ class EpisodeReader:
     def chunks(
         self,
         model: EpisodicModel,
-        transform: Transform | None,
+        transform: Views | None,
         precision: Precision,
         progress: Progress = silent,
     ) -> Chunks:

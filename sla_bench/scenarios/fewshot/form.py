@@ -102,7 +102,7 @@ def ways_factor(run: FewShotRun) -> int:
 
 def training_demand(run: FewShotRun) -> Demand | None:
     """Episodes of the training split; None where the training draws none."""
-    if LEARNERS[run.learner].trains_on != "episodes":
+    if LEARNERS[run.learner].trains_on != "episodes" or run.train == "none":
         return None
     method: Objective = METHODS.load(run.method)
     views = ways_factor(run)
@@ -166,7 +166,7 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
 
     run = FewShotRun
     evaluation = FewShotEvaluation
-    order = ("dataset", "backbone", "transform", "learner", "shots", "seed", "method")
+    order = ("dataset", "backbone", "weights", "train", "transform", "learner", "shots", "seed", "method")
     default_methods = ("baseline", "sla")
     length = "steps"
     follows = frozenset(
@@ -177,6 +177,8 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
         """A learner may have a recipe of its own."""
         entry = LEARNERS[piece or FewShotRun.model_fields["learner"].default]
         like = DATASETS.like(dataset)
+        if name == "pretrained" and piece in recipes.BY_LEARNER:
+            raise UserError(f"--budget pretrained has no recipe for the learner {piece}; take --budget quick")
         if name == "fast":
             if piece in recipes.BY_LEARNER:
                 raise UserError(
@@ -190,6 +192,7 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
         tables = {
             "smoke": recipes.SMOKE,
             "quick": recipes.QUICK,
+            "pretrained": recipes.PRETRAINED,
             "paper": {**recipes.PAPER, **recipes.PAPER_BY_DATASET.get(like, {})},
         }
         own = recipes.BY_LEARNER[piece](name, like) if piece and piece in recipes.BY_LEARNER else {}

@@ -21,6 +21,10 @@ from sla_bench.scenarios.reading import (
 )
 
 MANY_SPLITS = 10
+_NEAREST_MEANS = ("protonet", "simpleshot")
+_FROZEN_REFERENCES = {"SLA+AG": ("baseline+TTA", "baseline+flip", "DA+TTA"), "SLA+SI": ("DA",)}
+"""Row of a frozen network -> others of as many views of the support, or of fewer."""
+_EQUAL_BY_CONSTRUCTION = {("baseline+TTA", learner) for learner in _NEAREST_MEANS}
 _USUAL = {"ways": 5, "shots": 5, "queries": 15}
 
 
@@ -56,6 +60,9 @@ class FewShotReading(Reading):
     def references(self, row: str, run: RunConfig) -> tuple[str, ...]:
         """Of DA only for the backbone of a classifier: on episodes, `views` asks about the joint label."""
         assert isinstance(run, FewShotRun)
+        if run.train == "none":
+            found = _FROZEN_REFERENCES.get(row, ())
+            return tuple(n for n in found if (n, run.learner) not in _EQUAL_BY_CONSTRUCTION)
         on_episodes = LEARNERS[run.learner].trains_on == "episodes"
         return tuple(n for n in super().references(row, run) if n != "DA+TTA" or not on_episodes)
 
@@ -104,12 +111,21 @@ class FewShotReading(Reading):
             "baseline-NMway and rotpool-NMway draw M times as many distinct images as SLA, which sees each "
             "image in M views (column images drawn)."
         )
-        return [more] * any(row["more_images"] for row in rows) + [
-            f"{name} has no fixed classes for training and test: the seed splits them. Fewer than "
-            f"{MANY_SPLITS} splits are a demonstration, not a result."
-            for name in few
-            if dataset_named(name).split_depends_on_seed
-        ]
+        equal = (
+            "Frozen, nearest means: SLA+SI is the baseline and SLA+AG is baseline+TTA by construction; "
+            "finetune, cosine, ridge and SVM can show what joint labels do."
+        )
+        nearest = any(row.get("train") == "none" and row["learner"] in _NEAREST_MEANS for row in rows)
+        return (
+            [more] * any(row["more_images"] for row in rows)
+            + [equal] * nearest
+            + [
+                f"{name} has no fixed classes for training and test: the seed splits them. Fewer than "
+                f"{MANY_SPLITS} splits are a demonstration, not a result."
+                for name in few
+                if dataset_named(name).split_depends_on_seed
+            ]
+        )
 
 
 def _percent(value: float | None) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sla_bench.scenarios.form import FAST, PLAIN
+from sla_bench.scenarios.form import PRETRAINED as OF_PRETRAINED
 
 SMOKE: dict[str, Any] = {
     **PLAIN,
@@ -69,6 +70,8 @@ PAPER_BY_DATASET: dict[str, dict[str, Any]] = {
     # MetaOptNet does not use it; a class has 20 images.
     "omniglot": {"train_shots": 10},
 }
+
+PRETRAINED: dict[str, Any] = {**QUICK, **OF_PRETRAINED, "steps": 100, "jackknife_episodes": 2000}
 
 FAST_ON_CLASSES: dict[str, Any] = {**QUICK, **FAST, "selection": "last", "steps": 3000, "validations": 4}
 FAST_ON_EPISODES: dict[str, Any] = {**QUICK, "precision": "bf16", "steps": 4000}

@@ -18,19 +18,21 @@ from sla_bench.config import Acceleration, FewShotEvaluation, FewShotRun
 from sla_bench.data.base import Dataset, LabeledImages, Split
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
+from sla_bench.evaluation.embedding import Views
 from sla_bench.evaluation.episode_metrics import class_jackknife, few_shot_metrics
-from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.weights import put_weights
 from sla_bench.objectives.episodes import CropReader, EpisodeFeatures, OnEpisodes
-from sla_bench.registry import BACKBONES, LEARNERS, METHODS, TRANSFORMS
+from sla_bench.registry import LEARNERS, METHODS, TRANSFORMS
 from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
+    FEATURES,
     Augmenter,
     Evaluation,
     Member,
     RunCheckpoints,
     Training,
     batch_in_words,
+    build_backbone,
     member_states,
     start_backbone,
     train_members,
@@ -45,6 +47,7 @@ from sla_bench.scenarios.fewshot.form import (
     validation_demand,
     validation_ways,
 )
+from sla_bench.scenarios.fewshot.frozen import FrozenReader, best_c, candidates, untrained
 from sla_bench.scenarios.form import Plan, plan_of
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training.acceleration import accelerated
@@ -72,16 +75,23 @@ def build_objective(config: FewShotRun, transform: str) -> OnEpisodes:
     return OnEpisodes(method, TRANSFORMS.load(transform))
 
 
-def build_model(config: FewShotRun, dataset: Dataset, objective: OnEpisodes, seed: int) -> EpisodicModel:
+def build_model(
+    config: FewShotRun, dataset: Dataset, objective: OnEpisodes, seed: int, features: Path | None = None
+) -> EpisodicModel:
     """Build a model; its initial weights depend on `seed`, backbone and head, and not on the objective.
+
+    Args:
+        config: the run.
+        dataset: gives size and normalisation of the images.
+        objective: gives the classifier of the view.
+        seed: of the initial weights and of dropout.
+        features: as `build_backbone`.
 
     Raises:
         UserError: an option of the backbone or the learner has a wrong value, or the images are too small.
     """
     with torch_seeded(derive_seed(seed, "initial weights")):
-        backbone: Backbone = BACKBONES.load(config.backbone)(
-            dataset.properties.size, **config.backbone_options
-        )
+        backbone = build_backbone(config, dataset.properties, features)
         head = LEARNERS.load(config.learner)(**config.learner_options)
         # A classifier of the training classes has heads of its own, which the test has no use for.
         on_episodes = LEARNERS[config.learner].trains_on == "episodes"
@@ -106,7 +116,7 @@ def _is_centred(config: FewShotRun) -> bool:
 
 def _reads_crops(config: FewShotRun) -> bool:
     """Whether crops are read: the backbone is that of a classifier whose head never saw turned images."""
-    if LEARNERS[config.learner].trains_on == "episodes":
+    if LEARNERS[config.learner].trains_on == "episodes" or config.train == "none":
         return False
     return not METHODS.load(config.method).knows_views
 
@@ -146,7 +156,8 @@ def run(
     images = load_images(config, "train", data_root)
     labels, batches = images.labels, ImageBatches(images, dataset.properties, device=device)
     learner = LEARNERS[config.learner]
-    if (demand := training_demand(config)) is not None:
+    demand = training_demand(config)
+    if demand is not None:
         demand.check(config.dataset, _sizes(images))
     validation_images = load_images(config, "val", data_root)
     demand = validation_demand(config, _sizes(validation_images))
@@ -162,8 +173,11 @@ def run(
     accuracy_of = _validation(config, demand.queries, objective, validation)
 
     def train_one(seed: int, own: Checkpoints | None) -> Member:
-        model = build_model(config, dataset, objective, seed).to(device)
+        model = build_model(config, dataset, objective, seed, data_root / FEATURES).to(device)
         validate = partial(accuracy_of, model)
+        if config.train == "none":
+            parameters = sum(p.numel() for p in model.parameters())
+            return Member(untrained(model, validate()), 0, parameters, 1)
         if learner.trains_on == "classes":
             return train_on_classes(
                 config, model, images, dataset, batches, validate, seed, progress, own, acceleration
@@ -297,6 +311,25 @@ def _validation(
     return accuracy
 
 
+def _chosen_c(
+    config: FewShotRun,
+    evaluation: FewShotEvaluation,
+    model: EpisodicModel,
+    objective: OnEpisodes,
+    base: BaseClasses | None,
+    data_root: Path,
+) -> dict[str, float]:
+    """Row -> C, see `best_c`, on episodes of validation classes with the shots of the test."""
+    if not candidates(config.learner, config.learner_options):
+        return {}
+    images = load_images(config, "val", data_root)
+    demand = validation_demand(config.model_copy(update={"val_shots": evaluation.shots}), _sizes(images))
+    demand.check(config.dataset, _sizes(images))
+    device = next(model.parameters()).device
+    reader = EpisodeReader(images, dataset_named(config.dataset), config.validation_images, device, base)
+    return best_c(config, demand, reader, model, objective.transform)
+
+
 def evaluate(
     config: FewShotRun,
     evaluation: FewShotEvaluation,
@@ -339,17 +372,25 @@ def evaluate(
     open_tasks = disjoint_episodes(
         reader.labels, **setting, seed=derive_seed("open test", evaluation.test_seed)
     )
-    models, sources = [], []
+    models = []
     for member in member_states(state):
-        model = build_model(config, dataset, objective, config.seed).to(device).eval()
+        model = build_model(config, dataset, objective, config.seed, data_root / FEATURES).to(device).eval()
         put_weights(model, member)
         models.append(model)
-        sources.append(reader.chunks(model, objective.transform, config.precision, progress))
-    passes = dict(objective.rows)
+    reads: OnEpisodes | FrozenReader = objective
+    views: Views = objective.transform
+    chosen: dict[str, float] = {}
+    if config.train == "none":
+        chosen = _chosen_c(config, evaluation, models[0], objective, base, data_root)
+        heads = candidates(config.learner, config.learner_options)
+        reads = FrozenReader(config.method, objective.transform, {row: heads[C] for row, C in chosen.items()})
+        views = reads.views
+    sources = [reader.chunks(model, views, config.precision, progress) for model in models]
+    passes = dict(reads.rows)
     rows = list(passes)
     started = time.perf_counter()
-    hits = reader.hits(models, sources, objective, closed, rows, progress)
-    open_hits = reader.hits(models, sources, objective, open_tasks, rows)
+    hits = reader.hits(models, sources, reads, closed, rows, progress)
+    open_hits = reader.hits(models, sources, reads, open_tasks, rows)
     if _reads_crops(config):
         crops, seed = CropReader(objective), derive_seed("test crops", evaluation.test_seed)
         of_crops = [reader.crop_chunks(m, objective.num_views, seed, config.precision) for m in models]
@@ -374,5 +415,6 @@ def evaluate(
             "support_passes": needed.support * models[0].support_passes,
             "query_passes": needed.query,
             "head_seconds": seconds,
+            **({"C": chosen[row]} if row in chosen else {}),
         }
     return Evaluation(metrics, samples)

@@ -15,14 +15,18 @@ def with_its_markers(name):
     return pytest.param(name, marks=[*marks, *([pytest.mark.slow] if name == "l2l-wrn28" else [])])
 
 
-@pytest.fixture(params=[with_its_markers(name) for name in sorted(BACKBONES)])
+OWN = sorted(set(BACKBONES) - set(BACKBONES.arguments))
+"""Without networks of libraries, which test_pretrained.py tests."""
+
+
+@pytest.fixture(params=[with_its_markers(name) for name in OWN])
 def backbone(request):
     if BACKBONES[request.param].needs_learn2learn:
         peer("learn2learn")
     return BACKBONES.load(request.param)(32, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", sorted(BACKBONES))
+@pytest.mark.parametrize("name", OWN)
 def test_options_are_keywords(name):
     size, *options = inspect.signature(BACKBONES.load(name)).parameters.values()
     assert size.name == "image_size"
