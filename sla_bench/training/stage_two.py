@@ -185,11 +185,11 @@ class LAS(_Linear):
 
     def _smoothing(self, train: Embedded) -> Tensor:
         """(G, n, 1)."""
-        sizes = train.labels.bincount()
+        sizes = train.labels.bincount().to(train.features)
         spread = (sizes.max() - sizes.min()).clamp(min=1)
         share = torch.sin(torch.pi / 2 * (sizes - sizes.min()) / spread)[train.labels][:, None]
         head, tail = (self._column(name, train.features) for name in ("head", "tail"))
-        return tail + (head - tail) * share.to(train.features)
+        return tail + (head - tail) * share
 
 
 class TauNorm(StageTwo):

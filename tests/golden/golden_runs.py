@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -59,7 +60,7 @@ def _run(folder):
     config = json.loads((folder / "config.json").read_text())
     history = list(csv.DictReader(io.StringIO((folder / "history.csv").read_text())))
     evaluations = _named(_evaluation(path.parent) for path in folder.glob("evaluations/*/metrics.json"))
-    return _name(config, RUN_NAME), {
+    return _name(config, RUN_NAME, {"mix": "none"} if config["scenario"] == "imbalanced" else {}), {
         "run_id": folder.name,
         "config": config,
         "done": _without_times(json.loads((folder / "done.json").read_text())),
@@ -72,7 +73,7 @@ def _evaluation(folder):
     config = json.loads((folder / "config.json").read_text())
     with np.load(folder / "samples.npz") as file:
         samples = {name: _values(file[name]) for name in file.files}
-    return _name(config, ("ways", "shots", "transform")), {
+    return _name(config, ("ways", "shots", "transform", "stage_two"), {"stage_two": None}), {
         "evaluation_id": folder.name,
         "config": config,
         "metrics": _without_times(json.loads((folder / "metrics.json").read_text())),
@@ -87,8 +88,10 @@ def _values(array):
     return [float(str(v)) for v in array] if array.dtype.kind == "f" else array.tolist()
 
 
-def _name(values, fields):
-    return " ".join(f"{field}={values[field]}" for field in fields if field in values)
+def _name(values, fields, younger=MappingProxyType({})):
+    """Fields and values; a field that is younger than the kept files is left out at its default."""
+    told = [f for f in fields if f in values and not (f in younger and values[f] == younger[f])]
+    return " ".join(f"{field}={values[field]}" for field in told)
 
 
 def _named(pairs):

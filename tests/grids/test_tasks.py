@@ -153,6 +153,8 @@ OTHER_VALUES = {
         "seed": [5],
         "budget": "smoke",
         "precision": "bf16",
+        "mix": ["mixup"],
+        "stage_two": ["tau-norm"],
         "batch_images": 64,
         "loss": ["ldam-drw"],
         "imbalance": "step",

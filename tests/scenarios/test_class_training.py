@@ -160,7 +160,7 @@ def test_methods_about_episodes_are_refused_by_name_and_left_out_of_groups():
     found = {
         (t.run.learner, t.run.method) for t in tasks(method=["controls"], learner=["protonet", "finetune"])
     }
-    controls = {n for n in FEW_SHOT if METHODS.load(n).control}
+    controls = {n for n in FEW_SHOT if METHODS.load(n).group == "controls"}
     assert {m for learner, m in found if learner == "protonet"} == controls
     assert {m for learner, m in found if learner == "finetune"} == controls & set(ON_CLASSES)
 

@@ -7,6 +7,7 @@ from sla_bench.cli.app import run_command_line
 from sla_bench.grids.asked import asked_of
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.store import Store
+from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.classify.reading import ClassifierReading
 from sla_bench.scenarios.fewshot.reading import READING as FEWSHOT
 from sla_bench.tables import files
@@ -81,6 +82,22 @@ def test_the_joint_label_is_asked_about_by_rows_that_saw_the_same_turns(learner,
 def test_classifiers_are_matched_with_crops_and_ask_about_the_joint_label():
     assert ClassifierReading.matched_references["SLA+AG"] == ("baseline-xM+crops", "ens-M", "DA+TTA")
     assert ClassifierReading.matched_references["SLA+SD"] == ("baseline-xM", "DA+SD")
+
+
+def test_a_head_of_stage_two_is_compared_with_the_same_head_on_the_references_backbone():
+    run = span(form_of("imbalanced"), options_model(form_of("imbalanced"))().model_dump())[0].run
+    reading = SCENARIOS.load("imbalanced", "reading")
+    assert reading.references("SLA+SI, cRT", run) == ("baseline-xM, cRT",)
+    assert reading.references("SLA-x1+SI, LWS", run) == ("baseline, LWS",)
+    assert reading.references("baseline, NCM", run) == ()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_rows_at_the_baselines_cost_are_matched_with_it_and_it_is_no_control(scenario):
+    reading = SCENARIOS.load(scenario, "reading")
+    assert reading.matched_references["rot-x1"] == ("baseline",)
+    assert {"baseline-x2", "ens-M"} <= reading.matched_controls
+    assert not {"baseline", "baseline+TTA", "baseline+crops"} & reading.matched_controls
 
 
 def test_turned_views_of_heads_that_never_saw_them_stay_out_of_tables():
