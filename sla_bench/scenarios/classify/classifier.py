@@ -156,10 +156,12 @@ def train_classifier(
 
     start_backbone(model.backbone, batches, data.index)
     model.to(memory_format=torch.channels_last).train()
-    # Of the shape that all batches have.
-    images = batches.plain(positions[:1]).expand(plan.units * objective.images_per_image, -1, -1, -1)
-    images = images.contiguous(memory_format=torch.channels_last)
-    network = accelerated(model.backbone, acceleration, config.precision, images)
+
+    def any_batch() -> Tensor:
+        image = batches.plain(positions[:1]).expand(plan.units * objective.images_per_image, -1, -1, -1)
+        return image.contiguous(memory_format=torch.channels_last)
+
+    network = accelerated(model.backbone, acceleration, config.precision, any_batch)
     result = train(
         model,
         batch_loss,
