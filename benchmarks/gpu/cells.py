@@ -34,6 +34,8 @@ def train_cells(seconds: float, device: str, out: Path, data_root: Path, small: 
     budget = "smoke" if small else "paper"
     command = [sys.executable, "-m", "sla_bench", "run", "imbalanced", "--dataset", dataset]
     command += ["--ratio", "100", "--budget", budget, "--method", "baseline", "sla+sd", "--device", device]
+    # Both at once, as a grid on one GPU would run.
+    command += ["--gpus-per-run", "0.5"] if device.startswith("cuda") else []
     command += ["--out", str(out), "--data-root", str(data_root), "--checkpoint-every", "20"]
     note = f"{dataset}, ratio 100, budget {budget}"
     if seconds > _LEAST_SECONDS:

@@ -28,7 +28,9 @@ class _Shell(nn.Module):
         return features
 
 
-def accelerated(backbone: Backbone, how: Acceleration, precision: str, images: Tensor | None) -> Network:
+def accelerated(
+    backbone: Backbone, how: Acceleration, precision: str, batch: Callable[[], Tensor] | None
+) -> Network:
     """Return what embeds the batches of a training, with the values of the backbone up to rounding.
 
     The backbone has to be in training mode; its weights, statistics and files stay what they are.
@@ -38,7 +40,7 @@ def accelerated(backbone: Backbone, how: Acceleration, precision: str, images: T
         how: "compiled" with torch.compile; "captured" as a CUDA graph, so that hundreds of kernels start as
             one.
         precision: of the backbone.
-        images: a batch of the shape that all batches have, (B, 3, H, W); None: they have several.
+        batch: makes images of the shape that all batches have, (B, 3, H, W); None: they have several.
 
     Raises:
         UserError: a CUDA graph can't hold the training.
@@ -47,13 +49,14 @@ def accelerated(backbone: Backbone, how: Acceleration, precision: str, images: T
         compiled: Network = torch.compile(backbone, dynamic=False)
         return compiled
     if how == "captured":
-        return _captured(backbone, precision, images)
+        return _captured(backbone, precision, batch)
     return backbone
 
 
-def _captured(backbone: Backbone, precision: str, images: Tensor | None) -> Network:
-    if images is None:
+def _captured(backbone: Backbone, precision: str, batch: Callable[[], Tensor] | None) -> Network:
+    if batch is None:
         raise UserError("--capture: a training on episodes has batches of several shapes; leave it out")
+    images = batch()
     if images.device.type != "cuda":
         raise UserError(f"--capture: CUDA graphs need an NVIDIA GPU, and the run is on {images.device.type}")
     if backbone.is_random:

@@ -72,7 +72,9 @@ def test_a_device_that_is_wrong_is_noticed(tmp_path, monkeypatch, reduced_glyphs
             calls.append(training)
             if len(calls) == 2:
                 training.history[0]["train_loss"] *= 1.01
-                training.state = {n: 1.1 * value for n, value in training.state.items()}
+                training.state = {
+                    n: v * 1.1 if v.is_floating_point() else v for n, v in training.state.items()
+                }
             return training
 
     monkeypatch.setattr(agreements.SCENARIOS, "load", lambda *names: load(*names) if names[1:] else Wrong)

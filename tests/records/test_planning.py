@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_jobs import tiny_jobs
+from tiny_jobs import assert_same_contents, contents, tiny_jobs
 
 from sla_bench.records.estimates import seconds_on
-from sla_bench.records.in_progress import Way, keep_way, way_of_checkpoints
+from sla_bench.records.in_progress import Stop, StoppedError, Way, keep_way, way_of_checkpoints
 from sla_bench.records.jobs import perform
 from sla_bench.records.launch_options import Launch
 from sla_bench.records.planning import Room, plan, room_of, wall_seconds
@@ -95,6 +95,26 @@ def test_threads_that_are_told_and_those_that_a_process_may_use_are_kept_to(tmp_
 )
 def test_the_room_of_this_machine(given, room):
     assert room_of(Launch(**given)) == room
+
+
+def test_a_training_of_two_threads_resumes_on_two_and_ends_with_the_same_bits(tmp_path):
+    (job,) = tiny_jobs(tmp_path / "data", tmp_path / "whole", epochs=4, checkpoint_seconds=0)
+    stopped = replace(job, out=tmp_path / "stopped")
+    perform(replace(job, threads=2), lambda *args: None)
+    stop = Stop()
+
+    def after_three(phase, done, total, note=""):
+        stop.wanted = done >= 3
+
+    with pytest.raises(StoppedError):
+        perform(replace(stopped, threads=2), after_three, stop=stop)
+    (resumed,) = plan([stopped], [], Launch(threads=1)).jobs
+    assert resumed.threads == 2
+    # Even where another command began it since the job was planned.
+    perform(replace(stopped, threads=1), lambda *args: None)
+    whole, parts = contents(tmp_path / "whole"), contents(tmp_path / "stopped")
+    assert_same_contents(whole, parts)
+    assert parts[job.run_id]["done"]["threads"] == 2
 
 
 def test_a_training_that_has_begun_and_a_test_of_a_finished_one_keep_their_threads(tmp_path):

@@ -37,7 +37,7 @@ def graphs(monkeypatch):
 
 def test_a_captured_backbone_starts_from_the_state_that_it_had(graphs):
     backbone, plain = network(), network()
-    captured = accelerated(backbone, "captured", "fp32", ON_GPU)
+    captured = accelerated(backbone, "captured", "fp32", lambda: ON_GPU)
     assert graphs == [(ON_GPU,)]
     images = torch.randn(4, 3, 28, 28)
     assert torch.equal(captured(images), plain(images))
@@ -48,20 +48,20 @@ def test_a_captured_backbone_starts_from_the_state_that_it_had(graphs):
 
 
 @pytest.mark.parametrize(
-    ("backbone", "images", "sentence"),
+    ("backbone", "batch", "sentence"),
     [
         (network, None, "batches of several shapes"),
-        (network, torch.zeros(1), "an NVIDIA GPU, and the run is on cpu"),
-        (lambda: resnet12(28), ON_GPU, "the dropout of ResNet12"),
+        (network, lambda: torch.zeros(1), "an NVIDIA GPU, and the run is on cpu"),
+        (lambda: resnet12(28), lambda: ON_GPU, "the dropout of ResNet12"),
     ],
 )
-def test_what_a_graph_cannot_hold_is_refused(backbone, images, sentence):
+def test_what_a_graph_cannot_hold_is_refused(backbone, batch, sentence):
     with pytest.raises(UserError, match=f"--capture: .*{sentence}"):
-        accelerated(backbone(), "captured", "fp32", images)
+        accelerated(backbone(), "captured", "fp32", batch)
 
 
 def test_resnet12_without_dropout_can_be_captured(graphs):
-    assert accelerated(resnet12(28, drop_rate=0.0).train(), "captured", "fp32", ON_GPU)
+    assert accelerated(resnet12(28, drop_rate=0.0).train(), "captured", "fp32", lambda: ON_GPU)
 
 
 @pytest.mark.slow

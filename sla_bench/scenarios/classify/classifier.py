@@ -219,11 +219,13 @@ class _Stage:
             return mixed.loss(lambda of: objective.loss(features, of, numbers))
 
         model.train()
-        # Of the shape that all batches have.
-        images = self.batches.plain(positions[:1])
-        images = images.expand(plan.units * objective.images_per_image, -1, -1, -1)
-        images = images.contiguous(memory_format=torch.channels_last)
-        network = accelerated(model.backbone, self.acceleration, config.precision, images)
+
+        def any_batch() -> Tensor:
+            image = self.batches.plain(positions[:1])
+            images = image.expand(plan.units * objective.images_per_image, -1, -1, -1)
+            return images.contiguous(memory_format=torch.channels_last)
+
+        network = accelerated(model.backbone, self.acceleration, config.precision, any_batch)
         result = train(
             model,
             batch_loss,
