@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ NAMES = {
     "SLA+AG": "SLA",
 }
 """Row of a frozen network -> its name here."""
-MOST_WAYS, MOST_SHOTS, EPISODES = 10, 5, 20
+MOST_WAYS, MOST_SHOTS, EPISODES = 5, 5, 20
 """Classes and supports of an episode, and episodes of a group."""
 LONG_TAIL = 10.0
 """Largest class / smallest class, from which a folder is called imbalanced."""
@@ -48,6 +49,7 @@ class Findings:
         dataset: its name.
         network: backbone, and the data of its pretraining.
         size: height = width of the pictures.
+        trained_size: that of the pretraining.
         sizes: class -> pictures.
         remarks: lines on unusual pictures.
         shots: supports of a class in an episode.
@@ -60,6 +62,7 @@ class Findings:
     dataset: str
     network: str
     size: int
+    trained_size: int
     sizes: dict[str, int]
     remarks: list[str]
     shots: int
@@ -127,6 +130,8 @@ def measure(
     Raises:
         UserError: the folder cannot be read or is too small, or weights are missing.
     """
+    from sla_bench.models.backbones.libraries import library_size
+
     dataset = dataset_named(name).pinned()
     images = all_images(dataset, data_root)
     values = {"dataset": name, "backbone": backbone}
@@ -140,8 +145,9 @@ def measure(
         _Group(features, images.labels, part, seed + k) for k, part in enumerate(deal(images.labels, seed))
     ]
     half = len(groups) // 2
-    chosen = {row: _best(groups[:half], row, transform) for row in NAMES}
-    read = [{row: group.hits(row, chosen[row], transform) for row in NAMES} for group in groups]
+    with _one_thread():
+        chosen = {row: _best(groups[:half], row, transform) for row in NAMES}
+        read = [{row: group.hits(row, chosen[row], transform) for row in NAMES} for group in groups]
     accuracies = [
         {NAMES[row]: np.array([float(group[row].double().mean()) for group in part]) for row in NAMES}
         for part in (read[:half], read[half:])
@@ -156,6 +162,7 @@ def measure(
         name,
         f"{backbone}, pretrained on {run.pretrained_on}",
         dataset.properties.size,
+        library_size(backbone),
         dict(zip(images.class_names, images.class_counts.tolist(), strict=True)),
         dataset.remarks(data_root),
         groups[0].shots,
@@ -166,16 +173,32 @@ def measure(
     )
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Many small matrices are slower on several threads, several times so where cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class _Group:
     """Episodes on the pictures of one group."""
 
     def __init__(self, features: Tensor, labels: np.ndarray, index: np.ndarray, seed: int) -> None:
+        counts = np.bincount(labels[index])
+        usual = int(np.quantile(counts[counts > 0], 0.25))
+        if (counts >= usual).sum() < 2:
+            usual = int(counts[counts > 0].min())
+        # Classes smaller than usual would leave the others fewer supports: they are not asked.
+        index = index[counts[labels[index]] >= usual]
         self.features = features[torch.from_numpy(index)]
         self.classes, own = np.unique(labels[index], return_inverse=True)
-        smallest = int(np.bincount(own).min())
-        self.shots = min(MOST_SHOTS, smallest // 2)
+        self.shots = min(MOST_SHOTS, usual // 2)
         self.ways = min(MOST_WAYS, len(self.classes))
-        queries = min(_QUERIES, smallest - self.shots)
+        queries = min(_QUERIES, usual - self.shots)
         self.episodes: FlatEpisodes = fixed_episodes(own, self.ways, self.shots, queries, EPISODES, seed)
 
     def hits(self, row: str, C: float, transform: str) -> Tensor:
@@ -238,11 +261,14 @@ def verdict(found: Findings) -> Iterator[str]:
     else:
         yield "Use plain: no method was better on the first half of the pictures."
     sla = advice.rows["SLA"]
-    yield f"SLA with joint labels: {sla.gain:+.1f} points over plain ({sla.low:+.1f} to {sla.high:+.1f})."
+    if advice.chosen != "SLA":
+        yield f"SLA with joint labels: {sla.gain:+.1f} points over plain ({sla.low:+.1f} to {sla.high:+.1f})."
     more = []
+    if 2 * found.size <= found.trained_size:
+        more.append(f"pictures of {found.trained_size} px, as in the pretraining, in place of {found.size}")
     if found.hardest:
         more.append(f"more pictures of {', '.join(found.hardest)}, the classes with the lowest recall")
     if plain.accuracy < 80:
-        more.append("training on all pictures (`run " + found.scenario + " --train last-stage`)")
+        more.append(f"training on all pictures (run {found.scenario} --train last-stage)")
     if more:
         yield f"Next to try: {'; '.join(more)}."

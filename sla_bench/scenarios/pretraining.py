@@ -24,6 +24,12 @@ _SOME_IMAGES = {
     "cub200": "22 of its 5,794 test images were found in ImageNet, its makers warn",
     "imagenet_lt": "its classes are those of ImageNet; its test images are not in the usual training images",
 }
+_OF_WEIGHTS = {
+    "train": "--train",
+    "pretrained_on": "--set pretrained_on",
+    "allow_seen_classes": "--allow-seen-classes",
+}
+"""Field that has a meaning with pretrained weights alone -> its option."""
 SEEN, SOME_SEEN = "test classes seen", "some test images seen"
 
 
@@ -68,9 +74,9 @@ def complete(scenario: str, values: dict[str, Any], given: Mapping[str, Any]) ->
     if not asked:
         if backbone.startswith("pretrained:"):
             raise UserError(f"{backbone} has no use for --weights none; take timm:NAME to train from scratch")
-        for name in ("train", "pretrained_on", "allow_seen_classes"):
+        for name, option in _OF_WEIGHTS.items():
             if given.get(name) not in (None, "all", False):
-                raise UserError(f"--{name.replace('_', '-')} {given[name]} has no effect without --weights")
+                raise UserError(f"{option} {given[name]} has no effect without --weights")
         values |= {"weights": None, "train": "all"}
         return
     from sla_bench.models.backbones.libraries import resolve_weights

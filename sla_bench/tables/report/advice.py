@@ -26,7 +26,7 @@ def advice_table(found: Findings) -> Iterator[str]:
     classes = f"{len(counts)} classes of {counts[0]} to {counts[-1]}"
     pictures = f"{sum(counts):,} pictures of {found.size} px"
     yield f"{found.dataset}: {pictures} in {classes}; scenario {found.scenario}"
-    episode = f"{found.ways} classes with {found.shots} supports each"
+    episode = f"{found.ways} classes with {found.shots} support pictures each"
     yield f"{found.network}; {episode}, {found.advice.groups} groups of pictures"
     yield f"{'method':<16}{'accuracy %':>10}  {'over plain, points':<22}{'passes':>6}"
     for name, row in found.advice.rows.items():

@@ -1,5 +1,6 @@
 import pickle
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sla_bench.data.base import ImageProperties, LabeledImages
 from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import embed, fold
 from sla_bench.models.backbones.libraries import library_network, resolve_weights
-from sla_bench.models.backbones.pretrained import build
+from sla_bench.models.backbones.pretrained import Pretrained, build
 from sla_bench.models.foreign_weights import put_tensors, read_tensors
 from sla_bench.views.augment import ImageBatches
 
@@ -147,6 +148,12 @@ def test_a_transformer_names_the_size_that_it_takes():
     assert build("timm:test_vit", ImageProperties(32)).input_size == 160
     with pytest.raises(UserError, match="takes images of 160 px alone, not 64"):
         build("timm:test_vit", ImageProperties(32), input_size=64)
+
+
+def test_a_network_without_pooled_features_is_refused():
+    library = replace(library_network("torchvision:resnet18"), network=nn.Conv2d(3, 8, 3))
+    with pytest.raises(UserError, match=r"no pooled features but \(1, 8, 30, 30\)"):
+        Pretrained(library, ImageProperties(32), None, "all")
 
 
 def test_normalisation_of_the_data_set_makes_no_difference():
