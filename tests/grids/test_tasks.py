@@ -157,6 +157,8 @@ OTHER_VALUES = {
         "stage_two": ["tau-norm"],
         "batch_images": 64,
         "loss": ["ldam-drw"],
+        "mix": ["cutmix"],
+        "stage_two": ["ncm"],
         "imbalance": "step",
         "ratio": [10.0],
         "max_class_size": 50,
