@@ -153,8 +153,6 @@ OTHER_VALUES = {
         "seed": [5],
         "budget": "smoke",
         "precision": "bf16",
-        "mix": ["mixup"],
-        "stage_two": ["tau-norm"],
         "batch_images": 64,
         "loss": ["ldam-drw"],
         "mix": ["cutmix"],
