@@ -203,7 +203,7 @@ class RunConfig(Recipe):
         description="weights of a network of a library: default (as found on this machine), none, or a file "
         "[default: of pretrained:NAME default, else none]",
     )
-    pretrained_on: Annotated[str | None, SetOnly(), Column(), Added()] = None
+    pretrained_on: Annotated[str, SetOnly(), Column(), Added()] = "nothing"
     train: Annotated[
         Literal["all", "last-stage", "head", "none"],
         Axis(),

@@ -108,7 +108,7 @@ def refusal(run: RunConfig) -> str | None:
     if run.weights is None:
         return None
     few_shot = SCENARIOS[run.scenario].by == "classes"
-    if few_shot and SEEN in str(run.pretrained_on) and not getattr(run, "allow_seen_classes", False):
+    if few_shot and SEEN in run.pretrained_on and not getattr(run, "allow_seen_classes", False):
         return (
             f"weights of {run.backbone} were trained on {run.pretrained_on}: images of {run.dataset} and its "
             "test classes were among them, so its few-shot accuracy says nothing about new classes; "
@@ -165,7 +165,7 @@ def notes(run: RunConfig, test_classes: Callable[[], Collection[str]]) -> Iterat
         )
     if reason := _SOME_IMAGES.get(DATASETS.like(run.dataset)):
         yield f"{run.dataset}: {reason}"
-    elif "ImageNet" not in str(run.pretrained_on):
+    elif "ImageNet" not in run.pretrained_on:
         yield f"{run.dataset}: whether the pretraining saw its classes is not known ({run.pretrained_on})"
     elif known := seen_classes(names := list(test_classes())):
         yield (

@@ -3,7 +3,7 @@ import pytest
 import torch
 from pretrained_networks import needs_timm, weights_file
 
-from sla_bench.config import FewShotEvaluation
+from sla_bench.config import FewShotEvaluation, columns
 from sla_bench.data.base import LabeledImages
 from sla_bench.errors import UserError
 from sla_bench.grids.asked import asked_of
@@ -12,6 +12,8 @@ from sla_bench.objectives.episodes import EpisodeFeatures, EpisodeScores
 from sla_bench.registry import LEARNERS, SCENARIOS, TRANSFORMS
 from sla_bench.scenarios.fewshot.frozen import C_GRID, FrozenReader
 from sla_bench.scenarios.pretraining import seen_classes
+from sla_bench.tables.row_key import TRAINING
+from sla_bench.tables.table_texts import blocks
 
 NETWORK = "timm:test_resnet"
 IMAGENET = ["pretrained_on=ImageNet-1k"]
@@ -86,6 +88,14 @@ def test_seen_test_classes_are_marked_where_they_are_allowed(tmp_path):
         settings=["pretrained_on=ImageNet-1k"],
     )
     assert task.run.pretrained_on.endswith("test classes seen")
+
+
+def test_rows_from_scratch_and_pretrained_rows_stand_in_blocks_of_their_own():
+    plain = {**dict.fromkeys(TRAINING, "same"), "pretrained_on": columns()["pretrained_on"]}
+    frozen = {**plain, "pretrained_on": "ImageNet-1k (01234567)"}
+    assert [len(block) for block in blocks([plain, frozen, plain])] == [2, 1]
+    # A missing value would drop its rows where tables are grouped.
+    assert isinstance(plain["pretrained_on"], str)
 
 
 def test_options_of_pretrained_networks_have_no_effect_elsewhere():
