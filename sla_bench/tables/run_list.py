@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from pydantic.fields import FieldInfo
 
-from sla_bench.config import Adds, EvalConfig, FromBudget, RunConfig, SetOnly, has
+from sla_bench.config import Added, Adds, EvalConfig, FromBudget, RunConfig, SetOnly, has
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of, recipe_of
 from sla_bench.records.data_states import short
@@ -53,10 +53,10 @@ def _options(run: RunConfig, evaluation: EvalConfig) -> list[str]:
     fields: dict[str, FieldInfo] = {**type(evaluation).model_fields, **type(run).model_fields}
     recorded = {**dict(run), **dict(evaluation)}
     choosable = [n for n in fields if n not in ("scenario", "seed") and not n.endswith(_PIECE_OPTIONS)]
-    # What says which cell of a table it is stands in every command, even where it is the default.
+    # What says which cell of a table it is stands in every command, even where it is the default of old.
     named = [
         "dataset",
-        *(n for n in form.order if n in choosable and not _has_any(fields[n], FromBudget, Adds)),
+        *(n for n in form.order if n in choosable and not _has_any(fields[n], FromBudget, Adds, Added)),
         "budget",
     ]
     given = {name: recorded[name] for name in named}

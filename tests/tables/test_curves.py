@@ -57,6 +57,7 @@ def table(settings=("5-way 1-shot", "5-way 5-shot"), budgets=("quick",), methods
                         "train_shots": int(shots[1]) if shots else None,
                         "selection": "validation",
                         "precision": "fp32",
+                        "pretrained_on": "nothing",
                         "sampler": "uniform",
                         "protocol": 3,
                         "metric": "accuracy",
