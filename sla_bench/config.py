@@ -315,7 +315,7 @@ class ImbalancedRun(ClassifierRun):
 
     scenario: Literal["imbalanced"] = "imbalanced"
     dataset: Annotated[str, Axis()] = Field("glyphs20", description="data set; `datasets` lists them")
-    loss: Annotated[str, Axis()] = Field("ce", description="loss, see docs/losses.md")
+    loss: Annotated[str, Axis()] = Field("ce", description="loss, see docs/models.md")
     imbalance: Annotated[Literal["exp", "step", "none"], FromDataset(), Part("{}", none="as it is")] = Field(
         "exp", description="shape of the class sizes; none: the data as they are"
     )

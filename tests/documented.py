@@ -41,6 +41,18 @@ def links(page):
     return re.findall(r"\]\((?!https?:)([^)#]+)", text) + re.findall(r'src="([^"]+)"', text)
 
 
+def anchors(page):
+    """Path, empty on the page itself, and anchor of each link to a heading of a page."""
+    return re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", page.read_text())
+
+
+def headings(page):
+    """Anchors of a page's headings, as forges and MkDocs make them."""
+    text = _BLOCK.sub("", page.read_text())
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
 def check_command(words):
     """Parse a command, and span what a grid of it would run; nothing is read or run.
 

@@ -1,4 +1,4 @@
-"""Formulas of docs/statistics.md with NumPy and the t distribution, without sla_bench."""
+"""Formulas of docs/protocol.md with NumPy and the t distribution, without sla_bench."""
 
 # An error is (own, shared, degrees of freedom of each): the seeds' part of a mean's variance, and the part
 # shared by all seeds. None: seeds do not differ, so that there is no interval.

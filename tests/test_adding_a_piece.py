@@ -150,7 +150,7 @@ def test_a_field_is_declared_once_and_shows_up_everywhere(copy, tmp_path, marker
     [
         ("fewshot", {"learner": "manhattan", "transform": "mirror", "ways": "3"}, {"SLA+AG", "consistency"}),
         ("imbalanced", {"loss": "cdt", "transform": "mirror", "ratio": "4"}, {"SLA+AG", "consistency"}),
-        ("standard", {"transform": "turn_swap"}, {"SLA+AG", "consistency"}),
+        ("standard", {"transform": "mirror"}, {"SLA+AG", "consistency"}),
     ],
 )
 def test_the_pieces_train_from_the_command_line(copy, tmp_path, scenario, pieces, rows):

@@ -26,9 +26,13 @@ from sla_bench.registry import (
 INDEX = ROOT / "docs" / "README.md"
 # Its pieces exist in the copy of the package that tests/test_adding_a_piece.py makes.
 EXAMPLES = ROOT / "docs" / "adding-a-piece.md"
-FURTHER = [ROOT / "CONTRIBUTING.md", ROOT / "datasets" / "README.md", ROOT / "results" / "README.md"]
-OTHERS_CODE = {"adding-a-piece", "gradient-based", "learn2learn", "mixing", "peers"}
+FURTHER = [
+    ROOT / "CONTRIBUTING.md",
+    *(ROOT / folder / "README.md" for folder in ("datasets", "results", "results/reference", "tests")),
+]
+OTHERS_CODE = {"adding-a-piece", "peers"}
 """Pages that name files of other projects, or of pieces that are only an example."""
+MOST_PAGES, MOST_WORDS = 12, 15_000
 REGISTRIES = [
     LEARNERS,
     LOSSES,
@@ -80,11 +84,16 @@ def test_commands_name_things_that_exist(page, words):
     documented.check_command(words)
 
 
-@pytest.mark.parametrize("page", [*PAGES, *FURTHER], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [*PAGES, *FURTHER, ROOT / "README.md"], ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_links_scripts_and_tests_that_a_page_names_exist(page):
     for path in documented.links(page):
         assert (page.parent / path).exists(), path
     text = page.read_text()
+    for path, anchor in documented.anchors(page):
+        there = page.parent / path if path else page
+        assert anchor in documented.headings(there), f"{path}#{anchor}"
     scripts = re.findall(r"python ((?:benchmarks|examples|docs)/\S+\.py)", text)
     tests = re.findall(r"\b(tests/[\w/]+\.py)", text)
     for path in (*scripts, *tests):
@@ -125,12 +134,16 @@ def test_the_sdist_has_the_pictures_of_results_that_pages_show():
     assert kept == {path for path in shown if path.startswith("results/")}
 
 
-@pytest.mark.parametrize("name", ["statistics.md", "learners.md"])
-def test_code_on_a_page_runs(name):
-    blocks = documented.blocks(ROOT / "docs" / name, "python")
+def test_code_on_a_page_runs():
+    blocks = documented.blocks(ROOT / "docs" / "models.md", "python")
     assert blocks
     for code in blocks:
-        exec(compile(code, name, "exec"), {})
+        exec(compile(code, "models.md", "exec"), {})
+
+
+def test_docs_are_short():
+    assert len(PAGES) - 1 <= MOST_PAGES, "without the index"
+    assert sum(len(page.read_text().split()) for page in PAGES) <= MOST_WORDS
 
 
 def test_the_figure_is_drawn_by_its_script_the_same_each_time(tmp_path):

@@ -24,6 +24,7 @@ TEXTS = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "SECURITY.md",
     ROOT / "datasets" / "README.md",
+    ROOT / "tests" / "README.md",
     *sorted((ROOT / "results").glob("**/README.md")),
 ]
 PACKAGE = sorted((ROOT / "sla_bench").rglob("*.py"))

@@ -30,7 +30,7 @@ ARCHIVES = sorted(path.stem for path in (REFERENCE / "records").glob("*.zip"))
 OLDER: set[str] = set()
 """Committed tables that were made before the newest columns or rows; empty once all of them are remade."""
 
-# docs/protocols.md, references; baseline-xM stands in where records have no crops.
+# docs/protocol.md, references; baseline-xM stands in where records have no crops.
 OF_CLASSIFIERS = {
     "SLA+SI": {"baseline-xM"},
     "SLA+SD": {"baseline-xM", "DA+SD"},

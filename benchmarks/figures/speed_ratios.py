@@ -24,8 +24,3 @@ def least_ratios(rows: Iterable[TableRow]) -> list[float]:
     rows = list(rows)
     timed = [others(rows, setting) for setting in settings(rows)]
     return [min(number(row, "ratio") for row in group) for group in timed if group]
-
-
-def milliseconds_more(ours: TableRow, other: TableRow) -> float:
-    """How much longer ours takes, in milliseconds."""
-    return number(ours, "median_ms") - number(other, "median_ms")

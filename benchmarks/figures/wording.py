@@ -74,24 +74,6 @@ def _on_common_seeds(row: TableRow) -> tuple[float, float]:
     return reference, reference + points
 
 
-def passes(row: TableRow) -> str:
-    """Views of each image at test: `4`, or, where supports have their own, `1 (supports 4)`."""
-    query, support = (row[c] and decimals(number(row, c), 0) for c in ("query_passes", "support_passes"))
-    return query if support in ("", query) else f"{query} (supports {support})"
-
-
-def shows_something(row: TableRow) -> bool:
-    """Say whether the interval of the gain over several seeds excludes 0."""
-    low, high = (number(row, column) for column in ("gain_ci95_low", "gain_ci95_high"))
-    return not low <= 0 <= high
-
-
-def seeds(rows: Iterable[TableRow]) -> str:
-    """`one seed`, `3 seeds` or `3 to 5 seeds`: of the accuracies."""
-    counts = [number(row, "seeds") for row in rows]
-    return "one seed" if max(counts) == 1 else f"{between(counts, 0)} seeds"
-
-
 def between(values: Iterable[float], digits: int = 1) -> str:
     """`2.3 to 521`: smallest and largest as pages write them; one of them where they look the same."""
     values = list(values)

@@ -33,10 +33,9 @@ _WORDS: dict[str, Callable[..., object]] = {
     function.__name__: function
     for function in (
         wording.accuracy, wording.between, wording.decimals, wording.gain, wording.interval,
-        wording.new_classes, wording.own_accuracy, wording.passes, wording.reference_accuracy, wording.seeds,
+        wording.new_classes, wording.own_accuracy, wording.reference_accuracy,
         wording.shares, wording.signed_gain, wording.times, wording.times_between,
-        speed_ratios.least_ratios, speed_ratios.milliseconds_more, speed_ratios.others, speed_ratios.settings,
-        ends, number,
+        speed_ratios.least_ratios, speed_ratios.others, speed_ratios.settings, ends, number,
     )
 }  # fmt: skip
 
@@ -57,8 +56,6 @@ def renderer(results: Path, templates: Path = TEMPLATES) -> Callable[[str], str]
     )
     files = ResultFiles(results, {"published": PUBLISHED})
     environment.globals |= {**_WORDS, "row": files.row, "rows": files.rows, "value": files.value}
-    environment.tests["shows_something"] = wording.shows_something
-    environment.tests["of_one_seed"] = wording.is_of_one_seed
 
     def render(name: str) -> str:
         try:

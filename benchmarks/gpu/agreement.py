@@ -28,7 +28,7 @@ _CLASSES = ("batch_size=16", "validations=1", "images_per_class=4")
 _SMALL = {"train_ways": 2, "ways": 2, "shots": [1], "train_queries": 2, "queries": 2}
 _LIMITS = {"training loss": 5e-3, "weights": 1e-2, "predictions": 0.1}
 """Relative difference of the loss; root mean square of the difference over that of the weights, as in
-docs/reliability.md; part of the test's hits that differ."""
+tests/README.md; part of the test's hits that differ."""
 
 
 @dataclass(frozen=True)

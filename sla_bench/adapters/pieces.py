@@ -44,7 +44,7 @@ def get_loss(name: str, class_counts: Counts, **options: Any) -> Criterion:
 
     Args:
         name: `ce`, `cb-rw`, `ce-drw`, `focal`, `cb-focal`, `ldam`, `ldam-drw`, `balanced-softmax` or
-            `logit-adjust`; see docs/losses.md.
+            `logit-adjust`; see docs/models.md.
         class_counts: training images per class, integers (N,), each at least 1. For joint labels of N
             classes and M views, the counts of the classes, each repeated M times.
         options: of the loss, by the names in the registry.

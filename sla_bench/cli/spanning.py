@@ -112,7 +112,7 @@ def _add_file(app: App, prepare: Prepare, execution_type: type[TrainingExecution
     Parameters
     ----------
     file: Path
-        A grid file (docs/grids.md), or a scenario below with its options.
+        A grid file (docs/running.md), or a scenario below with its options.
     yes: bool
         Don't ask before a grid of more than 10,000 runs.
     allow_dirty: bool

@@ -114,7 +114,7 @@ def paired_relative_gain(
     The interval is that of log(mean(treated) / mean(base)), linearised: its variance is that of the mean of
     the influence values (treated - (1 + g) base) / mean(treated), which pair the methods by seed and sample.
     In simulation it holds the true gain in 93-98 % of cases with 2 seeds and more, whatever part of the
-    variance is the seeds', and p-values are at or below their nominal level (docs/statistics.md).
+    variance is the seeds', and p-values are at or below their nominal level (docs/protocol.md).
 
     Args:
         base: (S, T) accuracies of the reference, or (T,) for one seed. Rows are seeds, columns test samples.

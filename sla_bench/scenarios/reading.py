@@ -79,7 +79,7 @@ class Value:
 
 @dataclass(frozen=True)
 class PrimaryContrast:
-    """A comparison that docs/protocols.md names before the runs that answer it.
+    """A comparison that docs/protocol.md names before the runs that answer it.
 
     Args:
         setting: part of the setting -> its value.

@@ -123,7 +123,7 @@ def _notes_on_levelling(rows: Sequence[Row]) -> list[str]:
     if untried:
         found.append(
             f"Not tried at twice the length, so perhaps not levelled off: {', '.join(untried)}; "
-            "docs/protocols.md says how to try."
+            "docs/protocol.md says how to try."
         )
     return found
 

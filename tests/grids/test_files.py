@@ -274,7 +274,7 @@ def test_agreed_to_on_a_terminal_or_beforehand(tmp_path, monkeypatch):
 
 
 def documented():
-    return re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "grids.md").read_text(), re.DOTALL)
+    return re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "running.md").read_text(), re.DOTALL)
 
 
 def test_the_first_example_of_the_docs_spans_what_they_say(tmp_path):

@@ -40,7 +40,7 @@ def test_a_broken_installation_says_what_is_missing(tmp_path, monkeypatch):
 
 def test_the_recipe_is_the_same_in_the_texts_and_in_tox():
     commands = peers.RECIPE.split(" && ")
-    for file in ("README.md", "docs/learn2learn.md", "tox.ini"):
+    for file in ("README.md", "docs/library.md", "tox.ini"):
         text = " ".join((ROOT / file).read_text().replace("--no-cache-dir ", "").split())
         for command in commands:
             assert command in text, (file, command)

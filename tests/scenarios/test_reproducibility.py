@@ -1,6 +1,6 @@
 """The same training gives the same bits; other devices come near."""
 
-# The tolerances are those of docs/reliability.md: ten times the measured differences after as many steps; on
+# The tolerances are those of tests/README.md: ten times the measured differences after as many steps; on
 # a GPU nothing was measured.
 
 import pytest

@@ -14,7 +14,7 @@ class ANIL(FewShotHead):
 
     The classifier starts at zero, for any number of ways; its loss is the mean cross entropy of the supports.
     A learned start that treats all classes alike would be one vector for all of them, and the same vector in
-    every column of the logits changes no softmax: it is zero that is left (docs/gradient-based.md).
+    every column of the logits changes no softmax: it is zero that is left (docs/models.md).
 
     Args:
         inner_steps: gradient steps in training, from 0.

@@ -147,7 +147,7 @@ _LEARN2LEARN_ANIL: dict[str, dict[str, Any]] = {
     },
 }
 
-# Not published: docs/gradient-based.md says how the rate was chosen.
+# Not published: docs/models.md says how the rate was chosen.
 _ANIL_SMALL: dict[str, Any] = {
     "learner_options": {"inner_steps": 5, "inner_rate": 0.05, "first_order": False, "test_inner_steps": 10}
 }

@@ -12,7 +12,7 @@ from sla_bench.registry import BACKBONES
 l2l = peer("learn2learn")
 pytestmark = pytest.mark.learn2learn
 
-DOCS = Path(__file__).parents[3] / "docs" / "gradient-based.md"
+DOCS = Path(__file__).parents[3] / "docs" / "models.md"
 
 
 def built(name, size=84, **options):
