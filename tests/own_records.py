@@ -28,9 +28,14 @@ class Run:
     @property
     def cost(self):
         images, updates = self.done["train_images"], self.updates
-        views = VIEWS[self.config["transform"]] if self.config["method"] in MANY_VIEWS else 1
+        method, views = self.config["method"], VIEWS[self.config["transform"]]
+        drawn = images // views if method in MANY_VIEWS else images
+        if method == "sla-half":
+            drawn = images // 2
+        elif method == "ssp+sla":
+            drawn = 2 * images // (1 + views)
         batch = round(images / sum(updates))
-        return {"images": images, "drawn": images // views, "updates": max(updates), "batch": batch}
+        return {"images": images, "drawn": drawn, "updates": max(updates), "batch": batch}
 
 
 class Test:

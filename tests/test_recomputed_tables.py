@@ -31,14 +31,27 @@ OLDER: set[str] = set()
 """Committed tables that were made before the newest columns or rows; empty once all of them are remade."""
 
 # docs/protocol.md, references; baseline-xM stands in where records have no crops.
+AT_EQUAL_COST = {name: {"baseline"} for name in ("rot-x1", "LoRot-I", "LoRot-E", "SLA-x1+SI")}
+AT_EQUAL_COST |= {name: {"baseline-x2"} for name in ("SLA-half+SI", "SSP")}
 OF_CLASSIFIERS = {
+    **AT_EQUAL_COST,
+    "rot-x1+TTA": {"baseline+crops"},
+    "SLA-x1+AG": {"baseline+crops", "ens-M"},
+    "SLA-half+AG": {"baseline-x2+crops", "ens-M"},
     "SLA+SI": {"baseline-xM"},
     "SLA+SD": {"baseline-xM", "DA+SD"},
     "SLA+AG": {"baseline-xM+crops", "baseline-xM", "ens-M", "DA+TTA"},
 }
 TTA = {"baseline-xM+TTA", "baseline-xM+crops", "ens-M", "baseline-NMway+TTA", "views+TTA", "DA+TTA"}
 MATCHED = {
-    "fewshot": {"SLA+SI": {"baseline-xM", "baseline-NMway"}, "SLA+AG": TTA},
+    "fewshot": {
+        **AT_EQUAL_COST,
+        "rot-x1+TTA": {"baseline+TTA", "baseline+crops"},
+        "SLA-x1+AG": {"baseline+TTA", "baseline+crops", "ens-M"},
+        "SLA-half+AG": {"baseline-x2+TTA", "baseline-x2+crops", "ens-M"},
+        "SLA+SI": {"baseline-xM", "baseline-NMway"},
+        "SLA+AG": TTA,
+    },
     "imbalanced": OF_CLASSIFIERS,
     "standard": OF_CLASSIFIERS,
 }
@@ -65,6 +78,7 @@ class Row:
         self.cell = tuple(text[name] for name in CELL)
         self.scale = 1 if self.metric == "NLL" else 100
         tests = [test for name in text["run_ids"].split() for test in runs[name].tests]
+        tests = [one for one in tests if self.name in one.rows]
         of_row = (one for one in tests if all(one.words[w] == text[w] for w in ("setting", "transform")))
         self.tests = {test.run.config["seed"]: test for test in of_row}
         assert len(self.tests) == len(text["run_ids"].split())
@@ -270,7 +284,7 @@ def check(texts, runs, but=()):
     for row, _ in found:
         test = row.tests[row.seeds[0]]
         alike = [run for run in runs.values() if run.but_seeds == test.run.but_seeds]
-        alike = [run for run in alike if test.words in [one.words for one in run.tests]]
+        alike = [r for r in alike if any(t.words == test.words and row.name in t.rows for t in r.tests)]
         assert row.seeds == sorted(run.config["seed"] for run in alike)
     return found
 

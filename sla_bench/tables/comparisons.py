@@ -44,7 +44,7 @@ class Cost:
 def cost_of(record: RunRecord) -> Cost:
     """Read the cost of a training off its record."""
     images, updates = int(record.done["train_images"]), record.updates
-    drawn = round(images * drawn_share(record.config))
+    drawn = int(images * drawn_share(record.config))
     # A history that was written elsewhere may count its steps from 0.
     pool = record.done.get("training_images") or sum(record.done.get("class_counts", ()))
     epochs = drawn / len(updates) / pool if pool else None
