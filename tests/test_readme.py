@@ -37,7 +37,7 @@ def test_pictures_and_pages_exist():
 
 
 def test_it_is_short():
-    assert len(README.read_text().split()) <= 1500
+    assert len(README.read_text().split()) <= 1000
 
 
 def test_the_table_of_peers_counts_our_pieces():
