@@ -1,5 +1,7 @@
 """`run --validate-only`: trainings without a test, and what they say."""
 
+import shutil
+
 import pytest
 import real_formats
 from counting_scenario import CountingScenario
@@ -50,6 +52,20 @@ def test_the_best_setting_on_validation_data_comes_first_and_nothing_is_tested(r
     ]
     assert lines[0].endswith("fc100 protonet 5-shot baseline, conv4, fp32, quick")
     assert lines[1].endswith("quick, learning_rate=0.004")
+
+
+def test_they_are_exported_on_request_and_not_trained_again_elsewhere(run, tmp_path, capsys):
+    run("--validate-only")
+    out, archive = ["--out", str(tmp_path / "out")], str(tmp_path / "a.zip")
+    assert run_command_line(["export", archive, *out]) == 0
+    assert "0 runs" in capsys.readouterr().out
+    assert run_command_line(["export", archive, "--untested", *out]) == 0
+    assert "6 runs" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "out")
+    assert run_command_line(["import", archive, *out]) == 0
+    code, again = run("--validate-only")
+    assert (code, again.trained) == (0, [])
+    assert "validation 60.00 %, 2 seeds" in capsys.readouterr().out
 
 
 def test_it_shows_them_again_and_a_test_takes_the_trained_weights(run, capsys, tmp_path):

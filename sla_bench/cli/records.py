@@ -85,6 +85,7 @@ def export(
     *,
     scenario: Annotated[list[str] | None, Parameter(consume_multiple=(1, 2**31))] = None,
     only_tables: bool = False,
+    untested: bool = False,
     results: Annotated[Results, Parameter(name="*")] = NO_RESULTS,
 ) -> int:
     """Write the records, without weights, to one compact file, so that a grid can resume elsewhere.
@@ -98,6 +99,8 @@ def export(
     only_tables: bool
         Keep only the samples that tables and figures read; confidences (ECE, NLL) only for rows in
         confirmatory and primary contrasts.
+    untested: bool
+        Also trainings without a test, such as those of `run --validate-only`.
     """
     from sla_bench.records.exchange import export_records
     from sla_bench.records.files import is_plain_file, words_beside
@@ -107,7 +110,8 @@ def export(
     file = file or _archive_among(scenarios)
     names: list[str | None] = list(dict.fromkeys(scenarios)) or [None]
     stores = [store for name in names for store in stores_of(name, results, trials=True)]
-    written = export_records(stores, file, only_tables, partners_of)
+    needed = (lambda records: [r.run_id for r in records]) if untested else partners_of
+    written = export_records(stores, file, only_tables, needed)
     size = f", {file.stat().st_size:,} bytes" if is_plain_file(file) else ""
     summary = f"{file}: {written.runs} runs, {written.evaluations} evaluations{size}"
     print(summary, file=words_beside(file))
