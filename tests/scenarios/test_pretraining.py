@@ -48,6 +48,13 @@ def test_weights_are_named_by_their_content_in_the_id_and_in_every_row(tmp_path)
 
 
 @needs_timm
+@pytest.mark.parametrize("network", ["timm:resnet1", "torchvision:resnet19"])
+def test_an_unknown_network_with_random_weights_is_refused_before_anything_runs(network):
+    with pytest.raises(UserError, match=r"has no network .*did you mean.*resnet18"):
+        tasks(backbone=[network])
+
+
+@needs_timm
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_fine_tuned_network_brings_its_frozen_row(tmp_path, scenario):
     found = tasks(
@@ -65,7 +72,11 @@ def test_a_fine_tuned_network_brings_its_frozen_row(tmp_path, scenario):
         ("standard", {"train": ["none"]}, "take --train head"),
         ("fewshot", {"method": ["mt"]}, "the same network as baseline"),
         ("standard", {"mix": ["cutmix"]}, "mix none"),
+        ("standard", {"mix": ["cutmix"], "method": ["all"]}, "mix none"),
         ("fewshot", {"backbone": ["conv4"]}, "has no pretrained weights"),
+        ("fewshot", {"learner": ["anil"]}, "--train all --budget smoke or paper"),
+        ("fewshot", {"settings": ["backbone.input_size=0"]}, "whole number of at least 1, got 0"),
+        ("fewshot", {"settings": ["backbone.input_size=big"]}, "whole number of at least 1, got 'big'"),
         (
             "fewshot",
             {"dataset": ["mini_imagenet"], "settings": ["pretrained_on=ImageNet-1k"]},
