@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pandas as pd
@@ -77,6 +78,12 @@ def test_heads_of_stage_two_come_with_the_run_and_later_from_its_weights(tmp_pat
     assert rows["method"].iloc[0] == "baseline"
     assert set(rows[rows["method"].isin(heads)]["reference"]) == {"baseline"}
     assert rows["budget"].nunique() == rows["setting"].nunique() == 1
+    assert run_command_line(["report", "--out", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    for row in rows.itertuples():
+        # Each row shows the accuracy of its own evaluation.
+        (cell,) = re.findall(rf'"method":"{re.escape(row.method)}","commands".*?"runs"', page)
+        assert f'"{folder.name}","{row.value:.2f}"' in cell
     (folder / "model.safetensors").unlink()
     capsys.readouterr()
     assert run_command_line([*evaluate, "lws"]) == 2

@@ -48,6 +48,7 @@ def advise(
     from sla_bench.data.folder_names import canonical_dataset
     from sla_bench.data.preparation import note, terminal_progress
     from sla_bench.data.sources import available_cores
+    from sla_bench.errors import whole_number
     from sla_bench.records.files import check_output, words_beside, write_output
     from sla_bench.records.jobs import pick_device
     from sla_bench.registry import DATASETS, TRANSFORMS
@@ -56,6 +57,7 @@ def advise(
 
     name = canonical_dataset(DATASETS.check(dataset), {})
     TRANSFORMS.check(transform)
+    whole_number("advise", "--seed", seed, 0)
     check_output(page, "--page")
     torch.set_num_threads(available_cores())
     with terminal_progress("embedding pictures and their views") as progress:

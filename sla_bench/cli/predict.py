@@ -89,13 +89,15 @@ def predict(
     files = find_images(paths)
     for place in (path for path in paths if path.is_dir()):
         print_lines((f"{place}: {line}" for line in left_out_of(place).lines()), file=sys.stderr)
+    check_output(out, "--out")
+    if save is not None:
+        check_output(save, "--save")
     on = pick_device(device)
     if support is not None:
         classifier: Any = _few_shot(support, run, results, asked, on, **few_shot)
     else:
         classifier = load_classifier(str(folder), on)
     modes = list(dict.fromkeys(asked or classifier.modes[:1]))
-    check_output(out, "--out")
     with terminal_progress(f"predicting {len(files):,} images") as progress:
         rows, bad = _predicted(classifier, files, modes, skip_bad, progress)
     table = _csv(rows, support is not None).encode()

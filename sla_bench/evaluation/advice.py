@@ -14,6 +14,8 @@ from sla_bench.errors import UserError
 MOST_GROUPS = 5
 LEAST_GROUPS = 3
 """Groups of pictures in each half: the gain is a mean over those of the second."""
+LEAST_PICTURES = 4 * LEAST_GROUPS
+"""Of a class: one support and one query in each group."""
 
 
 def deal(labels: np.ndarray, seed: int) -> list[np.ndarray]:
@@ -32,10 +34,10 @@ def deal(labels: np.ndarray, seed: int) -> list[np.ndarray]:
         UserError: fewer than two classes are left.
     """
     counts = np.bincount(labels)
-    able = np.flatnonzero(counts >= 4 * LEAST_GROUPS)
+    able = np.flatnonzero(counts >= LEAST_PICTURES)
     if len(able) < 2:
         raise UserError(
-            f"{len(able)} classes have the {4 * LEAST_GROUPS} pictures that a comparison needs, and it takes "
+            f"{len(able)} classes have the {LEAST_PICTURES} pictures that a comparison needs, and it takes "
             "two; add pictures, or use predict --support, which takes any number"
         )
     # Half of the classes can have five pictures in a group.

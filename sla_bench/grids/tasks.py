@@ -169,20 +169,16 @@ def points(
         left_out: says of a point that it is not wanted, before it is asked whether it makes sense.
 
     Raises:
-        UserError: as `span`.
+        UserError: as `span`, or every method of the groups is refused.
     """
     axes = {name: list(options[name]) for name in form.order}
     by_name = [fixed["method"]] if "method" in fixed else axes["method"]
     axes["method"] = expand_methods(form.scenario, axes["method"])
-    for name in form.order:
-        if name in fixed:
-            axes[name] = [fixed[name]]
-        if name in REGISTRIES:
-            for value in axes[name]:
-                REGISTRIES[name].check(value)
+    axes |= {name: [fixed[name]] for name in form.order if name in fixed}
+    _check_names(axes)
     fixed = _name_data_sets(axes, fixed)
     scalars = {n: v for n, v in options.items() if n not in axes and v is not None}
-    resolved = []
+    resolved, yielded, refused = [], False, ""
     for part in _parts(form, axes, fixed):
         # An axis that says nothing leaves its field to the budget.
         for values in itertools.product(*(part[name] or [None] for name in form.order)):
@@ -201,12 +197,23 @@ def points(
             if sentence := next(filter(None, sentences), None):
                 if run.method in by_name:
                     raise UserError(sentence)
+                refused = sentence
                 continue
             form.check(run, evaluation)
+            yielded = True
             _check_meaning(run, fixed)
             yield with_whole_batch(form, run), evaluation
             yield from (_resolve(form, {**given, **twin}, fixed) for twin in pretraining.frozen_twins(run))
+    if refused and not yielded:
+        raise UserError(refused)
     _check_piece_options(resolved, fixed)
+
+
+def _check_names(axes: Mapping[str, list[Any]]) -> None:
+    for name in axes:
+        if name in REGISTRIES:
+            for value in axes[name]:
+                REGISTRIES[name].check(value)
 
 
 def _name_data_sets(axes: dict[str, list[Any]], fixed: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from sla_bench.config import FewShotRun
 from sla_bench.data.folder_tree import PictureFolder
-from sla_bench.data.named import dataset_named
-from sla_bench.errors import UserError, first_names, unknown
-from sla_bench.models.backbones.base import Backbone
+from sla_bench.errors import UserError, first_names, unknown, whole_number
 from sla_bench.models.weights import put_weights, read_weights
 from sla_bench.paths import from_home, nearest_path
 from sla_bench.records.record_files import kept_weights
@@ -23,7 +22,15 @@ from sla_bench.registry import BACKBONES, LEARNERS, TRANSFORMS
 from sla_bench.scenarios.base import build_backbone, member_states
 from sla_bench.scenarios.classify.prediction import Images, PictureReader, as_list, name_of
 from sla_bench.scenarios.fewshot.frozen import FrozenReader
-from sla_bench.scenarios.fewshot.prediction import FORMAT, MODES, NOTE, FewShotClassifier, Setup, embedded
+from sla_bench.scenarios.fewshot.prediction import (
+    FORMAT,
+    MODES,
+    NO_DATA,
+    NOTE,
+    FewShotClassifier,
+    Setup,
+    embedded,
+)
 from sla_bench.scenarios.pretraining import complete
 
 
@@ -76,20 +83,25 @@ def few_shot_classifier(
     if method not in MODES:
         raise unknown("method", method, MODES)
     TRANSFORMS.check(transform)
+    if size is not None:
+        whole_number("--support", "size", size, 1)
     if learner is not None:
         LEARNERS.check(learner)
     pictures = _support_of(support)
     if len(pictures) < 2:
         raise UserError(f"the support has {len(pictures)} class; it takes at least two")
-    run, network = _network(str(backbone), weights, learner)
+    run, state = _network(str(backbone), weights, learner)
     if LEARNERS[run.learner].needs_learn2learn:
         raise UserError(f"learner {run.learner!r} adapts the network; take finetune or protonet")
-    if size is None and run.weights is not None:
+    if size is None and state is None:
         from sla_bench.models.backbones.libraries import library_size
 
         size = library_size(run.backbone)
     setup = Setup(run.model_dump(mode="json"), size, method, transform)
-    network = (network or build_backbone(run, setup.properties)).to(device).eval()
+    network = build_backbone(run, setup.properties)
+    if state is not None:
+        put_weights(network, state)
+    network = network.to(device).eval()
     reader = PictureReader(setup.properties)
     given = [image for images in pictures.values() for image in images]
     labels = torch.tensor([k for k, images in enumerate(pictures.values()) for _ in images])
@@ -100,11 +112,13 @@ def few_shot_classifier(
     return FewShotClassifier(setup, network, torch.cat(features), labels, tuple(pictures), names)
 
 
-def _network(name: str, weights: str | None, learner: str | None) -> tuple[FewShotRun, Backbone | None]:
-    """The run that describes a network, and the network of a recorded run."""
+def _network(
+    name: str, weights: str | None, learner: str | None
+) -> tuple[FewShotRun, dict[str, Tensor] | None]:
+    """The run that describes a network, and the state of the network of a recorded run."""
     if name.partition(":")[0] in BACKBONES.arguments:
         BACKBONES.check(name)
-        values: dict[str, Any] = {"dataset": "folder:", "backbone": name}
+        values: dict[str, Any] = {"dataset": NO_DATA, "backbone": name}
         asked = {"backbone": name, "weights": weights or "default", "train": "none"}
         complete("fewshot", values, asked)
         return FewShotRun(**values, learner=learner or "finetune"), None
@@ -114,13 +128,11 @@ def _network(name: str, weights: str | None, learner: str | None) -> tuple[FewSh
     run, _ = read_record(folder)
     if not isinstance(run, FewShotRun):
         raise UserError(f"run {folder.name} is of the scenario {run.scenario}; take a few-shot run")
-    backbone = build_backbone(run, dataset_named(run.dataset).properties)
     member = member_states(read_weights(kept_weights(folder)))[0]
     own = {n.removeprefix("backbone."): t for n, t in member.items() if n.startswith("backbone.")}
-    put_weights(backbone, own)
     if learner is not None:
         run = run.model_copy(update={"learner": learner, "learner_options": {}})
-    return run, backbone
+    return run, own
 
 
 def load_few_shot_classifier(path: str | Path, device: str | torch.device = "cpu") -> FewShotClassifier:
@@ -132,7 +144,7 @@ def load_few_shot_classifier(path: str | Path, device: str | torch.device = "cpu
 
     Raises:
         UserError: missing, damaged or another file, or its pretrained weights are missing or have changed.
-    """
+    """  # noqa: DOC501
     path = from_home(path)
     try:
         with safe_open(path, "pt") as opened:
@@ -142,17 +154,12 @@ def load_few_shot_classifier(path: str | Path, device: str | torch.device = "cpu
             raise UserError(f"{path} is of format {about['format']!r:.30}, this version reads {FORMAT}")
         setup = Setup(**about["setup"])
         run = setup.config
+        support, labels = tensors.pop("support"), tensors.pop("labels")
+        names, support_names = tuple(about["class_names"]), tuple(about["support_names"])
+        if not len(support) == len(labels) == len(support_names) or int(labels.max()) >= len(names):
+            raise ValueError("supports, labels and names do not belong together")
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} is missing, damaged or not a few-shot classifier ({error})") from None
     backbone = build_backbone(run, setup.properties)
-    if run.weights is None:
-        own = {n.removeprefix("backbone."): t for n, t in tensors.items() if n.startswith("backbone.")}
-        put_weights(backbone, own)
-    return FewShotClassifier(
-        setup,
-        backbone.to(device).eval(),
-        tensors["support"],
-        tensors["labels"],
-        tuple(about["class_names"]),
-        tuple(about["support_names"]),
-    )
+    put_weights(backbone, {name.removeprefix("backbone."): tensor for name, tensor in tensors.items()})
+    return FewShotClassifier(setup, backbone.to(device).eval(), support, labels, names, support_names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from torch import Tensor
 from sla_bench.config import FewShotRun
 from sla_bench.data.base import By, Dataset, LabeledImages, Split
 from sla_bench.data.named import dataset_named
-from sla_bench.evaluation.advice import Advice, advise, deal
+from sla_bench.errors import first_names
+from sla_bench.evaluation.advice import LEAST_PICTURES, Advice, advise, deal
 from sla_bench.evaluation.embedding import embed, episode_chunks
 from sla_bench.objectives.episodes import EpisodeFeatures
 from sla_bench.registry import TRANSFORMS
@@ -37,6 +39,8 @@ MOST_WAYS, MOST_SHOTS, EPISODES = 5, 5, 20
 """Classes and supports of an episode, and episodes of a group."""
 LONG_TAIL = 10.0
 """Largest class / smallest class, from which a folder is called imbalanced."""
+_LEAST_CLASSES = 6
+"""Of a folder for the few-shot scenario: two for each of train, val and test."""
 _QUERIES = 5
 _LEARNER = "finetune"
 
@@ -48,6 +52,7 @@ class Findings:
     Args:
         dataset: its name.
         network: backbone, and the data of its pretraining.
+        options: the words of a command that name data set and network.
         size: height = width of the pictures.
         trained_size: that of the pretraining.
         sizes: class -> pictures.
@@ -61,6 +66,7 @@ class Findings:
 
     dataset: str
     network: str
+    options: str
     size: int
     trained_size: int
     sizes: dict[str, int]
@@ -75,7 +81,7 @@ class Findings:
     def scenario(self) -> str:
         """The scenario that fits the folder: few-shot, imbalanced or standard."""
         counts = list(self.sizes.values())
-        if np.median(counts) < 20:
+        if np.median(counts) < 20 and len(counts) >= _LEAST_CLASSES:
             return "fewshot"
         return "imbalanced" if max(counts) >= LONG_TAIL * min(counts) else "standard"
 
@@ -161,16 +167,27 @@ def measure(
     return Findings(
         name,
         f"{backbone}, pretrained on {run.pretrained_on}",
+        shlex.join(["--dataset", name, "--backbone", backbone, "--weights", weights or "default"]),
         dataset.properties.size,
         library_size(backbone),
         dict(zip(images.class_names, images.class_counts.tolist(), strict=True)),
-        dataset.remarks(data_root),
+        [*dataset.remarks(data_root), *_left_out(images)],
         groups[0].shots,
         groups[0].ways,
         passes,
         _recalls(groups, read, images.class_names),
         advise(accuracies[0], accuracies[1], NAMES[PLAIN]),
     )
+
+
+def _left_out(images: LabeledImages) -> Iterator[str]:
+    small = [
+        name
+        for name, count in zip(images.class_names, images.class_counts, strict=True)
+        if count < LEAST_PICTURES
+    ]
+    if small:
+        yield f"not compared, fewer than {LEAST_PICTURES} pictures: {first_names(small)}"
 
 
 @contextmanager
@@ -269,6 +286,6 @@ def verdict(found: Findings) -> Iterator[str]:
     if found.hardest:
         more.append(f"more pictures of {', '.join(found.hardest)}, the classes with the lowest recall")
     if plain.accuracy < 80:
-        more.append(f"training on all pictures (run {found.scenario} --train last-stage)")
+        more.append(f"training on all pictures (run {found.scenario} {found.options} --train last-stage)")
     if more:
         yield f"Next to try: {'; '.join(more)}."

@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sla_bench.config import RunConfig
+from sla_bench.data.folder_names import PREFIX, parse
 from sla_bench.data.named import dataset_named
-from sla_bench.errors import UserError, first_names
+from sla_bench.errors import UserError, first_names, whole_number
 from sla_bench.objectives.objective import Objective
 from sla_bench.registry import BACKBONES, DATASETS, LEARNERS, METHODS, SCENARIOS
 
@@ -65,6 +67,8 @@ def complete(scenario: str, values: dict[str, Any], given: Mapping[str, Any]) ->
     """
     backbone, train = values["backbone"], given.get("train")
     library = is_library(backbone)
+    if (size := values.get("backbone_options", {}).get("input_size")) is not None:
+        whole_number(backbone, "input_size", size, 1)
     asked = _asked_weights(backbone, given.get("weights"))
     if asked and not library:
         raise UserError(
@@ -77,6 +81,10 @@ def complete(scenario: str, values: dict[str, Any], given: Mapping[str, Any]) ->
         for name, option in _OF_WEIGHTS.items():
             if given.get(name) not in (None, "all", False):
                 raise UserError(f"{option} {given[name]} has no effect without --weights")
+        if library:
+            from sla_bench.models.backbones.libraries import check_network
+
+            check_network(backbone)
         values |= {"weights": None, "train": "all"}
         return
     from sla_bench.models.backbones.libraries import resolve_weights
@@ -155,10 +163,13 @@ def notes(run: RunConfig, test_classes: Callable[[], Collection[str]]) -> Iterat
         return
     from sla_bench.models.backbones.libraries import library_size
 
-    size = run.backbone_options.get("input_size", dataset_named(run.dataset).properties.size)
+    size = int(run.backbone_options.get("input_size") or dataset_named(run.dataset).properties.size)
     trained = library_size(run.backbone)
-    if 2 * int(size) <= trained:
-        larger = f"; {run.dataset}:{trained} keeps more of each picture" * run.dataset.startswith("folder:")
+    if 2 * size <= trained:
+        larger = ""
+        if run.dataset.startswith(PREFIX):
+            folder = replace(parse(run.dataset.removeprefix(PREFIX)), size=trained)
+            larger = f"; {PREFIX}{folder} keeps more of each picture"
         yield (
             f"{run.backbone} sees {run.dataset} at {size} px, less than half of the {trained} px of its "
             f"pretraining; size often matters more than the method{larger}"

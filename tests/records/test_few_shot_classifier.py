@@ -1,16 +1,25 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from pretrained_networks import needs_timm, weights_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import sla_bench
 from sla_bench.cli.app import run_command_line
+from sla_bench.config import FewShotRun
+from sla_bench.data.base import ImageProperties
+from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
+from sla_bench.records import saved_few_shot
+from sla_bench.scenarios.base import build_backbone
 from sla_bench.scenarios.fewshot.prediction import _best_temperature
+from sla_bench.scenarios.pretraining import complete
 
 NETWORK = "timm:test_resnet"
 COLOURS = {"blue": (20, 30, 200), "green": (30, 180, 40), "red": (220, 40, 30)}
@@ -91,6 +100,57 @@ def test_grey_and_transparent_pictures_are_supports_too(folder):
     assert classifier.predict([picture((20, 30, 200), 1)]).classes.tolist() == [0]
 
 
+def recorded(monkeypatch, run, network):
+    """As if a folder held this run with this network."""
+    monkeypatch.setattr(saved_few_shot, "_network", lambda *_: (run, network.state_dict()))
+
+
+@needs_timm
+def test_a_saved_classifier_of_a_fine_tuned_network_keeps_the_tuned_weights(folder, monkeypatch):
+    values = {"dataset": "folder:", "backbone": NETWORK}
+    given = {"backbone": NETWORK, "weights": str(weights_file(folder)), "train": "all"}
+    complete("fewshot", values, given)
+    run = FewShotRun(**values, learner="finetune")
+    tuned = build_backbone(run, ImageProperties(32))
+    torch.manual_seed(3)
+    for parameter in tuned.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    recorded(monkeypatch, run, tuned)
+    classifier = sla_bench.few_shot_classifier(folder / "support", size=32)
+    classifier.save(folder / "saved.safetensors")
+    again = sla_bench.load_few_shot_classifier(folder / "saved.safetensors")
+    images = [picture(colour, 7) for colour in COLOURS.values()]
+    np.testing.assert_array_equal(
+        again.predict(images).probabilities, classifier.predict(images).probabilities
+    )
+
+
+@pytest.mark.parametrize("size", [None, 16])
+def test_pictures_for_the_network_of_a_run_are_normalised_as_its_own(folder, monkeypatch, size):
+    run = FewShotRun(dataset="cifar_fs", backbone="conv4")
+    own = dataset_named("cifar_fs").properties
+    recorded(monkeypatch, run, build_backbone(run, own))
+    classifier = sla_bench.few_shot_classifier(folder / "support", size=size)
+    assert classifier.properties == replace(own, size=size or own.size)
+
+
+@needs_timm
+def test_a_saved_file_that_lacks_a_part_or_cannot_be_written_is_one_line(folder, capsys):
+    classifier = sla_bench.few_shot_classifier(folder / "support", **arguments(folder))
+    with pytest.raises(UserError, match="cannot write"):
+        classifier.save(folder / "nowhere" / "saved.safetensors")
+    classifier.save(folder / "saved.safetensors")
+    with safe_open(folder / "saved.safetensors", "pt") as opened:
+        notes, tensors = opened.metadata(), {n: opened.get_tensor(n) for n in ("support", "labels")}
+    for broken in ({"support": tensors["support"]}, {**tensors, "labels": tensors["labels"][:-1]}):
+        save_file(broken, folder / "broken.safetensors", notes)
+        with pytest.raises(UserError, match="not a few-shot classifier"):
+            sla_bench.load_few_shot_classifier(folder / "broken.safetensors")
+    given = ["predict", "--support", str(folder / "support"), str(folder / "new"), "--save", str(folder)]
+    assert run_command_line(given) == 2
+    assert "--save" in capsys.readouterr().err
+
+
 @needs_timm
 def test_mistakes_are_one_line(folder):
     given = arguments(folder)
@@ -100,6 +160,8 @@ def test_mistakes_are_one_line(folder):
         sla_bench.few_shot_classifier({"one": [picture((0, 0, 0), 0)], "two": []}, **given)
     with pytest.raises(UserError, match="did you mean 'ag'"):
         sla_bench.few_shot_classifier(folder / "support", method="agg", **given)
+    with pytest.raises(UserError, match="size must be a whole number of at least 1, got 0"):
+        sla_bench.few_shot_classifier(folder / "support", **{**given, "size": 0})
     with pytest.raises(UserError, match="is not a folder"):
         sla_bench.few_shot_classifier(folder / "suport", **given)
     (folder / "support" / "red" / "text.png").write_text("not a picture")

@@ -3,7 +3,7 @@ import pytest
 import torch
 from pretrained_networks import needs_timm, weights_file
 
-from sla_bench.config import FewShotEvaluation, columns
+from sla_bench.config import FewShotEvaluation, FewShotRun, columns
 from sla_bench.data.base import LabeledImages
 from sla_bench.errors import UserError
 from sla_bench.grids.asked import asked_of
@@ -11,7 +11,7 @@ from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.objectives.episodes import EpisodeFeatures, EpisodeScores
 from sla_bench.registry import LEARNERS, SCENARIOS, TRANSFORMS
 from sla_bench.scenarios.fewshot.frozen import C_GRID, FrozenReader
-from sla_bench.scenarios.pretraining import seen_classes
+from sla_bench.scenarios.pretraining import notes, seen_classes
 from sla_bench.tables.row_key import TRAINING
 from sla_bench.tables.table_texts import blocks
 
@@ -48,6 +48,13 @@ def test_weights_are_named_by_their_content_in_the_id_and_in_every_row(tmp_path)
 
 
 @needs_timm
+@pytest.mark.parametrize("network", ["timm:resnet1", "torchvision:resnet19"])
+def test_an_unknown_network_with_random_weights_is_refused_before_anything_runs(network):
+    with pytest.raises(UserError, match=r"has no network .*did you mean.*resnet18"):
+        tasks(backbone=[network])
+
+
+@needs_timm
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_fine_tuned_network_brings_its_frozen_row(tmp_path, scenario):
     found = tasks(
@@ -65,7 +72,11 @@ def test_a_fine_tuned_network_brings_its_frozen_row(tmp_path, scenario):
         ("standard", {"train": ["none"]}, "take --train head"),
         ("fewshot", {"method": ["mt"]}, "the same network as baseline"),
         ("standard", {"mix": ["cutmix"]}, "mix none"),
+        ("standard", {"mix": ["cutmix"], "method": ["all"]}, "mix none"),
         ("fewshot", {"backbone": ["conv4"]}, "has no pretrained weights"),
+        ("fewshot", {"learner": ["anil"]}, "--train all --budget smoke or paper"),
+        ("fewshot", {"settings": ["backbone.input_size=0"]}, "whole number of at least 1, got 0"),
+        ("fewshot", {"settings": ["backbone.input_size=big"]}, "whole number of at least 1, got 'big'"),
         (
             "fewshot",
             {"dataset": ["mini_imagenet"], "settings": ["pretrained_on=ImageNet-1k"]},
@@ -222,3 +233,9 @@ def test_heads_and_last_stages_learn_fixed_classes(tmp_path, photographs, train)
     assert (training.summary["train_images"] == 0) == (train == "head")
     read = scenario.evaluate(task.run, task.evaluations[0], training.state, tmp_path, torch.device("cpu"))
     assert read.metrics["SLA+AG"]["accuracy"] > 0.5
+
+
+@needs_timm
+def test_the_note_on_small_pictures_names_the_same_folder_at_the_size_of_the_pretraining():
+    run = FewShotRun(dataset="folder:/x/photos:32,fit=pad", backbone=NETWORK, weights="default#0")
+    assert "; folder:/x/photos:160,fit=pad keeps more" in next(notes(run, list))

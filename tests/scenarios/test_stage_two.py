@@ -79,6 +79,8 @@ def test_what_has_no_stage_two_is_refused_in_one_sentence():
         UserError, match="none is left to choose hyper-parameters; add --selection validation"
     ):
         runs(method=["sla"], imbalance="none", budget="paper", stage_two=["crt"])
+    with pytest.raises(UserError, match="none is left"):
+        runs(method=["sla"], ratio=[1.0], budget="paper", stage_two=["crt"])
     assert runs(method=["sla"], imbalance="none", stage_two=["crt"], selection="validation")
     with pytest.raises(UserError, match="unknown stage-two head 'crd'; did you mean 'crt'"):
         runs(method=["sla"], stage_two=["crd"])

@@ -84,6 +84,23 @@ class Library:
         return weights_hash(self.network)
 
 
+def check_network(name: str) -> None:
+    """Find out whether a library has a network, without building it.
+
+    Args:
+        name: as `library_network`.
+
+    Raises:
+        UserError: as `library_network`.
+    """  # noqa: DOC501
+    library, _, own = name.partition(":")
+    if library == "torchvision":
+        if own not in (known := _torchvision_networks()):
+            raise _unknown_network(name, own, known)
+    elif library == "timm" and not (timm := _timm(name)).is_model(own):
+        raise _unknown_network(name, own, timm.list_models())
+
+
 def library_network(name: str) -> Library:
     """Build a network with random weights.
 
@@ -93,6 +110,7 @@ def library_network(name: str) -> Library:
     Raises:
         UserError: timm is not installed, or the library has no such network.
     """
+    check_network(name)
     library, _, own = name.partition(":")
     if library == "torchvision":
         return _of_torchvision(name, own)
@@ -116,8 +134,6 @@ def _of_timm(
     name: str, own: str, find: Callable[[], Path] | None = None, trained_on: str | None = None
 ) -> Library:
     timm = _timm(name)
-    if not timm.is_model(own):
-        raise _unknown_network(name, own, timm.list_models())
     try:
         network = timm.create_model(own, pretrained=False, num_classes=0)
     except (RuntimeError, ValueError) as error:
@@ -141,12 +157,15 @@ def _of_timm(
     )
 
 
+def _torchvision_networks() -> list[str]:
+    from torchvision import models
+
+    return list(models.list_models(module=models))
+
+
 def _of_torchvision(name: str, own: str) -> Library:
     from torchvision import models
 
-    known = models.list_models(module=models)
-    if own not in known:
-        raise _unknown_network(name, own, known)
     # GoogLeNet and Inception train with auxiliary classifiers, which are in their weights.
     more = {"init_weights": False, "aux_logits": True} if own in ("googlenet", "inception_v3") else {}
     network = models.get_model(own, weights=None, **more)

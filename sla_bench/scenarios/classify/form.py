@@ -167,7 +167,8 @@ class ImbalancedForm(ClassifierForm[ImbalancedRun, ImbalancedEvaluation]):
             return (
                 f"{option}: --selection best-test makes the test images its validation images; leave it out"
             )
-        if run.selection != "validation" and run.imbalance == "none" and run.max_class_size is None:
+        even = run.imbalance == "none" or run.ratio == 1
+        if run.selection != "validation" and even and run.max_class_size is None:
             return (
                 f"{option}: the backbone saw all training images, none is left to choose hyper-parameters; "
                 "add --selection validation"

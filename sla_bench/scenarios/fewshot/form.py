@@ -178,7 +178,10 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
         entry = LEARNERS[piece or FewShotRun.model_fields["learner"].default]
         like = DATASETS.like(dataset)
         if name == "pretrained" and piece in recipes.BY_LEARNER:
-            raise UserError(f"--budget pretrained has no recipe for the learner {piece}; take --budget quick")
+            raise UserError(
+                f"--budget pretrained has no recipe for the learner {piece}, which adapts the network; take "
+                "another learner, or --train all --budget smoke or paper"
+            )
         if name == "fast":
             if piece in recipes.BY_LEARNER:
                 raise UserError(

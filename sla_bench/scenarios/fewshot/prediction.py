@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,8 @@ MODES: Mapping[str, tuple[str, str]] = {
 """Mode -> method and row of a frozen network, see `frozen.ROWS`."""
 _FOLDS = 10
 _TEMPERATURES = torch.logspace(-2, 2, 161, dtype=torch.float64)
+NO_DATA = "folder:"
+"""Data set of a network that no run has trained."""
 NOTE, FORMAT = "few-shot classifier", "sla-bench 1"
 
 
@@ -63,7 +65,10 @@ class Setup:
     @property
     def properties(self) -> ImageProperties:
         """Size and normalisation of the pictures."""
-        return ImageProperties(self.size) if self.size else dataset_named(self.config.dataset).properties
+        if self.config.dataset == NO_DATA and self.size is not None:
+            return ImageProperties(self.size)
+        own = dataset_named(self.config.dataset).properties
+        return own if self.size is None else replace(own, size=self.size)
 
 
 class FewShotPrediction(NamedTuple):
@@ -168,10 +173,13 @@ class FewShotClassifier(PictureReader):
 
         Args:
             path: the file, a safetensors.
+
+        Raises:
+            UserError: the file cannot be written.
         """
-        trained = self._backbone.state_dict() if self.setup.config.weights is None else {}
+        # The state of a frozen network is empty: its weights are pretrained.
         tensors = {"support": self._support, "labels": self._labels}
-        tensors |= {f"backbone.{name}": value for name, value in trained.items()}
+        tensors |= {f"backbone.{name}": value for name, value in self._backbone.state_dict().items()}
         about = {
             "format": FORMAT,
             "setup": asdict(self.setup),
@@ -179,7 +187,10 @@ class FewShotClassifier(PictureReader):
             "support_names": self.support_names,
         }
         content = save({n: t.contiguous() for n, t in tensors.items()}, {NOTE: json.dumps(about)})
-        from_home(path).write_bytes(content)
+        try:
+            from_home(path).write_bytes(content)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror or error}") from None
 
     def _embed(self, pixels: np.ndarray) -> Tensor:
         return embedded(self._backbone, self._views, pixels, self.properties, self.setup.config)

@@ -36,15 +36,19 @@ class Sources:
 
     def __init__(self, records: Iterable[RunRecord], rows: Iterable[TableRow]) -> None:
         self._run_ids = {_cell(row, row["method"]): row["run_ids"].split() for row in accuracies_of(rows)}
-        self._tests = {
-            (*setting.shared.values(), one.record.run_id): one
-            for setting in settings_of(records)
-            for one in setting.found
-        }
+        self._tests: dict[tuple[Any, ...], list[Found]] = {}
+        for setting in settings_of(records):
+            for one in setting.found:
+                self._tests.setdefault((*setting.shared.values(), one.record.run_id), []).append(one)
 
     def of(self, cell: Cell) -> list[Found]:
         """The evaluations of a cell, in the order of the seeds; none of a method that has no row."""
-        return [self._tests[(*cell[:-1], run_id)] for run_id in self._run_ids.get(cell, ())]
+        return [self._with_row(cell, run_id) for run_id in self._run_ids.get(cell, ())]
+
+    def _with_row(self, cell: Cell, run_id: str) -> Found:
+        # Heads of stage two are evaluations of their own.
+        tests = self._tests[(*cell[:-1], run_id)]
+        return next(one for one in tests if _recorded_row(one, cell[-1]) in one.evaluation.metrics)
 
 
 _INTERVALS = {
@@ -178,11 +182,14 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
+def _recorded_row(source: Found, method: str) -> str:
+    """The row of a method; a recorded row tells no batch."""
+    return method.removesuffix(at_batch("", told_batch(source.record)))
+
+
 def _seed_facts(source: Found, method: str) -> list[str]:
     record = source.record
-    # A recorded row tells no batch.
-    row = method.removesuffix(at_batch("", told_batch(record)))
-    accuracy = 100 * source.evaluation.metrics[row]["accuracy"]
+    accuracy = 100 * source.evaluation.metrics[_recorded_row(source, method)]["accuracy"]
     return [record.run_id, f"{accuracy:.2f}", f"{record.done['train_seconds']:,.0f}"]
 
 
