@@ -133,7 +133,7 @@ def train(images: Tensor, labels: Tensor, classes: int, joint: bool, epochs: int
     head = nn.Linear(128, classes * M if joint else classes)
     parameters = [*network.parameters(), *head.parameters()]
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 5e-4},
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": 1.5e-3},
         {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.SGD(groups, lr=0.2, momentum=0.9, nesterov=True)
@@ -173,7 +173,7 @@ def main() -> None:
     """Print the accuracies of the baseline, of the baseline of four times the steps, and of SLA."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", help="holds CIFAR-100 [default: letters]")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--ratio", type=float, default=100.0, help="largest class / smallest class")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
