@@ -91,8 +91,7 @@ def kind_of_device(environment: Mapping[str, Any]) -> str:
 
     A GPU is named alone. A processor is named with the instructions that torch and bf16 use, since several
     generations share a name, and with threads if they were more than one; a backbone that was compiled or
-    captured is told, too. Records without `cpu_capability`
-    are named by the other values.
+    captured is told, too. Records without `cpu_capability` are named by the other values.
 
     Args:
         environment: as from `harness.environment.describe`; any content is taken.

@@ -55,7 +55,7 @@ def test_number_of_features_at_32_px(name, options, features):
     assert backbone(torch.randn(2, 3, 32, 32)).shape == (2, features)
 
 
-@pytest.mark.parametrize("name", ["l2l-cnn4", "l2l-resnet12", "l2l-wrn28"])
+@pytest.mark.parametrize("name", ["l2l-cnn4", "conv4", "l2l-resnet12", "resnet12", "l2l-wrn28"])
 def test_parameter_counts_are_those_of_the_docs(name):
     _, part = DOCS.read_text().split("## learn2learn's networks")
     cells = [cell.strip() for line in part.splitlines() for cell in line.split("|")]
