@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sla_bench.registry import SCENARIOS
+from sla_bench.scenarios.form import TOLERANCE
 from sla_bench.scenarios.reading import Reading, Row
 from sla_bench.streams import one_line
 from sla_bench.tables.row_key import BASELINE, TRAINING
@@ -140,13 +141,14 @@ def _gain(row: Row, means: str = "") -> str:
 
 
 def _at_equal_steps(row: Row, training: Sequence[Row]) -> str:
-    other = next(one for one in training if one["method"] == row["reference"])
+    # Rows of one command may lack those of the baseline, which an earlier one recorded.
     costs = []
-    images = row["train_images"] / other["train_images"]
-    if images > 1.05:
-        costs.append(f"{images:.2g} times the images in training")
-    if row["query_passes"] > other["query_passes"]:
-        costs.append(f"{row['query_passes']:.0f} passes at test")
+    for other in [one for one in training if one["method"] == row["reference"]][:1]:
+        images = row["train_images"] / other["train_images"]
+        if images > 1 + TOLERANCE:
+            costs.append(f"{images:.2g} times the images in training")
+        if row["query_passes"] > other["query_passes"]:
+            costs.append(f"{row['query_passes']:.0f} passes at test")
     where = "On your pictures" if row["dataset"].startswith("folder:") else f"On {one_line(row['dataset'])}"
     return f"{where}, {_gain(row)}" + (f", for {' and '.join(costs)}." if costs else ".")
 
@@ -172,6 +174,8 @@ def _advice(own: Sequence[Row], control: Row | None) -> str:
     """The row to prefer, or what is missing for a verdict."""
     if not own:
         return "Next: add --method baseline: without one there is no gain."
+    if own[0]["budget_name"] == "smoke":
+        return "Budget smoke decides nothing; next: the same without --budget smoke."
     if max(row["gain_seeds"] for row in own) == 1:
         more = "" if control is not None else " and --controls (or just more images, views and ways?)"
         return f"One seed decides nothing; next: --seed 0 1 2{more}."

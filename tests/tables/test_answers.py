@@ -1,9 +1,14 @@
+import io
+
 import pytest
 from made_up_records import as_tuned, write_records
+from rich.console import Console
 
 from sla_bench.tables.answers import answers
+from sla_bench.tables.files import rows_of_runs
 from sla_bench.tables.leaderboard import leaderboard
 from sla_bench.tables.table_texts import rows_of
+from sla_bench.tables.terminal import print_table
 
 SLA = {"baseline": 0.5, "baseline+TTA": 0.52, "SLA+AG": 0.6, "SLA+SI": 0.58}
 CONTROLS = {"baseline-xM": 0.57, "baseline-xM+TTA": 0.58, "baseline-NMway": 0.5, "baseline-NMway+TTA": 0.7}
@@ -91,3 +96,41 @@ def test_baselines_alone_have_no_answer_and_sla_alone_asks_for_one(tmp_path):
 def test_a_folder_is_your_pictures(tmp_path):
     answer = one(tmp_path, SLA, dataset=["folder:/x/mine"])
     assert answer.steps.startswith("On your pictures, SLA+AG gains")
+
+
+def test_smoke_decides_nothing(tmp_path):
+    answer = one(tmp_path, SLA, budget="smoke", seeds=(0,))
+    assert answer.advice == "Budget smoke decides nothing; next: the same without --budget smoke."
+
+
+def printed(table, **options):
+    console = Console(width=200, file=io.StringIO())
+    print_table(table, console, **options)
+    return console.file.getvalue()
+
+
+def test_a_table_on_the_terminal_ends_with_the_answer(tmp_path):
+    store, _ = write_records(tmp_path, SLA | {"SLA+plain": 0.58}, seeds=(0,))
+    table = leaderboard(store.records())
+    (answer,) = answers(rows_of(table))
+    lines = printed(table).splitlines()
+    title, *sentences = lines[next(k for k, line in enumerate(lines) if line.startswith("Verdict on")) :]
+    assert title.strip() == "Verdict on glyphs, 5-way 5-shot, protonet, conv4, budget quick: one seed"
+    assert " ".join(" ".join(sentences).split()) == " ".join(answer.sentences())
+    assert "SLA+SI = SLA+plain" in printed(table)
+    assert "One seed" not in printed(table, so_far=True)
+
+
+def test_the_answer_does_without_the_rows_of_an_earlier_command(tmp_path):
+    store, ids = write_records(tmp_path, SLA, seeds=(0,))
+    table = rows_of_runs(leaderboard(store.records()), ids[1:])
+    assert "baseline" not in set(table["method"])
+    assert "On glyphs, SLA+AG gains" in printed(table)
+
+
+def test_of_many_settings_a_few_are_answered(tmp_path):
+    for shots in (1, 2, 3, 4, 5):
+        store, _ = write_records(tmp_path, SLA, seeds=(0,), shots=shots)
+    text = printed(leaderboard(store.records()))
+    assert text.count("On glyphs, SLA+AG gains") == 3
+    assert "2 other settings: `report` shows their answers." in text
