@@ -29,7 +29,7 @@ def random_run(folder):
     from sla_bench.data.named import dataset_named
     from sla_bench.models.weights import weights_bytes
     from sla_bench.records.store import Store
-    from sla_bench.scenarios.classify.imbalanced import IMBALANCED
+    from sla_bench.scenarios.classify.presets import IMBALANCED
 
     form = form_of("imbalanced")
     given = {"dataset": ["cifar10"], "ratio": [5.0], "max_class_size": 10, "method": ["sla"]}

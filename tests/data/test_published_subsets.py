@@ -8,7 +8,7 @@ from real_formats import random_images
 
 from sla_bench.grids.tasks import options_model, span
 from sla_bench.scenarios.classify.form import IMBALANCED as FORM
-from sla_bench.scenarios.classify.imbalanced import long_tail
+from sla_bench.scenarios.classify.presets import long_tail
 
 CORE = np.load(Path(__file__).parents[1] / "golden" / "visible_core.npz")
 INDICES = [key for key in CORE.files if key.startswith("lt_indices_")]

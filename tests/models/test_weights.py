@@ -10,7 +10,7 @@ from trained_runs import random_run
 
 from sla_bench.errors import UserError
 from sla_bench.models.weights import put_weights, read_weights, weights_bytes
-from sla_bench.records.saved_classifier import MOST_CLASSES, load_classifier
+from sla_bench.records.classifiers import MOST_CLASSES, load_classifier
 
 STATE = {"members.0.a.weight": torch.arange(6.0).view(2, 3), "members.1.n": torch.tensor(3)}
 

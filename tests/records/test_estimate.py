@@ -2,7 +2,7 @@ import pytest
 from training_factors import DRAWN, PRETRAINED
 
 from sla_bench.grids.tasks import form_of, options_model, span
-from sla_bench.records.estimates import estimate, relative_seconds, seconds_on
+from sla_bench.records.planning import estimate, relative_seconds, seconds_on
 from sla_bench.records.store import RunRecord
 
 

@@ -10,7 +10,7 @@ from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import LOSSES
 from sla_bench.scenarios.base import member_states
 from sla_bench.scenarios.classify.image_reader import TestImages
-from sla_bench.scenarios.classify.imbalanced import IMBALANCED, long_tail
+from sla_bench.scenarios.classify.presets import IMBALANCED, long_tail
 from sla_bench.training.long_tail import long_tailed_counts
 from sla_bench.views.augment import ImageBatches
 

@@ -9,7 +9,7 @@ from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import evaluation_of, form_of, options_model, span
 from sla_bench.registry import STAGE_TWO
-from sla_bench.scenarios.classify.imbalanced import IMBALANCED, long_tail
+from sla_bench.scenarios.classify.presets import IMBALANCED, long_tail
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,7 @@ from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.scenarios.base import member_states
-from sla_bench.scenarios.classify.imbalanced import IMBALANCED
-from sla_bench.scenarios.classify.standard import STANDARD, split
+from sla_bench.scenarios.classify.presets import IMBALANCED, STANDARD, split
 from sla_bench.views.augment import ImageBatches
 
 CPU = torch.device("cpu")

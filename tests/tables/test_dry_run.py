@@ -4,10 +4,9 @@ import pytest
 from made_up_records import write_records
 
 from sla_bench.grids.tasks import options_model, span
-from sla_bench.records.estimates import Estimate
 from sla_bench.records.jobs import Job
 from sla_bench.records.launch_options import Launch
-from sla_bench.records.planning import Plan, known_workers
+from sla_bench.records.planning import Estimate, Plan, known_workers
 from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.tables.dry_run import dry_run_lines, duration, words
 
