@@ -54,6 +54,8 @@ class FewShotReading(Reading):
         "SLA-x1+AG": ("baseline+TTA", "baseline+crops", "ens-M"),
         "SLA-half+AG": ("baseline-x2+TTA", "baseline-x2+crops", "ens-M"),
     }
+    # nearest class means: means of joint classes are those of an ordinary head on the view
+    same_rows: ClassVar = {"SLA+plain": "SLA+SI", "SLA+plain+TTA": "SLA+AG"}
     tests_new_classes = True
     validates = True
 
