@@ -18,7 +18,7 @@ SCENARIOS = Registry(
             subject="few-shot",
         ),
         "imbalanced": ScenarioEntry(
-            "classify.imbalanced:IMBALANCED",
+            "classify.presets:IMBALANCED",
             "Imbalanced learning: train on a long-tailed part, test on balanced classes.",
             form="classify.form:IMBALANCED",
             reading="classify.reading:IMBALANCED",
@@ -26,7 +26,7 @@ SCENARIOS = Registry(
             by="images",
         ),
         "standard": ScenarioEntry(
-            "classify.standard:STANDARD",
+            "classify.presets:STANDARD",
             "Fully supervised learning: train on all images of all classes.",
             form="classify.form:STANDARD",
             reading="classify.reading:STANDARD",

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from spanned import runs_of
 from training_factors import DRAWN, PRETRAINED
 
 from sla_bench.errors import UserError
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.models.heads.protonet import ProtoNet
 from sla_bench.models.heads.ridge import RidgeHead
 from sla_bench.models.losses.criteria import CrossEntropy
@@ -183,15 +183,10 @@ def test_of_one_view_an_episode_of_sla_x1_is_the_baselines():
     assert of_one.drawn(SUPPORT_LABELS, QUERY_LABELS, seeded())[0].eq(0).all()
 
 
-def runs(scenario, settings=(), **given):
-    form = form_of(scenario)
-    return [task.run for task in span(form, options_model(form)(**given).model_dump(), settings)]
-
-
 @pytest.mark.parametrize("scenario", ["fewshot", "imbalanced", "standard"])
 def test_lorot_refuses_other_transforms_and_boxes_larger_than_the_images(scenario):
     with pytest.raises(UserError, match=r"'lorot-e' cannot be used here: .* transform 'color_perm' does"):
-        runs(
+        runs_of(
             scenario,
             method=["lorot-e"],
             transform=["color_perm"],
@@ -200,24 +195,24 @@ def test_lorot_refuses_other_transforms_and_boxes_larger_than_the_images(scenari
     with pytest.raises(
         UserError, match=r"a box of 33 pixels is larger than images of 32; lower --set method\.box"
     ):
-        runs(scenario, ["method.box=33"], method=["lorot-i"])
+        runs_of(scenario, ["method.box=33"], method=["lorot-i"])
     with pytest.raises(UserError, match="LoRot-I: weight must be a finite number of at least 0, got -1"):
-        runs(scenario, ["method.weight=-1"], method=["lorot-i"])
+        runs_of(scenario, ["method.weight=-1"], method=["lorot-i"])
 
 
 @pytest.mark.parametrize("scenario", ["fewshot", "imbalanced", "standard"])
 def test_relatives_names_what_the_scenario_admits_and_leaves_out_what_a_transform_refuses(scenario):
     anywhere = {*DRAWN, "baseline-x2"}
-    found = {run.method for run in runs(scenario, method=["relatives"])}
+    found = {run.method for run in runs_of(scenario, method=["relatives"])}
     assert found == (anywhere if scenario == "fewshot" else {*anywhere, *PRETRAINED})
-    assert not found & {run.method for run in runs(scenario, method=["all", "controls"])}
+    assert not found & {run.method for run in runs_of(scenario, method=["all", "controls"])}
     left_out = {"lorot-i", "lorot-e", *PRETRAINED} & found
     given = {"transform": ["color_perm"], "dataset": ["cifar_fs" if scenario == "fewshot" else "cifar10"]}
-    assert found - {run.method for run in runs(scenario, method=["relatives"], **given)} == left_out
+    assert found - {run.method for run in runs_of(scenario, method=["relatives"], **given)} == left_out
 
 
 def test_a_training_of_twice_the_steps_does_not_depend_on_the_transform():
-    (run,) = runs("standard", method=["baseline-x2"])
+    (run,) = runs_of("standard", method=["baseline-x2"])
     assert run.transform is None
     assert OnEpisodes(METHODS.load("baseline-x2"), TRANSFORMS.load("color_perm")).step_factor == 2
 
@@ -227,9 +222,9 @@ def test_rotation_prediction_refuses_other_transforms_and_episodes(method):
     with pytest.raises(
         UserError, match=r"it predicts rotations, and transform 'color_perm' does something else"
     ):
-        runs("imbalanced", method=[method], transform=["color_perm"], dataset=["cifar10"])
+        runs_of("imbalanced", method=[method], transform=["color_perm"], dataset=["cifar10"])
     with pytest.raises(UserError, match=r"refused for few-shot: its pretraining is built for fixed classes"):
-        runs("fewshot", method=[method])
+        runs_of("fewshot", method=[method])
 
 
 def test_rotation_prediction_is_the_cross_entropy_of_the_turn():

@@ -1,14 +1,9 @@
 import pytest
+from spanned import runs_of
 from training_factors import DRAWN, PRETRAINED
 
-from sla_bench.grids.tasks import form_of, options_model, span
-from sla_bench.records.estimates import estimate, relative_seconds, seconds_on
+from sla_bench.records.planning import estimate, relative_seconds, seconds_on
 from sla_bench.records.store import RunRecord
-
-
-def runs_of(scenario, settings=(), **given):
-    form = form_of(scenario)
-    return [t.run for t in span(form, options_model(form)(**given).model_dump(), settings)]
 
 
 def recorded(runs, seconds, tmp_path):

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from spanned import tasks_of
 from test_fewshot import CPU, SHORT, evaluate, learnable, train
 
 from sla_bench.config import ClassifierRun
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import embed
-from sla_bench.grids.tasks import options_model, span
 from sla_bench.models.losses.base import smoothed_cross_entropy
 from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.registry import LEARNERS, METHODS
@@ -19,7 +19,6 @@ from sla_bench.scenarios.fewshot import class_training
 from sla_bench.scenarios.fewshot import run as fewshot
 from sla_bench.scenarios.fewshot.class_training import BaseClasses, as_classifier_run
 from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
-from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.views.augment import ImageBatches
 from sla_bench.views.transforms import ROTATION
 
@@ -31,7 +30,7 @@ ON_CLASSES = [n for n in FEW_SHOT if not METHODS.load(n).not_on_classes]
 
 def tasks(*settings, **options):
     given = {"method": ["sla"], "learner": ["simpleshot"], "budget": "smoke", **options}
-    return span(FORM, options_model(FORM)(**given).model_dump(), [*SHORT, *settings])
+    return tasks_of("fewshot", [*SHORT, *settings], **given)
 
 
 def task(*settings, **options):

@@ -3,17 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from spanned import tasks_of
 from training_factors import DRAWN
 
 from sla_bench.data.base import LabeledImages
 from sla_bench.evaluation.embedding import embed
-from sla_bench.grids.tasks import options_model, span
 from sla_bench.objectives.episodes import EpisodeFeatures
 from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios.base import first_images
 from sla_bench.scenarios.fewshot import run as fewshot
 from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
-from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.training.episodes import fixed_episodes
 
 pytestmark = pytest.mark.usefixtures("reduced_glyphs")
@@ -24,7 +23,7 @@ FEW_SHOT = [n for n in METHODS if not METHODS.load(n).not_on_episodes]
 
 def task(*settings, **options):
     given = {"method": ["sla"], "budget": "smoke", **options}
-    (one,) = span(FORM, options_model(FORM)(**given).model_dump(), [*SHORT, *settings])
+    (one,) = tasks_of("fewshot", [*SHORT, *settings], **given)
     return one
 
 

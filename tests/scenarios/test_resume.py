@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from spanned import tasks_of
 
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.checkpoints import FileCheckpoints
 from sla_bench.registry import SCENARIOS
 
@@ -20,8 +20,7 @@ class PowerFailureError(Exception):
 
 
 def config(scenario, settings, **options):
-    form = form_of(scenario)
-    (task,) = span(form, options_model(form)(**options).model_dump(), settings)
+    (task,) = tasks_of(scenario, settings, **options)
     return task.run
 
 
