@@ -65,7 +65,7 @@ class ClassScores(Scores):
 
     def __init__(
         self,
-        layers: Mapping[Layer, nn.Module],
+        layers: Mapping[Layer, Callable[[Tensor], Tensor]],
         criteria: Mapping[Layer, Criterion],
         features: Tensor,
         labels: Tensor | None,
@@ -78,8 +78,7 @@ class ClassScores(Scores):
         self.joint_weight = features.shape[1] if joint_reduction == "sum" else 1
 
     def _compute(self, of: Layer, views: Views) -> Tensor:
-        logits: Tensor = self.layers[of](self.features[:, :1] if views == "upright" else self.features)
-        return logits
+        return self.layers[of](self.features[:, :1] if views == "upright" else self.features)
 
     def _scored(self, of: Layer, logits: Tensor) -> Tensor:
         return logits if of == "view" else self._criterion(of).scores(logits)
@@ -107,15 +106,16 @@ class OnClasses(nn.Module, WithViews):
 
     def __init__(self, method: Objective, num_features: int, classes: Classes, transform: Transform) -> None:
         super().__init__()
-        self.method, self.transform = method, transform
-        self.joint_reduction = classes.joint_reduction
+        self.method, self.transform, self.classes = method, transform, classes
         criteria = classes.criteria(self.num_views)
         self.criterion, self.joint_criterion = criteria["class"], criteria["joint"]
         makers: dict[Layer, Callable[[], nn.Module]] = {
             "class": lambda: self.criterion.head(num_features),
             "joint": lambda: self.joint_criterion.head(num_features),
             "teacher": lambda: self.criterion.head(num_features),
-            "view": lambda: nn.Linear(num_features, self.num_targets),
+            "view": lambda: nn.Linear(
+                self.criterion.num_classes if method.view_from_scores else num_features, self.num_targets
+            ),
         }
         # Drawn in this order, so that the class layer of all methods starts alike.
         drawn = {layer: make() for layer, make in makers.items() if layer in method.layers}
@@ -167,15 +167,19 @@ class OnClasses(nn.Module, WithViews):
         draws = self.method.draws
         return None if draws is None else draws.of_images(images, self.num_views, generator)
 
-    def loss(self, features: Tensor, labels: Tensor, numbers: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, features: Tensor, labels: Tensor, numbers: Tensor | None = None, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the training loss (scalar) and the training accuracy (scalar in 0..1).
 
         Args:
             features: (B, V, D).
             labels: int64 (B,).
             numbers: int64 (B, V), as from `drawn`.
+            before: scores (B, N) of the images as they are, by a network that was trained before.
         """
         scores = self._scores(features, labels, numbers)
+        scores.before = before
         loss = self.method.loss(scores)
         assert scores.accuracy is not None
         return loss, scores.accuracy
@@ -223,8 +227,13 @@ class OnClasses(nn.Module, WithViews):
     def _scores(
         self, features: Tensor, labels: Tensor | None = None, numbers: Tensor | None = None
     ) -> ClassScores:
+        layers: dict[Layer, Callable[[Tensor], Tensor]]
         layers = {layer: getattr(self, _NAMES[layer]) for layer in self.method.layers}
+        if self.method.view_from_scores:
+            head, view_head = layers["class"], layers["view"]
+            layers["view"] = lambda z: view_head(self.criterion.scores(head(z)))
+        reduction = self.classes.joint_reduction
         criteria: dict[Layer, Criterion] = {"class": self.criterion, "joint": self.joint_criterion}
         if numbers is not None:
             numbers = to_device(numbers, features.device)
-        return ClassScores(layers, criteria, features, labels, self.num_views, self.joint_reduction, numbers)
+        return ClassScores(layers, criteria, features, labels, self.num_views, reduction, numbers)

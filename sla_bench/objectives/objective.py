@@ -72,13 +72,18 @@ class Objective:
             of each image in a batch, each with its own crop and flip; "members", models of disjoint seeds
             whose scores are averaged; "ways" of a training episode.
         times: the factor that takes the place of M; 0: M.
-        pretext: the network is first trained by this objective, for as many images of the recipe's steps; its
-            heads are dropped. None: it starts from random weights.
+        per_view: the factor is so many times M.
+        pretext: a network is first trained by this objective, for as many images of the recipe's steps. None:
+            it starts from random weights.
+        keeps: what remains of that network: its backbone, from which the training starts; its scores, which
+            teach; or both, with the heads.
+        view_from_scores: the view is told from the class scores, else from the features.
         pools_views: a class of the pool of training episodes is a pair (class, view).
         control: it is a control: `--method controls` names it; otherwise `--method all` does.
         relative: `--method relatives` names it in their place.
         not_on_episodes: the reason why the method can't be used on episodes; empty: it can.
         not_on_classes: the same for fixed classes.
+        classifier_only: few-shot learning can use it where the backbone is that of a classifier.
     """
 
     name: str = "baseline"
@@ -87,17 +92,21 @@ class Objective:
     draws: Draw | None = None
     multiplies: Literal["nothing", "steps", "copies", "members", "ways"] = "nothing"
     times: int = 0
+    per_view: int = 1
     pretext: Objective | None = None
+    keeps: Literal["backbone", "scores", "both"] = "backbone"
+    view_from_scores: bool = False
     pools_views: bool = False
     control: bool = False
     relative: bool = False
     not_on_episodes: str = ""
     not_on_classes: str = ""
+    classifier_only: bool = False
 
     def loss(self, scores: Scores) -> Tensor:
         """The training loss of a batch, a scalar.
 
-        The cross entropy that is asked for first also gives the training accuracy.
+        The term that is asked for first, of class or joint scores, also gives the training accuracy.
         """
         return scores.ce("class", "upright")
 
@@ -155,7 +164,7 @@ class Objective:
 
     def factor(self, part: str, num_views: int) -> int:
         """The factor of "steps", "copies", "members" or "ways", of M views."""
-        return (self.times or num_views) if self.multiplies == part else 1
+        return (self.times or self.per_view * num_views) if self.multiplies == part else 1
 
     def images_per_image(self, num_views: int) -> int:
         """V, images through the network in training for each image of a batch: views, or copies."""
@@ -178,8 +187,8 @@ class Objective:
     def depends_on_transform(self) -> bool:
         """Training differs between transformations; else only the views at test do."""
         multiplied = self.multiplies != "nothing" and not self.times
-        parts = (self.draws, self.pretext)
-        return self.trains_on_views or multiplied or any(part is not None for part in parts)
+        before = self.pretext is not None and self.pretext.depends_on_transform
+        return self.trains_on_views or multiplied or self.draws is not None or before
 
     def refusal(self, transform: Transform, size: int) -> str | None:
         """Say why the method cannot have a transform, or images of `size` pixels; None where it can."""

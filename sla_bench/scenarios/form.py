@@ -158,9 +158,9 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
         Raises:
             UserError: an option of the method has a wrong value.
         """
+        method: Objective = dataclasses.replace(METHODS.load(run.method), **run.method_options)
         if run.transform is None:
             return None
-        method: Objective = dataclasses.replace(METHODS.load(run.method), **run.method_options)
         size = dataset_named(run.dataset).properties.size
         sentence = method.refusal(TRANSFORMS.load(run.transform), size)
         return sentence and f"method {run.method!r} cannot be used here: {sentence}"

@@ -53,6 +53,8 @@ class FewShotReading(Reading):
         "rot-x1+TTA": ("baseline+TTA", "baseline+crops"),
         "SLA-x1+AG": ("baseline+TTA", "baseline+crops", "ens-M"),
         "SLA-half+AG": ("baseline-x2+TTA", "baseline-x2+crops", "ens-M"),
+        "SKD0+TTA": ("baseline-xM+TTA", "baseline-xM+crops"),
+        "SKD1+TTA": ("baseline-x2M+TTA", "baseline-x2M+crops"),
     }
     tests_new_classes = True
     validates = True
