@@ -18,6 +18,8 @@ TRAINING = {
     "ssp+sla": (1, 1, 1, True),
     "skd0": (1, 1, 1, True),
     "skd1": (1, 1, 1, True),
+    "hsakd": (1, 1, 1, True),
+    "alike": (1, 1, 1, True),
     "rfs-distil": (1, 1, 1, False),
     "baseline-x2M": (2 * M, 1, 1, False),
     "baseline-xM": (M, 1, 1, False),
@@ -39,7 +41,10 @@ COST = {
     "baseline-x2M": 2 * M,
     "ssp": 2,
     "ssp+sla": 1 + M,
+    "skd0": M,
     "skd1": 2 * M,
+    "hsakd": M,
+    "alike": M,
     "rfs-distil": 2,
 }
 """Method -> images through the network in training as a multiple of the baseline's; of others M."""

@@ -12,6 +12,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from sla_bench.models.backbones.base import Backbone
+from sla_bench.models.backbones.branches import Branches
 from sla_bench.models.losses.base import Criterion
 from sla_bench.objectives.objective import Kind, Layer, Objective, Read
 from sla_bench.objectives.scores import Scores, Views, WithViews, split_joint
@@ -26,8 +28,12 @@ _NAMES: dict[Layer, str] = {
     "class": "head",
     "teacher": "teacher_head",
     "view": "view_head",
+    "projection": "projection_head",
 }
 """Layer -> its name in files of weights, in the order of these files and of the states of optimisers."""
+
+_PROJECTION = 64
+"""Length of a projection, as in Rizve et al. 2021."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class ClassScores(Scores):
         return self.layers[of](self.features[:, :1] if views == "upright" else self.features)
 
     def _scored(self, of: Layer, logits: Tensor) -> Tensor:
-        return logits if of == "view" else self._criterion(of).scores(logits)
+        return logits if of in ("view", "projection") else self._criterion(of).scores(logits)
 
     def _cross_entropy(self, of: Kind, logits: Tensor, labels: Tensor) -> Tensor:
         rows, targets = logits.flatten(0, -2), labels.flatten()
@@ -116,12 +122,20 @@ class OnClasses(nn.Module, WithViews):
             "view": lambda: nn.Linear(
                 self.criterion.num_classes if method.view_from_scores else num_features, self.num_targets
             ),
+            "projection": lambda: _projector(num_features),
         }
         # Drawn in this order, so that the class layer of all methods starts alike.
         drawn = {layer: make() for layer, make in makers.items() if layer in method.layers}
         for layer, name in _NAMES.items():
             if layer in drawn:
                 self.add_module(name, drawn[layer])
+        self.branches: Branches | None = None
+
+    def branch_off(self, backbone: Backbone) -> None:
+        """Add branches of a backbone, and a head over the joint labels for each of its stages."""
+        self.branches = Branches(backbone)
+        heads = (self.joint_criterion.head(backbone.num_features) for _ in range(self.branches.count))
+        self.stage_heads = nn.ModuleList(heads)
 
     @property
     def rows(self) -> Mapping[str, int]:
@@ -173,13 +187,19 @@ class OnClasses(nn.Module, WithViews):
         """Return the training loss (scalar) and the training accuracy (scalar in 0..1).
 
         Args:
-            features: (B, V, D).
+            features: (B, V, D), or (B, V, L*D) as from `Branches`.
             labels: int64 (B,).
             numbers: int64 (B, V), as from `drawn`.
             before: scores (B, N) of the images as they are, by a network that was trained before.
         """
-        scores = self._scores(features, labels, numbers)
+        count = 1 if self.branches is None else self.branches.count
+        parts = features.chunk(count, dim=-1)
+        scores = self._scores(parts[0], labels, numbers)
         scores.before = before
+        if self.branches is not None:
+            # Those of the last stage are the backbone's own.
+            ends = zip(self.stage_heads, (*parts[1:], parts[0]), strict=True)
+            scores.stages = [self._scored_by({"joint": head}, part, labels, numbers) for head, part in ends]
         loss = self.method.loss(scores)
         assert scores.accuracy is not None
         return loss, scores.accuracy
@@ -232,8 +252,23 @@ class OnClasses(nn.Module, WithViews):
         if self.method.view_from_scores:
             head, view_head = layers["class"], layers["view"]
             layers["view"] = lambda z: view_head(self.criterion.scores(head(z)))
+        return self._scored_by(layers, features, labels, numbers)
+
+    def _scored_by(
+        self,
+        layers: Mapping[Layer, Callable[[Tensor], Tensor]],
+        features: Tensor,
+        labels: Tensor | None,
+        numbers: Tensor | None,
+    ) -> ClassScores:
         reduction = self.classes.joint_reduction
         criteria: dict[Layer, Criterion] = {"class": self.criterion, "joint": self.joint_criterion}
         if numbers is not None:
             numbers = to_device(numbers, features.device)
         return ClassScores(layers, criteria, features, labels, self.num_views, reduction, numbers)
+
+
+def _projector(num_features: int) -> nn.Module:
+    """Three layers, (..., D) -> (..., 64)."""
+    wide = [layer for _ in range(2) for layer in (nn.Linear(num_features, num_features), nn.ReLU())]
+    return nn.Sequential(*wide, nn.Linear(num_features, _PROJECTION))

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from sla_bench.views.draws import Draw
     from sla_bench.views.transforms import Transform
 
-Layer = Literal["class", "joint", "teacher", "view"]
-"""A task that is learned: N classes, N*M joint labels, N classes by a second layer, M views."""
+Layer = Literal["class", "joint", "teacher", "view", "projection"]
+"""A task that is learned: N classes, N*M joint labels, N classes by a second layer, M views, alike views."""
 
-Kind = Literal["class", "joint", "own", "teacher", "view"]
+Kind = Literal["class", "joint", "own", "teacher", "view", "projection"]
 """The scores of a layer; "own" are the N columns of the joint scores that belong to the view itself."""
 
 GROUPS = ("all", "controls", "relatives")
@@ -78,6 +78,7 @@ class Objective:
         keeps: what remains of that network: its backbone, from which the training starts; its scores, which
             teach; or both, with the heads.
         view_from_scores: the view is told from the class scores, else from the features.
+        branches: training embeds images by branches of the backbone, too, one after each stage.
         pools_views: a class of the pool of training episodes is a pair (class, view).
         control: it is a control: `--method controls` names it; otherwise `--method all` does.
         relative: `--method relatives` names it in their place.
@@ -96,6 +97,7 @@ class Objective:
     pretext: Objective | None = None
     keeps: Literal["backbone", "scores", "both"] = "backbone"
     view_from_scores: bool = False
+    branches: bool = False
     pools_views: bool = False
     control: bool = False
     relative: bool = False
@@ -124,7 +126,9 @@ class Objective:
     def heads(self) -> dict[str, Layer]:
         """Name -> layer that predicts classes; a second one is the teacher of the first."""
         names = (self.name, f"{self.name} teacher")
-        return dict(zip(names, (layer for layer in self.layers if layer != "view"), strict=False))
+        return dict(
+            zip(names, (layer for layer in self.layers if layer not in ("view", "projection")), strict=False)
+        )
 
     @property
     def invariant_heads(self) -> frozenset[str]:

@@ -173,6 +173,53 @@ class PulledTogether(DataAugmentation):
         return scores.kl("class", "before", self.temperature) + self.weight * apart
 
 
+@dataclass(frozen=True, kw_only=True)
+class StagewiseJoint(Objective):
+    """CE(u(z_0), y) + sum_l mean_j CE(w_l(b_l(x_j)), (y, j)): a joint head after each stage l.
+
+    The teacher of HSAKD, Yang et al., IJCAI 2021. Branch b_l has layers like those that follow stage l.
+    """
+
+    trains_on_views: bool = True
+    branches: bool = True
+    classifier_only: bool = True
+
+    def loss(self, scores: Scores) -> Tensor:
+        """The class's formula, a scalar."""
+        loss = super().loss(scores)
+        for stage in scores.stages:
+            loss = loss + stage.ce("joint")
+        return loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsAlike(DataAugmentation):
+    """mean_j CE(u(z_j), y) + gamma mean_(j > 0) NCE(p(z_j), p(z_0)): invariance, the opposite of SLA.
+
+    The invariant term of Rizve et al. 2021, arXiv 2103.01315; other images of the batch are the negatives.
+
+    Args:
+        weight: gamma, at least 0.
+        temperature: of the similarities, above 0.
+
+    Raises:
+        UserError: weight or temperature out of range.
+    """
+
+    layers: tuple[Layer, ...] = ("class", "projection")
+    classifier_only: bool = True
+    weight: float = 1.0
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        not_negative(self.name, "weight", self.weight)
+        positive(self.name, "temperature", self.temperature)
+
+    def loss(self, scores: Scores) -> Tensor:
+        """The class's formula, a scalar."""
+        return super().loss(scores) + self.weight * scores.nce(self.temperature)
+
+
 # EASY (Bendou et al. 2022, arXiv 2201.09699) without its pass of manifold mixup: both tasks weigh one half.
 ROT_X1 = TellsDraw(name="rot-x1", draws=_ANY_VIEW, class_weight=0.5, weight=0.5, relative=True)
 _ONE, _TWO = RandomViews(by_way=True), RandomViews(2, by_way=True)
@@ -190,3 +237,5 @@ SKD0 = TurnFromScores(name="SKD0", relative=True)
 SKD1 = PulledTogether(name="SKD1", pretext=SKD0, relative=True)
 RFS_DISTIL = BornAgain(name="RFS-distil", pretext=Objective(), relative=True)
 BASELINE_X2M = Objective(name="baseline-x2M", multiplies="steps", per_view=2, control=True, relative=True)
+HSAKD = StagewiseJoint(name="HSAKD", relative=True)
+ALIKE = ViewsAlike(name="alike", relative=True)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -90,10 +91,12 @@ class Scores(ABC):
         accuracy: share (scalar in 0..1) of right answers in the first cross entropy or divergence that was
             asked for.
         before: scores (B, N) of a network that was trained before; None: there is none.
+        stages: joint scores by the features of each stage of the backbone, where it has branches.
     """
 
     accuracy: Tensor | None = None
     before: Tensor | None = None
+    stages: Sequence[Scores] = ()
 
     def __init__(self, labels: Tensor | None, num_views: int, numbers: Tensor | None = None) -> None:
         self.labels, self.num_views, self.numbers = labels, num_views, numbers
@@ -154,6 +157,21 @@ class Scores(ABC):
         logits = self.logits(of)
         right = F.one_hot(self._labels(of, logits), logits.shape[-1])
         return F.binary_cross_entropy_with_logits(logits, right.to(logits.dtype))
+
+    def nce(self, temperature: float) -> Tensor:
+        """Return InfoNCE (scalar) between each further view of an example and the examples as they are.
+
+        It is the mean of -log softmax(cos(p_j, p_0) / T) of the example itself among those of the batch, with
+        the projections p.
+
+        Args:
+            temperature: T, above 0.
+        """
+        directions = F.normalize(self.logits("projection"), dim=-1)
+        upright, others = directions[:, 0], directions[:, 1:]
+        alike = others.flatten(0, 1) @ upright.mT / temperature
+        own = torch.arange(len(upright), device=alike.device).repeat_interleave(others.shape[1])
+        return F.cross_entropy(alike, own)
 
     def kl(self, student: Kind, teacher: Kind | Literal["before"], temperature: float = 1.0) -> Tensor:
         """Return T^2 KL(teacher || student), a scalar, as `distillation_loss` has it.

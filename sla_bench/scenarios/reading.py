@@ -26,6 +26,8 @@ AT_EQUAL_COST: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "SSP": ("baseline-x2",),
         "RFS-distil": ("baseline-x2",),
         "SKD0": ("baseline-xM",),
+        "HSAKD": ("baseline-xM",),
+        "alike": ("baseline-xM",),
         "SKD1": ("baseline-x2M",),
     }
 )

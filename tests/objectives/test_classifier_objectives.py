@@ -106,9 +106,9 @@ def test_losses_are_the_protocols_formulas(method, batch):
 
 
 def test_every_objective_of_the_table_is_covered():
-    # Those of the drawn ones, and of students, are in test_relatives.py.
+    # Those of the drawn ones, of students, branches and projections are in test_relatives.py.
     as_the_baseline = {"baseline-x2", "baseline-x2M", "baseline-xM", "baseline-repM", "ens-M", "ssp"}
-    students = {"skd1", "rfs-distil"}
+    students = {"skd1", "rfs-distil", "hsakd", "alike"}
     assert set(METHOD_NAMES) - set(FORMULAS) - set(DRAWN) == {*as_the_baseline, *students, "ssp+sla"}
 
 
@@ -343,6 +343,7 @@ def test_which_heads_are_taught_invariance_and_which_tell_the_view(batch):
     objectives = {name: build(name) for name in METHOD_NAMES}
     invariant = {n: set(found) for n, o in objectives.items() if (found := o.method.invariant_heads)}
     alone = {"da": {"DA"}, "mt": {"MT"}, "rot-x1": {"rot-x1"}, "skd0": {"SKD0"}, "skd1": {"SKD1"}}
+    alone |= {"alike": {"alike"}}
     assert invariant == {**alone, "da+sd": {"DA+SD teacher"}}
     told = {name: o.recognised_view(batch[0]) for name, o in objectives.items()}
     assert {name for name, scores in told.items() if scores is not None} == {

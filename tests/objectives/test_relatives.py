@@ -8,6 +8,7 @@ from training_factors import DRAWN, ROTATIONS_FIRST
 
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.models.backbones.conv4 import conv4_32
 from sla_bench.models.heads.protonet import ProtoNet
 from sla_bench.models.heads.ridge import RidgeHead
 from sla_bench.models.losses.criteria import CrossEntropy
@@ -18,7 +19,7 @@ from sla_bench.seeds import torch_seeded
 from sla_bench.views.transforms import Transform
 
 B, N, D, M = 6, 3, 5, 4
-OF_CLASSIFIERS = {"skd0", "skd1", "rfs-distil"}
+OF_CLASSIFIERS = {"skd0", "skd1", "rfs-distil", "hsakd", "alike"}
 COUNTS = torch.tensor([40, 9, 2])
 LABELS = torch.tensor([0, 1, 2, 0, 0, 1])
 ROTATION = TRANSFORMS.load("rotation")
@@ -315,3 +316,47 @@ def test_methods_about_a_classifier_refuse_learners_that_train_on_episodes(metho
 def test_options_of_students_out_of_range_are_refused(method, option, value, words):
     with pytest.raises(UserError, match=words):
         runs("standard", [f"method.{option}={value}"], method=[method])
+
+
+def test_each_stage_has_a_joint_head_on_features_of_its_own():
+    backbone = conv4_32(16)
+    width, stages = backbone.num_features, 4
+    with torch_seeded(0):
+        objective = OnClasses(METHODS.load("hsakd"), width, Classes(COUNTS, CrossEntropy), ROTATION)
+        objective.branch_off(backbone)
+    objective = objective.double()
+    z = torch.randn(B, M, stages * width, generator=seeded(), dtype=torch.float64)
+    total = 0
+    for b, y in enumerate(LABELS.tolist()):
+        own, *branches = z[b].split(width, dim=1)
+        total = total - log_p(objective.head(own[0]), y)
+        # The last stage's features are those of the network.
+        for head, ends in zip(objective.stage_heads, [*branches, own], strict=True):
+            total = total + sum(-log_p(head(ends[j]), y * M + j) for j in range(M)) / M
+    loss, accuracy = objective.loss(z, LABELS)
+    torch.testing.assert_close(loss, total / B, rtol=1e-12, atol=0)
+    hits = objective.head(z[:, 0, :width]).argmax(1) == LABELS
+    assert float(accuracy) == pytest.approx(float(hits.double().mean()))
+    # At test the network alone is read.
+    assert set(objective.read(z[..., :width])) == {"HSAKD", "HSAKD+TTA"}
+
+
+def test_views_are_pulled_to_their_image_and_away_from_others():
+    objective, z, _ = student("alike", weight=0.7, temperature=0.5)
+    p = objective.projection_head(z)
+    total = 0
+    for b, y in enumerate(LABELS.tolist()):
+        total = total - sum(log_p(objective.head(z[b, j]), y) for j in range(M)) / M
+        for j in range(1, M):
+            cosines = [p[b, j] @ p[c, 0] / (p[b, j].norm() * p[c, 0].norm()) for c in range(B)]
+            total = total - 0.7 * log_p(torch.stack(cosines) / 0.5, b) / (M - 1)
+    torch.testing.assert_close(objective.loss(z, LABELS)[0], total / B, rtol=1e-12, atol=0)
+    without, da = student("alike", weight=0.0)[0], on_classes("da")
+    assert torch.equal(without.loss(z, LABELS)[0], da.loss(z, LABELS)[0])
+
+
+def test_branches_need_a_backbone_that_tells_its_stages():
+    with pytest.raises(
+        UserError, match="'hsakd' needs the stages of its backbone, which torchvision:resnet18 does"
+    ):
+        runs("standard", method=["hsakd"], backbone=["torchvision:resnet18"])

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sla_bench.config import Acceleration, ClassifierRun, Precision
 from sla_bench.data.base import Dataset
 from sla_bench.data.splits import Subset
+from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import embed
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.weights import put_weights
@@ -86,6 +87,8 @@ def build_classifier(
         backbone = build_backbone(config, dataset.properties, features)
         method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
         objective = OnClasses(method, backbone.num_features, classes, TRANSFORMS.load(transform))
+        if method.branches:
+            objective.branch_off(backbone)
     backbone.stretch(_plan(config, objective).stretch)
     backbone.seed_dropout(derive_seed(seed, "dropout"))
     return ClassifierModel(backbone, objective)
@@ -202,6 +205,9 @@ class _Stage:
 
         Returns:
             The result, and the images through the network, forward and backward.
+
+        Raises:
+            UserError: branches of a backbone can't be accelerated.
         """
         config, data, objective, device = self.config, self.data, model.objective, self.batches.device
         plan = _plan(config, objective, self.steps)
@@ -238,6 +244,12 @@ class _Stage:
             return images.contiguous(memory_format=torch.channels_last)
 
         network = accelerated(model.backbone, self.acceleration, config.precision, any_batch)
+        if objective.branches is not None:
+            if self.acceleration != "eager":
+                raise UserError(
+                    f"--compile, --capture: method {config.method!r} has branches; leave them out"
+                )
+            network = functools.partial(objective.branches, model.backbone)
         result = train(
             model,
             batch_loss,

@@ -237,6 +237,15 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
         pool = views if method.pools_views else 1
         return _too_few_classes(run.dataset, "train", run.train_ways * views, option, pool)
 
+    def test_refusal(self, run: FewShotRun, evaluation: FewShotEvaluation) -> str | None:
+        """Crops of supports are embedded once, and need a network that no episode changes."""
+        if evaluation.support_crops == 1 or not LEARNERS[run.learner].adapts_network:
+            return None
+        return (
+            f"--support-crops {evaluation.support_crops}: learner {run.learner!r} adapts the network to each "
+            "episode; leave it out"
+        )
+
     def check(self, run: FewShotRun, evaluation: FewShotEvaluation) -> None:
         """Refuse colours of grey images, and splits with too few classes."""
         super().check(run, evaluation)
