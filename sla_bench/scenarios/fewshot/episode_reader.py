@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from sla_bench.config import Precision
+from sla_bench.config import FewShotRun, Precision
 from sla_bench.data.base import Dataset, LabeledImages
 from sla_bench.evaluation.embedding import (
     EpisodeChunk,
@@ -23,9 +25,13 @@ from sla_bench.evaluation.embedding import (
     image_chunks,
 )
 from sla_bench.models.backbones.base import Backbone
-from sla_bench.objectives.episodes import EpisodeFeatures, Head
-from sla_bench.scenarios.base import first_images
+from sla_bench.objectives.episodes import EpisodeFeatures, Head, OnEpisodes
+from sla_bench.registry import LEARNERS, METHODS, TRANSFORMS
+from sla_bench.scenarios.base import build_backbone, first_images
 from sla_bench.scenarios.fewshot.class_training import BaseClasses
+from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.scenarios.form import Plan, plan_of
+from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training.acceleration import Network
 from sla_bench.training.episodes import FlatEpisodes
 from sla_bench.training.loop import Progress, autocast, silent
@@ -107,6 +113,49 @@ class EpisodicModel(nn.Module):
                 return head(support, labels, query, ways)
 
         return run
+
+
+def build_objective(config: FewShotRun, transform: str) -> OnEpisodes:
+    """Build the config's objective over the views of `transform`.
+
+    Raises:
+        UserError: an option of the method has a wrong value.
+    """
+    method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
+    return OnEpisodes(method, TRANSFORMS.load(transform))
+
+
+def build_model(
+    config: FewShotRun, dataset: Dataset, objective: OnEpisodes, seed: int, features: Path | None = None
+) -> EpisodicModel:
+    """Build a model; its initial weights depend on `seed`, backbone and head, and not on the objective.
+
+    Args:
+        config: the run.
+        dataset: gives size and normalisation of the images.
+        objective: gives the classifier of the view.
+        seed: of the initial weights and of dropout.
+        features: as `build_backbone`.
+
+    Raises:
+        UserError: an option of the backbone or the learner has a wrong value, or the images are too small.
+    """
+    with torch_seeded(derive_seed(seed, "initial weights")):
+        backbone = build_backbone(config, dataset.properties, features)
+        head = LEARNERS.load(config.learner)(**config.learner_options)
+        # A classifier of the training classes has heads of its own, which the test has no use for.
+        on_episodes = LEARNERS[config.learner].trains_on == "episodes"
+        view_head = objective.view_head(backbone.num_features) if on_episodes else None
+    backbone.stretch(plan_steps(config, objective).stretch)
+    backbone.seed_dropout(derive_seed(seed, "dropout"))
+    adapts_network = LEARNERS[config.learner].adapts_network
+    return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
+
+
+def plan_steps(config: FewShotRun, objective: OnEpisodes) -> Plan:
+    """The plan of a training; its units are episodes, or for the backbone of a classifier images."""
+    unit, units = FORM.unit(config).images, FORM.units(config)
+    return plan_of(config.batch_images, unit, units, config.steps, objective.step_factor)
 
 
 Chunks = Callable[[Tensor, Tensor], Iterator[EpisodeChunk]]

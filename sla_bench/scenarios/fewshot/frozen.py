@@ -206,15 +206,12 @@ def best_c(
     The least of equals is taken.
 
     Args:
-        config: the run; its learner may have no C to choose.
+        config: the run, whose learner has a C to choose.
         demand: ways, shots and queries of an episode.
         reader: of the validation images.
         model: the frozen network.
         transform: the label augmentation.
     """
-    heads = candidates(config.learner, config.learner_options)
-    if not heads:
-        return {}
     episodes = fixed_episodes(
         reader.labels,
         ways=demand.ways,
@@ -227,7 +224,7 @@ def best_c(
     right: dict[str, dict[float, int]] = {row: {} for row in rows}
     views = FrozenReader(config.method, transform).views
     chunks = reader.chunks(model, views, config.precision)
-    for C, head in heads.items():
+    for C, head in candidates(config.learner, config.learner_options).items():
         frozen = FrozenReader(config.method, transform, dict.fromkeys(rows, head))
         for row, hits in reader.hits([model], [chunks], frozen, episodes, rows).items():
             right[row][C] = int(hits.sum())

@@ -57,6 +57,8 @@ class FewShotReading(Reading):
         "alike+TTA": ("baseline-xM+TTA", "baseline-xM+crops"),
         "SKD1+TTA": ("baseline-x2M+TTA", "baseline-x2M+crops"),
     }
+    # nearest class means: means of joint classes are those of an ordinary head on the view
+    same_rows: ClassVar = {"SLA+plain": "SLA+SI", "SLA+plain+TTA": "SLA+AG"}
     tests_new_classes = True
     validates = True
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,14 +14,14 @@ import torch
 from torch import Tensor
 
 from sla_bench.config import Acceleration, FewShotEvaluation, FewShotRun
-from sla_bench.data.base import Dataset, LabeledImages, Split
+from sla_bench.data.base import LabeledImages, Split
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import Views
 from sla_bench.evaluation.episode_metrics import class_jackknife, few_shot_metrics
 from sla_bench.models.weights import put_weights
 from sla_bench.objectives.episodes import CropReader, EpisodeFeatures, OnEpisodes
-from sla_bench.registry import LEARNERS, METHODS, TRANSFORMS
+from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
     FEATURES,
@@ -32,13 +31,18 @@ from sla_bench.scenarios.base import (
     RunCheckpoints,
     Training,
     batch_in_words,
-    build_backbone,
     member_states,
     start_backbone,
     train_members,
 )
 from sla_bench.scenarios.fewshot.class_training import BaseClasses, train_on_classes
-from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader, EpisodicModel
+from sla_bench.scenarios.fewshot.episode_reader import (
+    EpisodeReader,
+    EpisodicModel,
+    build_model,
+    build_objective,
+    plan_steps,
+)
 from sla_bench.scenarios.fewshot.form import (
     FORM,
     MOST_VALIDATION_QUERIES,
@@ -48,8 +52,7 @@ from sla_bench.scenarios.fewshot.form import (
     validation_ways,
 )
 from sla_bench.scenarios.fewshot.frozen import FrozenReader, best_c, candidates, untrained
-from sla_bench.scenarios.form import Plan, plan_of
-from sla_bench.seeds import derive_seed, torch_seeded
+from sla_bench.seeds import derive_seed
 from sla_bench.training.acceleration import accelerated
 from sla_bench.training.episodes import EpisodeSampler, disjoint_episodes, fixed_episodes
 from sla_bench.training.gradient_accumulation import mean_of_parts
@@ -63,49 +66,6 @@ from sla_bench.training.loop import (
 )
 from sla_bench.views.augment import ImageBatches
 from sla_bench.views.transfer import to_device
-
-
-def build_objective(config: FewShotRun, transform: str) -> OnEpisodes:
-    """Build the config's objective over the views of `transform`.
-
-    Raises:
-        UserError: an option of the method has a wrong value.
-    """
-    method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
-    return OnEpisodes(method, TRANSFORMS.load(transform))
-
-
-def build_model(
-    config: FewShotRun, dataset: Dataset, objective: OnEpisodes, seed: int, features: Path | None = None
-) -> EpisodicModel:
-    """Build a model; its initial weights depend on `seed`, backbone and head, and not on the objective.
-
-    Args:
-        config: the run.
-        dataset: gives size and normalisation of the images.
-        objective: gives the classifier of the view.
-        seed: of the initial weights and of dropout.
-        features: as `build_backbone`.
-
-    Raises:
-        UserError: an option of the backbone or the learner has a wrong value, or the images are too small.
-    """
-    with torch_seeded(derive_seed(seed, "initial weights")):
-        backbone = build_backbone(config, dataset.properties, features)
-        head = LEARNERS.load(config.learner)(**config.learner_options)
-        # A classifier of the training classes has heads of its own, which the test has no use for.
-        on_episodes = LEARNERS[config.learner].trains_on == "episodes"
-        view_head = objective.view_head(backbone.num_features) if on_episodes else None
-    backbone.stretch(_plan(config, objective).stretch)
-    backbone.seed_dropout(derive_seed(seed, "dropout"))
-    adapts_network = LEARNERS[config.learner].adapts_network
-    return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
-
-
-def _plan(config: FewShotRun, objective: OnEpisodes) -> Plan:
-    """See `plan_of`; the units are episodes, or for the backbone of a classifier images."""
-    unit, units = FORM.unit(config).images, FORM.units(config)
-    return plan_of(config.batch_images, unit, units, config.steps, objective.step_factor)
 
 
 def _is_centred(config: FewShotRun) -> bool:
@@ -185,7 +145,7 @@ def run(
         result = _train_member(
             config, objective, model, labels, batches, validate, seed, progress, own, acceleration
         )
-        plan = _plan(config, objective)
+        plan = plan_steps(config, objective)
         passed = plan.updates * plan.units * FORM.unit(config).images
         return Member(result, passed, sum(p.numel() for p in model.parameters()), objective.members)
 
@@ -219,7 +179,7 @@ def _train_member(
         views=objective.num_views if objective.method.pools_views else 1,
     )
     augmented = Augmenter(config, batches, seed)
-    device, plan = batches.device, _plan(config, objective)
+    device, plan = batches.device, plan_steps(config, objective)
     latest = torch.empty(0, dtype=torch.int64)
 
     def features_of(index: Tensor, view_of_way: Tensor, numbers: Tensor | None) -> Tensor:
