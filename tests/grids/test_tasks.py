@@ -144,6 +144,7 @@ OTHER_VALUES = {
         "queries": 9,
         "episodes": 77,
         "test_seed": 8,
+        "test_dataset": "omniglot",
     },
     "imbalanced": {
         "dataset": ["glyphs"],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sla_bench.config import FewShotEvaluation, FewShotRun
+from sla_bench.data.folder_names import PREFIX, canonical_dataset, parse
 from sla_bench.data.named import dataset_named
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, first_names
 from sla_bench.objectives.objective import Objective
 from sla_bench.registry import DATASETS, LEARNERS, METHODS, TRANSFORMS
 from sla_bench.scenarios.fewshot import recipes
@@ -70,9 +71,11 @@ class Demand:
             )
         small = {name: count for name, count in sizes.items() if count < needed}
         if small:
+            named = ", ".join(f"{name!r} ({count})" for name, count in list(small.items())[:_SHOWN])
+            more = f" and {len(small) - _SHOWN:,} more" if len(small) > _SHOWN else ""
             raise UserError(
                 f"{dataset}: {self.shots} shots + {self.queries} queries need {needed} images of each "
-                f"{self.split} class; too small: {_named(small)}; lower {self.images_option}, or leave "
+                f"{self.split} class; too small: {named}{more}; lower {self.images_option}, or leave "
                 "such classes out"
             )
 
@@ -156,11 +159,6 @@ def validation_note(run: FewShotRun, sizes: Mapping[str, int]) -> Iterator[str]:
         )
 
 
-def _named(small: Mapping[str, int]) -> str:
-    names = [f"{name!r} ({count})" for name, count in list(small.items())[:_SHOWN]]
-    return ", ".join(names) + (f" and {len(small) - _SHOWN:,} more" if len(small) > _SHOWN else "")
-
-
 class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
     """Episodes: ways and shots of training and validation follow from the test's."""
 
@@ -204,6 +202,7 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
     def complete(self, values: dict[str, Any], given: Mapping[str, Any]) -> None:
         """Ways and shots that the user did not give."""
         learner = LEARNERS[values["learner"]]
+        self.complete_test(values["dataset"], values)
         values.setdefault("ways", FewShotEvaluation.model_fields["ways"].default)
         _complete_batch(values, given)
         if "train_ways" not in given:
@@ -215,6 +214,25 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
             values["train_shots"] = values["shots"]
         if learner.trains_at_test_shots and "val_shots" not in given:
             values["val_shots"] = values["train_shots"]
+
+    def complete_test(self, dataset: str, values: dict[str, Any]) -> None:
+        """The one name of another data set, a folder without a size at that of the training's images."""
+        if (name := values.get("test_dataset")) is None:
+            return
+        name = canonical_dataset(DATASETS.check(name))
+        if name.startswith(PREFIX) and (folder := parse(name.removeprefix(PREFIX))).size is None:
+            folder = replace(folder, size=dataset_named(dataset).properties.size)
+            name = canonical_dataset(f"{PREFIX}{folder}")
+        values["test_dataset"] = None if name == dataset else name
+
+    def test_refusal(self, run: FewShotRun, evaluation: FewShotEvaluation) -> str | None:
+        """A pretrained network may have seen the classes of another data set."""
+        if evaluation.test_dataset is None or run.weights is None:
+            return super().test_refusal(run, evaluation)
+        return (
+            f"--test-dataset {evaluation.test_dataset} is for networks that were trained here; a pretrained "
+            f"network is tested on it by --dataset {evaluation.test_dataset}"
+        )
 
     def refusal(self, run: FewShotRun) -> str | None:
         """Methods about episodes have no use for a classifier, and may need more classes than there are."""
@@ -234,29 +252,37 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
     def check(self, run: FewShotRun, evaluation: FewShotEvaluation) -> None:
         """Refuse colours of grey images, and splits with too few classes."""
         super().check(run, evaluation)
-        splits: tuple[tuple[_Split, int, str], ...] = (
-            ("train", run.train_ways, f"--train-ways {run.train_ways}"),
-            ("test", evaluation.ways, f"--ways {evaluation.ways}"),
-            ("val", validation_ways(run), f"--val-ways {validation_ways(run)}"),
+        splits: tuple[tuple[str, _Split, int, str], ...] = (
+            (run.dataset, "train", run.train_ways, f"--train-ways {run.train_ways}"),
+            (evaluation.test_dataset or run.dataset, "test", evaluation.ways, f"--ways {evaluation.ways}"),
+            (run.dataset, "val", validation_ways(run), f"--val-ways {validation_ways(run)}"),
         )
-        for split, ways, option in splits:
-            if sentence := _too_few_classes(run.dataset, split, ways, option):
+        for name, split, ways, option in splits:
+            if sentence := _too_few_classes(name, split, ways, option):
                 raise UserError(sentence)
 
     def check_sizes(
         self,
         run: FewShotRun,
         evaluations: Iterable[FewShotEvaluation],
-        sizes_of: Callable[[Split], Mapping[str, int]],
+        sizes_of: Callable[[str, Split], Mapping[str, int]],
     ) -> list[str]:
-        """Refuse classes that cannot serve the episodes of a run."""
+        """Refuse classes that cannot serve the episodes of a run, or that its training has seen."""
         if (demand := training_demand(run)) is not None:
-            demand.check(run.dataset, sizes_of("train"))
+            demand.check(run.dataset, sizes_of(run.dataset, "train"))
+        val = sizes_of(run.dataset, "val")
         # Before validation, whose ways are those of the test.
         for evaluation in evaluations:
-            test_demand(evaluation).check(run.dataset, sizes_of("test"))
-        validation_demand(run, sizes_of("val")).check(run.dataset, sizes_of("val"))
-        return list(validation_note(run, sizes_of("val")))
+            name = evaluation.test_dataset or run.dataset
+            test_demand(evaluation).check(name, sizes_of(name, "test"))
+            seen = {*sizes_of(run.dataset, "train"), *val} & {*sizes_of(name, "test")}
+            if evaluation.test_dataset and seen:
+                raise UserError(
+                    f"--test-dataset {name}: the training has seen {len(seen)} of its test classes by name "
+                    f"({first_names(sorted(seen))}), so they are not new; take another data set"
+                )
+        validation_demand(run, val).check(run.dataset, val)
+        return list(validation_note(run, val))
 
     def relative_images(self, run: FewShotRun) -> float:
         """Those of episodes of upright images and ordinary ways, or of batches of a classifier."""

@@ -25,14 +25,16 @@ _NEAREST_MEANS = ("protonet", "simpleshot")
 _FROZEN_REFERENCES = {"SLA+AG": ("baseline+TTA", "baseline+flip", "DA+TTA"), "SLA+SI": ("DA",)}
 """Row of a frozen network -> others of as many views of the support, or of fewer."""
 _EQUAL_BY_CONSTRUCTION = {("baseline+TTA", learner) for learner in _NEAREST_MEANS}
-_USUAL = {"ways": 5, "shots": 5, "queries": 15}
+_USUAL = {"ways": 5, "shots": 5, "queries": 15, "test_dataset": None}
 
 
 class FewShotReading(Reading):
     """Accuracy per test episode."""
 
     primaries = (
-        PrimaryContrast({"shots": 5, "queries": 15}, "protonet", "SLA+AG", "baseline-NMway+TTA"),
+        PrimaryContrast(
+            {"shots": 5, "queries": 15, "test_dataset": None}, "protonet", "SLA+AG", "baseline-NMway+TTA"
+        ),
         PrimaryContrast(_USUAL, "simpleshot", "SLA+AG", "baseline-xM+TTA", "cifar_fs"),
         PrimaryContrast(_USUAL, "simpleshot", "SLA+AG", "baseline-xM+crops", "cifar_fs"),
     )
@@ -102,7 +104,7 @@ class FewShotReading(Reading):
     def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
         """All but episodes and test seed."""
         assert isinstance(test, FewShotEvaluation)
-        return test.ways, test.shots, test.queries, test.transform, test.images_per_class
+        return test.ways, test.shots, test.queries, test.transform, test.images_per_class, test.test_dataset
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
         """Few random splits of classes are no result; which controls see more distinct images."""

@@ -48,6 +48,7 @@ from sla_bench.scenarios.fewshot.form import (
     validation_ways,
 )
 from sla_bench.scenarios.fewshot.frozen import FrozenReader, best_c, candidates, untrained
+from sla_bench.scenarios.fewshot.tested_episodes import closed_episodes, load_test, tested_on
 from sla_bench.scenarios.form import Plan, plan_of
 from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training.acceleration import accelerated
@@ -361,14 +362,11 @@ def evaluate(
     if _is_centred(config):
         training = load_images(config, "train", data_root)
         base = BaseClasses(training, ImageBatches(training, dataset.properties, device=device))
-    images = load_images(config, "test", data_root)
-    test_demand(evaluation).check(config.dataset, _sizes(images))
+    images = load_test(config, evaluation, data_root)
+    test_demand(evaluation).check(tested_on(config, evaluation), _sizes(images))
     reader = EpisodeReader(images, dataset, evaluation.images_per_class, device, base)
     setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
-    count = max(evaluation.episodes, evaluation.jackknife_episodes)
-    closed = fixed_episodes(
-        reader.labels, **setting, count=count, seed=derive_seed("test", evaluation.test_seed)
-    )
+    closed = closed_episodes(reader.labels, evaluation)
     open_tasks = disjoint_episodes(
         reader.labels, **setting, seed=derive_seed("open test", evaluation.test_seed)
     )
