@@ -108,7 +108,6 @@ def prepare(
     tasks: Sequence[Any],
     scenario: str,
     execution: TrainingExecution,
-    hint: bool = False,
     retrain: str | None = None,
 ) -> Callable[[], int]:
     """Check the data of some tasks.
@@ -117,7 +116,6 @@ def prepare(
         tasks: of one scenario.
         scenario: its name.
         execution: how the tasks are executed.
-        hint: print the purpose of `--controls`.
         retrain: the id of a finished run; the only task must be a test of this run.
 
     Returns:
@@ -144,26 +142,24 @@ def prepare(
             f"run {retrain} was trained on other data of {jobs[0].run.dataset} than {place} holds now; `run` "
             "trains on the present data"
         )
-    return functools.partial(_run, jobs, scenario, execution, hint)
+    return functools.partial(_run, jobs, scenario, execution)
 
 
-def prepare_run(
-    tasks: Sequence[Any], scenario: str, execution: RunExecution, hint: bool = False
-) -> Callable[[], int]:
+def prepare_run(tasks: Sequence[Any], scenario: str, execution: RunExecution) -> Callable[[], int]:
     """Check the data of some tasks as `prepare`, with --validate-only the validation images, too.
 
     Raises:
         UserError: as `prepare`, or there are no validation images.
     """
     if not execution.validate_only:
-        return prepare(tasks, scenario, execution, hint)
+        return prepare(tasks, scenario, execution)
     trained = [replace(task, evaluations=()) for task in tasks]
     for task in trained:
         check_validated(task.run)
     return prepare(trained, scenario, execution)
 
 
-def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint: bool) -> int:
+def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution) -> int:
     from sla_bench.records.data_states import note_seen, on_data
     from sla_bench.records.store import Store
     from sla_bench.tables.levelling import validation_lines
@@ -191,7 +187,7 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
         ids = {job.run_id for job in jobs}
         print_lines(validation_lines(record for record in store.records() if record.run_id in ids))
         return max((news.exit_code for news in failures), default=0)
-    _report(store.snapshot(), [j.run_id for j in jobs], hint, len(failures))
+    _report(store.snapshot(), [j.run_id for j in jobs], len(failures))
     return max((news.exit_code for news in failures), default=0)
 
 
@@ -259,12 +255,12 @@ def show_so_far(store: Any, run_id: str) -> None:
     from sla_bench.tables.terminal import print_table
 
     try:
-        print_table(rows_of_runs(leaderboard_of(store), [run_id]))
+        print_table(rows_of_runs(leaderboard_of(store), [run_id]), so_far=True)
     except UserError as error:
         print(f"no table so far: {error}", file=sys.stderr)
 
 
-def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None:
+def _report(store: Any, run_ids: Sequence[str], failed: int) -> None:
     from sla_bench.tables.files import rows_of_runs, write_leaderboard, write_plots
     from sla_bench.tables.terminal import print_table
 
@@ -276,8 +272,6 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None
     if failed:
         others = f"; the tables in {store.folder}/ show the others" if len(rows) else ""
         print(f"{failed} of {len(run_ids)} runs failed{others}", file=sys.stderr)
-    elif hint:
-        print("Is it SLA, or just more images, views and ways? Re-run with --controls to see.")
     say_set_apart([store])
     if failed:
         return

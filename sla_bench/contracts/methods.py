@@ -25,11 +25,11 @@ def method_checks(method: Objective) -> Checks:
     """The checks of a method: a small network, rotations, and prototypes or cross entropy."""
     checks = {"has rows, and one that reads a single view": lambda: _rows(method)}
     checks["no other method has rows of these names"] = lambda: _names(method)
-    for place, refusal, contract in (
+    for place, refused, contract in (
         ("on classes", method.not_on_classes, _OnClassesContract),
-        ("on episodes", method.not_on_episodes, _OnEpisodesContract),
+        ("on episodes", method.not_on_episodes or method.classifier_only, _OnEpisodesContract),
     ):
-        if not refusal:
+        if not refused:
             own = contract(method)
             checks |= {
                 f"{place}: the loss is a finite scalar": own.scalar,
@@ -86,11 +86,21 @@ def _shown_problem(objective: OnClasses | OnEpisodes, numbers: Tensor | None) ->
 
 @dataclass(frozen=True)
 class _Batch:
-    """Features (B, V, D), labels (B,), and the drawn numbers (B, V)."""
+    """Features (B, V, D), labels (B,), drawn numbers (B, V), and scores (B, N) of a network before."""
 
     features: Tensor
     labels: Tensor
     numbers: Tensor | None
+    before: Tensor | None
+
+    def __getitem__(self, order: Tensor) -> _Batch:
+        parts = (self.numbers, self.before)
+        numbers, before = (None if part is None else part[order] for part in parts)
+        return _Batch(self.features[order], self.labels[order], numbers, before)
+
+    def loss(self, objective: OnClasses) -> Tensor:
+        """Of an objective, a scalar."""
+        return objective.loss(self.features, self.labels, self.numbers, self.before)[0]
 
 
 class _OnClassesContract:
@@ -106,12 +116,14 @@ class _OnClassesContract:
         numbers = objective.drawn(_IMAGES, _seeded(2))
         images = _images(_IMAGES, 0).repeat_interleave(objective.copies, dim=0)
         shown = objective.shown(images, numbers, _seeded(3))
-        return _Batch(network(shown).view(_IMAGES, -1, _FEATURES), torch.arange(_IMAGES) % _CLASSES, numbers)
+        features, labels = network(shown).view(_IMAGES, -1, _FEATURES), torch.arange(_IMAGES) % _CLASSES
+        taught = self.method.pretext is not None and self.method.keeps != "backbone"
+        before = torch.randn(_IMAGES, _CLASSES, generator=_seeded(5), dtype=torch.float64) if taught else None
+        return _Batch(features, labels, numbers, before)
 
     def loss(self) -> Tensor:
         objective = self.objective()
-        batch = self.batch(objective, _network())
-        return objective.loss(batch.features, batch.labels, batch.numbers)[0]
+        return self.batch(objective, _network()).loss(objective)
 
     def views(self, images: Tensor) -> Tensor:
         """Features (B, M, D) of a test."""
@@ -128,8 +140,7 @@ class _OnClassesContract:
 
     def gradients(self) -> str | None:
         objective, network = self.objective(), _network()
-        batch = self.batch(objective, network)
-        loss, _ = objective.loss(batch.features, batch.labels, batch.numbers)
+        loss = self.batch(objective, network).loss(objective)
         return first_problem(
             gradient_problem(loss, network, "the network"),
             gradient_problem(loss, objective, "the layers") if list(objective.parameters()) else None,
@@ -141,9 +152,7 @@ class _OnClassesContract:
     def order(self) -> str | None:
         objective = self.objective()
         batch, order = self.batch(objective, _network()), torch.randperm(_IMAGES)
-        numbers = None if batch.numbers is None else batch.numbers[order]
-        moved, _ = objective.loss(batch.features[order], batch.labels[order], numbers)
-        return difference(moved, objective.loss(batch.features, batch.labels, batch.numbers)[0], "losses")
+        return difference(batch[order].loss(objective), batch.loss(objective), "losses")
 
     def reads(self) -> str | None:
         read = self.objective().read(self.views(_images(_IMAGES, 4)))

@@ -39,12 +39,17 @@ def write_leaderboard(store: Store) -> pd.DataFrame:
         UserError: the files can't be written.
     """
     table = leaderboard_of(store)
-    texts = [name for name in COLUMNS if not is_numeric_dtype(table[name])]
-    guarded = table[COLUMNS].assign(**{name: table[name].map(escape_formula) for name in texts})
-    write_text(store.tables / "leaderboard.csv", guarded.to_csv(index=False, float_format="%.6g"))
+    write_text(store.tables / "leaderboard.csv", csv_of(table))
     write_text(store.tables / "leaderboard.md", markdown(table))
     write_text(store.tables / "leaderboard.tex", latex(table))
     return table
+
+
+def csv_of(table: pd.DataFrame) -> str:
+    """The leaderboard as CSV, with texts that spreadsheets take for texts."""
+    texts = [name for name in COLUMNS if not is_numeric_dtype(table[name])]
+    guarded = table[COLUMNS].assign(**{name: table[name].map(escape_formula) for name in texts})
+    return guarded.to_csv(index=False, float_format="%.6g")
 
 
 def write_plots(store: Store, table: pd.DataFrame, pdf: bool = False) -> list[Path]:

@@ -303,7 +303,7 @@ def cells_of(row: Row) -> list[str]:
     return [
         f"{row['setting']}{shots}",
         row["learner"],
-        row["method"],
+        names_of(row),
         with_interval(row["value"], row["ci95_low"], row["ci95_high"], ".2f"),
         number(row["ci95_open"], ".1f"),
         row["reference"] if isinstance(row["reference"], str) else "",
@@ -327,6 +327,11 @@ def cells_of(row: Row) -> list[str]:
         "/".join(f"{count:.0f}" for count in passes if not is_missing(count)),
         published,
     ]
+
+
+def names_of(row: Row) -> str:
+    """The method; of a row that stands for two, as `folded` makes them, both: "SLA+SI = SLA+plain"."""
+    return " = ".join(filter(None, (row["method"], row.get("also"))))
 
 
 def verdict_text(row: Row) -> str:
