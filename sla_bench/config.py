@@ -227,6 +227,11 @@ class EvalConfig(Settings):
 
     transform: str = "rotation"
 
+    @property
+    def tested_elsewhere(self) -> str | None:
+        """The data set of the test; None: that of the training."""
+        return getattr(self, "test_dataset", None)
+
 
 class ClassifierRun(RunConfig):
     """A training on a fixed set of classes."""
@@ -293,6 +298,9 @@ class FewShotEvaluation(EvalConfig):
     )
     episodes: Annotated[int, FromBudget()] = Field(2000, ge=2, description="test episodes")
     test_seed: int = Field(0, ge=0, lt=2**31, description="chooses the test episodes")
+    test_dataset: Annotated[str | None, Part("on {}", silent=True), Added()] = Field(
+        None, description="data set of the test episodes [default: that of the training]"
+    )
     jackknife_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(10_000, ge=0)
     images_per_class: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=2)
 

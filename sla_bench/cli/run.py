@@ -45,6 +45,7 @@ def evaluate(
     queries: int | None = None,
     episodes: int | None = None,
     test_seed: int | None = None,
+    test_dataset: str | None = None,
     stage_two: str | None = None,
     set_: Settings = None,
 ) -> int:
@@ -65,6 +66,8 @@ def evaluate(
         Test episodes.
     test_seed: int
         Chooses the test episodes.
+    test_dataset: str
+        Data set of the test episodes of a few-shot run.
     stage_two: str
         Head to fit on the backbone of an imbalanced run: crt, tau-norm, lws, los, las or ncm.
     """
@@ -84,6 +87,7 @@ def evaluate(
         "queries": queries,
         "episodes": episodes,
         "test_seed": test_seed,
+        "test_dataset": test_dataset,
         "stage_two": stage_two,
     }
     task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
@@ -156,11 +160,16 @@ def prepare_run(tasks: Sequence[Any], scenario: str, execution: RunExecution) ->
 
 
 def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution) -> int:
-    from sla_bench.records.data_states import note_seen
+    from sla_bench.records.data_states import note_seen, on_data
     from sla_bench.records.store import Store
     from sla_bench.tables.levelling import validation_lines
 
     seen = {job.run.dataset: job.data_state for job in jobs}
+    for job in jobs:
+        tests = job.evaluations
+        seen |= {
+            on_data(job.run.dataset, tests[e].tested_elsewhere): s for e, (_, s) in job.other_tests.items()
+        }
     store = Store(execution.out, scenario, execution.tables, seen)
     if execution.dry_run:
         from sla_bench.records.gpus import places_of

@@ -127,7 +127,7 @@ def _on_states(stores: Sequence[Any], beginnings: Sequence[str], older: bool) ->
     from sla_bench.records.data_states import shown_states
     from sla_bench.records.pruning import of_states
 
-    pairs = [{(r.config.dataset, e.state) for r in s.records() for e in r.evaluations} for s in stores]
+    pairs = [{(e.data, e.state) for r in s.records() for e in r.evaluations} for s in stores]
     states = {state for own in pairs for _, state in own}
     chosen = {_state_named(beginning, states) for beginning in beginnings}
     found = []

@@ -23,7 +23,7 @@ import pandas as pd
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.grids.asked import Asked, asked_of, check_recipe
 from sla_bench.grids.tasks import form_of
-from sla_bench.records.data_states import settled, state_of_parts
+from sla_bench.records.data_states import on_data, settled, state_of_parts
 from sla_bench.records.files import json_bytes, write_together
 from sla_bench.records.forked import on_all_cores
 from sla_bench.records.record_cache import RecordCache, no_search_for_cycles
@@ -72,6 +72,11 @@ class EvaluationRecord:
     def asked(self) -> Asked:
         """Setting, recipe and departures; raises as `asked_of` where the record does not tell them."""
         return self.told or asked_of(self.run, self.config)
+
+    @property
+    def data(self) -> str:
+        """The data set, as in "cifar_fs on omniglot" where the test is on another than the training."""
+        return on_data(self.run.dataset, self.config.tested_elsewhere)
 
     @cached_property
     def rows(self) -> list[str]:

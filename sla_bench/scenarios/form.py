@@ -150,6 +150,14 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
             UserError: something that the user gave has no effect.
         """
 
+    def complete_test(self, dataset: str, values: dict[str, Any]) -> None:
+        """Fill in, in `values` of a test, what follows from the data set of the training.
+
+        Raises:
+            UserError: a name is wrong.
+        """
+        del dataset, values
+
     def refusal(self, run: RunT) -> str | None:
         """Say why the pieces of a run don't go together, in a sentence; None where they do.
 
@@ -182,16 +190,22 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
         Raises:
             UserError: the transform permutes colours where there are none.
         """
-        if dataset_named(run.dataset).properties.grey and TRANSFORMS.load(evaluation.transform).uses_color:
-            raise UserError(
-                f"transform {evaluation.transform!r} permutes colours, but the images of {run.dataset} are "
-                "grey; use rotation or rotation2"
-            )
+        for name in dict.fromkeys((run.dataset, evaluation.tested_elsewhere or run.dataset)):
+            if dataset_named(name).properties.grey and TRANSFORMS.load(evaluation.transform).uses_color:
+                raise UserError(
+                    f"transform {evaluation.transform!r} permutes colours, but the images of {name} are "
+                    "grey; use rotation or rotation2"
+                )
 
     def check_sizes(
-        self, run: RunT, evaluations: Iterable[EvalT], sizes_of: Callable[[Split], Mapping[str, int]]
+        self, run: RunT, evaluations: Iterable[EvalT], sizes_of: Callable[[str, Split], Mapping[str, int]]
     ) -> list[str]:
         """Refuse classes that are too few or too small, as the run would, from the sizes in a split.
+
+        Args:
+            run: the training.
+            evaluations: its tests.
+            sizes_of: name of a data set and split -> images of each class.
 
         Returns:
             Lines for the user.

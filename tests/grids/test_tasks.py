@@ -110,6 +110,8 @@ OTHER_VALUES = {
         "queries": 9,
         "episodes": 77,
         "test_seed": 8,
+        "test_dataset": "omniglot",
+        "support_crops": 3,
     },
     "imbalanced": {
         "dataset": ["glyphs"],

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from sla_bench.config import FewShotRun
 from sla_bench.objectives.episodes import EpisodeFeatures, EpisodeScores, Head, Passes
 from sla_bench.registry import LEARNERS
+from sla_bench.scenarios.fewshot.demands import Demand
 from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader, EpisodicModel
-from sla_bench.scenarios.fewshot.form import Demand
 from sla_bench.seeds import derive_seed
 from sla_bench.training.episodes import fixed_episodes
 from sla_bench.training.loop import TrainingResult

@@ -25,14 +25,16 @@ _NEAREST_MEANS = ("protonet", "simpleshot")
 _FROZEN_REFERENCES = {"SLA+AG": ("baseline+TTA", "baseline+flip", "DA+TTA"), "SLA+SI": ("DA",)}
 """Row of a frozen network -> others of as many views of the support, or of fewer."""
 _EQUAL_BY_CONSTRUCTION = {("baseline+TTA", learner) for learner in _NEAREST_MEANS}
-_USUAL = {"ways": 5, "shots": 5, "queries": 15}
+_USUAL = {"ways": 5, "shots": 5, "queries": 15, "test_dataset": None}
 
 
 class FewShotReading(Reading):
     """Accuracy per test episode."""
 
     primaries = (
-        PrimaryContrast({"shots": 5, "queries": 15}, "protonet", "SLA+AG", "baseline-NMway+TTA"),
+        PrimaryContrast(
+            {"shots": 5, "queries": 15, "test_dataset": None}, "protonet", "SLA+AG", "baseline-NMway+TTA"
+        ),
         PrimaryContrast(_USUAL, "simpleshot", "SLA+AG", "baseline-xM+TTA", "cifar_fs"),
         PrimaryContrast(_USUAL, "simpleshot", "SLA+AG", "baseline-xM+crops", "cifar_fs"),
     )
@@ -114,6 +116,7 @@ class FewShotReading(Reading):
             test.support_crops,
             test.transform,
             test.images_per_class,
+            test.test_dataset,
         )
 
     def notes(self, rows: Sequence[Row]) -> list[str]:

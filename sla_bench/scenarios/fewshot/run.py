@@ -37,6 +37,13 @@ from sla_bench.scenarios.base import (
     train_members,
 )
 from sla_bench.scenarios.fewshot.class_training import BaseClasses, train_on_classes
+from sla_bench.scenarios.fewshot.demands import (
+    MOST_VALIDATION_QUERIES,
+    test_demand,
+    training_demand,
+    validation_demand,
+    validation_ways,
+)
 from sla_bench.scenarios.fewshot.episode_reader import (
     EpisodeReader,
     EpisodicModel,
@@ -44,15 +51,9 @@ from sla_bench.scenarios.fewshot.episode_reader import (
     build_objective,
     plan_steps,
 )
-from sla_bench.scenarios.fewshot.form import (
-    FORM,
-    MOST_VALIDATION_QUERIES,
-    test_demand,
-    training_demand,
-    validation_demand,
-    validation_ways,
-)
+from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.scenarios.fewshot.frozen import FrozenReader, best_c, candidates, untrained
+from sla_bench.scenarios.fewshot.tested_episodes import closed_episodes, load_test, tested_on
 from sla_bench.seeds import derive_seed
 from sla_bench.training.acceleration import accelerated
 from sla_bench.training.episodes import EpisodeSampler, disjoint_episodes, fixed_episodes
@@ -324,15 +325,12 @@ def evaluate(
     if _is_centred(config):
         training = load_images(config, "train", data_root)
         base = BaseClasses(training, ImageBatches(training, dataset.properties, device=device))
-    images = load_images(config, "test", data_root)
-    test_demand(evaluation).check(config.dataset, _sizes(images))
+    images = load_test(config, evaluation, data_root)
+    test_demand(evaluation).check(tested_on(config, evaluation), _sizes(images))
     crops, seed = evaluation.support_crops, derive_seed("support crops", evaluation.test_seed)
     reader = EpisodeReader(images, dataset, evaluation.images_per_class, device, base, crops, seed)
     setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
-    count = max(evaluation.episodes, evaluation.jackknife_episodes)
-    closed = fixed_episodes(
-        reader.labels, **setting, count=count, seed=derive_seed("test", evaluation.test_seed)
-    )
+    closed = closed_episodes(reader.labels, evaluation)
     open_tasks = disjoint_episodes(
         reader.labels, **setting, seed=derive_seed("open test", evaluation.test_seed)
     )
