@@ -76,6 +76,12 @@ def notes(rows: Sequence[Row]) -> list[str]:
             "One seed: the estimate alone. Another seed may differ by any amount, so there is no interval "
             "and no p, and summaries leave such rows out."
         )
+    if not all(is_missing(row["best_group"]) for row in rows):
+        found.append(
+            "Best: of the rows of one setting, learner and training. Tied: not told from the best at 5 %, "
+            "corrected for the number of rows; the truly best row is the best or tied in at least 95 % of "
+            "tables" + ("; for other test classes." if _about_new_classes(rows) else ".")
+        )
     if not all(is_missing(row["verdict"]) for row in rows):
         found.append(
             "Verdict: two one-sided tests at 5 % at each border of the region of one point of accuracy"
@@ -238,7 +244,7 @@ def _with_reach(row: Row) -> str:
 
 
 HEADINGS = (
-    *("setting", "learner", "method", "accuracy %", "open +-"),
+    *("setting", "learner", "method", "accuracy %", "best", "open +-"),
     *("against", "compared at", "common seeds %", "gain %", "95 % interval", "new classes"),
     *("verdict", "p (Holm, m)", "sign flips p (least)", "seeds"),
     *("train images", "images drawn", "epochs", "updates", "batch", "rate", "twice as long %"),
@@ -246,6 +252,7 @@ HEADINGS = (
 )
 # headings that are left out where their column is empty, or the same in each row
 _HIDDEN = {
+    "best": "best_group",
     "open +-": "ci95_open",
     "seeds": "seeds",
     "common seeds %": "reference_value",
@@ -305,6 +312,7 @@ def cells_of(row: Row) -> list[str]:
         row["learner"],
         names_of(row),
         with_interval(row["value"], row["ci95_low"], row["ci95_high"], ".2f"),
+        "" if is_missing(row["best_group"]) else row["best_group"],
         number(row["ci95_open"], ".1f"),
         row["reference"] if isinstance(row["reference"], str) else "",
         row["comparison"] if isinstance(row["comparison"], str) else "",

@@ -69,6 +69,7 @@ _WHERE = ("data set", "setting", "learner", "training")
 COLUMNS = (
     *(Column(heading, kind="where long") for heading in _WHERE),
     Column("accuracy %", "value", kind=""),
+    Column("best", kind="minor"),
     Column("against", kind="minor long"),
     Column("gain %", "relative_gain_pct", kind=""),
     Column("verdict", kind="minor long"),
