@@ -288,6 +288,9 @@ class FewShotEvaluation(EvalConfig):
     queries: Annotated[int, Part("{}-query", silent=True)] = Field(
         15, ge=1, le=255, description="query images per class at test"
     )
+    support_crops: Annotated[int, Part("{} crops a shot", silent=True), Added()] = Field(
+        1, ge=1, description="crops and flips of each support image; 1: the image as it is"
+    )
     episodes: Annotated[int, FromBudget()] = Field(2000, ge=2, description="test episodes")
     test_seed: int = Field(0, ge=0, lt=2**31, description="chooses the test episodes")
     jackknife_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(10_000, ge=0)

@@ -216,7 +216,7 @@ def _perform(
     import torch
 
     from sla_bench.evaluation.view_metrics import head_metrics
-    from sla_bench.records.saved_classifier import load_models
+    from sla_bench.records.classifiers import load_models
     from sla_bench.scenarios.classify.image_reader import TestImages, read_views
     from sla_bench.scenarios.classify.stage_two import read_probes
 

@@ -104,10 +104,6 @@ def names_in(folder: str) -> list[str]:
         return []
 
 
-def _evaluation_folders(folder: Path) -> list[Path]:
-    return sorted(f.parent for f in folder.glob("evaluations/*/metrics.json"))
-
-
 class _Facts(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -148,7 +144,7 @@ def read_files(folder: Path) -> dict[str, Any]:
     content = read_training(folder)
     check_history(folder)
     evaluations: dict[str, dict[str, Any] | None] = {}
-    for evaluation in _evaluation_folders(folder):
+    for evaluation in sorted(path.parent for path in folder.glob("evaluations/*/metrics.json")):
         try:
             changed = (evaluation / "metrics.json").stat().st_mtime
             evaluations[evaluation.name] = {**read_evaluation(evaluation), "changed": changed}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.registry import DATASETS, METHODS, TRANSFORMS
+from sla_bench.registry import BACKBONES, DATASETS, METHODS, TRANSFORMS
 
 if TYPE_CHECKING:
     from sla_bench.data.base import Split
@@ -158,9 +158,15 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
         Raises:
             UserError: an option of the method has a wrong value.
         """
+        method: Objective = dataclasses.replace(METHODS.load(run.method), **run.method_options)
         if run.transform is None:
             return None
-        method: Objective = dataclasses.replace(METHODS.load(run.method), **run.method_options)
+        name = run.backbone.partition(":")[0]
+        if method.branches and (name in BACKBONES.arguments or BACKBONES[name].needs_learn2learn):
+            return (
+                f"method {run.method!r} needs the stages of its backbone, which {run.backbone} does not "
+                "tell; take airbench, conv4 or a ResNet"
+            )
         size = dataset_named(run.dataset).properties.size
         sentence = method.refusal(TRANSFORMS.load(run.transform), size)
         return sentence and f"method {run.method!r} cannot be used here: {sentence}"

@@ -24,6 +24,11 @@ AT_EQUAL_COST: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "SLA-x1+SI": ("baseline",),
         "SLA-half+SI": ("baseline-x2",),
         "SSP": ("baseline-x2",),
+        "RFS-distil": ("baseline-x2",),
+        "SKD0": ("baseline-xM",),
+        "HSAKD": ("baseline-xM",),
+        "alike": ("baseline-xM",),
+        "SKD1": ("baseline-x2M",),
     }
 )
 """Matched references of the rows of one pass whose training costs no more than its reference's."""

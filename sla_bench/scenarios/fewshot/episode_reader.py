@@ -20,6 +20,7 @@ from sla_bench.evaluation.embedding import (
     Views,
     embed,
     embed_crops,
+    embed_support_crops,
     episode_chunks,
     image_chunks,
 )
@@ -179,6 +180,8 @@ class EpisodeReader:
         per_class: only the first so many images of each class; None means all.
         device: where to compute.
         base: the mean embedding of these, for each view, is subtracted from all embeddings.
+        support_crops: K, crops and flips of each support image; 1: the image as it is.
+        seed: of these crops.
     """
 
     def __init__(
@@ -188,7 +191,10 @@ class EpisodeReader:
         per_class: int | None,
         device: torch.device,
         base: BaseClasses | None = None,
+        support_crops: int = 1,
+        seed: int = 0,
     ) -> None:
+        self.support_crops, self.seed = support_crops, seed
         self.index = torch.from_numpy(first_images(images.labels, per_class))
         self.labels = torch.from_numpy(images.labels)[self.index]
         self.batches = ImageBatches(images, dataset.properties, device=device)
@@ -226,7 +232,9 @@ class EpisodeReader:
         """Return the source of the episodes' features, those of all views or (None) of the image alone."""
         if model.adapts_network:
             return partial(image_chunks, self.batches, self.index, transform)
-        return partial(episode_chunks, self.embeddings(model, transform, precision, progress))
+        embeddings = self.embeddings(model, transform, precision, progress)
+        supports = self._support_embeddings(model, transform, self.support_crops, precision)
+        return partial(episode_chunks, embeddings, supports=supports)
 
     def crop_chunks(self, model: EpisodicModel, copies: int, seed: int, precision: Precision) -> Chunks:
         """Return the source of the episodes' features of each image as it is and of crops in place of views.
@@ -242,7 +250,22 @@ class EpisodeReader:
         )
         if self.base is not None:
             embeddings -= self.base.mean_embeddings(model.backbone, None, precision)
-        return partial(episode_chunks, embeddings)
+        supports = self._support_embeddings(model, None, self.support_crops * copies, precision)
+        if supports is not None:
+            supports = supports.view(len(embeddings), self.support_crops, *embeddings.shape[1:])
+        return partial(episode_chunks, embeddings, supports=supports)
+
+    def _support_embeddings(
+        self, model: EpisodicModel, transform: Views | None, crops: int, precision: Precision
+    ) -> Tensor | None:
+        """Embed every image in views of crops: (N, crops, M, D); None where supports are as they are."""
+        if self.support_crops == 1:
+            return None
+        parts = self.batches, self.index, transform, crops, self.seed, precision, self.device
+        embeddings = embed_support_crops(model.backbone, *parts)
+        if self.base is not None:
+            embeddings -= self.base.mean_embeddings(model.backbone, transform, precision)
+        return embeddings
 
     def hits(
         self,
@@ -261,11 +284,12 @@ class EpisodeReader:
             for chunks in parts:
                 which = chunks[0].episodes
                 labels = episodes.query_labels[which].to(self.device)
+                of_supports = episodes.support_labels[which].repeat_interleave(self.support_crops, dim=1)
                 read = [
                     objective.read(
                         EpisodeFeatures(
                             chunk.support,
-                            episodes.support_labels[which].to(self.device),
+                            of_supports.to(self.device),
                             chunk.query,
                             labels,
                             ways,

@@ -217,9 +217,15 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
             values["val_shots"] = values["train_shots"]
 
     def refusal(self, run: FewShotRun) -> str | None:
-        """Methods about episodes have no use for a classifier, and may need more classes than there are."""
+        """Methods about episodes, or about a classifier, need such learners; some need many classes."""
         method: Objective = METHODS.load(run.method)
-        if LEARNERS[run.learner].trains_on != "episodes" and method.not_on_classes:
+        if _trains_on_episodes(run) and method.classifier_only:
+            able = [name for name, entry in LEARNERS.items() if entry.trains_on == "classes"]
+            return (
+                f"method {run.method!r} is about a classifier of fixed classes, and learner {run.learner!r} "
+                f"is trained on episodes; take --learner {', '.join(able[:-1])} or {able[-1]}"
+            )
+        if not _trains_on_episodes(run) and method.not_on_classes:
             return (
                 f"method {run.method!r} is about episodes, and the backbone of learner {run.learner!r} is "
                 "trained without them, as a classifier of the training classes"
@@ -230,6 +236,15 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
         option = f"--train-ways {run.train_ways} (method {run.method} trains with {views} times the ways)"
         pool = views if method.pools_views else 1
         return _too_few_classes(run.dataset, "train", run.train_ways * views, option, pool)
+
+    def test_refusal(self, run: FewShotRun, evaluation: FewShotEvaluation) -> str | None:
+        """Crops of supports are embedded once, and need a network that no episode changes."""
+        if evaluation.support_crops == 1 or not LEARNERS[run.learner].adapts_network:
+            return None
+        return (
+            f"--support-crops {evaluation.support_crops}: learner {run.learner!r} adapts the network to each "
+            "episode; leave it out"
+        )
 
     def check(self, run: FewShotRun, evaluation: FewShotEvaluation) -> None:
         """Refuse colours of grey images, and splits with too few classes."""

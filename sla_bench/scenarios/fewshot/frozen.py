@@ -24,8 +24,6 @@ C_GRID = (0.3, 1.0, 4.0, 30.0)
 """Values of C that the learner `finetune` chooses from on validation, for every row alike."""
 CHOICE_EPISODES = 100
 """Validation episodes of that choice."""
-CHOSEN = ("finetune",)
-"""Learners with a C to be chosen."""
 
 
 class WithFlip:
@@ -192,7 +190,7 @@ class FrozenReader:
 
 def candidates(learner: str, options: Mapping[str, object]) -> dict[float, nn.Module]:
     """Heads to choose from on validation by their C; none where it is fixed or the learner has no C."""
-    if learner not in CHOSEN or "C" in options:
+    if learner != "finetune" or "C" in options:
         return {}
     head = LEARNERS.load(learner)
     return {C: head(**{**options, "C": C}) for C in C_GRID}

@@ -53,6 +53,9 @@ class FewShotReading(Reading):
         "rot-x1+TTA": ("baseline+TTA", "baseline+crops"),
         "SLA-x1+AG": ("baseline+TTA", "baseline+crops", "ens-M"),
         "SLA-half+AG": ("baseline-x2+TTA", "baseline-x2+crops", "ens-M"),
+        "SKD0+TTA": ("baseline-xM+TTA", "baseline-xM+crops"),
+        "alike+TTA": ("baseline-xM+TTA", "baseline-xM+crops"),
+        "SKD1+TTA": ("baseline-x2M+TTA", "baseline-x2M+crops"),
     }
     # nearest class means: means of joint classes are those of an ordinary head on the view
     same_rows: ClassVar = {"SLA+plain": "SLA+SI", "SLA+plain+TTA": "SLA+AG"}
@@ -104,7 +107,14 @@ class FewShotReading(Reading):
     def same_test(self, test: EvalConfig) -> tuple[Any, ...]:
         """All but episodes and test seed."""
         assert isinstance(test, FewShotEvaluation)
-        return test.ways, test.shots, test.queries, test.transform, test.images_per_class
+        return (
+            test.ways,
+            test.shots,
+            test.queries,
+            test.support_crops,
+            test.transform,
+            test.images_per_class,
+        )
 
     def notes(self, rows: Sequence[Row]) -> list[str]:
         """Few random splits of classes are no result; which controls see more distinct images."""

@@ -323,7 +323,8 @@ def evaluate(
         base = BaseClasses(training, ImageBatches(training, dataset.properties, device=device))
     images = load_images(config, "test", data_root)
     test_demand(evaluation).check(config.dataset, _sizes(images))
-    reader = EpisodeReader(images, dataset, evaluation.images_per_class, device, base)
+    crops, seed = evaluation.support_crops, derive_seed("support crops", evaluation.test_seed)
+    reader = EpisodeReader(images, dataset, evaluation.images_per_class, device, base, crops, seed)
     setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
     count = max(evaluation.episodes, evaluation.jackknife_episodes)
     closed = fixed_episodes(
@@ -352,11 +353,11 @@ def evaluate(
     hits = reader.hits(models, sources, reads, closed, rows, progress)
     open_hits = reader.hits(models, sources, reads, open_tasks, rows)
     if _reads_crops(config):
-        crops, seed = CropReader(objective), derive_seed("test crops", evaluation.test_seed)
+        vote, seed = CropReader(objective), derive_seed("test crops", evaluation.test_seed)
         of_crops = [reader.crop_chunks(m, objective.num_views, seed, config.precision) for m in models]
-        hits |= reader.hits(models, of_crops, crops, closed, [crops.row], progress)
-        open_hits |= reader.hits(models, of_crops, crops, open_tasks, [crops.row])
-        passes[crops.row] = crops.passes
+        hits |= reader.hits(models, of_crops, vote, closed, [vote.row], progress)
+        open_hits |= reader.hits(models, of_crops, vote, open_tasks, [vote.row])
+        passes[vote.row] = vote.passes
     seconds = time.perf_counter() - started
     samples = {"classes": closed.classes.numpy().astype(np.int16)}
     samples["open_classes"] = open_tasks.classes.numpy().astype(np.int16)
@@ -372,7 +373,7 @@ def evaluate(
                 open_hits=samples[f"open_hits/{row}"],
             ),
             "jackknife_se": class_jackknife(samples[f"hits/{row}"], samples["classes"], evaluation.queries),
-            "support_passes": needed.support * models[0].support_passes,
+            "support_passes": needed.support * models[0].support_passes * crops,
             "query_passes": needed.query,
             "head_seconds": seconds,
             **({"C": chosen[row]} if row in chosen else {}),
