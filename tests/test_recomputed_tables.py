@@ -15,6 +15,7 @@ from own_statistics import (
     ends,
     holm,
     jackknife,
+    one_sided_p,
     open_reach,
     over_classes,
     over_seeds,
@@ -264,7 +265,9 @@ def best_groups(rows):
             seeds = best.seeds_with(row)
             if row is best or len(seeds) < 2:
                 continue
-            p = one_sided_p(best, row, seeds)
+            classes = shared_classes([one.tests[seed] for one in (best, row) for seed in seeds])
+            differences, of_new_classes = best.accuracies(seeds) - row.accuracies(seeds), cell[0] == "fewshot"
+            p = one_sided_p(differences, row.strata, classes, of_new_classes)
             if p is not None:
                 contents[name] = row.accuracies(row.seeds).tobytes()
                 p_values[contents[name]] = p
@@ -273,20 +276,6 @@ def best_groups(rows):
         if contents:
             words[cell, best.text["method"]] = "best"
     return words
-
-
-def one_sided_p(best, row, seeds):
-    differences = best.accuracies(seeds) - row.accuracies(seeds)
-    if not differences.any():
-        return 1.0
-    error = crossed(differences, row.strata)
-    if error is not None and row.text["scenario"] == "fewshot":
-        classes = shared_classes([one.tests[seed] for one in (best, row) for seed in seeds])
-        error = None if classes is None else over_classes(error, differences, classes)
-    if error is None:
-        return None
-    half = two_sided_p(abs(differences.mean()), *error) / 2
-    return half if differences.mean() > 0 else 1 - half
 
 
 def recomputed(texts, runs):

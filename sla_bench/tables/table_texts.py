@@ -14,6 +14,7 @@ from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.reading import Reading, Row
 from sla_bench.streams import one_line
 from sla_bench.tables.comparisons import notes_on_devices
+from sla_bench.tables.folding import names_of
 from sla_bench.tables.row_key import BASELINE, TRAINING
 
 OTHER_RECIPE = "\N{DOUBLE DAGGER}"
@@ -335,11 +336,6 @@ def cells_of(row: Row) -> list[str]:
         "/".join(f"{count:.0f}" for count in passes if not is_missing(count)),
         published,
     ]
-
-
-def names_of(row: Row) -> str:
-    """The method; of a row that stands for two, as `folded` makes them, both: "SLA+SI = SLA+plain"."""
-    return " = ".join(filter(None, (row["method"], row.get("also"))))
 
 
 def verdict_text(row: Row) -> str:

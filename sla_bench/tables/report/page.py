@@ -24,7 +24,7 @@ from sla_bench.registry import SCENARIOS
 from sla_bench.tables.answers import Answer, answers
 from sla_bench.tables.figures.style import gain_limits
 from sla_bench.tables.files import csv_of
-from sla_bench.tables.folding import folded
+from sla_bench.tables.folding import folded, names_of
 from sla_bench.tables.report.cost_picture import WIDTH, CostPicture, cost_picture
 from sla_bench.tables.report.details import Details, Facts, Sources, script_json
 from sla_bench.tables.report.views import Views, views_of
@@ -39,7 +39,6 @@ from sla_bench.tables.table_texts import (
     definitions,
     further_metrics,
     is_missing,
-    names_of,
     notes,
     rows_of,
     training_words,
