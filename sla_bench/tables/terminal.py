@@ -39,7 +39,7 @@ from sla_bench.tables.view_tables import GUIDE, WORDS_OF_VIEWS, view_tables
 
 _PLAIN_INTERVAL = 15.0
 _MOST_ANSWERS = 3
-_WORDS = {"setting", "learner", "method", "against", "compared at", "verdict", *WORDS_OF_VIEWS}
+_WORDS = {"setting", "learner", "method", "best", "against", "compared at", "verdict", *WORDS_OF_VIEWS}
 
 
 def label(run: RunConfig) -> str:
