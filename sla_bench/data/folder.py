@@ -32,7 +32,7 @@ from sla_bench.data.preparation import IN_THREADS, Preparation, terminal_progres
 from sla_bench.data.prepared import Origin, map_path, open_map, read_description, verify_map, write_map
 from sla_bench.data.sources import EncodedImages, SplitSource, array_blocks, decoded_source, relabel
 from sla_bench.errors import UserError
-from sla_bench.paths import from_home
+from sla_bench.words import from_home
 
 _DECODING = 4  # counts up when the same file would become other pixels
 _ALL = "all"
