@@ -128,17 +128,18 @@ def _read(name: str, source: str) -> tuple[Path, dict[str, Any]]:
             f"{name}: {source} is neither a file or folder here nor in the cache of Hugging Face, and a run "
             f'downloads nothing: python -c "import datasets; {brings}" brings it'
         )
-    local = datasets.DownloadConfig(local_files_only=True)
+    # Tables are files, whose state tells changes, and not in memory.
+    how = {"download_config": datasets.DownloadConfig(local_files_only=True), "keep_in_memory": False}
     try:
         with _offline(datasets):
             if place != path:
                 return place, _of_cache(datasets, place)
             if path.is_file():
-                found = datasets.load_dataset("parquet", data_files=str(path), download_config=local)
+                found = datasets.load_dataset("parquet", data_files=str(path), **how)
             elif any((path / file).is_file() for file in _SAVED):
-                found = datasets.load_from_disk(str(path))
+                found = datasets.load_from_disk(str(path), keep_in_memory=False)
             else:
-                found = datasets.load_dataset(str(path), download_config=local)
+                found = datasets.load_dataset(str(path), **how)
     except (ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{name}: the library datasets cannot read {place}: {_said(error)}") from None
     except datasets.exceptions.DatasetsError as error:
@@ -213,17 +214,20 @@ class _Tables:
             raise UserError(f"{name} has no split {missing[0]!r}, only {first_names(list(tables))}")
         self._tables = {split: tables[split] for split in splits or tables}
         first = next(iter(self._tables.values()))
-        self._image = self._column("image", image, _images(first.features), first.features)
-        labels = _labels(first.features, self._image)
-        self._label = self._column("label", label, labels, first.features)
+        self._image = self._column("image", image, _images(first.features), list(first.features))
+        self._label = self._column("label", label, _labels(first.features), list(first.features))
 
-    def _column(self, what: str, given: str | None, found: Sequence[str], features: Mapping[str, Any]) -> str:
+    def _column(self, what: str, given: str | None, able: list[list[str]], columns: list[str]) -> str:
+        """The given column, or the only one of the first kind of column that there is."""
+        found = next(filter(None, able), [])
         if given is None and len(found) == 1:
             return found[0]
-        if given in features:
-            return str(given)
-        wrong = f"no column {given!r}" if given else f"{len(found) or 'no'} columns that may be the {what}"
-        raise UserError(f"{self._name} has {wrong}, of {first_names(list(features))}; write {what}=COLUMN")
+        if given is not None and any(given in kind for kind in able):
+            return given
+        wrong = f"{len(found) or 'no'} columns that may be the {what}"
+        if given is not None:
+            wrong = f"column {given!r} is not of {what}s" if given in columns else f"has no column {given!r}"
+        raise UserError(f"{self._name}: {wrong}, of {first_names(columns)}; write {what}=COLUMN")
 
     @cached_property
     def listing(self) -> FolderListing:
@@ -279,30 +283,30 @@ class _Tables:
         return _Contents(columns, names)
 
 
-def _images(features: Mapping[str, Any]) -> list[str]:
-    """Columns of images, of their bytes, or of both bytes and path."""
+def _images(features: Mapping[str, Any]) -> list[list[str]]:
+    """Columns of images; of their bytes, with or without a path."""
     exact = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
-    return exact or [
+    plain = [
         name
         for name, feature in features.items()
         if getattr(feature, "dtype", None) in ("binary", "large_binary")
         or (isinstance(feature, dict) and "bytes" in feature)
     ]
+    return [exact, plain]
 
 
-def _labels(features: Mapping[str, Any], image: str) -> list[str]:
-    """Columns of class labels; where there are none, of texts and whole numbers."""
-    others = {name: feature for name, feature in features.items() if name != image}
-    exact = [name for name, feature in others.items() if type(feature).__name__ == "ClassLabel"]
+def _labels(features: Mapping[str, Any]) -> list[list[str]]:
+    """Columns of class labels; of texts and whole numbers."""
+    exact = [name for name, feature in features.items() if type(feature).__name__ == "ClassLabel"]
     plain = re.compile("(large_)?string|u?int[0-9]+|bool")
-    return exact or [n for n, of in others.items() if plain.fullmatch(str(getattr(of, "dtype", "")))]
+    return [exact, [n for n, of in features.items() if plain.fullmatch(str(getattr(of, "dtype", "")))]]
 
 
 def _words(table: Any, column: str) -> Iterator[str | None]:
     """The name of the class of each row; None where it has none."""
     names = getattr(table.features[column], "names", None)
     values = table.data.column(column).to_pylist()
-    width = max((len(str(value)) for value in values if isinstance(value, int)), default=0)
+    width = max((len(str(value)) for value in values if type(value) is int), default=0)
     for value in values:
         if value is None or value == "" or (names is not None and value < 0):
             yield None
@@ -310,7 +314,7 @@ def _words(table: Any, column: str) -> Iterator[str | None]:
             yield str(names[value])
         else:
             # Classes are sorted by name, and numbers by value.
-            yield f"{value:0{width}d}" if isinstance(value, int) else str(value)
+            yield f"{value:0{width}d}" if type(value) is int else str(value)
 
 
 class _Contents(Sequence[bytes]):

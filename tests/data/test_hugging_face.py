@@ -125,7 +125,9 @@ def test_columns_are_found_by_type_or_named(tmp_path):
     named = load_dataset(f"hf:{place}:16,label=habitat,flip=no", "trainval", "images", data)
     assert named.class_names == ("land", "sea")
     assert canonical_dataset(f"hf:{place}:16, flip=0,label=habitat") == f"hf:{place}:16,flip=no,label=habitat"
-    with pytest.raises(UserError, match="no column 'spices', of 'number', 'photo', 'species'"):
+    with pytest.raises(UserError, match="column 'number' is not of labels"):
+        load_dataset(f"hf:{place},label=number", "train", "images", data)
+    with pytest.raises(UserError, match="has no column 'spices', of 'number', 'photo', 'species'"):
         load_dataset(f"hf:{place},label=spices", "train", "images", data)
     table(one=["a"] * 24, two=["b"] * 24).remove_columns("species").to_parquet(place)
     with pytest.raises(UserError, match=r"2 columns that may be the label.*write label=COLUMN"):
