@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from sla_bench.evaluation.statistics import paired_relative_gain
     from sla_bench.objectives.scores import aggregate, joint_labels
     from sla_bench.objectives.sla import SLA
-    from sla_bench.records.saved_classifier import load_classifier
-    from sla_bench.records.saved_few_shot import few_shot_classifier, load_few_shot_classifier
+    from sla_bench.records.classifiers import few_shot_classifier, load_classifier, load_few_shot_classifier
     from sla_bench.training.episodes import EpisodeSampler
     from sla_bench.training.long_tail import long_tailed_counts, long_tailed_indices
 
@@ -34,9 +33,9 @@ _HOMES = {
     "SLA": "sla_bench.objectives.sla",
     "aggregate": "sla_bench.objectives.scores",
     "joint_labels": "sla_bench.objectives.scores",
-    "load_classifier": "sla_bench.records.saved_classifier",
-    "few_shot_classifier": "sla_bench.records.saved_few_shot",
-    "load_few_shot_classifier": "sla_bench.records.saved_few_shot",
+    "load_classifier": "sla_bench.records.classifiers",
+    "few_shot_classifier": "sla_bench.records.classifiers",
+    "load_few_shot_classifier": "sla_bench.records.classifiers",
     "long_tailed_counts": "sla_bench.training.long_tail",
     "long_tailed_indices": "sla_bench.training.long_tail",
     "get_learner": "sla_bench.adapters.pieces",

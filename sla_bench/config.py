@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
+from pydantic.fields import FieldInfo
 
 PROTOCOL_VERSION = 2
-"""For scenarios that name no other, and part of every run_id. Bump when an unchanged config would give
-different numbers."""
-OLDEST_PROTOCOL = 2
-"""Records of older protocols are not imported."""
+"""Part of every run_id. Bump when an unchanged config would give different numbers."""
+FEWSHOT_PROTOCOL = 3
+"""3: one checkpoint for all rows of SLA, chosen with single inference; protocol 2 chose with SLA+AG."""
 
 
-# The options of the command line, the keys of a grid file and the fields of a record are the fields of these
-# models, with the marks below.
+# Options, keys of a grid file and fields of a record are the fields of these models, with the marks below.
 class Axis:
     """Marks a field whose option may be given several times; a command spans the product."""
 
@@ -100,6 +97,7 @@ TRAINED_WORDS = {"none": "frozen", "head": "frozen, head trained", "last-stage":
 Acceleration = Literal["eager", "compiled", "captured"]
 """How a backbone is run in training; it is part of a record's environment, not of a run's id."""
 OptionValue = bool | int | float | str
+_MIX = "augmentation on top of crop and flip"
 
 
 class Settings(BaseModel):
@@ -112,8 +110,7 @@ class Settings(BaseModel):
     def identity(self) -> dict[str, Any]:
         """The fields that tell these settings from others."""
         fields = type(self).model_fields
-        young = fields_with(type(self), Added)
-        unchanged = {name for name in young if getattr(self, name) == fields[name].default}
+        unchanged = {n for n in fields_with(type(self), Added) if getattr(self, n) == fields[n].default}
         return self.model_dump(mode="json", exclude=unchanged)
 
     def digest(self, **facts: Any) -> str:
@@ -132,10 +129,9 @@ def _starts_as_text(value: object) -> object:
 
 def _within_the_training(value: dict[str, float]) -> dict[str, float]:
     for start, factor in value.items():
-        try:
+        within = False
+        with contextlib.suppress(ValueError, ZeroDivisionError):
             within = 0 <= Fraction(start) < 1
-        except (ValueError, ZeroDivisionError):
-            within = False
         if not within or not 0 <= factor < math.inf:
             raise ValueError(
                 "a milestone is a fraction of the training from 0 to below 1, such as 1/2, and a factor of "
@@ -180,9 +176,7 @@ class RunConfig(Recipe):
         "rotation", description="transform that makes the views, of SLA and of +TTA"
     )
     backbone: Annotated[str, Axis(), FromBudget()] = Field("conv4", description="network")
-    seed: Annotated[int, Axis()] = Field(
-        0, ge=0, lt=2**31, description="initial weights and training data order"
-    )
+    seed: Annotated[int, Axis()] = Field(0, ge=0, lt=2**31, description="initial weights and data order")
     budget: str = Field("quick", description="recipe: smoke, quick, fast or paper")
     batch_images: Annotated[int | None, Added()] = Field(
         None,
@@ -193,8 +187,7 @@ class RunConfig(Recipe):
     flips: Annotated[Literal["random", "alternating"], FromBudget(), SetOnly(), Added()] = "random"
     precision: Annotated[Precision, FromBudget(), Column()] = Field(
         "fp32",
-        description="precision of the backbone; heads stay in fp32. bf16 needs a processor or GPU with bf16 "
-        "instructions",
+        description="precision of the backbone (heads: fp32); bf16 needs a CPU or GPU that computes in it",
     )
     method_options: Annotated[dict[str, OptionValue], SetOnly(), OfMethod()] = Field(default_factory=dict)
     backbone_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)
@@ -216,9 +209,7 @@ class RunConfig(Recipe):
     @staticmethod
     def _without_threads(values: Any) -> Any:
         """Records of older versions tell the threads here, and not in their environment alone."""
-        if isinstance(values, dict) and "threads" in values:
-            return {name: value for name, value in values.items() if name != "threads"}
-        return values
+        return {k: v for k, v in values.items() if k != "threads"} if isinstance(values, dict) else values
 
     @property
     def members(self) -> int:
@@ -236,8 +227,10 @@ class EvalConfig(Settings):
 
     transform: str = "rotation"
 
-
-_MIX = "augmentation on top of crop and flip"
+    @property
+    def tested_elsewhere(self) -> str | None:
+        """The data set of the test; None: that of the training."""
+        return getattr(self, "test_dataset", None)
 
 
 class ClassifierRun(RunConfig):
@@ -254,10 +247,6 @@ class ClassifierEvaluation(EvalConfig):
 
     images_per_class: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=2)
     test_seed: Annotated[int, Added()] = Field(0, ge=0, lt=2**31, description="draws the crops of +crops")
-
-
-FEWSHOT_PROTOCOL = 3
-"""3: one checkpoint for all rows of SLA, chosen with single inference; protocol 2 chose with SLA+AG."""
 
 
 class FewShotRun(RunConfig):
@@ -304,8 +293,14 @@ class FewShotEvaluation(EvalConfig):
     queries: Annotated[int, Part("{}-query", silent=True)] = Field(
         15, ge=1, le=255, description="query images per class at test"
     )
+    support_crops: Annotated[int, Part("{} crops a shot", silent=True), Added()] = Field(
+        1, ge=1, description="crops and flips of each support image; 1: the image as it is"
+    )
     episodes: Annotated[int, FromBudget()] = Field(2000, ge=2, description="test episodes")
     test_seed: int = Field(0, ge=0, lt=2**31, description="chooses the test episodes")
+    test_dataset: Annotated[str | None, Part("on {}", silent=True), Added()] = Field(
+        None, description="data set of the test episodes [default: that of the training]"
+    )
     jackknife_episodes: Annotated[int, FromBudget(), SetOnly()] = Field(10_000, ge=0)
     images_per_class: Annotated[int | None, FromBudget(), SetOnly()] = Field(None, ge=2)
 
@@ -351,9 +346,7 @@ class ImbalancedEvaluation(ClassifierEvaluation):
     """The balanced test images."""
 
     stage_two: Annotated[str | None, Axis(), Adds(), Added()] = Field(
-        None,
-        description="adds rows of a head that is fitted on the finished backbone: crt, tau-norm, lws, los, "
-        "las or ncm",
+        None, description="adds rows of a head fitted afterwards: crt, tau-norm, lws, los, las or ncm"
     )
 
 
@@ -375,9 +368,7 @@ class StandardRun(ClassifierRun):
     val_fraction: Annotated[float, FromBudget()] = Field(
         0.1, ge=0, lt=1, description="share of each class's training images that is held out for validation"
     )
-    val_seed: int = Field(
-        0, ge=0, lt=2**32, description="chooses the held-out images; the same for all seeds"
-    )
+    val_seed: int = Field(0, ge=0, lt=2**32, description="chooses the held-out images, alike for all seeds")
     steps: Annotated[int, FromBudget(), SetOnly()] = Field(1, ge=1)
     label_smoothing: Annotated[float, FromBudget(), SetOnly(), Added()] = Field(0.0, ge=0, lt=1)
     mix_options: Annotated[dict[str, OptionValue], SetOnly()] = Field(default_factory=dict)

@@ -18,7 +18,7 @@ SCENARIOS = Registry(
             subject="few-shot",
         ),
         "imbalanced": ScenarioEntry(
-            "classify.imbalanced:IMBALANCED",
+            "classify.presets:IMBALANCED",
             "Imbalanced learning: train on a long-tailed part, test on balanced classes.",
             form="classify.form:IMBALANCED",
             reading="classify.reading:IMBALANCED",
@@ -26,7 +26,7 @@ SCENARIOS = Registry(
             by="images",
         ),
         "standard": ScenarioEntry(
-            "classify.standard:STANDARD",
+            "classify.presets:STANDARD",
             "Fully supervised learning: train on all images of all classes.",
             form="classify.form:STANDARD",
             reading="classify.reading:STANDARD",
@@ -221,6 +221,7 @@ MIXES = Registry(
 )
 
 _DISTILLATION = ("temperature", "single_weight")
+_TAUGHT = ("weight", "temperature")
 METHODS = Registry(
     "method",
     "sla_bench.objectives",
@@ -241,7 +242,13 @@ METHODS = Registry(
         "lorot-e": Entry("relatives:LOROT_E", "baseline, tells quadrant and turn", ("weight",)),
         "ssp": Entry("relatives:SSP", "rotation prediction, then baseline"),
         "ssp+sla": Entry("relatives:SSP_SLA", "rotation prediction, then sla"),
+        "skd0": Entry("relatives:SKD0", "da, tells the view from class scores", ("weight",)),
+        "skd1": Entry("relatives:SKD1", "skd0, then its student, views alike", _TAUGHT),
+        "rfs-distil": Entry("relatives:RFS_DISTIL", "baseline, then its student", _TAUGHT),
+        "hsakd": Entry("relatives:HSAKD", "baseline, with a joint head after each stage"),
+        "alike": Entry("relatives:ALIKE", "da, pulls the views of an image together", _TAUGHT),
         "baseline-x2": Entry("relatives:BASELINE_X2", "baseline with twice the steps"),
+        "baseline-x2M": Entry("relatives:BASELINE_X2M", "baseline with 2 M times the steps"),
         "baseline-xM": Entry("objective:BASELINE_XM", "baseline with M times the steps"),
         "baseline-repM": Entry("objective:BASELINE_REPM", "baseline with each image M times in a batch"),
         "ens-M": Entry("objective:ENS_M", "M baselines, averaged"),

@@ -5,16 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from spanned import tasks_of
 
 from sla_bench.data.base import LabeledImages
 from sla_bench.data.glyphs import GLYPHS
-from sla_bench.grids.tasks import options_model, span
 from sla_bench.objectives.episodes import OnEpisodes
 from sla_bench.registry import METHODS, TRANSFORMS
 from sla_bench.scenarios.base import member_states
 from sla_bench.scenarios.fewshot import run as fewshot
 from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
-from sla_bench.scenarios.fewshot.form import FORM
 
 CPU = torch.device("cpu")
 SMALL_GLYPHS = GLYPHS.reduced(30, 10)
@@ -24,7 +23,7 @@ def trained_protonet(data_root, method="baseline", steps=10):
     """An `EpisodicModel` in eval mode with trained weights of Conv-4 with 32 channels, for 32 x 32 images."""
     settings = [f"steps={steps}", "validations=1", "validation_episodes=8", "jackknife_episodes=0"]
     options = {"method": [method], "budget": "smoke"}
-    (one,) = span(FORM, options_model(FORM)(**options).model_dump(), settings)
+    (one,) = tasks_of("fewshot", settings, **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sla_bench.data.glyphs.GLYPHS", SMALL_GLYPHS)
         training = fewshot.run(one.run, data_root, CPU)

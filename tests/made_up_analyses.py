@@ -1,13 +1,12 @@
 """Records of the standard scenario with analyses, whose predictions a test chooses."""
 
 import numpy as np
+from spanned import tasks_of
 
 from sla_bench.evaluation.view_metrics import head_metrics
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.analyses import ViewsOf, write_analysis
 from sla_bench.records.store import Store
 
-FORM = form_of("standard")
 NAMES = ("six", "nine", "zero")
 LABELS = np.repeat(np.arange(3), 20).astype(np.int32)
 VIEWS = ViewsOf(("0°", "90°", "180°", "270°"), (0, 1, 2, 3))
@@ -38,8 +37,7 @@ def samples_of(head, seed, labels=LABELS):
 def write_analyses(out, methods=tuple(HEADS), seeds=(0,), analysed=True, **options):
     """Write a run with an evaluation per method and seed, and its analysis."""
     store = Store(out, "standard")
-    given = options_model(FORM)(method=list(methods), seed=list(seeds), **options).model_dump()
-    for task in span(FORM, given):
+    for task in tasks_of("standard", method=list(methods), seed=list(seeds), **options):
         run, (evaluation,) = task.run, task.evaluations
         run_id = run.digest(data="made up")
         head = HEADS[run.method]

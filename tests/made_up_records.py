@@ -3,13 +3,12 @@
 from dataclasses import replace
 
 import numpy as np
+from spanned import tasks_of
 
 from sla_bench.config import EvalConfig
-from sla_bench.grids.tasks import options_model, span
 from sla_bench.grids.tuning import choice_of, group_of
 from sla_bench.records.store import Store
 from sla_bench.records.tuning_file import TrialRow, TuningFile
-from sla_bench.scenarios.fewshot.form import FORM
 
 ROWS = {
     "baseline": ("baseline", "baseline+TTA"),
@@ -42,8 +41,7 @@ def write_records(
     run_ids = []
     methods = [m for m, rows in ROWS.items() if set(rows) & set(accuracies)]
     methods += [m for m in accuracies if m not in {r for rows in ROWS.values() for r in rows}]
-    given = options_model(FORM)(method=methods, seed=list(seeds), shots=[shots], **options).model_dump()
-    for task in span(FORM, given, settings):
+    for task in tasks_of("fewshot", settings, method=methods, seed=list(seeds), shots=[shots], **options):
         own = data(task.run.seed) if callable(data) else data
         run_id = task.run.digest(data=own)
         run_ids.append(run_id)

@@ -10,6 +10,8 @@ import numpy as np
 GOLDEN = Path(__file__).parent / "golden" / "smoke"
 ON_CLASSES = {"simpleshot", "cosine", "finetune"}
 MANY_VIEWS = {"da", "mt", "rot-aux", "sla", "sla+sd", "sla+u", "da+sd", "views", "baseline-repM"}
+MANY_VIEWS |= {"skd0", "skd1", "hsakd", "alike"}
+INVARIANT = ("DA", "MT", "SKD0", "SKD1", "alike")
 VIEWS = {None: 1, "rotation": 4, "rotation2": 2, "color_perm": 6, "color_perm3": 3}
 VIEWS |= {f"rot_color_perm{views}": views for views in (6, 12, 24)}
 
@@ -69,7 +71,7 @@ class Test:
     def shown(self):
         """Rows of a table: without averages over turns that a classifier never saw."""
         rows = {name for name, row in self.rows.items() if row.get("shown", True)}
-        unknown = {name for name in rows if "+TTA" in name and name.split("+TTA")[0] not in ("DA", "MT")}
+        unknown = {name for name in rows if "+TTA" in name and name.split("+TTA")[0] not in INVARIANT}
         return rows if self.few_shot else rows - unknown
 
     @functools.cache  # noqa: B019

@@ -212,8 +212,8 @@ def two(tmp_path):
     def command(unprepared=(), failing=()):
         happened = []
 
-        def prepare(tasks, scenario, execution, hint):
-            del tasks, execution, hint
+        def prepare(tasks, scenario, execution):
+            del tasks, execution
             if scenario in unprepared:
                 raise UserError("no data")
 

@@ -7,7 +7,7 @@ from PIL import Image
 from trained_runs import train_runs
 
 from sla_bench.cli.app import run_command_line
-from sla_bench.records.saved_classifier import load_classifier
+from sla_bench.records.classifiers import load_classifier
 
 
 @pytest.fixture(scope="module")

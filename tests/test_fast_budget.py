@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 from real_formats import write_folder
+from spanned import tasks_of
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.cli.options import TrainingExecution
 from sla_bench.cli.run import execute
 from sla_bench.errors import UserError
 from sla_bench.grids.asked import asked_of
-from sla_bench.grids.tasks import evaluation_of, form_of, options_model, span
+from sla_bench.grids.tasks import evaluation_of, form_of
 from sla_bench.records.jobs import Job
 from sla_bench.records.store import Store
 from sla_bench.registry import LEARNERS, SCENARIOS
@@ -28,9 +29,8 @@ EPISODIC = ["protonet", "metaoptnet-rr", "metaoptnet-svm"]
 
 
 def tasks(scenario, *settings, **options):
-    form = form_of(scenario)
     given = {"budget": "fast", "method": ["baseline"], **options}
-    return span(form, options_model(form)(**given).model_dump(), settings)
+    return tasks_of(scenario, settings, **given)
 
 
 def task(*arguments, **options):

@@ -1,12 +1,13 @@
 """Learners with their own recipes, and pieces that need missing libraries."""
 
 import pytest
+from spanned import tasks_of
 
 from sla_bench.cli.options import TrainingExecution
 from sla_bench.cli.run import execute
 from sla_bench.errors import UserError
 from sla_bench.grids.asked import asked_of
-from sla_bench.grids.tasks import evaluation_of, options_model, span
+from sla_bench.grids.tasks import evaluation_of
 from sla_bench.records import readiness
 from sla_bench.records.jobs import Job
 from sla_bench.records.store import Store
@@ -17,7 +18,7 @@ from sla_bench.tables.run_list import command_of
 
 def tasks(*settings, **options):
     given = {"method": ["baseline"], **options}
-    return span(FORM, options_model(FORM)(**given).model_dump(), settings)
+    return tasks_of("fewshot", settings, **given)
 
 
 def test_published_recipes():

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import psutil
 import real_formats
+from spanned import tasks_of
 
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.jobs import make_jobs
 from sla_bench.records.store import Store
 
@@ -35,9 +35,7 @@ def tiny_jobs(
     if not data_root.exists():
         real_formats.write_cifar10(data_root)
     base, short = tiny_options(epochs)
-    form = form_of(SCENARIO)
-    options = options_model(form)(**base, method=list(methods), seed=list(seeds), **given)
-    tasks = span(form, options.model_dump(), [*short, *settings])
+    tasks = tasks_of(SCENARIO, [*short, *settings], **base, method=list(methods), seed=list(seeds), **given)
     return make_jobs(tasks, data_root, out, "auto", checkpoint_seconds=checkpoint_seconds)
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 from real_formats import write_cifar10
+from spanned import tasks_of
 
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.jobs import make_jobs, perform
 from sla_bench.training.loop import silent
 
@@ -15,9 +15,8 @@ def train_runs(folder, keep_models=True, **options):
     data_root, out = folder / "data", folder / "results"
     if not data_root.exists():
         write_cifar10(data_root)
-    form = form_of("imbalanced")
     given = {"dataset": ["cifar10"], "ratio": [5.0], "max_class_size": 10, **options}
-    tasks = span(form, options_model(form)(**given).model_dump(), SETTINGS)
+    tasks = tasks_of("imbalanced", SETTINGS, **given)
     jobs = make_jobs(tasks, data_root, out, "cpu", keep_models=keep_models)
     for job in jobs:
         perform(job, silent)
@@ -29,11 +28,10 @@ def random_run(folder):
     from sla_bench.data.named import dataset_named
     from sla_bench.models.weights import weights_bytes
     from sla_bench.records.store import Store
-    from sla_bench.scenarios.classify.imbalanced import IMBALANCED
+    from sla_bench.scenarios.classify.presets import IMBALANCED
 
-    form = form_of("imbalanced")
     given = {"dataset": ["cifar10"], "ratio": [5.0], "max_class_size": 10, "method": ["sla"]}
-    (task,) = span(form, options_model(form)(**given).model_dump(), SETTINGS)
+    (task,) = tasks_of("imbalanced", SETTINGS, **given)
     dataset = dataset_named("cifar10")
     counts = list(range(10, 0, -1))
     model = IMBALANCED.build_model(task.run, dataset, np.array(counts), task.run.transform, 0)

@@ -199,10 +199,9 @@ def run_part() -> Iterator[Cost]:
 def plan_part() -> Iterator[Cost]:
     """The grid's idle time by the planner's own simulation, each run as long as its images."""
     from sla_bench.grids.files import open_grid_file
-    from sla_bench.records.estimates import relative_seconds, seconds_on
     from sla_bench.records.jobs import Job
     from sla_bench.records.launch_options import Launch
-    from sla_bench.records.planning import plan, room_of, wall_seconds
+    from sla_bench.records.planning import plan, relative_seconds, room_of, seconds_on, wall_seconds
 
     grids = open_grid_file(ROOT / "benchmarks" / "fewshot-quick.yaml", True, elsewhere=())
     runs = [task.run for tasks in grids.tasks().values() for task in tasks]

@@ -47,7 +47,7 @@ def analyse(
     for analysis in still_open:
         check_writable(analysis.run.folder)
     claimed, refused = _read(still_open, device, folders) if still_open else ([], {})
-    seen = {a.run.config.dataset: a.evaluation.state for a in still_open if a.is_recorded()}
+    seen = {a.evaluation.data: a.evaluation.state for a in still_open if a.is_recorded()}
     if any(analysis.is_recorded() for analysis in analyses):
         _show([record.run_id for record in records], {r.config.scenario for r in records}, folders, seen)
     for reason, run_ids in refused.items():

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from sla_bench.cli import records
 from sla_bench.cli.advise import advise
 from sla_bench.cli.analyse import analyse
+from sla_bench.cli.check_piece import check_piece
 from sla_bench.cli.datasets import datasets_app
 from sla_bench.cli.predict import predict
 from sla_bench.cli.run import evaluate, run_app
@@ -136,7 +137,7 @@ app = App(
 )
 for _app in (run_app, tune_app, runs_app, datasets_app):
     app.command(_app)
-for _command in (evaluate, analyse, predict, advise):
+for _command in (evaluate, analyse, predict, advise, check_piece):
     app.command(_command)
 for _of_records in (records.leaderboard, records.plot, records.report, records.export):
     app.command(_of_records)
@@ -149,7 +150,7 @@ class Terminated(BaseException):
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code: 0, 1 (a bug), 2 (an error to fix), 130, 141 or 143."""
+    """Run one command and return its exit code: 0, 1 (bug, piece that fails), 2 (to fix), 130, 141, 143."""
     _refuse_workers()
     signal.signal(signal.SIGTERM, _terminate)
     forgive_characters()

@@ -76,9 +76,9 @@ def predict(
     """
     from sla_bench.data.folder_tree import find_images, left_out_of
     from sla_bench.data.preparation import terminal_progress
+    from sla_bench.records.classifiers import load_classifier
     from sla_bench.records.files import check_output, words_beside, write_output
     from sla_bench.records.jobs import pick_device
-    from sla_bench.records.saved_classifier import load_classifier
     from sla_bench.streams import print_lines
 
     few_shot: dict[str, Any] = {"backbone": backbone, "weights": weights, "learner": learner}
@@ -177,7 +177,7 @@ def _few_shot(
     Raises:
         UserError: several modes, two networks, or options of a saved classifier.
     """
-    from sla_bench.records.saved_few_shot import few_shot_classifier, load_few_shot_classifier
+    from sla_bench.records.classifiers import few_shot_classifier, load_few_shot_classifier
 
     if len(modes) > 1:
         raise UserError(f"--support takes one --mode, got {', '.join(modes)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -39,18 +39,25 @@ def leaderboard(
     return 0
 
 
-def plot(scenario: str | None = None, *, results: Annotated[Tables, Parameter(name="*")] = NO_TABLES) -> int:
+def plot(
+    scenario: str | None = None,
+    *,
+    format_: Annotated[Literal["pdf"] | None, Parameter(name="--format")] = None,
+    results: Annotated[Tables, Parameter(name="*")] = NO_TABLES,
+) -> int:
     """Redraw the plots from the records.
 
     Parameters
     ----------
     scenario: str
         Only this one; default: each that has records.
+    format_: str
+        pdf: each figure also as PDF with its fonts, beside PNG and SVG.
     """
     from sla_bench.tables.files import write_leaderboard, write_plots
 
     for store in stores_of(scenario, results):
-        for path in write_plots(store, write_leaderboard(store)):
+        for path in write_plots(store, write_leaderboard(store), format_ == "pdf"):
             print(path)
     return 0
 

@@ -45,6 +45,7 @@ def evaluate(
     queries: int | None = None,
     episodes: int | None = None,
     test_seed: int | None = None,
+    test_dataset: str | None = None,
     stage_two: str | None = None,
     set_: Settings = None,
 ) -> int:
@@ -65,6 +66,8 @@ def evaluate(
         Test episodes.
     test_seed: int
         Chooses the test episodes.
+    test_dataset: str
+        Data set of the test episodes of a few-shot run.
     stage_two: str
         Head to fit on the backbone of an imbalanced run: crt, tau-norm, lws, los, las or ncm.
     """
@@ -84,6 +87,7 @@ def evaluate(
         "queries": queries,
         "episodes": episodes,
         "test_seed": test_seed,
+        "test_dataset": test_dataset,
         "stage_two": stage_two,
     }
     task = evaluation_of(record.config, {k: v for k, v in changes.items() if v is not None}, set_ or [])
@@ -104,7 +108,6 @@ def prepare(
     tasks: Sequence[Any],
     scenario: str,
     execution: TrainingExecution,
-    hint: bool = False,
     retrain: str | None = None,
 ) -> Callable[[], int]:
     """Check the data of some tasks.
@@ -113,7 +116,6 @@ def prepare(
         tasks: of one scenario.
         scenario: its name.
         execution: how the tasks are executed.
-        hint: print the purpose of `--controls`.
         retrain: the id of a finished run; the only task must be a test of this run.
 
     Returns:
@@ -140,31 +142,34 @@ def prepare(
             f"run {retrain} was trained on other data of {jobs[0].run.dataset} than {place} holds now; `run` "
             "trains on the present data"
         )
-    return functools.partial(_run, jobs, scenario, execution, hint)
+    return functools.partial(_run, jobs, scenario, execution)
 
 
-def prepare_run(
-    tasks: Sequence[Any], scenario: str, execution: RunExecution, hint: bool = False
-) -> Callable[[], int]:
+def prepare_run(tasks: Sequence[Any], scenario: str, execution: RunExecution) -> Callable[[], int]:
     """Check the data of some tasks as `prepare`, with --validate-only the validation images, too.
 
     Raises:
         UserError: as `prepare`, or there are no validation images.
     """
     if not execution.validate_only:
-        return prepare(tasks, scenario, execution, hint)
+        return prepare(tasks, scenario, execution)
     trained = [replace(task, evaluations=()) for task in tasks]
     for task in trained:
         check_validated(task.run)
     return prepare(trained, scenario, execution)
 
 
-def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint: bool) -> int:
-    from sla_bench.records.data_states import note_seen
+def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution) -> int:
+    from sla_bench.records.data_states import note_seen, on_data
     from sla_bench.records.store import Store
     from sla_bench.tables.levelling import validation_lines
 
     seen = {job.run.dataset: job.data_state for job in jobs}
+    for job in jobs:
+        tests = job.evaluations
+        seen |= {
+            on_data(job.run.dataset, tests[e].tested_elsewhere): s for e, (_, s) in job.other_tests.items()
+        }
     store = Store(execution.out, scenario, execution.tables, seen)
     if execution.dry_run:
         from sla_bench.records.gpus import places_of
@@ -182,7 +187,7 @@ def _run(jobs: Sequence[Any], scenario: str, execution: TrainingExecution, hint:
         ids = {job.run_id for job in jobs}
         print_lines(validation_lines(record for record in store.records() if record.run_id in ids))
         return max((news.exit_code for news in failures), default=0)
-    _report(store.snapshot(), [j.run_id for j in jobs], hint, len(failures))
+    _report(store.snapshot(), [j.run_id for j in jobs], len(failures))
     return max((news.exit_code for news in failures), default=0)
 
 
@@ -250,12 +255,12 @@ def show_so_far(store: Any, run_id: str) -> None:
     from sla_bench.tables.terminal import print_table
 
     try:
-        print_table(rows_of_runs(leaderboard_of(store), [run_id]))
+        print_table(rows_of_runs(leaderboard_of(store), [run_id]), so_far=True)
     except UserError as error:
         print(f"no table so far: {error}", file=sys.stderr)
 
 
-def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None:
+def _report(store: Any, run_ids: Sequence[str], failed: int) -> None:
     from sla_bench.tables.files import rows_of_runs, write_leaderboard, write_plots
     from sla_bench.tables.terminal import print_table
 
@@ -267,8 +272,6 @@ def _report(store: Any, run_ids: Sequence[str], hint: bool, failed: int) -> None
     if failed:
         others = f"; the tables in {store.folder}/ show the others" if len(rows) else ""
         print(f"{failed} of {len(run_ids)} runs failed{others}", file=sys.stderr)
-    elif hint:
-        print("Is it SLA, or just more images, views and ways? Re-run with --controls to see.")
     say_set_apart([store])
     if failed:
         return

@@ -28,19 +28,15 @@ def list_recorded(
     ----------
     scenario: str
         Only this one; default: each that has records.
-    """
+    """  # noqa: DOC501
     from sla_bench.records.data_states import shown_states
     from sla_bench.tables.run_list import list_runs
 
-    _check_scenario(scenario)
+    if scenario is not None and scenario not in SCENARIOS:
+        raise unknown("scenario or command", scenario, [*SCENARIOS, "show", "compare", "prune"])
     for store in stores_of(scenario, results):
         print_lines(list_runs(store.records(), shown_states(store)))
     return 0
-
-
-def _check_scenario(name: str | None) -> None:
-    if name is not None and name not in SCENARIOS:
-        raise unknown("scenario or command", name, [*SCENARIOS, "show", "compare", "prune"])
 
 
 @runs_app.command
@@ -131,7 +127,7 @@ def _on_states(stores: Sequence[Any], beginnings: Sequence[str], older: bool) ->
     from sla_bench.records.data_states import shown_states
     from sla_bench.records.pruning import of_states
 
-    pairs = [{(r.config.dataset, e.state) for r in s.records() for e in r.evaluations} for s in stores]
+    pairs = [{(e.data, e.state) for r in s.records() for e in r.evaluations} for s in stores]
     states = {state for own in pairs for _, state in own}
     chosen = {_state_named(beginning, states) for beginning in beginnings}
     found = []

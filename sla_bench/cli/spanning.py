@@ -18,10 +18,10 @@ from sla_bench.streams import print_lines
 
 SEVERAL_VALUES = Parameter(consume_multiple=(1, sys.maxsize))
 """Options that repeat take several values at once, too: `--seed 0 1 2`."""
-Prepare = Callable[[list[Task], str, Any, bool], Callable[[], int]]
+Prepare = Callable[[list[Task], str, Any], Callable[[], int]]
 """Checks tasks of a scenario, and returns a function that does them and returns the exit code.
 
-Arguments: the tasks, the scenario, their execution, and whether to hint at the controls.
+Arguments: the tasks, the scenario, and their execution.
 """
 
 
@@ -59,7 +59,7 @@ def _add_scenario(app: App, name: str, prepare: Prepare, execution_type: type[Tr
         settings = [*(set_ or []), *([] if min_images is None else [f"{DATA}.min_images={min_images}"])]
         tasks = span(form, values, settings)
         announce(tasks, execution.data_root)
-        return prepare(tasks, name, execution, not controls)()
+        return prepare(tasks, name, execution)()
 
     of_scenario.__doc__ = f"""{SCENARIOS[name].summary}
 
@@ -104,7 +104,7 @@ def _add_file(app: App, prepare: Prepare, execution_type: type[TrainingExecution
             check_committed(file)
         announce([task for of_one in tasks.values() for task in of_one], execution.data_root)
         # Errors of the last scenario come before the first has trained for hours.
-        prepared = {name: prepare(of_one, name, execution, False) for name, of_one in tasks.items()}
+        prepared = {name: prepare(of_one, name, execution) for name, of_one in tasks.items()}
         return max(_exit_code(scenario, do) for scenario, do in prepared.items())
 
     of_file.__doc__ = f"""{app.help}

@@ -47,16 +47,13 @@ Accuracies = dict[tuple[str, str], float | None]
 """(group, run id of a trial) -> its validation accuracy, 0 to 1; None: it diverged."""
 
 
-def prepare_tuning(
-    tasks: Sequence[Task], scenario: str, execution: TuningExecution, hint: bool = False
-) -> Callable[[], int]:
+def prepare_tuning(tasks: Sequence[Task], scenario: str, execution: TuningExecution) -> Callable[[], int]:
     """Check that some tasks can be tuned.
 
     Args:
         tasks: of one scenario, with the recipe's learning rate and batch.
         scenario: its name.
         execution: how the tasks are executed.
-        hint: unused; a tuned grid needs no hint at the controls.
 
     Returns:
         A function that tries rates and batches for each method, chooses a pair, shows default and tuned rows,
@@ -66,7 +63,6 @@ def prepare_tuning(
         UserError: a rate or a batch is given, there are no validation images, or data are missing or
             damaged.
     """
-    del hint
     trials = trials_of(tasks, SHARES[execution.trial_images])
     jobs = _jobs_of(trials, execution)
     return functools.partial(_tune, tasks, trials, jobs, scenario, execution)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -236,8 +237,44 @@ def embed_crops(
     return torch.cat(parts, dim=1)
 
 
+def embed_support_crops(
+    backbone: Backbone,
+    batches: AugmentedBatches,
+    index: Tensor,
+    transform: Views | None,
+    crops: int,
+    seed: int,
+    precision: Literal["fp32", "bf16"] = "fp32",
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Embed all views of crops and flips of each image as training draws them, like `embed`.
+
+    Args:
+        backbone: D = `backbone.num_features`.
+        batches: where the images come from.
+        index: int64 (N,), positions of the images.
+        transform: M views of each crop; None means the crop alone, M = 1.
+        crops: K, of each image.
+        seed: of the crops, which are the same for every backbone.
+        precision: of the backbone's arithmetic.
+        device: as `embed`.
+
+    Returns:
+        float32 (N, K, M, D).
+    """
+    source = _Crops(batches, torch.Generator().manual_seed(seed))
+    parts = [
+        embed(backbone, source, index, transform, precision=precision, device=device) for _ in range(crops)
+    ]
+    return torch.stack(parts, dim=1)
+
+
 def episode_chunks(
-    embeddings: Tensor, support_index: Tensor, query_index: Tensor, chunk_bytes: int = CHUNK_BYTES
+    embeddings: Tensor,
+    support_index: Tensor,
+    query_index: Tensor,
+    supports: Tensor | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[EpisodeChunk]:
     """Gather the embeddings of episodes, as many at a time as fit into `chunk_bytes` (at least one).
 
@@ -245,19 +282,22 @@ def episode_chunks(
         embeddings: (N, M, D).
         support_index: int64 (T, S), rows of `embeddings`.
         query_index: int64 (T, Q), rows of `embeddings`.
+        supports: (N, K, M, D), K embeddings of each image as a support; None: those of `embeddings`, K = 1.
         chunk_bytes: upper limit for the embeddings of one chunk. On a processor, more than the cache holds
             makes a simple head several times slower.
 
     Returns:
-        Chunks that cover the T episodes in order.
+        Chunks that cover the T episodes in order; each has S*K supports, those of an image together.
     """
-    per_row = embeddings[0].numel() * embeddings.element_size() if len(embeddings) else 1
+    of_supports = embeddings[:, None] if supports is None else supports
+    per_row = of_supports[0].numel() * embeddings.element_size() if len(embeddings) else 1
 
-    def gathered(index: Tensor) -> Tensor:
-        rows = embeddings.index_select(0, index.flatten().to(embeddings.device))
-        return rows.view(*index.shape, *embeddings.shape[1:])
+    def gathered(source: Tensor, index: Tensor) -> Tensor:
+        rows = source.index_select(0, index.flatten().to(source.device))
+        return rows.view(len(index), -1, *embeddings.shape[1:])
 
-    return _chunks(gathered, per_row, support_index, query_index, chunk_bytes)
+    parts = partial(gathered, of_supports), partial(gathered, embeddings)
+    return _chunks(parts, per_row, support_index, query_index, chunk_bytes)
 
 
 def image_chunks(
@@ -291,14 +331,19 @@ def image_chunks(
 
     one = batches.plain(index[:1])
     per_image = one.numel() * one.element_size() * (transform.num_views if transform is not None else 1)
-    return _chunks(pixels, per_image, support_index, query_index, chunk_bytes)
+    return _chunks((pixels, pixels), per_image, support_index, query_index, chunk_bytes)
 
 
 def _chunks(
-    rows: Callable[[Tensor], Tensor], row_bytes: int, support: Tensor, query: Tensor, chunk_bytes: int
+    rows: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]],
+    row_bytes: int,
+    support: Tensor,
+    query: Tensor,
+    chunk_bytes: int,
 ) -> Iterator[EpisodeChunk]:
-    """The rows (t, S or Q, M, D) of as many episodes at a time as fit."""
+    """The rows (t, S or Q, M, D) of as many episodes at a time as fit, by a function for each of the two."""
+    of_support, of_query = rows
     count = max(1, chunk_bytes // ((support.shape[1] + query.shape[1]) * row_bytes))
     for start in range(0, len(support), count):
         episodes = slice(start, min(start + count, len(support)))
-        yield EpisodeChunk(episodes, rows(support[episodes]), rows(query[episodes]))
+        yield EpisodeChunk(episodes, of_support(support[episodes]), of_query(query[episodes]))

@@ -362,6 +362,7 @@ def evaluation_of(run: RunConfig, changes: Mapping[str, Any], settings: Iterable
     values = {**form.evaluation_like_training(run), **recipe, **own, **changes, **fixed}
     if run.transform not in (None, values.get("transform", run.transform)):
         raise UserError(f"--set transform: the run was trained with {run.transform}")
+    form.complete_test(run.dataset, values)
     evaluation: EvalConfig = _build(form.evaluation, values)
     if sentence := form.test_refusal(run, evaluation):
         raise UserError(sentence)

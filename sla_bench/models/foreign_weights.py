@@ -49,11 +49,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f"there is no file of weights {path}{nearest_path(path)}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0][:_SHOWN]
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError):
+        # Reasons of torch are about its own options.
         raise UserError(
-            f"{path} is damaged or holds more than tensors, and is not read ({reason}); write the network's "
-            "state_dict with safetensors or torch.save"
+            f"{path} is not a file of weights, is damaged or holds more than tensors, and is not read; write "
+            "the network's state_dict with safetensors or torch.save"
         ) from None
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):

@@ -12,6 +12,8 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from sla_bench.models.backbones.base import Backbone
+from sla_bench.models.backbones.branches import Branches
 from sla_bench.models.losses.base import Criterion
 from sla_bench.objectives.objective import Kind, Layer, Objective, Read
 from sla_bench.objectives.scores import Scores, Views, WithViews, split_joint
@@ -26,8 +28,12 @@ _NAMES: dict[Layer, str] = {
     "class": "head",
     "teacher": "teacher_head",
     "view": "view_head",
+    "projection": "projection_head",
 }
 """Layer -> its name in files of weights, in the order of these files and of the states of optimisers."""
+
+_PROJECTION = 64
+"""Length of a projection, as in Rizve et al. 2021."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class ClassScores(Scores):
 
     def __init__(
         self,
-        layers: Mapping[Layer, nn.Module],
+        layers: Mapping[Layer, Callable[[Tensor], Tensor]],
         criteria: Mapping[Layer, Criterion],
         features: Tensor,
         labels: Tensor | None,
@@ -78,11 +84,10 @@ class ClassScores(Scores):
         self.joint_weight = features.shape[1] if joint_reduction == "sum" else 1
 
     def _compute(self, of: Layer, views: Views) -> Tensor:
-        logits: Tensor = self.layers[of](self.features[:, :1] if views == "upright" else self.features)
-        return logits
+        return self.layers[of](self.features[:, :1] if views == "upright" else self.features)
 
     def _scored(self, of: Layer, logits: Tensor) -> Tensor:
-        return logits if of == "view" else self._criterion(of).scores(logits)
+        return logits if of in ("view", "projection") else self._criterion(of).scores(logits)
 
     def _cross_entropy(self, of: Kind, logits: Tensor, labels: Tensor) -> Tensor:
         rows, targets = logits.flatten(0, -2), labels.flatten()
@@ -107,21 +112,30 @@ class OnClasses(nn.Module, WithViews):
 
     def __init__(self, method: Objective, num_features: int, classes: Classes, transform: Transform) -> None:
         super().__init__()
-        self.method, self.transform = method, transform
-        self.joint_reduction = classes.joint_reduction
+        self.method, self.transform, self.classes = method, transform, classes
         criteria = classes.criteria(self.num_views)
         self.criterion, self.joint_criterion = criteria["class"], criteria["joint"]
         makers: dict[Layer, Callable[[], nn.Module]] = {
             "class": lambda: self.criterion.head(num_features),
             "joint": lambda: self.joint_criterion.head(num_features),
             "teacher": lambda: self.criterion.head(num_features),
-            "view": lambda: nn.Linear(num_features, self.num_targets),
+            "view": lambda: nn.Linear(
+                self.criterion.num_classes if method.view_from_scores else num_features, self.num_targets
+            ),
+            "projection": lambda: _projector(num_features),
         }
         # Drawn in this order, so that the class layer of all methods starts alike.
         drawn = {layer: make() for layer, make in makers.items() if layer in method.layers}
         for layer, name in _NAMES.items():
             if layer in drawn:
                 self.add_module(name, drawn[layer])
+        self.branches: Branches | None = None
+
+    def branch_off(self, backbone: Backbone) -> None:
+        """Add branches of a backbone, and a head over the joint labels for each of its stages."""
+        self.branches = Branches(backbone)
+        heads = (self.joint_criterion.head(backbone.num_features) for _ in range(self.branches.count))
+        self.stage_heads = nn.ModuleList(heads)
 
     @property
     def rows(self) -> Mapping[str, int]:
@@ -167,15 +181,25 @@ class OnClasses(nn.Module, WithViews):
         draws = self.method.draws
         return None if draws is None else draws.of_images(images, self.num_views, generator)
 
-    def loss(self, features: Tensor, labels: Tensor, numbers: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, features: Tensor, labels: Tensor, numbers: Tensor | None = None, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the training loss (scalar) and the training accuracy (scalar in 0..1).
 
         Args:
-            features: (B, V, D).
+            features: (B, V, D), or (B, V, L*D) as from `Branches`.
             labels: int64 (B,).
             numbers: int64 (B, V), as from `drawn`.
+            before: scores (B, N) of the images as they are, by a network that was trained before.
         """
-        scores = self._scores(features, labels, numbers)
+        count = 1 if self.branches is None else self.branches.count
+        parts = features.chunk(count, dim=-1)
+        scores = self._scores(parts[0], labels, numbers)
+        scores.before = before
+        if self.branches is not None:
+            # Those of the last stage are the backbone's own.
+            ends = zip(self.stage_heads, (*parts[1:], parts[0]), strict=True)
+            scores.stages = [self._scored_by({"joint": head}, part, labels, numbers) for head, part in ends]
         loss = self.method.loss(scores)
         assert scores.accuracy is not None
         return loss, scores.accuracy
@@ -223,8 +247,28 @@ class OnClasses(nn.Module, WithViews):
     def _scores(
         self, features: Tensor, labels: Tensor | None = None, numbers: Tensor | None = None
     ) -> ClassScores:
+        layers: dict[Layer, Callable[[Tensor], Tensor]]
         layers = {layer: getattr(self, _NAMES[layer]) for layer in self.method.layers}
+        if self.method.view_from_scores:
+            head, view_head = layers["class"], layers["view"]
+            layers["view"] = lambda z: view_head(self.criterion.scores(head(z)))
+        return self._scored_by(layers, features, labels, numbers)
+
+    def _scored_by(
+        self,
+        layers: Mapping[Layer, Callable[[Tensor], Tensor]],
+        features: Tensor,
+        labels: Tensor | None,
+        numbers: Tensor | None,
+    ) -> ClassScores:
+        reduction = self.classes.joint_reduction
         criteria: dict[Layer, Criterion] = {"class": self.criterion, "joint": self.joint_criterion}
         if numbers is not None:
             numbers = to_device(numbers, features.device)
-        return ClassScores(layers, criteria, features, labels, self.num_views, self.joint_reduction, numbers)
+        return ClassScores(layers, criteria, features, labels, self.num_views, reduction, numbers)
+
+
+def _projector(num_features: int) -> nn.Module:
+    """Three layers, (..., D) -> (..., 64)."""
+    wide = [layer for _ in range(2) for layer in (nn.Linear(num_features, num_features), nn.ReLU())]
+    return nn.Sequential(*wide, nn.Linear(num_features, _PROJECTION))

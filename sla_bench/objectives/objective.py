@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from sla_bench.views.draws import Draw
     from sla_bench.views.transforms import Transform
 
-Layer = Literal["class", "joint", "teacher", "view"]
-"""A task that is learned: N classes, N*M joint labels, N classes by a second layer, M views."""
+Layer = Literal["class", "joint", "teacher", "view", "projection"]
+"""A task that is learned: N classes, N*M joint labels, N classes by a second layer, M views, alike views."""
 
-Kind = Literal["class", "joint", "own", "teacher", "view"]
+Kind = Literal["class", "joint", "own", "teacher", "view", "projection"]
 """The scores of a layer; "own" are the N columns of the joint scores that belong to the view itself."""
 
 GROUPS = ("all", "controls", "relatives")
@@ -72,13 +72,19 @@ class Objective:
             of each image in a batch, each with its own crop and flip; "members", models of disjoint seeds
             whose scores are averaged; "ways" of a training episode.
         times: the factor that takes the place of M; 0: M.
-        pretext: the network is first trained by this objective, for as many images of the recipe's steps; its
-            heads are dropped. None: it starts from random weights.
+        per_view: the factor is so many times M.
+        pretext: a network is first trained by this objective, for as many images of the recipe's steps. None:
+            it starts from random weights.
+        keeps: what remains of that network: its backbone, from which the training starts; its scores, which
+            teach; or both, with the heads.
+        view_from_scores: the view is told from the class scores, else from the features.
+        branches: training embeds images by branches of the backbone, too, one after each stage.
         pools_views: a class of the pool of training episodes is a pair (class, view).
         control: it is a control: `--method controls` names it; otherwise `--method all` does.
         relative: `--method relatives` names it in their place.
         not_on_episodes: the reason why the method can't be used on episodes; empty: it can.
         not_on_classes: the same for fixed classes.
+        classifier_only: few-shot learning can use it where the backbone is that of a classifier.
     """
 
     name: str = "baseline"
@@ -87,17 +93,22 @@ class Objective:
     draws: Draw | None = None
     multiplies: Literal["nothing", "steps", "copies", "members", "ways"] = "nothing"
     times: int = 0
+    per_view: int = 1
     pretext: Objective | None = None
+    keeps: Literal["backbone", "scores", "both"] = "backbone"
+    view_from_scores: bool = False
+    branches: bool = False
     pools_views: bool = False
     control: bool = False
     relative: bool = False
     not_on_episodes: str = ""
     not_on_classes: str = ""
+    classifier_only: bool = False
 
     def loss(self, scores: Scores) -> Tensor:
         """The training loss of a batch, a scalar.
 
-        The cross entropy that is asked for first also gives the training accuracy.
+        The term that is asked for first, of class or joint scores, also gives the training accuracy.
         """
         return scores.ce("class", "upright")
 
@@ -115,7 +126,9 @@ class Objective:
     def heads(self) -> dict[str, Layer]:
         """Name -> layer that predicts classes; a second one is the teacher of the first."""
         names = (self.name, f"{self.name} teacher")
-        return dict(zip(names, (layer for layer in self.layers if layer != "view"), strict=False))
+        return dict(
+            zip(names, (layer for layer in self.layers if layer not in ("view", "projection")), strict=False)
+        )
 
     @property
     def invariant_heads(self) -> frozenset[str]:
@@ -155,7 +168,7 @@ class Objective:
 
     def factor(self, part: str, num_views: int) -> int:
         """The factor of "steps", "copies", "members" or "ways", of M views."""
-        return (self.times or num_views) if self.multiplies == part else 1
+        return (self.times or self.per_view * num_views) if self.multiplies == part else 1
 
     def images_per_image(self, num_views: int) -> int:
         """V, images through the network in training for each image of a batch: views, or copies."""
@@ -178,8 +191,8 @@ class Objective:
     def depends_on_transform(self) -> bool:
         """Training differs between transformations; else only the views at test do."""
         multiplied = self.multiplies != "nothing" and not self.times
-        parts = (self.draws, self.pretext)
-        return self.trains_on_views or multiplied or any(part is not None for part in parts)
+        before = self.pretext is not None and self.pretext.depends_on_transform
+        return self.trains_on_views or multiplied or self.draws is not None or before
 
     def refusal(self, transform: Transform, size: int) -> str | None:
         """Say why the method cannot have a transform, or images of `size` pixels; None where it can."""

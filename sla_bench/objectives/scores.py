@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -87,10 +88,15 @@ class Scores(ABC):
             draws something else; None: all M views in order.
 
     Attributes:
-        accuracy: share (scalar in 0..1) of right answers in the first cross entropy that was asked for.
+        accuracy: share (scalar in 0..1) of right answers in the first cross entropy or divergence that was
+            asked for.
+        before: scores (B, N) of a network that was trained before; None: there is none.
+        stages: joint scores by the features of each stage of the backbone, where it has branches.
     """
 
     accuracy: Tensor | None = None
+    before: Tensor | None = None
+    stages: Sequence[Scores] = ()
 
     def __init__(self, labels: Tensor | None, num_views: int, numbers: Tensor | None = None) -> None:
         self.labels, self.num_views, self.numbers = labels, num_views, numbers
@@ -139,20 +145,53 @@ class Scores(ABC):
         """
         logits = self.logits(of, views)
         labels = self._labels(of, logits)
-        if self.accuracy is None:
-            self.accuracy = (logits.detach().argmax(-1) == labels).float().mean()
+        self._note_accuracy(logits, labels)
         return self._cross_entropy(of, logits, labels)
 
-    def kl(self, student: Kind, teacher: Kind, temperature: float = 1.0) -> Tensor:
+    def bce(self, of: Kind) -> Tensor:
+        """Return the mean binary cross entropy (scalar) over examples, views and columns.
+
+        Args:
+            of: the scores; a column is right where it is the label of `ce`.
+        """
+        logits = self.logits(of)
+        right = F.one_hot(self._labels(of, logits), logits.shape[-1])
+        return F.binary_cross_entropy_with_logits(logits, right.to(logits.dtype))
+
+    def nce(self, temperature: float) -> Tensor:
+        """Return InfoNCE (scalar) between each further view of an example and the examples as they are.
+
+        It is the mean of -log softmax(cos(p_j, p_0) / T) of the example itself among those of the batch, with
+        the projections p.
+
+        Args:
+            temperature: T, above 0.
+        """
+        directions = F.normalize(self.logits("projection"), dim=-1)
+        upright, others = directions[:, 0], directions[:, 1:]
+        alike = others.flatten(0, 1) @ upright.mT / temperature
+        own = torch.arange(len(upright), device=alike.device).repeat_interleave(others.shape[1])
+        return F.cross_entropy(alike, own)
+
+    def kl(self, student: Kind, teacher: Kind | Literal["before"], temperature: float = 1.0) -> Tensor:
         """Return T^2 KL(teacher || student), a scalar, as `distillation_loss` has it.
 
         Args:
             student: scores, of the image as it is.
-            teacher: scores, of which the mean over all views is taught; they get no gradient.
+            teacher: scores, of which the mean over all views is taught; they get no gradient. "before": those
+                of the image as it is.
             temperature: T, above 0.
         """
-        taught, learning = self.read(teacher, mean=True), self.scores(student, "upright")[..., 0, :]
-        return distillation_loss(learning.flatten(0, -2), taught.flatten(0, -2), temperature)
+        taught = self.before if teacher == "before" else self.read(teacher, mean=True)
+        assert taught is not None
+        learning = self.scores(student, "upright")
+        self._note_accuracy(learning, self._labels(student, learning))
+        return distillation_loss(learning[..., 0, :].flatten(0, -2), taught.flatten(0, -2), temperature)
+
+    def _note_accuracy(self, logits: Tensor, labels: Tensor) -> None:
+        """Keep the share of right answers of the first term."""
+        if self.accuracy is None:
+            self.accuracy = (logits.detach().argmax(-1) == labels).float().mean()
 
     def _labels(self, of: Kind, logits: Tensor) -> Tensor:
         """Labels int64 (..., V) of logits (..., V, n)."""

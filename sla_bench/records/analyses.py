@@ -166,15 +166,23 @@ def check_analysable(record: RunRecord) -> None:
 
 
 def analyses_of(records: Iterable[RunRecord]) -> list[Analysis]:
-    """One for each training and the views that it was tested with; of several tests that of most images."""
+    """One for each training and the views that it was tested with; of several tests that of most images.
+
+    Of equal ones it is that of the smallest test seed, which draws crops, and no analysis reads crops.
+    """
     found = []
     for record in records:
         largest: dict[str, EvaluationRecord] = {}
         tests = (e for e in record.evaluations if getattr(e.config, "stage_two", None) is None)
-        for evaluation in sorted(tests, key=lambda e: _test(e).images_per_class or sys.maxsize):
+        for evaluation in sorted(tests, key=_size):
             largest[evaluation.config.transform] = evaluation
         found += [Analysis(record, evaluation) for evaluation in largest.values()]
     return found
+
+
+def _size(evaluation: EvaluationRecord) -> tuple[int, int]:
+    test = _test(evaluation)
+    return test.images_per_class or sys.maxsize, -test.test_seed
 
 
 def _test(evaluation: EvaluationRecord) -> ClassifierEvaluation:
@@ -216,7 +224,7 @@ def _perform(
     import torch
 
     from sla_bench.evaluation.view_metrics import head_metrics
-    from sla_bench.records.saved_classifier import load_models
+    from sla_bench.records.classifiers import load_models
     from sla_bench.scenarios.classify.image_reader import TestImages, read_views
     from sla_bench.scenarios.classify.stage_two import read_probes
 

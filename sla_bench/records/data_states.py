@@ -30,6 +30,11 @@ def state_of_parts(training: str | None, test: str) -> str:
     return hashlib.sha256(f"{training or ''} {test}".encode()).hexdigest()[:16]
 
 
+def on_data(dataset: str, test_dataset: str | None) -> str:
+    """The data of an evaluation in words: the data set, and that of the test where it is another."""
+    return dataset if test_dataset is None else f"{dataset} on {test_dataset}"
+
+
 def short(state: str) -> str:
     """The digits of a state that people see."""
     return state[:_SHORT]
@@ -78,7 +83,7 @@ def _in_state(record: RunRecord, state: str) -> RunRecord:
 
 
 def shown_states(store: Store) -> dict[str, str]:
-    """Data set -> the state of its data that tables show.
+    """Data set, or training's on test's as in "cifar_fs on omniglot" -> the state that tables show.
 
     It is the one that the command saw (`Store.seen`), else the newest: of the newest record, or one that a
     later command came back to (`note_seen`). Records of this version's protocol stand before all others. A
@@ -86,8 +91,8 @@ def shown_states(store: Store) -> dict[str, str]:
     """
     times: dict[str, dict[str, tuple[bool, float]]] = {}
     for record in store.records():
-        own = times.setdefault(record.config.dataset, {})
         for evaluation in record.evaluations:
+            own = times.setdefault(evaluation.data, {})
             age = protocol_of(record, evaluation) == record.config.protocol, evaluation.written
             own[evaluation.state] = max(own.get(evaluation.state, age), age)
     for dataset, (state, moment) in _noted(store).items():
@@ -120,7 +125,7 @@ def of_states(records: Iterable[RunRecord], states: Mapping[str, str]) -> list[R
     found = []
     for record in records:
         state = states.get(record.config.dataset)
-        own = tuple(e for e in record.evaluations if e.state == state)
+        own = tuple(e for e in record.evaluations if e.state == states.get(e.data))
         if own or (not record.evaluations and record.done.get("data_state", state) == state):
             found.append(record if len(own) == len(record.evaluations) else replace(record, evaluations=own))
     return found
@@ -130,9 +135,9 @@ def other_states(records: Iterable[RunRecord], states: Mapping[str, str]) -> dic
     """Data set -> in words, how many runs are recorded of which other states; without it where none are."""
     counts: dict[str, Counter[str]] = {}
     for record in records:
-        dataset = record.config.dataset
-        others = {e.state for e in record.evaluations if e.state != states.get(dataset)}
-        counts.setdefault(dataset, Counter()).update(others)
+        others = {(e.data, e.state) for e in record.evaluations if e.state != states.get(e.data)}
+        for data, state in others:
+            counts.setdefault(data, Counter())[state] += 1
     return {
         dataset: ", ".join(f"{short(state)} ({_runs(n)})" for state, n in sorted(own.items()))
         for dataset, own in counts.items()

@@ -27,7 +27,7 @@ def describe(threads: int, device: str) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": _cpuinfo("model name") or platform.processor(),
         "cores": os.cpu_count(),
         "bf16_instructions": has_bf16_instructions(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -63,10 +63,6 @@ def _versions() -> tuple[tuple[str, str], ...]:
         except metadata.PackageNotFoundError:
             found.append((package, "not installed"))
     return tuple(found)
-
-
-def _processor() -> str:
-    return _cpuinfo("model name") or platform.processor()
 
 
 @cache

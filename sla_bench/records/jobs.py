@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ class Job:
         keep_models: whether the weights are written.
         checkpoint_seconds: between checkpoints of the training; 0 writes one at each step.
         data_state: hash of all data that training and test see, the same for all seeds.
+        other_tests: eval_id -> hash of the test data and state, of evaluations on another data set.
         threads: of the processor; the last bits of a result depend on them, the run's id does not.
         acceleration: how the backbone is run in training; the same holds.
     """
@@ -63,6 +64,11 @@ class Job:
     data_state: str = ""
     threads: int = 1
     acceleration: Acceleration = "eager"
+    other_tests: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def tested(self, eval_id: str) -> tuple[str, str]:
+        """Hash of the test data of an evaluation, and the state of all data that it depends on."""
+        return self.other_tests.get(eval_id, (self.test_data_hash, self.data_state))
 
     @property
     def store(self) -> Store:
@@ -117,13 +123,13 @@ class Fingerprints:
         seen = "".join(self.of(dataset, split, entry.by, seed) for split in entry.training_splits)
         return hashlib.sha256(seen.encode()).hexdigest()[:16]
 
-    def of_state(self, dataset: str, scenario: str) -> str:
+    def of_state(self, dataset: str, scenario: str, test_dataset: str | None = None) -> str:
         """Return the hash of all data that training and test of a scenario see; raises as `of`.
 
         A seed may choose which of them is in which split. Seed 0 stands for all: its splits change with any
         image, label or class name.
         """
-        test = self.of(dataset, "test", SCENARIOS[scenario].by, 0)
+        test = self.of(test_dataset or dataset, "test", SCENARIOS[scenario].by, 0)
         return state_of_parts(self.of_training(dataset, scenario, 0), test)
 
 
@@ -150,7 +156,14 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
         name, seed, scenario = task.run.dataset, task.run.seed, task.run.scenario
         training_data = prints.of_training(name, scenario, seed)
         test_data = prints.of(name, "test", SCENARIOS[scenario].by, seed)
-        evaluations = {e.digest(data=test_data): e for e in task.evaluations}
+        evaluations, other_tests = {}, {}
+        for evaluation in task.evaluations:
+            other = evaluation.tested_elsewhere
+            data = test_data if other is None else prints.of(other, "test", SCENARIOS[scenario].by, seed)
+            eval_id = evaluation.digest(data=data)
+            evaluations[eval_id] = evaluation
+            if other is not None:
+                other_tests[eval_id] = data, prints.of_state(name, scenario, other)
         run_id = task.run.digest(data=training_data)
         jobs.append(
             Job(
@@ -163,6 +176,7 @@ def make_jobs(tasks: Iterable[Task], data_root: Path, out: Path, device: str, **
                 out,
                 device,
                 data_state=prints.of_state(name, scenario),
+                other_tests=other_tests,
                 **further,
             )
         )
@@ -250,8 +264,7 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
             evaluation,
             result.metrics,
             result.samples,
-            job.test_data_hash,
-            job.data_state,
+            *job.tested(eval_id),
             asked_of(job.run, evaluation),
         )
     if training is not None and not job.keep_models:
@@ -265,19 +278,22 @@ def _check_data(job: Job) -> None:
     Raises:
         UserError: so it is.
     """
-    run, dataset = job.run, dataset_named(job.run.dataset)
-    if not dataset.changeable:
-        return
-    prints = Fingerprints(job.data_root)
-    now = (
-        prints.of_training(run.dataset, run.scenario, run.seed),
-        prints.of(run.dataset, "test", SCENARIOS[run.scenario].by, run.seed),
-    )
-    if now != (job.training_data_hash, job.test_data_hash):
-        raise UserError(
-            f"{dataset.where(job.data_root)} has changed since this command began; give the same command "
-            "again, and it runs on the data as they are now"
-        )
+    run, prints = job.run, Fingerprints(job.data_root)
+    by, used = SCENARIOS[run.scenario].by, {run.dataset: job.test_data_hash}
+    for eval_id, (data, _) in job.other_tests.items():
+        used[job.evaluations[eval_id].tested_elsewhere or run.dataset] = data
+    for name, test_data in used.items():
+        if not (dataset := dataset_named(name)).changeable:
+            continue
+        same = prints.of(name, "test", by, run.seed) == test_data
+        if name == run.dataset:
+            training = prints.of_training(name, run.scenario, run.seed)
+            same = same and training == job.training_data_hash
+        if not same:
+            raise UserError(
+                f"{dataset.where(job.data_root)} has changed since this command began; give the same command "
+                "again, and it runs on the data as they are now"
+            )
 
 
 def _environment(job: Job, device: torch.device) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class Launch(BaseModel):
         None,
         ge=0,
         le=1,
+        allow_inf_nan=False,
         description="share of a GPU, so that several runs share one; default: 1 on a GPU, else 0",
     )
     compile: bool = Field(

@@ -79,14 +79,13 @@ def of_states(store: Store, states: Collection[tuple[str, str]]) -> list[Leftove
     """
     found = []
     for record in store.records():
-        dataset = record.config.dataset
-        own = [e for e in record.evaluations if (dataset, e.state) in states]
+        own = [e for e in record.evaluations if (e.data, e.state) in states]
         if own and not _is_claimed(record.folder):
             paths = [record.folder]
             if len(own) < len(record.evaluations):
                 analyses = (record.folder / "analyses" / e.folder.name for e in own)
                 paths = [*(e.folder for e in own), *(path for path in analyses if path.exists())]
-            why = f"{dataset} in the state {', '.join(sorted({short(e.state) for e in own}))}"
+            why = ", ".join(sorted({f"{e.data} in the state {short(e.state)}" for e in own}))
             files = _files(record.folder)
             found += [Leftover(record.folder, path, why, files) for path in paths]
     return found

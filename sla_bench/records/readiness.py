@@ -77,7 +77,9 @@ def check_data(tasks: Sequence[Task], data_root: Path) -> Iterator[str]:
     """
     seeds: dict[tuple[str, By], int] = {}
     for task in tasks:
-        seeds.setdefault((task.run.dataset, SCENARIOS[task.run.scenario].by), task.run.seed)
+        for name in (task.run.dataset, *(e.tested_elsewhere for e in task.evaluations)):
+            if name is not None:
+                seeds.setdefault((name, SCENARIOS[task.run.scenario].by), task.run.seed)
     pinned = {name: dataset_named(name).pinned() for name, _ in seeds}
     said = [s for (name, by), seed in seeds.items() for s in pinned[name].reading_lines(by, data_root, seed)]
     yield from dict.fromkeys(said)
@@ -98,19 +100,20 @@ def _check_sizes(tasks: Sequence[Task], datasets: Mapping[str, Dataset], data_ro
     """
 
     @functools.cache
-    def sizes(name: str, by: By, seed: int, split: Split) -> dict[str, int]:
+    def known(by: By, seed: int, name: str, split: Split) -> dict[str, int]:
         return datasets[name].class_sizes(split, by, data_root, seed)
+
+    def sizes(by: By, seed: int, name: str, split: Split) -> dict[str, int]:
+        return known(by, seed if by == "classes" and datasets[name].split_depends_on_seed else 0, name, split)
 
     lines: dict[str, None] = {}
     refused: list[UserError] = []
     for task in tasks:
         run, form = task.run, form_of(task.run.scenario)
-        by = SCENARIOS[run.scenario].by
-        seed = run.seed if by == "classes" and datasets[run.dataset].split_depends_on_seed else 0
         try:
-            sizes_of = partial(sizes, run.dataset, by, seed)
+            sizes_of = partial(sizes, SCENARIOS[run.scenario].by, run.seed)
             lines |= dict.fromkeys(form.check_sizes(run, task.evaluations, sizes_of))
-            lines |= dict.fromkeys(pretraining.notes(run, partial(sizes_of, "test")))
+            lines |= dict.fromkeys(pretraining.notes(run, partial(sizes_of, run.dataset, "test")))
         except UserError as error:
             refused.append(error)
             lines[f"{run.method} will fail: {error}"] = None

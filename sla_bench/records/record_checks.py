@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from sla_bench.config import OLDEST_PROTOCOL, RunConfig, Settings
+from sla_bench.config import RunConfig, Settings
 from sla_bench.errors import UserError, as_user_error
 from sla_bench.grids.asked import asked_of
 from sla_bench.grids.tasks import REGISTRIES, form_of
@@ -24,6 +24,7 @@ from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.reading import Reading
 
 _LARGEST_TUNING = 4 << 20
+_OLDEST_PROTOCOL = 2
 
 
 def check_records(folder: Path, archive: Path) -> dict[str, list[TrialRow]]:
@@ -150,7 +151,7 @@ def _check_id(config: Settings, facts: Mapping[str, Any], named: str, **told: An
         UserError: another protocol, or another id.
     """
     protocol = facts["protocol"]
-    if not OLDEST_PROTOCOL <= protocol <= config.protocol:
+    if not _OLDEST_PROTOCOL <= protocol <= config.protocol:
         raise UserError(f"made under protocol {protocol}, this version follows {config.protocol}")
     data = facts.get("data_hash")
     if data is not None and (own := config.digest(data=data, protocol=protocol, **told)) != named:

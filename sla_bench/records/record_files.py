@@ -9,7 +9,7 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from sla_bench.config import Settings
 from sla_bench.data.arrays import read_array
 from sla_bench.errors import UserError, mistake_of
 from sla_bench.evaluation.class_metrics import recorded
@@ -103,10 +104,6 @@ def names_in(folder: str) -> list[str]:
         return []
 
 
-def _evaluation_folders(folder: Path) -> list[Path]:
-    return sorted(f.parent for f in folder.glob("evaluations/*/metrics.json"))
-
-
 class _Facts(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
@@ -147,7 +144,7 @@ def read_files(folder: Path) -> dict[str, Any]:
     content = read_training(folder)
     check_history(folder)
     evaluations: dict[str, dict[str, Any] | None] = {}
-    for evaluation in _evaluation_folders(folder):
+    for evaluation in sorted(path.parent for path in folder.glob("evaluations/*/metrics.json")):
         try:
             changed = (evaluation / "metrics.json").stat().st_mtime
             evaluations[evaluation.name] = {**read_evaluation(evaluation), "changed": changed}
@@ -175,6 +172,26 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     config, metrics = read_mapping(folder / "config.json"), read_mapping(folder / "metrics.json")
     _check(_Metrics, metrics, "metrics.json")
     return {"config": config, "metrics": metrics}
+
+
+def content_of(folder: Path) -> bytes | bool:
+    """As from `read_files`, as JSON; of a record that can't be read, whether a newer version made it."""
+    try:
+        return json.dumps(read_files(folder)).encode()
+    except UNREADABLE as error:
+        return is_of_newer_version(error)
+
+
+def is_current(folder: Path, mark: str, read: Callable[[Path], Any], kind: type[Settings]) -> bool:
+    """The file that is written last is there, all can be read, and the protocol is this version's."""
+    if not (folder / f"{mark}.json").exists():
+        return False
+    try:
+        content = read(folder)
+        config = kind.model_validate(content["config"])
+    except UNREADABLE:
+        return False
+    return bool(content[mark]["protocol"] == config.protocol)
 
 
 def recorded_asked(content: Mapping[str, Any]) -> Asked | None:

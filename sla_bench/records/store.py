@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sla_bench.config import EvalConfig, RunConfig, Settings
+from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.grids.asked import Asked, asked_of, check_recipe
 from sla_bench.grids.tasks import form_of
-from sla_bench.records.data_states import settled, state_of_parts
+from sla_bench.records.data_states import on_data, settled, state_of_parts
 from sla_bench.records.files import json_bytes, write_together
 from sla_bench.records.forked import on_all_cores
 from sla_bench.records.record_cache import RecordCache, no_search_for_cycles
@@ -33,10 +33,12 @@ from sla_bench.records.record_files import (
     WEIGHTS,
     Unreadable,
     checked_samples,
+    content_of,
+    is_current,
     is_of_newer_version,
     names_in,
     read_evaluation,
-    read_files,
+    read_mapping,
     read_training,
     recorded_asked,
     samples_bytes,
@@ -70,6 +72,11 @@ class EvaluationRecord:
     def asked(self) -> Asked:
         """Setting, recipe and departures; raises as `asked_of` where the record does not tell them."""
         return self.told or asked_of(self.run, self.config)
+
+    @property
+    def data(self) -> str:
+        """The data set, as in "cifar_fs on omniglot" where the test is on another than the training."""
+        return on_data(self.run.dataset, self.config.tested_elsewhere)
 
     @cached_property
     def rows(self) -> list[str]:
@@ -143,10 +150,9 @@ class RunRecord:
     def environment(self) -> dict[str, Any]:
         """Versions and hardware of the training; empty if environment.json can't be read."""
         try:
-            content = json.loads((self.folder / "environment.json").read_bytes())
-        except (OSError, ValueError, RecursionError):
+            return read_mapping(self.folder / "environment.json")
+        except (OSError, ValueError):
             return {}
-        return content if isinstance(content, dict) else {}
 
     @property
     def history_rows(self) -> list[dict[str, str]]:
@@ -204,12 +210,12 @@ class Store:
 
     def has_run(self, run_id: str) -> bool:
         """The training is finished, and its record can be read."""
-        return _is_current(self.run_folder(run_id), "done", read_training, form_of(self.scenario).run)
+        return is_current(self.run_folder(run_id), "done", read_training, form_of(self.scenario).run)
 
     def has_evaluation(self, run_id: str, eval_id: str) -> bool:
         """The evaluation is finished, and its record can be read."""
         folder = self.evaluation_folder(run_id, eval_id)
-        return _is_current(folder, "metrics", read_evaluation, form_of(self.scenario).evaluation)
+        return is_current(folder, "metrics", read_evaluation, form_of(self.scenario).evaluation)
 
     def write_run(
         self,
@@ -307,7 +313,7 @@ class Store:
         cache = RecordCache(self.cache_file)
         known, finished = cache.load("record"), list(self._finished())
         new = [(f, s) for f, s in finished if s is not None and known.get(f.name, ("",))[0] != s]
-        read = on_all_cores(_content_of, [folder for folder, _ in new], each=_WORTH_A_PROCESS)
+        read = on_all_cores(content_of, [folder for folder, _ in new], each=_WORTH_A_PROCESS)
         fresh = {folder.name: content for (folder, _), content in zip(new, read, strict=True)}
         records: list[RunRecord] = []
         unreadable: list[Unreadable] = []
@@ -359,26 +365,6 @@ class Store:
             except UNREADABLE as error:
                 unreadable.append(Unreadable(place, is_of_newer_version(error)))
         return RunRecord(folder.name, folder, config, done, tuple(evaluations), signature), unreadable
-
-
-def _content_of(folder: Path) -> bytes | bool:
-    """As from `read_files`, as JSON; of a record that can't be read, whether a newer version made it."""
-    try:
-        return json.dumps(read_files(folder)).encode()
-    except UNREADABLE as error:
-        return is_of_newer_version(error)
-
-
-def _is_current(folder: Path, mark: str, read: Callable[[Path], Any], kind: type[Settings]) -> bool:
-    """The file that is written last is there, all can be read, and the protocol is this version's."""
-    if not (folder / f"{mark}.json").exists():
-        return False
-    try:
-        content = read(folder)
-        config = kind.model_validate(content["config"])
-    except UNREADABLE:
-        return False
-    return bool(content[mark]["protocol"] == config.protocol)
 
 
 class Snapshot(Store):

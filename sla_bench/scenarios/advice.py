@@ -15,7 +15,7 @@ from torch import Tensor
 from sla_bench.config import FewShotRun
 from sla_bench.data.base import By, Dataset, LabeledImages, Split
 from sla_bench.data.named import dataset_named
-from sla_bench.errors import first_names
+from sla_bench.errors import UserError, first_names
 from sla_bench.evaluation.advice import LEAST_PICTURES, Advice, advise, deal
 from sla_bench.evaluation.embedding import embed, episode_chunks
 from sla_bench.objectives.episodes import EpisodeFeatures
@@ -37,6 +37,8 @@ NAMES = {
 """Row of a frozen network -> its name here."""
 MOST_WAYS, MOST_SHOTS, EPISODES = 5, 5, 20
 """Classes and supports of an episode, and episodes of a group."""
+MOST_PICTURES = 20_000
+"""That are embedded, in all views: half an hour on two cores."""
 LONG_TAIL = 10.0
 """Largest class / smallest class, from which a folder is called imbalanced."""
 _LEAST_CLASSES = 6
@@ -92,23 +94,53 @@ class Findings:
         return [name for _, name in low[:3]]
 
 
-def all_images(dataset: Dataset, data_root: Path) -> LabeledImages:
-    """Every picture of a folder, whatever its splits.
+def all_images(
+    dataset: Dataset, data_root: Path, seed: int = 0, most: int = MOST_PICTURES
+) -> tuple[LabeledImages, np.ndarray]:
+    """Every picture of a data set, whatever its splits; of many, some of each class.
 
     Args:
-        dataset: the folder.
+        dataset: most often a folder.
         data_root: where its prepared pictures lie.
+        seed: draws the pictures where there are too many.
+        most: pictures; larger classes give as many as the others.
+
+    Returns:
+        The pictures, and how many each class has in all, int64 (C,).
 
     Raises:
-        UserError: the folder cannot be read.
+        UserError: the data cannot be read, or have too many classes.
     """
     by: By = "images" if "images" in dataset.ways_to_split("test", data_root) else "classes"
     splits: tuple[Split, ...] = ("trainval", "test") if by == "images" else ("train", "val", "test")
     parts = [dataset.load(split, by, data_root) for split in splits]
     names = tuple(dict.fromkeys(name for part in parts for name in part.class_names))
     labels = [np.array([names.index(name) for name in part.class_names])[part.labels] for part in parts]
-    pixels = np.concatenate([part.images for part in parts])
-    return LabeledImages(pixels, np.concatenate(labels).astype(np.int64), names)
+    whole = np.concatenate(labels).astype(np.int64)
+    counts = np.bincount(whole, minlength=len(names))
+    index = _drawn(whole, counts, seed, most)
+    if index is None:
+        raise UserError(
+            f"{dataset.name} has {len(names):,} classes; advise compares {most:,} pictures at most, fewer "
+            f"than {LEAST_PICTURES} of each: take a folder of fewer classes"
+        )
+    ends = np.cumsum([len(part) for part in parts])
+    cut = np.split(index, np.searchsorted(index, ends[:-1]))
+    starts = ends - [len(part) for part in parts]
+    pixels = [part.images[own - start] for part, own, start in zip(parts, cut, starts, strict=True)]
+    return LabeledImages(np.concatenate(pixels), whole[index], names), counts
+
+
+def _drawn(labels: np.ndarray, counts: np.ndarray, seed: int, most: int) -> np.ndarray | None:
+    """Ascending positions of the pictures that are looked at; None where classes would have too few."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    each = int(np.searchsorted([np.minimum(counts, n).sum() for n in range(1, most + 1)], most, "right"))
+    if each < LEAST_PICTURES:
+        return None
+    random = np.random.default_rng(seed)
+    chosen = [random.permutation(np.flatnonzero(labels == k))[:each] for k in range(len(counts))]
+    return np.sort(np.concatenate(chosen))
 
 
 def measure(
@@ -139,7 +171,7 @@ def measure(
     from sla_bench.models.backbones.libraries import library_size
 
     dataset = dataset_named(name).pinned()
-    images = all_images(dataset, data_root)
+    images, counts = all_images(dataset, data_root, seed)
     values = {"dataset": name, "backbone": backbone}
     complete("fewshot", values, {"backbone": backbone, "weights": weights or "default", "train": "none"})
     run = FewShotRun(**values, learner=_LEARNER)
@@ -170,14 +202,19 @@ def measure(
         shlex.join(["--dataset", name, "--backbone", backbone, "--weights", weights or "default"]),
         dataset.properties.size,
         library_size(backbone),
-        dict(zip(images.class_names, images.class_counts.tolist(), strict=True)),
-        [*dataset.remarks(data_root), *_left_out(images)],
+        dict(zip(images.class_names, counts.tolist(), strict=True)),
+        [*dataset.remarks(data_root), *_left_out(images), *_sampled(len(images), int(counts.sum()))],
         groups[0].shots,
         groups[0].ways,
         passes,
         _recalls(groups, read, images.class_names),
         advise(accuracies[0], accuracies[1], NAMES[PLAIN]),
     )
+
+
+def _sampled(compared: int, there: int) -> Iterator[str]:
+    if compared < there:
+        yield f"compared on {compared:,} of {there:,} pictures: as many of each class, or all that it has"
 
 
 def _left_out(images: LabeledImages) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.registry import DATASETS, METHODS, TRANSFORMS
+from sla_bench.registry import BACKBONES, DATASETS, METHODS, TRANSFORMS
 
 if TYPE_CHECKING:
     from sla_bench.data.base import Split
@@ -150,6 +150,14 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
             UserError: something that the user gave has no effect.
         """
 
+    def complete_test(self, dataset: str, values: dict[str, Any]) -> None:
+        """Fill in, in `values` of a test, what follows from the data set of the training.
+
+        Raises:
+            UserError: a name is wrong.
+        """
+        del dataset, values
+
     def refusal(self, run: RunT) -> str | None:
         """Say why the pieces of a run don't go together, in a sentence; None where they do.
 
@@ -158,9 +166,15 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
         Raises:
             UserError: an option of the method has a wrong value.
         """
+        method: Objective = dataclasses.replace(METHODS.load(run.method), **run.method_options)
         if run.transform is None:
             return None
-        method: Objective = dataclasses.replace(METHODS.load(run.method), **run.method_options)
+        name = run.backbone.partition(":")[0]
+        if method.branches and (name in BACKBONES.arguments or BACKBONES[name].needs_learn2learn):
+            return (
+                f"method {run.method!r} needs the stages of its backbone, which {run.backbone} does not "
+                "tell; take airbench, conv4 or a ResNet"
+            )
         size = dataset_named(run.dataset).properties.size
         sentence = method.refusal(TRANSFORMS.load(run.transform), size)
         return sentence and f"method {run.method!r} cannot be used here: {sentence}"
@@ -176,16 +190,22 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
         Raises:
             UserError: the transform permutes colours where there are none.
         """
-        if dataset_named(run.dataset).properties.grey and TRANSFORMS.load(evaluation.transform).uses_color:
-            raise UserError(
-                f"transform {evaluation.transform!r} permutes colours, but the images of {run.dataset} are "
-                "grey; use rotation or rotation2"
-            )
+        for name in dict.fromkeys((run.dataset, evaluation.tested_elsewhere or run.dataset)):
+            if dataset_named(name).properties.grey and TRANSFORMS.load(evaluation.transform).uses_color:
+                raise UserError(
+                    f"transform {evaluation.transform!r} permutes colours, but the images of {name} are "
+                    "grey; use rotation or rotation2"
+                )
 
     def check_sizes(
-        self, run: RunT, evaluations: Iterable[EvalT], sizes_of: Callable[[Split], Mapping[str, int]]
+        self, run: RunT, evaluations: Iterable[EvalT], sizes_of: Callable[[str, Split], Mapping[str, int]]
     ) -> list[str]:
         """Refuse classes that are too few or too small, as the run would, from the sizes in a split.
+
+        Args:
+            run: the training.
+            evaluations: its tests.
+            sizes_of: name of a data set and split -> images of each class.
 
         Returns:
             Lines for the user.

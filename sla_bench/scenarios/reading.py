@@ -24,6 +24,11 @@ AT_EQUAL_COST: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "SLA-x1+SI": ("baseline",),
         "SLA-half+SI": ("baseline-x2",),
         "SSP": ("baseline-x2",),
+        "RFS-distil": ("baseline-x2",),
+        "SKD0": ("baseline-xM",),
+        "HSAKD": ("baseline-xM",),
+        "alike": ("baseline-xM",),
+        "SKD1": ("baseline-x2M",),
     }
 )
 """Matched references of the rows of one pass whose training costs no more than its reference's."""
@@ -131,6 +136,7 @@ class Reading(ABC):
         matched_references: method -> references of equal cost, fixed beforehand; they enter where they are
             recorded, and are the table's confirmatory family. Every method is compared with `baseline`.
         stand_ins: reference -> another that takes its place where it is not recorded.
+        same_rows: row -> another of the same training that some learners make equal by construction.
         tests_new_classes: verdicts are about classes that were not tested.
         validates: histories hold accuracies on validation data.
         pictures: file names without ending of figures that only some scenarios have.
@@ -142,6 +148,7 @@ class Reading(ABC):
     published_selection: ClassVar[str]
     matched_references: ClassVar[Mapping[str, tuple[str, ...]]]
     stand_ins: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    same_rows: ClassVar[Mapping[str, str]] = MappingProxyType({})
     tests_new_classes: ClassVar[bool] = False
     validates: ClassVar[bool]
     pictures: ClassVar[tuple[str, ...]] = ()

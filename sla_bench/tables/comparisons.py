@@ -134,9 +134,12 @@ _KEY = ("scenario", "dataset", "setting", "learner", "method", "backbone")
 
 
 def published_figures() -> pd.DataFrame:
-    """Figures of the paper and of its baselines, each with source and status."""
+    """Values of the paper, its baselines and relatives, each with source and status.
+
+    `departures` is how the published training differs from budget `paper`, in the words of a table.
+    """
     with (resources.files("sla_bench.tables") / "published.csv").open() as file:
-        return pd.read_csv(file)
+        return pd.read_csv(file).fillna({"departures": ""})
 
 
 class PublishedValues:
@@ -144,8 +147,11 @@ class PublishedValues:
 
     def __init__(self) -> None:
         table = published_figures()
+        self._known: dict[tuple[str, ...], list[tuple[str, float, str]]] = {}
         names = table[list(_KEY)].itertuples(index=False, name=None)
-        self._known = dict(zip(names, zip(table["accuracy"], table["status"], strict=True), strict=True))
+        values = table[["departures", "accuracy", "status"]].itertuples(index=False, name=None)
+        for name, value in zip(names, values, strict=True):
+            self._known.setdefault(name, []).append(value)
 
     def beside(self, key: Mapping[str, Any], training: Mapping[str, str]) -> dict[str, Any]:
         """Return the published accuracy in % of the same setting, its status, and what differs from ours.
@@ -162,10 +168,14 @@ class PublishedValues:
         found = self._known.get(wanted) if key["metric"] == "accuracy" else None
         if found is None:
             return {}
+        usual = training.get("budget", "")
+        budgets = [f"{usual}, {departures}" if departures else usual for departures, _, _ in found]
+        one = budgets.index(key["budget"]) if key.get("budget") in budgets else 0
+        training = {**training, "budget": budgets[one]} if training else training
         differs = [name for name, value in training.items() if key[name] != value]
         if key["method"] == BASELINE and "transform" in differs:
             differs.remove("transform")
-        accuracy, status = found
+        _, accuracy, status = found[one]
         return {
             "published": float(accuracy),
             "published_status": str(status),

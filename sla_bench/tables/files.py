@@ -39,18 +39,28 @@ def write_leaderboard(store: Store) -> pd.DataFrame:
         UserError: the files can't be written.
     """
     table = leaderboard_of(store)
-    texts = [name for name in COLUMNS if not is_numeric_dtype(table[name])]
-    guarded = table[COLUMNS].assign(**{name: table[name].map(escape_formula) for name in texts})
-    write_text(store.tables / "leaderboard.csv", guarded.to_csv(index=False, float_format="%.6g"))
+    write_text(store.tables / "leaderboard.csv", csv_of(table))
     write_text(store.tables / "leaderboard.md", markdown(table))
     write_text(store.tables / "leaderboard.tex", latex(table))
     return table
 
 
-def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
+def csv_of(table: pd.DataFrame) -> str:
+    """The leaderboard as CSV, with texts that spreadsheets take for texts."""
+    texts = [name for name in COLUMNS if not is_numeric_dtype(table[name])]
+    guarded = table[COLUMNS].assign(**{name: table[name].map(escape_formula) for name in texts})
+    return guarded.to_csv(index=False, float_format="%.6g")
+
+
+def write_plots(store: Store, table: pd.DataFrame, pdf: bool = False) -> list[Path]:
     """Draw gains, accuracies, curves, costs and what the scenario adds, each where its data are there.
 
     A picture of before whose data are there no longer is deleted: it would pass for one of these records.
+
+    Args:
+        store: of the records.
+        table: the leaderboard.
+        pdf: each figure also as PDF.
 
     Returns:
         The files written.
@@ -73,9 +83,9 @@ def write_plots(store: Store, table: pd.DataFrame) -> list[Path]:
     }
     if reading.axis is not None:
         figures[reading.axis.stem] = curves.gain_curves_figure(accuracies, reading.axis)
-    paths = _save(store, figures) + write_learning_curves(store) + write_view_plots(store)
+    paths = _save(store, figures, pdf) + write_learning_curves(store, pdf) + write_view_plots(store, pdf)
     stems = (*_PICTURES, reading.axis.stem) if reading.axis else _PICTURES
-    known = {store.tables / f"{stem}.{ending}" for stem in stems for ending in ("png", "svg")}
+    known = {store.tables / f"{stem}.{ending}" for stem in stems for ending in ("png", "svg", "pdf")}
     remove_files(known.difference(paths))
     return paths
 
@@ -99,17 +109,17 @@ def class_figures(store: Store, names: Sequence[str]) -> dict[str, Figure | None
     return {name: draw[name]() for name in names}
 
 
-def write_learning_curves(store: Store) -> list[Path]:
+def write_learning_curves(store: Store, pdf: bool = False) -> list[Path]:
     """Draw learning curves, where the histories of a scenario hold accuracies on validation data."""
     from sla_bench.tables.figures.curves import learning_curves_figure
 
     reading: Reading = SCENARIOS.load(store.scenario, "reading")
     if not reading.validates:
         return []
-    return _save(store, {"learning_curves": learning_curves_figure(histories(shown_records(store)))})
+    return _save(store, {"learning_curves": learning_curves_figure(histories(shown_records(store)))}, pdf)
 
 
-def write_view_plots(store: Store) -> list[Path]:
+def write_view_plots(store: Store, pdf: bool = False) -> list[Path]:
     """Draw what `analyse` has recorded of the views of test images."""
     from sla_bench.tables.view_results import view_settings
 
@@ -118,15 +128,15 @@ def write_view_plots(store: Store) -> list[Path]:
         return []
     from sla_bench.tables.figures.views import view_figures
 
-    return _save(store, view_figures(settings))
+    return _save(store, view_figures(settings), pdf)
 
 
-def _save(store: Store, figures: Mapping[str, Figure | None]) -> list[Path]:
+def _save(store: Store, figures: Mapping[str, Figure | None], pdf: bool) -> list[Path]:
     """Write figures below a store's tables; without data there is no figure."""
     from sla_bench.tables.figures import style
 
     drawn = {stem: figure for stem, figure in figures.items() if figure is not None}
-    return [path for stem, figure in drawn.items() for path in style.save(figure, store.tables / stem)]
+    return [path for stem, figure in drawn.items() for path in style.save(figure, store.tables / stem, pdf)]
 
 
 def histories(records: Iterable[RunRecord]) -> pd.DataFrame:

@@ -30,7 +30,7 @@ _PREAMBLE = r"""% Made by sla_bench from its records.
 % Needs \usepackage{booktabs} and, with pdfLaTeX, \usepackage[T1]{fontenc}.
 """
 _LEFT_OUT = ("open +-", "sign flips p (least)", "train s")  # for the width of a page
-_WORDS = ("method", "against", "compared at", "verdict", "published")
+_WORDS = ("method", "best", "against", "compared at", "verdict", "published")
 _SPECIAL: dict[str, str] = {
     "\\": r"\textbackslash{}",
     "{": r"\{",

@@ -15,13 +15,14 @@ import pandas as pd
 import scipy
 
 from sla_bench.grids.tuning import Choice, choice_of, group_of
-from sla_bench.records.data_states import of_states, other_states, shown_states
+from sla_bench.records.data_states import of_states, on_data, other_states, shown_states
 from sla_bench.records.forked import on_all_cores
 from sla_bench.records.record_cache import RecordCache
 from sla_bench.records.store import RunRecord, Store
 from sla_bench.records.tuning_file import TuningFile
 from sla_bench.tables.cells import Setting
 from sla_bench.tables.leaderboard import Rows, WorkOut, leaderboard
+from sla_bench.tables.table_texts import is_missing
 
 
 def shown_records(store: Store) -> list[RunRecord]:
@@ -86,7 +87,8 @@ def leaderboard_of(store: Store) -> pd.DataFrame:
     cache.update(_KIND, changed, gone=known.keys() - seen)
     others = other_states(store.records(), shown_states(store))
     if others:
-        table["other_states"] = [others.get(dataset) for dataset in table["dataset"]]
+        data = zip(table["dataset"], table["test_dataset"], strict=True)
+        table["other_states"] = [others.get(on_data(d, None if is_missing(t) else t)) for d, t in data]
     return table
 
 

@@ -150,9 +150,8 @@ def list_runs(records: Iterable[RunRecord], shown: Mapping[str, str]) -> list[st
 
 def _states(record: RunRecord, shown: Mapping[str, str]) -> str:
     """As in ", data 25d4c1aa, older data 779f0a1b"."""
-    newest = shown.get(record.config.dataset)
-    states = dict.fromkeys(e.state for e in record.evaluations)
-    return "".join(f", {'data' if newest in (None, s) else 'older data'} {short(s)}" for s in states)
+    states = dict.fromkeys((e.state, shown.get(e.data)) for e in record.evaluations)
+    return "".join(f", {'data' if new in (None, s) else 'older data'} {short(s)}" for s, new in states)
 
 
 def show_run(record: RunRecord) -> Iterator[str]:

@@ -17,8 +17,10 @@ from sla_bench.config import RunConfig
 from sla_bench.grids.asked import Asked, asked_of
 from sla_bench.records.launching import News
 from sla_bench.streams import one_line
+from sla_bench.tables.answers import Answer, answers
+from sla_bench.tables.folding import folded
 from sla_bench.tables.row_key import method_of
-from sla_bench.tables.summaries import below, over_datasets
+from sla_bench.tables.summaries import gains_over_cells, over_datasets
 from sla_bench.tables.table_texts import (
     Table,
     accuracies_of,
@@ -36,7 +38,8 @@ from sla_bench.tables.view_results import ViewSetting
 from sla_bench.tables.view_tables import GUIDE, WORDS_OF_VIEWS, view_tables
 
 _PLAIN_INTERVAL = 15.0
-_WORDS = {"setting", "learner", "method", "against", "compared at", "verdict", *WORDS_OF_VIEWS}
+_MOST_ANSWERS = 3
+_WORDS = {"setting", "learner", "method", "best", "against", "compared at", "verdict", *WORDS_OF_VIEWS}
 
 
 def label(run: RunConfig) -> str:
@@ -120,14 +123,20 @@ class Board:
         self.console.print(one_line(text), highlight=False, markup=False, soft_wrap=True)
 
 
-def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
-    """Print leaderboard rows: accuracies, a block per training, setting and learner; then other metrics."""
+def print_table(table: pd.DataFrame, console: Console | None = None, so_far: bool = False) -> None:
+    """Print leaderboard rows: accuracies, a block per training, setting and learner; other metrics; answers.
+
+    Args:
+        table: rows of the leaderboard.
+        console: where to; the standard output by default.
+        so_far: others will follow, so that notes and answers wait for them.
+    """
     console = console or Console(width=None if sys.stdout.isatty() else 180)
     if table.empty:
         console.print("no tests to show")
         return
     all_rows = rows_of(table)
-    accuracies = accuracies_of(all_rows)
+    accuracies = folded(accuracies_of(all_rows))
     headings = [h for h in shown_headings(accuracies) if h not in ("setting", "learner")]
     for part in blocks(accuracies, "setting", "learner", "train_shots"):
         first = part[0]
@@ -140,13 +149,27 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
         further = further_metrics(part)
         if further.lines:
             _print_block(console, further)
-        for sentence in below(part):
+        for sentence in gains_over_cells(part):
             _print_text(console, sentence)
+    if so_far:
+        return
     for title, sentences in over_datasets(all_rows):
         for sentence in (f"Over data sets: {title}", *sentences):
             _print_text(console, sentence)
     for note in (*definitions(all_rows), *notes(all_rows)):
         _print_text(console, note)
+    _print_answers(console, answers(all_rows))
+
+
+def _print_answers(console: Console, found: Sequence[Answer]) -> None:
+    """Of several settings those of primary contrasts, a few of them."""
+    shown = [answer for answer in found if answer.is_primary] or found
+    for answer in shown[:_MOST_ANSWERS]:
+        title = f"Verdict on {answer.place}, {answer.training}: {answer.word}"
+        console.print(title, style="bold", highlight=False, markup=False, soft_wrap=True)
+        _print_text(console, " ".join(answer.sentences()))
+    if others := len(found) - len(shown[:_MOST_ANSWERS]):
+        _print_text(console, f"{others} other settings: `report` shows their answers.")
 
 
 def print_views(settings: Sequence[ViewSetting], console: Console | None = None) -> None:

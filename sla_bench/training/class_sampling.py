@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sla_bench.errors import UserError, unknown
+from sla_bench.training.long_tail import checked_labels
 
 # A class is drawn with probability proportional to a power of its size.
 _POWERS = {"class-balanced": 0.0, "sqrt": 0.5}
@@ -53,7 +54,8 @@ class ClassSampler:
             raise unknown("sampler", kind, SAMPLERS)
         if batch_size < 1:
             raise UserError(f"batch_size must be at least 1, got {batch_size}")
-        labels = _checked_labels(labels)
+        array = labels.cpu().numpy() if isinstance(labels, Tensor) else labels
+        labels = torch.from_numpy(checked_labels(array))
         self.batch_size = batch_size
         self.generator = torch.Generator().manual_seed(seed)
         self._stream = _Shuffles(len(labels)) if kind == "uniform" else _ByClass(labels, _POWERS[kind])
@@ -130,16 +132,3 @@ class _ByClass:
 
     def load_state(self, state: SamplerState, generator: torch.Generator) -> None:
         generator.set_state(state["generator"])
-
-
-def _checked_labels(labels: Tensor | np.ndarray) -> Tensor:
-    array = np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels)
-    if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu":
-        raise UserError(f"labels must be integers (n,), got {array.dtype} {array.shape}")
-    present = np.unique(array)
-    if not np.array_equal(present, np.arange(len(present))):
-        raise UserError(
-            f"labels must be 0..N-1, each at least once; {len(present)} different labels lie in "
-            f"{present[0]}..{present[-1]}"
-        )
-    return torch.from_numpy(array.astype(np.int64))

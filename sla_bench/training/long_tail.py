@@ -119,7 +119,7 @@ def long_tailed_indices(
             largest class, a class order that is no permutation, or one that gives a class more images than
             it has.
     """
-    label_array = _checked_labels(labels)
+    label_array = checked_labels(labels)
     available = np.bincount(label_array)
     if imbalance == "none" and max_class_size is None:
         return np.arange(len(label_array), dtype=np.int64)
@@ -242,7 +242,12 @@ def _subset_counts(
     return possible
 
 
-def _checked_labels(labels: np.ndarray | Sequence[int]) -> np.ndarray:
+def checked_labels(labels: np.ndarray | Sequence[int]) -> np.ndarray:
+    """Labels (n,) as int64.
+
+    Raises:
+        UserError: not whole numbers, or not 0..C-1, each at least once.
+    """
     array = np.asarray(labels)
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu":
         raise UserError(f"labels must be a list of whole numbers, got {array.dtype} {array.shape}")

@@ -161,3 +161,57 @@ class AlternatingFlips:
     def load_state(self, state: Tensor) -> None:
         """Restore a state, bool (N,)."""
         self._mirrored = state
+
+
+class CropAndFlip:
+    """Pad with black, cut out a window of the original size, mirror it where asked.
+
+    Memory for up to `capacity` images is kept between calls.
+
+    Args:
+        size: height = width of the images.
+        padding: pixels of zero padding on each side.
+        capacity: most images in a call.
+        device: where they are.
+    """
+
+    def __init__(self, size: int, padding: int, capacity: int, device: torch.device) -> None:
+        self._width = width = size + 2 * padding
+        self._padded = torch.zeros(capacity, width, width, 3, dtype=torch.uint8, device=device)
+        self._inner = self._padded[:, padding : padding + size, padding : padding + size]
+        self._cropped = torch.empty(2 * capacity, size, size, 3, dtype=torch.uint8, device=device)
+        self._out = torch.empty_like(self._cropped[:capacity])
+        self._slots = torch.arange(2 * capacity, device=device)
+        self.reads_back = device.type == "cpu"
+        # One image row is one contiguous run of bytes from some pixel on, so that the crop is a copy of rows.
+        pixels = capacity * width**2
+        self._runs = self._padded.as_strided((pixels - size + 1, 3 * size), (3, 1))
+        self._rows = torch.arange(0, pixels, width, device=device).view(capacity, width)[:, :size]
+
+    def __call__(self, images: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
+        """Crop and mirror B images.
+
+        Args:
+            images: uint8 (B, H, W, 3).
+            top: int64 (B,), first row of the window in the padded image, 0..2*padding.
+            left: int64 (B,), first column of the window, 0..2*padding.
+            flip: bool (B,), mirror left and right after the crop.
+
+        Returns:
+            uint8 (B, H, W, 3), overwritten by the next call.
+        """
+        count = len(images)
+        self._inner[:count] = images
+        corners = torch.add(left, top, alpha=self._width)
+        starts = self._rows[:count] + corners[:, None]
+        cropped = self._cropped[:count]
+        torch.index_select(self._runs, 0, starts.view(-1), out=cropped.view(-1, self._runs.shape[1]))
+        if not self.reads_back:
+            # To know which images are mirrored would be to wait for the device.
+            return torch.where(flip.view(-1, 1, 1, 1), cropped.flip(2), cropped)
+        # Mirrored copies follow the upright images.
+        mirrored = flip.nonzero().squeeze(1)
+        end = count + len(mirrored)
+        self._cropped[count:end] = cropped.index_select(0, mirrored).flip(2)
+        slots = self._slots[:count].index_copy(0, mirrored, self._slots[count:end])
+        return torch.index_select(self._cropped, 0, slots, out=self._out[:count])

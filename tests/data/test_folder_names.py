@@ -1,11 +1,10 @@
 import pytest
+from spanned import runs_of
 
 from sla_bench.data.folder import Folder
 from sla_bench.data.folder_names import FolderName, canonical_dataset, parse
 from sla_bench.errors import UserError
 from sla_bench.grids.files import read_grid_file
-from sla_bench.grids.tasks import options_model, span
-from sla_bench.scenarios.classify.form import IMBALANCED as FORM
 
 
 @pytest.fixture(autouse=True)
@@ -97,8 +96,7 @@ def test_options_reach_the_data_set():
 
 
 def names(settings, dataset="folder:data:32"):
-    values = {**options_model(FORM)().model_dump(), "method": ["baseline"], "dataset": [dataset]}
-    return [task.run.dataset for task in span(FORM, values, settings)]
+    return [run.dataset for run in runs_of("imbalanced", settings, method=["baseline"], dataset=[dataset])]
 
 
 def test_settings_of_the_data_change_the_name():
@@ -114,8 +112,8 @@ def test_settings_of_the_data_change_the_name():
 
 def test_the_same_data_are_trained_on_once():
     spellings = ["folder:data:32,flip=no", "folder:data:32,flip=false"]
-    values = {**options_model(FORM)().model_dump(), "method": ["baseline"], "dataset": spellings}
-    assert [task.run.dataset for task in span(FORM, values)] == ["folder:data:32,flip=no"]
+    (run,) = runs_of("imbalanced", method=["baseline"], dataset=spellings)
+    assert run.dataset == "folder:data:32,flip=no"
 
 
 @pytest.mark.parametrize(
@@ -134,16 +132,13 @@ def test_wrong_settings_of_the_data(settings, dataset, words):
 
 def test_existing_names_keep_their_run_ids():
     """Golden: ids that the command line gave before folders had options."""
-    values = {**options_model(FORM)().model_dump(), "method": ["baseline"], "budget": "smoke"}
-    ids = {
-        name: span(FORM, {**values, "dataset": [name]})[0].run.digest(data="0" * 16)
-        for name in ("folder:data", "folder:data:32", "glyphs20")
-    }
-    assert ids == {
-        "folder:data": "9094fc33de4f",
-        "folder:data:32": "e476627e8f77",
-        "glyphs20": "2c7da342718b",
-    }
+    for name, known in (
+        ("folder:data", "9094fc33de4f"),
+        ("folder:data:32", "e476627e8f77"),
+        ("glyphs20", "2c7da342718b"),
+    ):
+        (run,) = runs_of("imbalanced", method=["baseline"], budget="smoke", dataset=[name])
+        assert run.digest(data="0" * 16) == known
 
 
 GRID = """

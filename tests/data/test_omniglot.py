@@ -9,12 +9,11 @@ import torchvision
 from PIL import Image
 from real_formats import OMNIGLOT as ALPHABETS
 from real_formats import write_omniglot
+from spanned import tasks_of
 
 from sla_bench.data.omniglot import OMNIGLOT
 from sla_bench.errors import UserError
-from sla_bench.grids.tasks import options_model, span
 from sla_bench.registry import LEARNERS
-from sla_bench.scenarios.fewshot.form import FORM
 
 DRAWINGS = 20
 
@@ -138,7 +137,7 @@ def test_damage_is_found(own, damage):
 @pytest.mark.parametrize("learner", LEARNERS.names())
 def test_every_recipe_fits_twenty_drawings(budget, shots, learner):
     given = {"dataset": ["omniglot"], "learner": [learner], "shots": [shots], "ways": 20, "budget": budget}
-    for task in span(FORM, options_model(FORM)(**given).model_dump(), []):
+    for task in tasks_of("fewshot", **given):
         run, (test,) = task.run, task.evaluations
         assert run.train_shots + run.train_queries <= DRAWINGS
         assert run.val_shots + 15 <= DRAWINGS

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from real_formats import random_images
+from spanned import tasks_of
 
-from sla_bench.grids.tasks import options_model, span
-from sla_bench.scenarios.classify.form import IMBALANCED as FORM
-from sla_bench.scenarios.classify.imbalanced import long_tail
+from sla_bench.scenarios.classify.presets import long_tail
 
 CORE = np.load(Path(__file__).parents[1] / "golden" / "visible_core.npz")
 INDICES = [key for key in CORE.files if key.startswith("lt_indices_")]
@@ -16,8 +15,7 @@ INDICES = [key for key in CORE.files if key.startswith("lt_indices_")]
 
 def run_of(dataset, imbalance, factor, seed):
     given = {"dataset": [dataset], "imbalance": imbalance, "ratio": [1 / factor], "subset_seed": seed}
-    options = options_model(FORM)(budget="paper", method=["baseline"], loss=["ce"], **given)
-    (task,) = span(FORM, options.model_dump(), [])
+    (task,) = tasks_of("imbalanced", budget="paper", method=["baseline"], loss=["ce"], **given)
     return task.run
 
 

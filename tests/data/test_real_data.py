@@ -10,7 +10,7 @@ from test_published_subsets import run_of
 
 from sla_bench.data import sources
 from sla_bench.data.named import dataset_named, load_dataset
-from sla_bench.scenarios.classify.imbalanced import long_tail
+from sla_bench.scenarios.classify.presets import long_tail
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 COUNTS = json.loads((GOLDEN / "visible_longtail_counts.json").read_text())

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sla_bench.evaluation.embedding import embed, embed_crops, episode_chunks
+from sla_bench.evaluation.embedding import embed, embed_crops, embed_support_crops, episode_chunks
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.backbones.conv4 import conv4_32
 from sla_bench.models.backbones.resnet12 import resnet12
@@ -163,6 +163,30 @@ def test_chunks_are_plain_indexing_within_the_limit(episodes, support, query, vi
         assert torch.equal(chunk.query, embeddings[query_index[chunk.episodes]])
     if limit >= episodes * per_episode:
         assert len(chunks) == 1
+
+
+def test_supports_may_have_several_embeddings_which_stand_together():
+    embeddings, supports = torch.rand(6, 2, 3), torch.rand(6, 4, 2, 3)
+    support_index, query_index = torch.tensor([[5, 1], [0, 2]]), torch.tensor([[3], [4]])
+    chunks = list(episode_chunks(embeddings, support_index, query_index, supports, chunk_bytes=1))
+    assert len(chunks) == 2
+    for t, chunk in enumerate(chunks):
+        first, second = supports[support_index[t]]
+        assert torch.equal(chunk.support[0], torch.cat([first, second]))
+        assert torch.equal(chunk.query[0], embeddings[query_index[t]])
+
+
+def test_crops_of_supports_are_the_views_of_what_the_seed_draws(backbone, images):
+    class Shifted(Images):
+        def augmented(self, index, generator):
+            return self.images[index] + torch.rand(len(index), 1, 1, 1, generator=generator)
+
+    batches, index = Shifted(images.images), torch.arange(6)
+    found = embed_support_crops(backbone, batches, index, QuarterTurns(), 2, seed=7)
+    generator = torch.Generator().manual_seed(7)
+    for k in range(2):
+        crop = batches.augmented(index, generator)
+        assert_same(found[:, k], embed(backbone, Images(crop), index, QuarterTurns()), 1e-6)
 
 
 def test_crops_are_the_image_as_it_is_and_what_the_seed_draws(backbone, images):

@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from made_up_records import write_records
 from real_formats import write_cifar10
+from spanned import tasks_of
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.config import RUNS, Added, fields_with
 from sla_bench.errors import UserError
 from sla_bench.grids import asked
 from sla_bench.grids.asked import Asked, asked_of
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.exchange import export_records, import_records
 from sla_bench.registry import METHODS
 from sla_bench.scenarios.fewshot import recipes
@@ -41,8 +41,7 @@ def tell(store):
 
 
 def first_of(scenario, settings=(), **options):
-    form = form_of(scenario)
-    task = span(form, options_model(form)(**options).model_dump(), settings)[0]
+    task = tasks_of(scenario, settings, **options)[0]
     return task.run, task.evaluations[0]
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pretrained_networks import needs_lite0
+from spanned import tasks_of
 
 from sla_bench.errors import UserError
 from sla_bench.grids.files import open_grid_file, read_grid_file
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import TRANSFORMS
 
 ROOT = Path(__file__).parents[2]
@@ -25,11 +26,6 @@ def tasks(tmp_path, text):
     return read_grid_file(write(tmp_path, text), elsewhere=("workers",)).tasks()
 
 
-def spanned(scenario, settings=(), **given):
-    form = form_of(scenario)
-    return span(form, options_model(form)(**given).model_dump(), settings)
-
-
 def test_a_file_says_what_a_command_says(tmp_path):
     text = """
         scenario: imbalanced
@@ -42,7 +38,7 @@ def test_a_file_says_what_a_command_says(tmp_path):
         controls: true
         set: {learning_rate: 1e-2, loss.max_margin: 0.4}
     """
-    expected = spanned(
+    expected = tasks_of(
         "imbalanced",
         ["learning_rate=1e-2", "loss.max_margin=0.4"],
         dataset=["glyphs20", "glyphs"],
@@ -56,7 +52,7 @@ def test_a_file_says_what_a_command_says(tmp_path):
 
 
 def test_an_empty_grid_has_the_defaults_of_the_command(tmp_path):
-    assert tasks(tmp_path, "scenario: fewshot") == {"fewshot": spanned("fewshot")}
+    assert tasks(tmp_path, "scenario: fewshot") == {"fewshot": tasks_of("fewshot")}
 
 
 AXES = {
@@ -246,7 +242,7 @@ def test_a_file_says_whether_its_records_come_from_committed_code(tmp_path, key)
         assert not read_grid_file(write(tmp_path, f"{text}\n{key}: false")).committed_code
         grids = read_grid_file(write(tmp_path, f"{text}\n{key}: true"))
         assert grids.committed_code
-        assert grids.tasks() == {"fewshot": spanned("fewshot")}
+        assert grids.tasks() == {"fewshot": tasks_of("fewshot")}
 
 
 def test_a_million_runs_are_counted_before_they_are_built(tmp_path, monkeypatch):
@@ -295,7 +291,11 @@ def test_the_second_example_of_the_docs_joins_its_grids(tmp_path):
     assert len(found) == 2 * 2 * 3 + 2 * 2 + 5
 
 
-@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=needs_lite0) if p.stem == "pretrained" else p for p in BENCHMARKS],
+    ids=lambda p: p.name,
+)
 def test_files_of_the_repository_span_runs(path):
     assert sum(map(len, read_grid_file(path).tasks().values())) > 5
 

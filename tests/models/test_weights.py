@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save, save_file
+from spanned import tasks_of
 from torch import nn
 from trained_runs import random_run
 
 from sla_bench.errors import UserError
 from sla_bench.models.weights import put_weights, read_weights, weights_bytes
-from sla_bench.records.saved_classifier import MOST_CLASSES, load_classifier
+from sla_bench.records.classifiers import MOST_CLASSES, load_classifier
 
 STATE = {"members.0.a.weight": torch.arange(6.0).view(2, 3), "members.1.n": torch.tensor(3)}
 
@@ -131,14 +132,12 @@ def test_records_that_describe_no_classifier(names, counts, words, run):
 def test_a_run_with_foreign_weights_says_how_to_go_on(tmp_path):
     from real_formats import write_cifar10
 
-    from sla_bench.grids.tasks import form_of, options_model, span
     from sla_bench.records.jobs import make_jobs, perform
     from sla_bench.training.loop import silent
 
     write_cifar10(tmp_path / "data")
-    form = form_of("imbalanced")
     given = {"dataset": ["cifar10"], "ratio": [5.0], "max_class_size": 10, "method": ["baseline"]}
-    tasks = span(form, options_model(form)(**given).model_dump(), ("epochs=1",))
+    tasks = tasks_of("imbalanced", ("epochs=1",), **given)
     (job,) = make_jobs(tasks, tmp_path / "data", tmp_path / "out", "cpu")
     summary = {"train_images": 1, "train_seconds": 1.0, "parameters": 1}
     weights = save({"conv1.weight": torch.ones(1)})

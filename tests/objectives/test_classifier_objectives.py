@@ -54,6 +54,12 @@ def joint_term(objective, z, y):
     return sum(cross_entropy(joint(objective, z)[j], y * M + j) for j in range(M)) / M
 
 
+def binary(logits, column):
+    """Mean over the columns of the cross entropy of yes and no."""
+    p = 1 / (1 + torch.exp(-logits))
+    return -sum((p[i] if i == column else 1 - p[i]).log() for i in range(len(p))) / len(p)
+
+
 # The column "training loss" of the protocol's table, one image at a time.
 FORMULAS = {
     "baseline": lambda o, z, y: cross_entropy(o.head(z[0]), y),
@@ -77,6 +83,9 @@ FORMULAS = {
         + o.method.single_weight * cross_entropy(o.head(z[0]), y)
         + divergence(o.teacher_head(z).mean(0).detach(), o.head(z[0]))
     ),
+    "skd0": lambda o, z, y: (
+        sum(cross_entropy(o.head(z[j]), y) + 2 * binary(o.view_head(o.head(z[j])), j) for j in range(M)) / M
+    ),
 }
 
 
@@ -97,9 +106,10 @@ def test_losses_are_the_protocols_formulas(method, batch):
 
 
 def test_every_objective_of_the_table_is_covered():
-    # Those of the drawn ones are in test_relatives.py.
-    as_the_baseline = {"baseline-x2", "baseline-xM", "baseline-repM", "ens-M", "ssp"}
-    assert set(METHOD_NAMES) - set(FORMULAS) - set(DRAWN) == {*as_the_baseline, "ssp+sla"}
+    # Those of the drawn ones, of students, branches and projections are in test_relatives.py.
+    as_the_baseline = {"baseline-x2", "baseline-x2M", "baseline-xM", "baseline-repM", "ens-M", "ssp"}
+    students = {"skd1", "rfs-distil", "hsakd", "alike"}
+    assert set(METHOD_NAMES) - set(FORMULAS) - set(DRAWN) == {*as_the_baseline, *students, "ssp+sla"}
 
 
 def test_the_temperature_divides_both_sides_and_scales_the_divergence(batch):
@@ -332,8 +342,15 @@ def test_heads_by_view_are_what_predictions_are_read_from(method, loss, batch):
 def test_which_heads_are_taught_invariance_and_which_tell_the_view(batch):
     objectives = {name: build(name) for name in METHOD_NAMES}
     invariant = {n: set(found) for n, o in objectives.items() if (found := o.method.invariant_heads)}
-    assert invariant == {"da": {"DA"}, "mt": {"MT"}, "da+sd": {"DA+SD teacher"}, "rot-x1": {"rot-x1"}}
+    alone = {"da": {"DA"}, "mt": {"MT"}, "rot-x1": {"rot-x1"}, "skd0": {"SKD0"}, "skd1": {"SKD1"}}
+    alone |= {"alike": {"alike"}}
+    assert invariant == {**alone, "da+sd": {"DA+SD teacher"}}
     told = {name: o.recognised_view(batch[0]) for name, o in objectives.items()}
-    assert {name for name, scores in told.items() if scores is not None} == {"mt", "rot-aux", "rot-x1"}
+    assert {name for name, scores in told.items() if scores is not None} == {
+        "mt",
+        "rot-aux",
+        "rot-x1",
+        "skd0",
+    }
     mt = objectives["mt"]
     torch.testing.assert_close(told["mt"][2, 3], mt.view_head(batch[0][2, 3]))

@@ -14,7 +14,7 @@ from sla_bench.registry import METHODS, TRANSFORMS
 
 E, W, K, Q, M, D = 3, 4, 2, 3, 4, 8
 ROTATION = TRANSFORMS.load("rotation")
-FEW_SHOT = [n for n in METHODS if not METHODS.load(n).not_on_episodes]
+FEW_SHOT = [n for n in METHODS if not (METHODS.load(n).not_on_episodes or METHODS.load(n).classifier_only)]
 
 
 @pytest.fixture

@@ -4,20 +4,22 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_factors import DRAWN, PRETRAINED
+from spanned import runs_of
+from training_factors import DRAWN, ROTATIONS_FIRST
 
 from sla_bench.errors import UserError
-from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.models.backbones.conv4 import conv4_32
 from sla_bench.models.heads.protonet import ProtoNet
 from sla_bench.models.heads.ridge import RidgeHead
 from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.objectives.classes import Classes, OnClasses
 from sla_bench.objectives.episodes import EpisodeFeatures, OnEpisodes
-from sla_bench.registry import METHODS, TRANSFORMS
+from sla_bench.registry import LOSSES, METHODS, TRANSFORMS
 from sla_bench.seeds import torch_seeded
 from sla_bench.views.transforms import Transform
 
 B, N, D, M = 6, 3, 5, 4
+OF_CLASSIFIERS = {"skd0", "skd1", "rfs-distil", "hsakd", "alike"}
 COUNTS = torch.tensor([40, 9, 2])
 LABELS = torch.tensor([0, 1, 2, 0, 0, 1])
 ROTATION = TRANSFORMS.load("rotation")
@@ -183,15 +185,10 @@ def test_of_one_view_an_episode_of_sla_x1_is_the_baselines():
     assert of_one.drawn(SUPPORT_LABELS, QUERY_LABELS, seeded())[0].eq(0).all()
 
 
-def runs(scenario, settings=(), **given):
-    form = form_of(scenario)
-    return [task.run for task in span(form, options_model(form)(**given).model_dump(), settings)]
-
-
 @pytest.mark.parametrize("scenario", ["fewshot", "imbalanced", "standard"])
 def test_lorot_refuses_other_transforms_and_boxes_larger_than_the_images(scenario):
     with pytest.raises(UserError, match=r"'lorot-e' cannot be used here: .* transform 'color_perm' does"):
-        runs(
+        runs_of(
             scenario,
             method=["lorot-e"],
             transform=["color_perm"],
@@ -200,36 +197,37 @@ def test_lorot_refuses_other_transforms_and_boxes_larger_than_the_images(scenari
     with pytest.raises(
         UserError, match=r"a box of 33 pixels is larger than images of 32; lower --set method\.box"
     ):
-        runs(scenario, ["method.box=33"], method=["lorot-i"])
+        runs_of(scenario, ["method.box=33"], method=["lorot-i"])
     with pytest.raises(UserError, match="LoRot-I: weight must be a finite number of at least 0, got -1"):
-        runs(scenario, ["method.weight=-1"], method=["lorot-i"])
+        runs_of(scenario, ["method.weight=-1"], method=["lorot-i"])
 
 
 @pytest.mark.parametrize("scenario", ["fewshot", "imbalanced", "standard"])
 def test_relatives_names_what_the_scenario_admits_and_leaves_out_what_a_transform_refuses(scenario):
-    anywhere = {*DRAWN, "baseline-x2"}
-    found = {run.method for run in runs(scenario, method=["relatives"])}
-    assert found == (anywhere if scenario == "fewshot" else {*anywhere, *PRETRAINED})
-    assert not found & {run.method for run in runs(scenario, method=["all", "controls"])}
-    left_out = {"lorot-i", "lorot-e", *PRETRAINED} & found
+    anywhere = {*DRAWN, "baseline-x2", "baseline-x2M"}
+    found = {run.method for run in runs_of(scenario, method=["relatives"])}
+    of_classifiers = {*OF_CLASSIFIERS, *ROTATIONS_FIRST}
+    assert found == (anywhere if scenario == "fewshot" else anywhere | of_classifiers)
+    assert not found & {run.method for run in runs_of(scenario, method=["all", "controls"])}
+    left_out = {"lorot-i", "lorot-e", *ROTATIONS_FIRST} & found
     given = {"transform": ["color_perm"], "dataset": ["cifar_fs" if scenario == "fewshot" else "cifar10"]}
-    assert found - {run.method for run in runs(scenario, method=["relatives"], **given)} == left_out
+    assert found - {run.method for run in runs_of(scenario, method=["relatives"], **given)} == left_out
 
 
 def test_a_training_of_twice_the_steps_does_not_depend_on_the_transform():
-    (run,) = runs("standard", method=["baseline-x2"])
+    (run,) = runs_of("standard", method=["baseline-x2"])
     assert run.transform is None
     assert OnEpisodes(METHODS.load("baseline-x2"), TRANSFORMS.load("color_perm")).step_factor == 2
 
 
-@pytest.mark.parametrize("method", PRETRAINED)
+@pytest.mark.parametrize("method", ROTATIONS_FIRST)
 def test_rotation_prediction_refuses_other_transforms_and_episodes(method):
     with pytest.raises(
         UserError, match=r"it predicts rotations, and transform 'color_perm' does something else"
     ):
-        runs("imbalanced", method=[method], transform=["color_perm"], dataset=["cifar10"])
+        runs_of("imbalanced", method=[method], transform=["color_perm"], dataset=["cifar10"])
     with pytest.raises(UserError, match=r"refused for few-shot: its pretraining is built for fixed classes"):
-        runs("fewshot", method=[method])
+        runs_of("fewshot", method=[method])
 
 
 def test_rotation_prediction_is_the_cross_entropy_of_the_turn():
@@ -239,3 +237,121 @@ def test_rotation_prediction_is_the_cross_entropy_of_the_turn():
     features, numbers = drawn_batch(objective)
     expected = -sum(log_p(objective.view_head(features[b, 0]), int(numbers[b, 0])) for b in range(B)) / B
     torch.testing.assert_close(objective.loss(features, LABELS, numbers)[0], expected, rtol=1e-12, atol=0)
+
+
+def student(name, **options):
+    """An objective with features of its views, and the scores of the network before."""
+    objective = on_classes(name, **options)
+    features = torch.randn(B, objective.images_per_image, D, generator=seeded(), dtype=torch.float64)
+    return objective, features, 3 * torch.randn(B, N, generator=seeded(2), dtype=torch.float64)
+
+
+def taught(teacher, logits, temperature):
+    """T^2 KL(teacher || student) of one image."""
+    p, q = (torch.softmax(scores / temperature, 0) for scores in (teacher, logits))
+    return temperature**2 * (p * (p / q).log()).sum()
+
+
+def test_a_student_of_rfs_learns_from_labels_and_from_the_scores_before():
+    objective, z, before = student("rfs-distil")
+    logits = objective.head(z[:, 0])
+    terms = [0.5 * taught(before[b], logits[b], 4) - 0.5 * log_p(logits[b], int(LABELS[b])) for b in range(B)]
+    loss, accuracy = objective.loss(z, LABELS, before=before)
+    torch.testing.assert_close(loss, sum(terms) / B, rtol=1e-12, atol=0)
+    assert float(accuracy) == pytest.approx(float((logits.argmax(1) == LABELS).double().mean()))
+    without = student("rfs-distil", weight=0.0)[0]
+    assert torch.equal(without.loss(z, LABELS, before=before)[0], on_classes("baseline").loss(z, LABELS)[0])
+
+
+def test_a_student_of_skd_follows_the_scores_before_and_pulls_turned_images_to_the_upright():
+    objective, z, before = student("skd1")
+    u = objective.head(z)
+    terms = [
+        taught(before[b], u[b, 0], 2)
+        + 0.1 * sum((u[b, j] - u[b, 0]).square().sum().sqrt() for j in (1, 2, 3)) / 3
+        for b in range(B)
+    ]
+    loss, accuracy = objective.loss(z, LABELS, before=before)
+    torch.testing.assert_close(loss, sum(terms) / B, rtol=1e-12, atol=0)
+    assert float(accuracy) == pytest.approx(float((u[:, 0].argmax(1) == LABELS).double().mean()))
+    # The labels have no part in it.
+    assert torch.equal(loss, objective.loss(z, LABELS.flip(0), before=before)[0])
+
+
+def test_the_view_is_told_from_the_scores_of_the_loss():
+    """Of margins the scores are s cos: a scale of the cosines scales what tells the view."""
+    with torch_seeded(0):
+        classes = Classes(COUNTS, LOSSES.load("ldam"))
+        objective = OnClasses(METHODS.load("skd0"), D, classes, ROTATION)
+    assert objective.view_head.in_features == N
+    z = torch.randn(B, M, D, generator=seeded())
+    expected = objective.view_head(objective.criterion.scores(objective.head(z)))
+    torch.testing.assert_close(objective.recognised_view(z), expected)
+
+
+@pytest.mark.parametrize("method", sorted(OF_CLASSIFIERS))
+def test_methods_about_a_classifier_refuse_learners_that_train_on_episodes(method):
+    sentence = (
+        rf"'{method}' is about a classifier .* 'protonet' is trained on episodes; take --learner simples"
+    )
+    with pytest.raises(UserError, match=sentence):
+        runs_of("fewshot", method=[method])
+    found = {run.method for run in runs_of("fewshot", method=["relatives"], learner=["protonet", "finetune"])}
+    assert method in found
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value", "words"),
+    [
+        ("skd0", "weight", -1.0, "SKD0: weight must be a finite number of at least 0"),
+        ("skd1", "temperature", 0.0, "SKD1: temperature must be a finite number above 0"),
+        ("rfs-distil", "weight", 1.0, r"RFS-distil: weight must be a number in \[0, 1\)"),
+    ],
+)
+def test_options_of_students_out_of_range_are_refused(method, option, value, words):
+    with pytest.raises(UserError, match=words):
+        runs_of("standard", [f"method.{option}={value}"], method=[method])
+
+
+def test_each_stage_has_a_joint_head_on_features_of_its_own():
+    backbone = conv4_32(16)
+    width, stages = backbone.num_features, 4
+    with torch_seeded(0):
+        objective = OnClasses(METHODS.load("hsakd"), width, Classes(COUNTS, CrossEntropy), ROTATION)
+        objective.branch_off(backbone)
+    objective = objective.double()
+    z = torch.randn(B, M, stages * width, generator=seeded(), dtype=torch.float64)
+    total = 0
+    for b, y in enumerate(LABELS.tolist()):
+        own, *branches = z[b].split(width, dim=1)
+        total = total - log_p(objective.head(own[0]), y)
+        # The last stage's features are those of the network.
+        for head, ends in zip(objective.stage_heads, [*branches, own], strict=True):
+            total = total + sum(-log_p(head(ends[j]), y * M + j) for j in range(M)) / M
+    loss, accuracy = objective.loss(z, LABELS)
+    torch.testing.assert_close(loss, total / B, rtol=1e-12, atol=0)
+    hits = objective.head(z[:, 0, :width]).argmax(1) == LABELS
+    assert float(accuracy) == pytest.approx(float(hits.double().mean()))
+    # At test the network alone is read.
+    assert set(objective.read(z[..., :width])) == {"HSAKD", "HSAKD+TTA"}
+
+
+def test_views_are_pulled_to_their_image_and_away_from_others():
+    objective, z, _ = student("alike", weight=0.7, temperature=0.5)
+    p = objective.projection_head(z)
+    total = 0
+    for b, y in enumerate(LABELS.tolist()):
+        total = total - sum(log_p(objective.head(z[b, j]), y) for j in range(M)) / M
+        for j in range(1, M):
+            cosines = [p[b, j] @ p[c, 0] / (p[b, j].norm() * p[c, 0].norm()) for c in range(B)]
+            total = total - 0.7 * log_p(torch.stack(cosines) / 0.5, b) / (M - 1)
+    torch.testing.assert_close(objective.loss(z, LABELS)[0], total / B, rtol=1e-12, atol=0)
+    without, da = student("alike", weight=0.0)[0], on_classes("da")
+    assert torch.equal(without.loss(z, LABELS)[0], da.loss(z, LABELS)[0])
+
+
+def test_branches_need_a_backbone_that_tells_its_stages():
+    with pytest.raises(
+        UserError, match="'hsakd' needs the stages of its backbone, which torchvision:resnet18 does"
+    ):
+        runs_of("standard", method=["hsakd"], backbone=["torchvision:resnet18"])

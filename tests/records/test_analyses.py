@@ -93,6 +93,18 @@ def test_each_views_are_read_once_on_the_largest_test(store):
     ]
 
 
+@pytest.mark.parametrize("order", [(0, 4, 2), (4, 2, 0)])
+def test_tests_that_differ_in_their_seed_are_analysed_once(store, order):
+    run = only(store).run
+    (one,) = run.evaluations
+    seeds = tuple(
+        replace(one, config=one.config.model_copy(update={"test_seed": seed}), data_hash=str(seed))
+        for seed in order
+    )
+    (found,) = analyses_of([replace(run, evaluations=seeds)])
+    assert found.evaluation.config.test_seed == 0
+
+
 def test_what_is_recorded_when_the_run_is_claimed_is_not_read_again(store, tmp_path):
     analysis, nowhere = only(store), tmp_path / "nowhere"
     before = (analysis.folder / "metrics.json").stat().st_mtime_ns

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from spanned import tasks_of
 
 from sla_bench.errors import UserError
 from sla_bench.records.checkpoints import FileCheckpoints
@@ -121,11 +122,9 @@ class Kept:
 def test_a_checkpoint_of_another_training_is_refused_with_the_reason(kept):
     from torch import nn
 
-    from sla_bench.grids.tasks import options_model, span
-    from sla_bench.scenarios.classify.form import STANDARD as FORM
     from sla_bench.training.loop import _Loop, build_optimizer, train
 
-    (task,) = span(FORM, options_model(FORM)(dataset=["cifar10"], method=["baseline"]).model_dump())
+    (task,) = tasks_of("standard", dataset=["cifar10"], method=["baseline"])
     if kept == "other model":
         other = nn.Linear(5, 5)
         kept = _Loop(other, build_optimizer(list(other.parameters()), task.run), {}).content()

@@ -4,7 +4,7 @@ import pytest
 from folder_drawings import put
 
 from sla_bench.cli.app import run_command_line
-from sla_bench.scenarios.fewshot.form import validation_queries
+from sla_bench.scenarios.fewshot.demands import validation_queries
 from sla_bench.tables import files
 
 

@@ -1,14 +1,9 @@
 import pytest
-from training_factors import DRAWN, PRETRAINED
+from spanned import runs_of
+from training_factors import COST, DRAWN, PRETRAINED
 
-from sla_bench.grids.tasks import form_of, options_model, span
-from sla_bench.records.estimates import estimate, relative_seconds, seconds_on
+from sla_bench.records.planning import estimate, relative_seconds, seconds_on
 from sla_bench.records.store import RunRecord
-
-
-def runs_of(scenario, settings=(), **given):
-    form = form_of(scenario)
-    return [t.run for t in span(form, options_model(form)(**given).model_dump(), settings)]
 
 
 def recorded(runs, seconds, tmp_path):
@@ -104,17 +99,17 @@ def test_the_cost_of_a_method_is_that_of_its_objective():
 
     transform = TRANSFORMS.load("rotation")
     classes = Classes(torch.tensor([3, 2]), CrossEntropy)
-    other = {"baseline": 1, **DRAWN, "baseline-x2": 2, "ssp": 2, "ssp+sla": 5}
-    once = {"ssp": 2, "ssp+sla": 2}
+    twice = {"baseline-x2", "baseline-x2M", *PRETRAINED}
     for name in METHODS:
         method = METHODS.load(name)
-        expected = other.get(name, transform.num_views)
+        expected = COST.get(name, transform.num_views)
         assert method.cost(transform.num_views) == expected, name
-        assert method.cost(1) == (2 if name == "baseline-x2" else once.get(name, 1)), name
+        assert method.cost(1) == (2 if name in twice else 1), name
         for bound in (OnEpisodes(method, transform), OnClasses(method, 4, classes, transform)):
             drawn = DRAWN.get(name, 1)
             per_image = bound.copies * (bound.num_views if method.trains_on_views else drawn)
             assert per_image == bound.images_per_image, name
-            assert bound.way_factor * per_image * bound.step_factor * bound.members == expected - (
-                name in PRETRAINED
+            assert (
+                bound.way_factor * per_image * bound.step_factor * bound.members
+                == expected - PRETRAINED.get(name, 0)
             ), name

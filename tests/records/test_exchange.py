@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up_records import TRIAL, write_evaluation, write_records
+from spanned import tasks_of
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.config import FEWSHOT_PROTOCOL, FewShotEvaluation
 from sla_bench.errors import UserError
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.grids.tuning import choice_of, group_of
 from sla_bench.records.data_states import state_of_parts
 from sla_bench.records.exchange import Exchanged, export_records, import_records
@@ -43,10 +43,9 @@ def files_below(folder):
 
 def imbalanced_records(out):
     """One seed of baseline and SLA+SD on 300 images of 20 classes."""
-    form = form_of("imbalanced")
     store, rng = Store(out, "imbalanced"), np.random.default_rng(0)
     labels = np.arange(300, dtype=np.int32) % 20
-    for task in span(form, options_model(form)(dataset=["cifar100"]).model_dump()):
+    for task in tasks_of("imbalanced", dataset=["cifar100"]):
         row = {"baseline": "baseline", "sla+sd": "SLA+SD"}[task.run.method]
         summary = {
             "train_images": 9,

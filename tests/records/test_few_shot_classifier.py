@@ -16,7 +16,7 @@ from sla_bench.config import FewShotRun
 from sla_bench.data.base import ImageProperties
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.records import saved_few_shot
+from sla_bench.records import classifiers
 from sla_bench.scenarios.base import build_backbone
 from sla_bench.scenarios.fewshot.prediction import _best_temperature
 from sla_bench.scenarios.pretraining import complete
@@ -102,7 +102,7 @@ def test_grey_and_transparent_pictures_are_supports_too(folder):
 
 def recorded(monkeypatch, run, network):
     """As if a folder held this run with this network."""
-    monkeypatch.setattr(saved_few_shot, "_network", lambda *_: (run, network.state_dict()))
+    monkeypatch.setattr(classifiers, "_network", lambda *_: (run, network.state_dict()))
 
 
 @needs_timm

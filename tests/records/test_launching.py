@@ -5,6 +5,7 @@ import sys
 import pytest
 from tiny_jobs import tiny_jobs
 
+from sla_bench.cli.app import run_command_line
 from sla_bench.errors import UserError
 from sla_bench.records import cores
 from sla_bench.records.cores import thread_limits, usable_cores
@@ -26,6 +27,14 @@ from sla_bench.registry import LAUNCHERS
 def test_options_that_would_do_nothing_are_refused(given, message):
     with pytest.raises(UserError, match=message):
         Launch(**given)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_share_of_a_gpu_is_a_number(value, capsys):
+    assert run_command_line(["run", "fewshot", "--gpus-per-run", value, "--dry-run"]) == 2
+    assert capsys.readouterr().err == (
+        f"sla-bench: --gpus-per-run {value!r}: input should be a finite number\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@ import json
 
 import pytest
 import real_formats
+from spanned import tasks_of
 from tiny_jobs import SCENARIO
 
 from sla_bench.data.folder import Folder
 from sla_bench.data.preparation import Preparation
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.jobs import make_jobs, perform
 from sla_bench.training.loop import silent
 
@@ -19,10 +19,9 @@ def test_images_that_were_left_out_are_in_the_record(tmp_path, bad):
     if bad:
         (tmp_path / "birds" / "kind02" / "00020.png").write_bytes(b"?")
         Folder(tmp_path / "birds", 32).prepare(tmp_path, how=Preparation(skip_bad=True))
-    form = form_of(SCENARIO)
     given = {"dataset": [f"folder:{tmp_path / 'birds'}:32"], "budget": "smoke", "method": ["baseline"]}
     settings = ["epochs=1", "batch_size=16", "validations=1"]
-    tasks = span(form, options_model(form)(**given).model_dump(), settings)
+    tasks = tasks_of(SCENARIO, settings, **given)
     (job,) = make_jobs(tasks, tmp_path, tmp_path / "out", "cpu")
     perform(job, silent)
     environment = json.loads((job.store.run_folder(job.run_id) / "environment.json").read_text())

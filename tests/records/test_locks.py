@@ -6,8 +6,8 @@ import time
 import pytest
 import real_formats
 from counting_scenario import CountingScenario
+from spanned import tasks_of
 
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.in_progress import RunClaimedError, claim
 from sla_bench.records.jobs import make_jobs, perform
 from sla_bench.training.loop import silent
@@ -38,9 +38,8 @@ def test_a_run_is_claimed_once_and_a_killed_owner_loses_it(tmp_path):
 
 def test_two_that_share_a_grid_train_each_run_once_and_test_it_once(tmp_path):
     real_formats.write_category_pickles(tmp_path, "fc100", 20)
-    form = form_of("fewshot")
     given = {"dataset": ["fc100"], "method": ["baseline", "sla"], "seed": range(4), "episodes": 20}
-    tasks = span(form, options_model(form)(**given).model_dump())
+    tasks = tasks_of("fewshot", **given)
     jobs = make_jobs(tasks, tmp_path, tmp_path / "out", "cpu")
     meeting = threading.Barrier(2)
 

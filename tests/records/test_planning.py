@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_jobs import assert_same_contents, contents, tiny_jobs
 
-from sla_bench.records.estimates import seconds_on
 from sla_bench.records.in_progress import Stop, StoppedError, Way, keep_way, way_of_checkpoints
 from sla_bench.records.jobs import perform
 from sla_bench.records.launch_options import Launch
-from sla_bench.records.planning import Room, plan, room_of, wall_seconds
+from sla_bench.records.planning import Room, plan, room_of, seconds_on, wall_seconds
 from sla_bench.records.store import Store
 
 TWO = Room(2, 2)

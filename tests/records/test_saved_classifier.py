@@ -11,7 +11,7 @@ import sla_bench
 from sla_bench.data.fashion_mnist import FASHION_MNIST
 from sla_bench.data.named import load_dataset
 from sla_bench.errors import UserError
-from sla_bench.records.saved_classifier import load_classifier
+from sla_bench.records.classifiers import load_classifier
 from sla_bench.records.store import Store
 from sla_bench.registry import METHODS, SCENARIOS
 from sla_bench.scenarios.classify.run import ClassifierScenario

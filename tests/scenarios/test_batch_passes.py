@@ -4,10 +4,10 @@ import contextlib
 
 import pytest
 import torch
+from spanned import tasks_of
 from torch.nn.modules.module import register_module_forward_pre_hook
-from training_factors import DRAWN
+from training_factors import COST, DRAWN
 
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.registry import SCENARIOS
 
@@ -36,8 +36,7 @@ def counted():
 
 
 def trained(scenario, root, *settings, **given):
-    form = form_of(scenario)
-    (one,) = span(form, options_model(form)(**given).model_dump(), [*SHORT[scenario], *settings])
+    (one,) = tasks_of(scenario, [*SHORT[scenario], *settings], **given)
     torch.set_num_threads(1)
     with counted() as sizes:
         training = SCENARIOS.load(scenario).run(one.run, root, CPU)
@@ -73,7 +72,7 @@ def test_a_classifier_of_drawn_views_costs_what_its_page_says(scenario, data_roo
         {"ratio": [2.0], "max_class_size": 4} if scenario == "imbalanced" else {}
     )
     usual = passes(scenario, data_root, "baseline", **given)
-    for method, factor in {**DRAWN, "baseline-x2": 2, "ssp": 2, "ssp+sla": 5}.items():
+    for method, factor in COST.items():
         assert passes(scenario, data_root, method, **given) == factor * usual, method
 
 

@@ -3,19 +3,15 @@
 from fractions import Fraction
 
 import pytest
+from spanned import runs_of
 from training_factors import DRAWN
 
 from sla_bench.config import RunConfig
 from sla_bench.errors import UserError
-from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.grids.tasks import form_of
 from sla_bench.objectives.episodes import OnEpisodes
 from sla_bench.registry import METHODS, SCENARIOS, TRANSFORMS
 from sla_bench.scenarios.form import plan_of, recipe_batch
-
-
-def runs(scenario, settings=(), **given):
-    form = form_of(scenario)
-    return [task.run for task in span(form, options_model(form)(**given).model_dump(), settings)]
 
 
 @pytest.mark.parametrize("factor", [Fraction(1, 4), Fraction(1, 3), Fraction(1, 2), 1, 3, 4])
@@ -38,13 +34,13 @@ def test_a_training_of_few_steps_has_images_within_a_twentieth_or_says_so():
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_batch_that_is_the_recipes_is_the_recipes_training(scenario):
     for method in ("baseline", "sla"):
-        (usual,) = runs(scenario, method=[method])
+        (usual,) = runs_of(scenario, method=[method])
         form = form_of(scenario)
         images = form.unit(usual).images * form.units(usual)
         assert usual.batch_images is None
-        (again,) = runs(scenario, method=[method], batch_images=images)
+        (again,) = runs_of(scenario, method=[method], batch_images=images)
         assert again.digest() == usual.digest()
-        (other,) = runs(scenario, method=[method], batch_images=2 * images)
+        (other,) = runs_of(scenario, method=[method], batch_images=2 * images)
         assert other.digest() != usual.digest()
 
 
@@ -67,26 +63,26 @@ def test_records_without_the_field_have_the_recipes_batch():
 )
 def test_a_batch_that_does_not_hold_whole_images_is_refused(batch, given, sentence):
     with pytest.raises(UserError, match=sentence) as error:
-        runs("standard", batch_images=batch, **given)
+        runs_of("standard", batch_images=batch, **given)
     assert "\n" not in str(error.value)
 
 
 def test_a_batch_is_rounded_to_whole_images_within_a_twentieth():
-    (run,) = runs("standard", method=["sla"], batch_images=101)
+    (run,) = runs_of("standard", method=["sla"], batch_images=101)
     assert run.batch_images == 100
 
 
 def test_a_step_is_not_less_than_an_episode():
     with pytest.raises(UserError, match="least batch of method 'sla' is one episode, 300 images"):
-        runs("fewshot", method=["sla"], batch_images=75)
+        runs_of("fewshot", method=["sla"], batch_images=75)
     # A method that a group names is left out instead.
-    found = runs("fewshot", method=["baseline", "controls"], batch_images=75)
+    found = runs_of("fewshot", method=["baseline", "controls"], batch_images=75)
     assert {run.method for run in found} == {"baseline", "baseline-xM", "ens-M"}
 
 
 def test_the_recipes_batch_is_the_baselines_for_every_method():
     for scenario, images in (("standard", 64), ("imbalanced", 64), ("fewshot", 75)):
-        found = runs(scenario, method=["all", "controls"], transform=["rotation"])
+        found = runs_of(scenario, method=["all", "controls"], transform=["rotation"])
         assert {recipe_batch(form_of(scenario), run) for run in found} == {images}
 
 

@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from spanned import tasks_of
 from test_fewshot import CPU, SHORT, evaluate, learnable, train
 
 from sla_bench.config import ClassifierRun
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import embed
-from sla_bench.grids.tasks import options_model, span
+from sla_bench.grids.asked import asked_of
+from sla_bench.grids.tasks import form_of
 from sla_bench.models.losses.base import smoothed_cross_entropy
 from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.registry import LEARNERS, METHODS
@@ -19,7 +21,6 @@ from sla_bench.scenarios.fewshot import class_training
 from sla_bench.scenarios.fewshot import run as fewshot
 from sla_bench.scenarios.fewshot.class_training import BaseClasses, as_classifier_run
 from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
-from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.views.augment import ImageBatches
 from sla_bench.views.transforms import ROTATION
 
@@ -31,7 +32,7 @@ ON_CLASSES = [n for n in FEW_SHOT if not METHODS.load(n).not_on_classes]
 
 def tasks(*settings, **options):
     given = {"method": ["sla"], "learner": ["simpleshot"], "budget": "smoke", **options}
-    return span(FORM, options_model(FORM)(**given).model_dump(), [*SHORT, *settings])
+    return tasks_of("fewshot", [*SHORT, *settings], **given)
 
 
 def task(*settings, **options):
@@ -44,12 +45,12 @@ def model_of(one):
     return fewshot.build_model(one.run, dataset_named("glyphs"), objective, 0).eval()
 
 
-@pytest.mark.parametrize("method", ["baseline", "rot-aux", "mt", "sla"])
+@pytest.mark.parametrize("method", ["baseline", "rot-aux", "mt", "sla", "skd0", "skd1", "rfs-distil"])
 def test_every_kind_of_method_with_a_classifier_trains_and_is_read(method, root):
     one = task("steps=1", "train_queries=1", "train_shots=1", method=[method])
     result = evaluate(one, train(one, root), root)
     rows = list(fewshot.build_objective(one.run, "rotation").rows)
-    saw_turns = method in ("da", "mt", "sla")
+    saw_turns = method in ("mt", "sla", "skd0", "skd1")
     assert list(result.metrics) == rows + [f"{rows[0]}+crops"] * (not saw_turns)
     for row, metrics in result.metrics.items():
         assert metrics["accuracy"] == pytest.approx(result.samples[f"hits/{row}"].mean() / 15)
@@ -146,6 +147,32 @@ def test_crops_cost_as_many_passes_as_views_and_without_their_chance_are_the_ima
     assert np.array_equal(same["hits/baseline+crops"], same["hits/baseline"])
 
 
+def test_crops_of_supports_cost_passes_and_without_their_chance_are_the_supports(root, monkeypatch):
+    """Nearest means of three equal supports in place of each are those of the supports."""
+    settings, given = ("support_crops=3",), {"method": ["mt"]}
+    one, plain = task(*settings, **given), task(**given)
+    assert one.run == plain.run
+    assert one.evaluations[0].digest() != plain.evaluations[0].digest()
+    training = train(one, root)
+    expected, drawn = evaluate(plain, training, root), evaluate(one, training, root)
+    monkeypatch.setattr(ImageBatches, "augmented", lambda self, index, *_: self.plain(index))
+    still = evaluate(one, training, root)
+    for row, metrics in drawn.metrics.items():
+        assert metrics["support_passes"] == 3 * expected.metrics[row]["support_passes"]
+        assert metrics["query_passes"] == expected.metrics[row]["query_passes"]
+        hits = f"hits/{row}"
+        assert drawn.samples[hits].shape == expected.samples[hits].shape
+        assert not np.array_equal(drawn.samples[hits], expected.samples[hits])
+        assert np.array_equal(still.samples[hits], expected.samples[hits])
+    assert asked_of(one.run, one.evaluations[0]).words() == "5-way 5-shot 3 crops a shot"
+
+
+def test_the_vote_of_crops_has_crops_of_supports_for_each(root):
+    one = task("support_crops=2", method=["baseline"])
+    metrics = evaluate(one, train(one, root), root).metrics["baseline+crops"]
+    assert (metrics["support_passes"], metrics["query_passes"]) == (2 * 4, 4)
+
+
 def test_an_episodic_training_is_not_read_on_crops(root):
     one = task(method=["baseline"], learner=["protonet"])
     assert set(evaluate(one, train(one, root), root).metrics) == {"baseline", "baseline+TTA"}
@@ -194,3 +221,11 @@ def test_what_can_be_learned_is_learned(learner, monkeypatch):
     training = train(one, Path())
     assert training.history[-1]["train_accuracy"] > 0.2
     assert evaluate(one, training, Path()).metrics["baseline"]["accuracy"] > 0.9
+
+
+def test_crops_of_supports_are_refused_for_learners_that_adapt_the_network():
+    one = task("support_crops=2")
+    form = form_of("fewshot")
+    assert form.test_refusal(one.run, one.evaluations[0]) is None
+    sentence = form.test_refusal(one.run.model_copy(update={"learner": "maml"}), one.evaluations[0])
+    assert sentence.startswith("--support-crops 2: learner 'maml' adapts the network to each episode")

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from spanned import tasks_of
 
 from sla_bench.errors import DivergedError
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import SCENARIOS
 
 CASES = {
@@ -24,9 +24,14 @@ CASES = {
 
 def diverge(scenario, seed, data_root):
     settings, options, _ = CASES[scenario]
-    form = form_of(scenario)
-    given = options_model(form)(method=["baseline"], budget="smoke", seed=[seed], **options).model_dump()
-    (task,) = span(form, given, [*settings, "learning_rate=1e30"])
+    (task,) = tasks_of(
+        scenario,
+        [*settings, "learning_rate=1e30"],
+        method=["baseline"],
+        budget="smoke",
+        seed=[seed],
+        **options,
+    )
     torch.set_num_threads(1)
     with pytest.raises(DivergedError, match=r"at step \d of \d+ \(learning rate \S+e\+") as caught:
         SCENARIOS.load(scenario).run(task.run, data_root, torch.device("cpu"))

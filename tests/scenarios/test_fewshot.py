@@ -3,28 +3,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_factors import DRAWN
+from real_formats import write_folder
+from spanned import tasks_of
+from training_factors import COST
 
 from sla_bench.data.base import LabeledImages
 from sla_bench.evaluation.embedding import embed
-from sla_bench.grids.tasks import options_model, span
 from sla_bench.objectives.episodes import EpisodeFeatures
 from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios.base import Shared, first_images
 from sla_bench.scenarios.fewshot import run as fewshot
 from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
-from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.training.episodes import fixed_episodes
 
 pytestmark = pytest.mark.usefixtures("reduced_glyphs")
 CPU = torch.device("cpu")
 SHORT = ["steps=3", "validations=1", "validation_episodes=8", "jackknife_episodes=0", "episodes=12"]
-FEW_SHOT = [n for n in METHODS if not METHODS.load(n).not_on_episodes]
+FEW_SHOT = [n for n in METHODS if not (METHODS.load(n).not_on_episodes or METHODS.load(n).classifier_only)]
 
 
 def task(*settings, **options):
     given = {"method": ["sla"], "budget": "smoke", **options}
-    (one,) = span(FORM, options_model(FORM)(**given).model_dump(), [*SHORT, *settings])
+    (one,) = tasks_of("fewshot", [*SHORT, *settings], **given)
     return one
 
 
@@ -62,8 +62,7 @@ def test_images_through_the_backbone_count_what_is_compared(root):
     for method in FEW_SHOT:
         images[method] = train(task("steps=1", method=[method]), root).summary["train_images"]
     assert images.pop("baseline") == 5 * (5 + 10)
-    cheaper = {name: 75 * factor for name, factor in {**DRAWN, "baseline-x2": 2}.items()}
-    assert images == dict.fromkeys(images, 4 * 75) | cheaper
+    assert images == {name: 75 * COST.get(name, 4) for name in images}
 
 
 def test_the_same_config_gives_the_same_weights_and_another_seed_others(root):
@@ -115,6 +114,18 @@ def test_tests_of_one_training_embed_its_test_images_once(root, images_read):
         for name, values in alone.samples.items():
             assert np.array_equal(found.samples[name], values)
     assert read[0] > 0 == read[1]
+
+
+def test_images_of_another_data_set_are_embedded_beside_those_of_the_own(root, tmp_path):
+    write_folder(tmp_path / "boats", 16, per_class=8, size=32)
+    one = task(learner=["simpleshot"])
+    training, shared = train(one, root), Shared()
+    other = {"test_dataset": f"folder:{tmp_path / 'boats'}:32", "shots": 1, "queries": 3}
+    elsewhere = one.evaluations[0].model_copy(update=other)
+    fewshot.evaluate(one.run, one.evaluations[0], training.state, root, CPU, shared=shared)
+    found = fewshot.evaluate(one.run, elsewhere, training.state, root, CPU, shared=shared)
+    alone = fewshot.evaluate(one.run, elsewhere, training.state, root, CPU)
+    assert np.array_equal(found.samples["hits/SLA+AG"], alone.samples["hits/SLA+AG"])
 
 
 def test_an_ensemble_averages_models_of_disjoint_seeds(root):

@@ -1,27 +1,26 @@
 import numpy as np
 import pytest
 import torch
+from spanned import tasks_of
 
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.evaluation.class_metrics import classification_metrics
 from sla_bench.grids.asked import asked_of
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.registry import LOSSES
 from sla_bench.scenarios.base import member_states
 from sla_bench.scenarios.classify.image_reader import TestImages
-from sla_bench.scenarios.classify.imbalanced import IMBALANCED, long_tail
+from sla_bench.scenarios.classify.presets import IMBALANCED, long_tail
 from sla_bench.training.long_tail import long_tailed_counts
 from sla_bench.views.augment import ImageBatches
 
 CPU = torch.device("cpu")
 SHORT = ("epochs=2", "batch_size=16", "validations=2")
-FORM = form_of("imbalanced")
 
 
 def task(settings=SHORT, **given):
     given = {"dataset": ["cifar10"], "method": ["sla+sd"], "ratio": [5.0], "max_class_size": 10, **given}
-    (one,) = span(FORM, options_model(FORM)(**given).model_dump(), settings)
+    (one,) = tasks_of("imbalanced", settings, **given)
     return one.run, one.evaluations[0]
 
 
@@ -60,7 +59,7 @@ def test_a_mix_changes_the_training_alone():
     assert "mix" not in plain[0].identity()
     assert "mix_options" not in plain[0].identity()
     assert mixed[0].identity() == {**plain[0].identity(), "mix": "mixup"}
-    (other,) = span(FORM, options_model(FORM)(method=["sla"], mix=["mixup"]).model_dump(), ["mix.alpha=0.2"])
+    (other,) = tasks_of("imbalanced", ["mix.alpha=0.2"], method=["sla"], mix=["mixup"])
     assert other.run.mix_options == {"alpha": 0.2}
     assert asked_of(other.run).label() == "quick, mix=mixup, alpha=0.2"
 

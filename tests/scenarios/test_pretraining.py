@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 from pretrained_networks import needs_timm, weights_file
+from spanned import tasks_of
 
 from sla_bench.config import FewShotEvaluation, FewShotRun, columns
 from sla_bench.data.base import LabeledImages
 from sla_bench.errors import UserError
 from sla_bench.grids.asked import asked_of
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.objectives.episodes import EpisodeFeatures, EpisodeScores
 from sla_bench.registry import LEARNERS, SCENARIOS, TRANSFORMS
 from sla_bench.scenarios.fewshot.frozen import C_GRID, FrozenReader
@@ -20,8 +20,7 @@ IMAGENET = ["pretrained_on=ImageNet-1k"]
 
 
 def tasks(scenario="fewshot", settings=(), **given):
-    form = form_of(scenario)
-    return span(form, options_model(form)(**{"method": ["baseline"], **given}).model_dump(), settings)
+    return tasks_of(scenario, settings, **{"method": ["baseline"], **given})
 
 
 @needs_timm

@@ -5,8 +5,8 @@
 
 import pytest
 import torch
+from spanned import tasks_of
 
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.environment import has_bf16_instructions
 from sla_bench.registry import SCENARIOS
 
@@ -30,15 +30,15 @@ def trained(data_root):
     def train(case, threads=1, device="cpu", **changes):
         scenario, settings, options = CASES[case]
         small = SMALL if scenario == "fewshot" else {}
-        form = form_of(scenario)
-        given = options_model(form)(
+        (task,) = tasks_of(
+            scenario,
+            settings,
             method=["sla+sd" if scenario == "standard" else "sla"],
             budget="smoke",
             **small,
             **options,
             **changes,
-        ).model_dump()
-        (task,) = span(form, given, settings)
+        )
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from spanned import tasks_of
 
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.checkpoints import FileCheckpoints
 from sla_bench.registry import SCENARIOS
 
@@ -20,8 +20,7 @@ class PowerFailureError(Exception):
 
 
 def config(scenario, settings, **options):
-    form = form_of(scenario)
-    (task,) = span(form, options_model(form)(**options).model_dump(), settings)
+    (task,) = tasks_of(scenario, settings, **options)
     return task.run
 
 
@@ -84,6 +83,7 @@ CASES = {
     "by class": ("imbalanced", IMBALANCED, {"sampler": "sqrt", "method": ["baseline-repM"]}),
     "mixed pictures": ("standard", STANDARD, {"method": ["sla+sd"], "mix": ["cutmix"]}),
     "two stages": ("imbalanced", IMBALANCED, {"method": ["ssp+sla"]}),
+    "teacher": ("imbalanced", IMBALANCED, {"method": ["skd1"], "transform": ["rotation2"]}),
     "members": ("standard", (*STANDARD[:3], "ensemble=2"), {"method": ["sla"], "transform": ["rotation2"]}),
     "best-test": ("imbalanced", IMBALANCED, {"selection": "best-test", "method": ["baseline"]}),
 }
@@ -96,7 +96,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(case, data_root, tmp_path):
     run = config(scenario, settings, **{"budget": "smoke", **DATA[scenario], **options})
     whole = train(run, data_root)
     # Of two stages the second failure comes in the second one, and the third once more there.
-    for failing_call in (2, 3, 1) if case == "two stages" else (2, 1):
+    for failing_call in (2, 3, 1) if case in ("two stages", "teacher") else (2, 1):
         with pytest.raises(PowerFailureError):
             train(run, data_root, tmp_path, failing_call)
     resumed = train(run, data_root, tmp_path)

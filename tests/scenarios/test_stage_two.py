@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from test_imbalanced import FORM, task, trained
+from spanned import tasks_of
+from test_imbalanced import task, trained
 
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.grids.tasks import evaluation_of, form_of, options_model, span
+from sla_bench.grids.tasks import evaluation_of
 from sla_bench.registry import STAGE_TWO
 from sla_bench.scenarios.base import Shared
-from sla_bench.scenarios.classify.imbalanced import IMBALANCED, long_tail
+from sla_bench.scenarios.classify.presets import IMBALANCED, long_tail
 
 CPU = torch.device("cpu")
 
@@ -83,7 +84,7 @@ def test_hyper_parameters_are_chosen_on_training_images_that_the_backbone_never_
 
 
 def runs(settings=(), **given):
-    return span(FORM, options_model(FORM)(dataset=["cifar10"], **given).model_dump(), settings)
+    return tasks_of("imbalanced", settings, dataset=["cifar10"], **given)
 
 
 def test_heads_are_further_tests_of_the_same_training():
@@ -110,6 +111,6 @@ def test_what_has_no_stage_two_is_refused_in_one_sentence():
     assert runs(method=["sla"], imbalance="none", stage_two=["crt"], selection="validation")
     with pytest.raises(UserError, match="unknown stage-two head 'crd'; did you mean 'crt'"):
         runs(method=["sla"], stage_two=["crd"])
-    (run,) = span(form_of("fewshot"), options_model(form_of("fewshot"))(method=["sla"]).model_dump())
+    (run,) = tasks_of("fewshot", method=["sla"])
     with pytest.raises(UserError, match="--stage-two: an evaluation of fewshot has no such option"):
         evaluation_of(run.run, {"stage_two": "crt"}, ())

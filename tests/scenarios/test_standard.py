@@ -6,13 +6,12 @@ import pytest
 import torch
 from PIL import Image
 from real_formats import write_cifar10
+from spanned import tasks_of
 
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.scenarios.base import member_states
-from sla_bench.scenarios.classify.imbalanced import IMBALANCED
-from sla_bench.scenarios.classify.standard import STANDARD, split
+from sla_bench.scenarios.classify.presets import IMBALANCED, STANDARD, split
 from sla_bench.views.augment import ImageBatches
 
 CPU = torch.device("cpu")
@@ -21,9 +20,8 @@ BATCH, EPOCHS = 16, 2
 
 
 def task(settings=SHORT, scenario="standard", **given):
-    form = form_of(scenario)
     given = {"dataset": ["cifar10"], "method": ["sla+sd"], **given}
-    (one,) = span(form, options_model(form)(**given).model_dump(), settings)
+    (one,) = tasks_of(scenario, settings, **given)
     return one.run, one.evaluations[0]
 
 
@@ -182,9 +180,8 @@ def test_crops_are_as_many_passes_as_views_drawn_from_the_test_seed(data_root, m
 
 
 def test_as_many_baselines_as_views_are_the_control(data_root):
-    form = form_of("standard")
     given = {"dataset": ["cifar10"], "ensemble": [4, 5], "transform": ["rotation", "rotation2"]}
-    runs = [t.run for t in span(form, options_model(form)(**given).model_dump())]
+    runs = [t.run for t in tasks_of("standard", **given)]
     found = {(r.method, r.ensemble, r.transform) for r in runs}
     assert found == {
         ("baseline", 1, None),

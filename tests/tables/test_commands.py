@@ -3,9 +3,10 @@ import shlex
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spanned import tasks_of
 
 from sla_bench.cli.app import app
-from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.grids.tasks import form_of, span
 from sla_bench.tables.run_list import command_of, commands_of
 
 
@@ -16,11 +17,6 @@ def spanned_by(command):
     _, bound, _ = app.parse_args(words[3:], exit_on_error=False, print_error=False)
     options = bound.arguments["options"].model_dump()
     return span(form_of(words[4]), options, bound.arguments.get("set_") or [])
-
-
-def tasks_of(scenario, fixed=(), **options):
-    form = form_of(scenario)
-    return span(form, options_model(form)(**options).model_dump(), fixed)
 
 
 CASES = {

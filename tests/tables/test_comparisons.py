@@ -2,10 +2,10 @@
 
 import pytest
 from real_formats import write_cifar10
+from spanned import tasks_of
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.grids.asked import asked_of
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.store import Store
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.classify.reading import ClassifierReading
@@ -72,9 +72,7 @@ def test_the_paper_s_convention_and_the_square_stand_side_by_side(tmp_path, monk
     ("learner", "asks", "does_not"), [("protonet", "views+TTA", "DA+TTA"), ("simpleshot", "DA+TTA", "")]
 )
 def test_the_joint_label_is_asked_about_by_rows_that_saw_the_same_turns(learner, asks, does_not):
-    form = form_of("fewshot")
-    given = options_model(form)(learner=[learner], method=["sla"]).model_dump()
-    references = FEWSHOT.references("SLA+AG", span(form, given)[0].run)
+    references = FEWSHOT.references("SLA+AG", tasks_of("fewshot", learner=[learner], method=["sla"])[0].run)
     assert {asks, "baseline-xM+TTA", "baseline-xM+crops", "ens-M"} <= set(references)
     assert does_not not in references
 
@@ -85,7 +83,7 @@ def test_classifiers_are_matched_with_crops_and_ask_about_the_joint_label():
 
 
 def test_a_head_of_stage_two_is_compared_with_the_same_head_on_the_references_backbone():
-    run = span(form_of("imbalanced"), options_model(form_of("imbalanced"))().model_dump())[0].run
+    run = tasks_of("imbalanced")[0].run
     reading = SCENARIOS.load("imbalanced", "reading")
     assert reading.references("SLA+SI, cRT", run) == ("baseline-xM, cRT",)
     assert reading.references("SLA-x1+SI, LWS", run) == ("baseline, LWS",)
@@ -102,8 +100,7 @@ def test_rows_at_the_baselines_cost_are_matched_with_it_and_it_is_no_control(sce
 
 def test_turned_views_of_heads_that_never_saw_them_stay_out_of_tables():
     def hidden(**options):
-        given = options_model(form_of("standard"))(**options).model_dump()
-        return {row for task in span(form_of("standard"), given) for row in asked_of(task.run).hidden}
+        return {row for task in tasks_of("standard", **options) for row in asked_of(task.run).hidden}
 
     out = {"baseline+TTA", "baseline-xM+TTA", "ens-M+TTA", "rot-aux+TTA", "SLA+SD+TTA", "DA+SD+TTA"}
     assert out | {"baseline-repM+TTA", "SLA+U+TTA"} == hidden(method=["all", "controls"])

@@ -2,20 +2,18 @@ from pathlib import Path
 
 import pytest
 from made_up_records import write_records
+from spanned import tasks_of
 
-from sla_bench.grids.tasks import options_model, span
-from sla_bench.records.estimates import Estimate
 from sla_bench.records.jobs import Job
 from sla_bench.records.launch_options import Launch
-from sla_bench.records.planning import Plan, known_workers
-from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.records.planning import Estimate, Plan, known_workers
 from sla_bench.tables.dry_run import dry_run_lines, duration, words
 
 ONE, TWO = Launch(workers=1, threads=1), Launch(workers=2, threads=1)
 
 
 def jobs_of(out, settings=("episodes=60",), **given):
-    tasks = span(FORM, options_model(FORM)(**given).model_dump(), settings)
+    tasks = tasks_of("fewshot", settings, **given)
     return [
         Job(
             t.run.digest(data="made up"),

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from made_up_records import tune_rates
 from matplotlib.text import Text
+from spanned import tasks_of
 
 from sla_bench.evaluation.class_metrics import classification_metrics
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.store import Store
 from sla_bench.scenarios.classify.reading import IMBALANCED
 from sla_bench.tables.class_results import class_results
@@ -19,7 +19,6 @@ from sla_bench.tables.report.page import write_report
 from sla_bench.tables.terminal import print_table
 from sla_bench.training.long_tail import GROUP_NAMES
 
-FORM = form_of("imbalanced")
 CLASSES, PER_CLASS = 4, 50
 LABELS = np.repeat(np.arange(CLASSES), PER_CLASS)
 COUNTS, GROUPS = [100, 30, 10, 1], [0, 1, 1, 2]
@@ -35,8 +34,7 @@ def predictions(row, seed):
 
 def write(out, methods=tuple(ROWS), seeds=(0, 1, 2), settings=(), **options):
     store = Store(out, "imbalanced")
-    given = options_model(FORM)(method=list(methods), seed=list(seeds), **options).model_dump()
-    for task in span(FORM, given, settings):
+    for task in tasks_of("imbalanced", settings, method=list(methods), seed=list(seeds), **options):
         run, (evaluation,) = task.run, task.evaluations
         run_id = run.digest(data="made up")
         history = [

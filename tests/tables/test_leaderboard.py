@@ -7,7 +7,7 @@ from made_up_records import as_tuned, hits_of, write_records
 
 from sla_bench.evaluation.verdicts import holm
 from sla_bench.scenarios.fewshot.reading import FewShotReading
-from sla_bench.tables.comparisons import published_figures
+from sla_bench.tables.comparisons import PublishedValues, published_figures
 from sla_bench.tables.files import histories, write_leaderboard
 from sla_bench.tables.leaderboard import COLUMNS, leaderboard
 from sla_bench.tables.markdown import markdown
@@ -190,10 +190,26 @@ def test_published_figures_stand_beside_the_same_setting_only(tmp_path):
 def test_published_figures_name_their_source_and_status():
     table = published_figures()
     assert table["source"].notna().all()
-    known = {"verified", "second-hand", "recalled", "stated gain", "selected on test", "rerun"}
+    known = {"verified", "second-hand", "recalled", "stated gain", "selected on test", "rerun", "reported"}
     assert set(table["status"]) == known
-    key = ["scenario", "dataset", "setting", "learner", "method", "backbone"]
+    key = ["scenario", "dataset", "setting", "learner", "method", "backbone", "departures"]
     assert not table.duplicated(key).any()
+
+
+def test_a_published_training_of_another_recipe_stands_beside_that_recipe():
+    values, training = PublishedValues(), {"budget": "paper", "selection": "last"}
+    row = {"scenario": "imbalanced", "dataset": "cifar100", "setting": "exp ratio 100", "learner": "ce"}
+    row |= {"backbone": "resnet32-ldam", "metric": "accuracy", "selection": "last"}
+
+    def beside(method, budget):
+        found = values.beside({**row, "method": method, "budget": budget}, training)
+        return found["published"], found["published_differs"]
+
+    assert beside("baseline", "paper") == (38.32, None)
+    assert beside("baseline", "paper, mix=mixup") == (39.5, None)
+    assert beside("baseline", "fast") == (38.32, "budget")
+    assert beside("baseline, LAS", "paper, mix=mixup") == (47.0, None)
+    assert beside("baseline, LAS", "paper") == (47.0, "budget")
 
 
 def test_csv_and_markdown_are_written_and_say_what_one_seed_means(tmp_path):

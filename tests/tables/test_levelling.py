@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from documented import ROOT
 from made_up_records import tune_rates, write_evaluation
+from spanned import tasks_of
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.grids.files import read_grid_file
-from sla_bench.grids.tasks import form_of, options_model, span
+from sla_bench.grids.tasks import form_of
 from sla_bench.records.store import Store
 from sla_bench.tables.latex import latex
 from sla_bench.tables.leaderboard import leaderboard
@@ -39,9 +40,8 @@ def write(
 
     `accuracies`: of the validations, in their order, or seed -> these. `tested`: with an evaluation.
     """
-    form, store = form_of(scenario), Store(out, scenario)
-    options = options_model(form)(method=list(methods), seed=list(seeds), **given).model_dump()
-    for task in span(form, options, settings):
+    store = Store(out, scenario)
+    for task in tasks_of(scenario, settings, method=list(methods), seed=list(seeds), **given):
         own = accuracies[task.run.seed] if isinstance(accuracies, dict) else accuracies
         history = [
             {"member": 0, "step": 10 * number, "train_loss": 1.0, "val_accuracy": accuracy}

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from made_up_records import tune_rates
 from matplotlib.text import Text
+from spanned import tasks_of
 
 from sla_bench.evaluation.class_metrics import classification_metrics
 from sla_bench.evaluation.statistics import mean_interval
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.records.store import Store
 from sla_bench.tables.class_results import class_results
 from sla_bench.tables.figures import style
@@ -23,7 +23,6 @@ from sla_bench.tables.table_texts import rows_of
 from sla_bench.tables.terminal import label
 from sla_bench.training.long_tail import GROUP_NAMES
 
-FORM = form_of("standard")
 CLASSES, PER_CLASS = 4, 50
 LABELS = np.repeat(np.arange(CLASSES), PER_CLASS)
 ROWS = {
@@ -62,8 +61,7 @@ def write(
     **options,
 ):
     store = Store(out, "standard")
-    given = options_model(FORM)(method=list(methods), seed=list(seeds), **options).model_dump()
-    for task in span(FORM, given, settings):
+    for task in tasks_of("standard", settings, method=list(methods), seed=list(seeds), **options):
         run, (evaluation,) = task.run, task.evaluations
         run_id = run.digest(data="made up")
         history = [

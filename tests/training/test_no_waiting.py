@@ -5,8 +5,8 @@ import contextlib
 import pytest
 import torch
 from real_formats import write_category_pickles, write_cifar10
+from spanned import tasks_of
 
-from sla_bench.grids.tasks import form_of, options_model, span
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.registry import SCENARIOS
 from sla_bench.training.finite import FiniteWatch
@@ -59,9 +59,9 @@ def on_meta(monkeypatch):
 @pytest.mark.parametrize("case", CASES)
 def test_steps_ask_for_no_value(case, data_root, on_meta):
     scenario, settings, options = CASES[case]
-    form = form_of(scenario)
-    given = options_model(form)(**{"method": ["baseline"], "budget": "smoke", **SMALL[scenario], **options})
-    task = span(form, given.model_dump(), settings)[0]
+    task = tasks_of(
+        scenario, settings, **{"method": ["baseline"], "budget": "smoke", **SMALL[scenario], **options}
+    )[0]
     with pytest.raises(EnoughError):
         SCENARIOS.load(scenario).run(
             task.run, data_root, torch.device("meta"), progress=stop_after(STEPS - 1)

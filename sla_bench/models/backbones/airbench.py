@@ -124,10 +124,18 @@ class Airbench(Backbone):
         """Set the whitening layer from training images, float (n, 3, H, W) each."""
         self.whitening.copy_(whitening_filters(batches))
 
+    @property
+    def stages(self) -> list[list[nn.Module]]:
+        """The three groups; see the base class."""
+        return [[group] for group in self.groups]
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Maxima of maps; see the base class."""
+        return maps.amax((2, 3))
+
     def forward(self, images: Tensor) -> Tensor:
         """Embed images: (B, 3, H, W) -> (B, D)."""
-        maps: Tensor = self.groups(F.gelu(F.conv2d(images, self.whitening, self.whitening_bias)))
-        return maps.amax((2, 3))
+        return self.pooled(self.groups(F.gelu(F.conv2d(images, self.whitening, self.whitening_bias))))
 
 
 def airbench(image_size: int, *, width: float = 0.5, generator: torch.Generator | None = None) -> Airbench:

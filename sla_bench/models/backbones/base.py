@@ -60,6 +60,19 @@ class Backbone(nn.Module, ABC):
             Features (B, D), in the order channel, row, column for any memory format.
         """
 
+    @property
+    def stages(self) -> Sequence[Sequence[nn.Module]]:
+        """Layers of each stage, of which each embeds what the one before gives; empty: there are none."""
+        return ()
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Features (B, D) of the maps (B, C, h, w) of the last stage, where there are stages.
+
+        Raises:
+            NotImplementedError: the backbone has no stages.
+        """
+        raise NotImplementedError
+
     def start_from(self, batches: Iterable[Tensor]) -> None:
         """Initialise layers from the training images before the first step; most backbones need nothing.
 

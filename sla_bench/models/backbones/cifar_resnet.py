@@ -89,11 +89,21 @@ class CifarResNet(Backbone):
         self.blocks = nn.Sequential(*layers)
         initialize(self, generator, mode="fan_in" if variant == "ldam" else "fan_out")
 
+    @property
+    def stages(self) -> list[list[nn.Module]]:
+        """The blocks of 16, 32 and 64 channels; see the base class."""
+        blocks = list(self.blocks)
+        each = len(blocks) // len(CHANNELS)
+        return [blocks[first : first + each] for first in range(0, len(blocks), each)]
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Means of maps; see the base class."""
+        # Its gradient is channels_last; that of `mean` is not, and each layer before it would convert it.
+        return avg_pool2d(maps, maps.shape[2:]).flatten(1)
+
     def forward(self, images: Tensor) -> Tensor:
         """Embed images: (B, 3, H, W) -> (B, 64)."""
-        features = self.blocks(self.stem(images))
-        # Its gradient is channels_last; that of `mean` is not, and each layer before it would convert it.
-        return avg_pool2d(features, features.shape[2:]).flatten(1)
+        return self.pooled(self.blocks(self.stem(images)))
 
 
 def resnet8(image_size: int, *, generator: torch.Generator | None = None) -> CifarResNet:

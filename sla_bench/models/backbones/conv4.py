@@ -27,10 +27,19 @@ class Conv4(Backbone):
         self.layers = nn.Sequential(*layers)
         initialize(self, generator)
 
+    @property
+    def stages(self) -> list[list[nn.Module]]:
+        """The four blocks; see the base class."""
+        layers = list(self.layers)
+        return [layers[first : first + 4] for first in range(0, len(layers), 4)]
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Flattened maps; see the base class."""
+        return maps.flatten(1)
+
     def forward(self, images: Tensor) -> Tensor:
         """Embed images: (B, 3, H, W) -> (B, D)."""
-        features: Tensor = self.layers(images).flatten(1)
-        return features
+        return self.pooled(self.layers(images))
 
 
 def conv4(image_size: int, *, generator: torch.Generator | None = None) -> Conv4:

@@ -154,6 +154,15 @@ class ResNet12(Backbone):
         """Count `steps` optimiser steps on DropBlock's ramp."""
         self.training_steps += steps
 
+    @property
+    def stages(self) -> list[list[nn.Module]]:
+        """The four blocks, without dropout; see the base class."""
+        return [[block] for block in self.blocks]
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Averaged or flattened maps; see the base class."""
+        return maps.mean((2, 3)) if self.avg_pool else maps.flatten(1)
+
     def forward(self, images: Tensor) -> Tensor:
         """Embed images: (B, 3, H, W) -> (B, D)."""
         features = images
@@ -161,7 +170,7 @@ class ResNet12(Backbone):
             features = block(features)
             if self.training and self.drop_rate:
                 features = self._drop(features, block_size)
-        return features.mean((2, 3)) if self.avg_pool else features.flatten(1)
+        return self.pooled(features)
 
     def _drop(self, features: Tensor, block_size: int | None) -> Tensor:
         if block_size is None:

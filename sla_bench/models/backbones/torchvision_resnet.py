@@ -46,6 +46,15 @@ class TorchvisionResNet(Backbone):
             self.add_module(name, layer)
         initialize(self, generator)
 
+    @property
+    def stages(self) -> list[list[nn.Module]]:
+        """The four layers; see the base class."""
+        return [[layer] for name, layer in self.named_children() if name.startswith("layer")]
+
+    def pooled(self, maps: Tensor) -> Tensor:
+        """Means of maps; see the base class."""
+        return maps.mean((2, 3))
+
     def forward(self, images: Tensor) -> Tensor:
         """Embed images: (B, 3, H, W) -> (B, D)."""
         features = images

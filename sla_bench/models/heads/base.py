@@ -57,7 +57,10 @@ class FewShotHead(nn.Module, ABC):
             member = support_labels.unsqueeze(2) == classes
             if reads_back:
                 check_labels(support_labels, member, ways)
-            scores = self.scores(support.to(dtype), member.to(dtype), query.to(dtype))
+            try:
+                scores = self.scores(support.to(dtype), member.to(dtype), query.to(dtype))
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+                raise self._not_finite(support, query) from None
             logits = scores * self.scale.to(dtype)
         if reads_back and not bool(torch.isfinite(logits.detach()).all()):
             raise self._not_finite(support, query)

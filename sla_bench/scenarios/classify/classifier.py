@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from sla_bench.config import Acceleration, ClassifierRun, Precision
 from sla_bench.data.base import Dataset
 from sla_bench.data.splits import Subset
+from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import embed
 from sla_bench.models.backbones.base import Backbone
-from sla_bench.models.losses.criteria import CrossEntropy
 from sla_bench.models.weights import put_weights
 from sla_bench.objectives.classes import Classes, OnClasses
 from sla_bench.objectives.objective import Objective
@@ -87,6 +87,8 @@ def build_classifier(
         backbone = build_backbone(config, dataset.properties, features)
         method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
         objective = OnClasses(method, backbone.num_features, classes, TRANSFORMS.load(transform))
+        if method.branches:
+            objective.branch_off(backbone)
     backbone.stretch(_plan(config, objective).stretch)
     backbone.seed_dropout(derive_seed(seed, "dropout"))
     return ClassifierModel(backbone, objective)
@@ -159,11 +161,18 @@ def train_classifier(
     start_backbone(model.backbone, batches, data.index)
     model.to(memory_format=torch.channels_last)
     stage = _Stage(config, data, batches, steps, sampler_kind, mix, acceleration, progress)
-    before, passed = None, 0
-    if model.objective.method.pretext is not None:
+    before, passed, teacher = None, 0, None
+    method = model.objective.method
+    if method.pretext is not None:
         first, checkpoints = two_stages(checkpoints)
-        before, passed = stage.pretrain(model, model.objective.method.pretext, seed, first)
-    result, images = stage.train(model, seed, checkpoints, validate, choose_best, before)
+        trained, before, passed = stage.pretrain(model, method.pretext, seed, first)
+        if method.keeps != "scores":
+            _start_from(model, trained, heads=method.keeps == "both")
+            # Schedules inside the backbone begin again.
+            model.backbone.advance(-before.best_step)
+        if method.keeps != "backbone":
+            teacher = trained.eval().requires_grad_(False)
+    result, images = stage.train(model, seed, checkpoints, validate, choose_best, before, teacher=teacher)
     parameters = sum(p.numel() for p in model.parameters())
     return Member(result, passed + images, parameters, model.objective.members)
 
@@ -190,8 +199,16 @@ class _Stage:
         choose_best: bool = False,
         before: TrainingResult | None = None,
         phase: str = "training",
+        teacher: ClassifierModel | None = None,
     ) -> tuple[TrainingResult, int]:
-        """Train a model by its objective; returns the result, and the images through the network."""
+        """Train a model by its objective, and the scores of a teacher where it has one.
+
+        Returns:
+            The result, and the images through the network, forward and backward.
+
+        Raises:
+            UserError: branches of a backbone can't be accelerated.
+        """
         config, data, objective, device = self.config, self.data, model.objective, self.batches.device
         plan = _plan(config, objective, self.steps)
         order = derive_seed(seed, "training images")
@@ -216,7 +233,8 @@ class _Stage:
             with autocast(config.precision, device):
                 features = network(shown.contiguous(memory_format=torch.channels_last))
             features = features.float().view(len(chosen), objective.images_per_image, -1)
-            return mixed.loss(lambda of: objective.loss(features, of, numbers))
+            taught = None if teacher is None else _single_scores(teacher, mixed.images, config.precision)
+            return mixed.loss(lambda of: objective.loss(features, of, numbers, taught))
 
         model.train()
 
@@ -226,6 +244,12 @@ class _Stage:
             return images.contiguous(memory_format=torch.channels_last)
 
         network = accelerated(model.backbone, self.acceleration, config.precision, any_batch)
+        if objective.branches is not None:
+            if self.acceleration != "eager":
+                raise UserError(
+                    f"--compile, --capture: method {config.method!r} has branches; leave them out"
+                )
+            network = functools.partial(objective.branches, model.backbone)
         result = train(
             model,
             batch_loss,
@@ -249,20 +273,38 @@ class _Stage:
 
     def pretrain(
         self, model: ClassifierModel, pretext: Objective, seed: int, checkpoints: Checkpoints | None
-    ) -> tuple[TrainingResult, int]:
-        """Train the backbone of a model by another objective, whose heads are dropped; returns as `train`."""
+    ) -> tuple[ClassifierModel, TrainingResult, int]:
+        """Train the backbone of a model, which is not changed, and other heads by another objective.
+
+        Returns:
+            The trained network, and what `train` returns.
+        """
         own = derive_seed(seed, "pretraining")
-        classes = Classes(torch.from_numpy(self.data.counts), CrossEntropy)
+        target = model.objective
         with torch_seeded(derive_seed(own, "initial weights")):
-            heads = OnClasses(pretext, model.backbone.num_features, classes, model.objective.transform)
+            heads = OnClasses(pretext, model.backbone.num_features, target.classes, target.transform)
         learner = ClassifierModel(copy.deepcopy(model.backbone), heads.to(self.batches.device))
         learner.backbone.seed_dropout(derive_seed(own, "dropout"))
         result, images = self.train(learner, own, checkpoints, phase="pretraining")
         learner.load_state_dict(result.state)
-        model.backbone.load_state_dict(learner.backbone.state_dict())
-        # Schedules inside the backbone begin again.
-        model.backbone.advance(-result.best_step)
-        return result, images
+        return learner, result, images
+
+
+def _start_from(model: ClassifierModel, trained: ClassifierModel, heads: bool) -> None:
+    """Take over the backbone of a trained network, and the heads that both have."""
+    model.backbone.load_state_dict(trained.backbone.state_dict())
+    if heads:
+        model.objective.load_state_dict(
+            {n: v for n, v in trained.objective.state_dict().items() if n in model.objective.state_dict()}
+        )
+
+
+@torch.no_grad()
+def _single_scores(model: ClassifierModel, images: Tensor, precision: Precision) -> Tensor:
+    """Scores (B, N) of single inference, of images (B, C, H, W)."""
+    with autocast(precision, images.device):
+        features = model.backbone(images.contiguous(memory_format=torch.channels_last))
+    return model.objective.read(features.float()[:, None])[model.objective.single_row]
 
 
 def _frozen_features(

@@ -35,6 +35,9 @@ class ClassifierReading(Reading):
         "rot-x1+TTA": ("baseline+crops",),
         "SLA-x1+AG": ("baseline+crops", "ens-M"),
         "SLA-half+AG": ("baseline-x2+crops", "ens-M"),
+        "SKD0+TTA": ("baseline-xM+crops",),
+        "alike+TTA": ("baseline-xM+crops",),
+        "SKD1+TTA": ("baseline-x2M+crops",),
     }
     # records of older versions have no crops
     stand_ins: ClassVar = {"baseline-xM+crops": "baseline-xM"}

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from sla_bench.config import Precision
+from sla_bench.config import FewShotRun, Precision
 from sla_bench.data.base import Dataset, LabeledImages
 from sla_bench.evaluation.embedding import (
     EpisodeChunk,
     Views,
     embed,
     embed_crops,
+    embed_support_crops,
     episode_chunks,
     image_chunks,
 )
 from sla_bench.models.backbones.base import Backbone
-from sla_bench.objectives.episodes import EpisodeFeatures, Head
-from sla_bench.scenarios.base import first_images
+from sla_bench.objectives.episodes import EpisodeFeatures, Head, OnEpisodes
+from sla_bench.registry import LEARNERS, METHODS, TRANSFORMS
+from sla_bench.scenarios.base import build_backbone, first_images
 from sla_bench.scenarios.fewshot.class_training import BaseClasses
+from sla_bench.scenarios.fewshot.form import FORM
+from sla_bench.scenarios.form import Plan, plan_of
+from sla_bench.seeds import derive_seed, torch_seeded
 from sla_bench.training.acceleration import Network
 from sla_bench.training.episodes import FlatEpisodes
 from sla_bench.training.loop import Progress, autocast, silent
@@ -108,6 +115,49 @@ class EpisodicModel(nn.Module):
         return run
 
 
+def build_objective(config: FewShotRun, transform: str) -> OnEpisodes:
+    """Build the config's objective over the views of `transform`.
+
+    Raises:
+        UserError: an option of the method has a wrong value.
+    """
+    method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
+    return OnEpisodes(method, TRANSFORMS.load(transform))
+
+
+def build_model(
+    config: FewShotRun, dataset: Dataset, objective: OnEpisodes, seed: int, features: Path | None = None
+) -> EpisodicModel:
+    """Build a model; its initial weights depend on `seed`, backbone and head, and not on the objective.
+
+    Args:
+        config: the run.
+        dataset: gives size and normalisation of the images.
+        objective: gives the classifier of the view.
+        seed: of the initial weights and of dropout.
+        features: as `build_backbone`.
+
+    Raises:
+        UserError: an option of the backbone or the learner has a wrong value, or the images are too small.
+    """
+    with torch_seeded(derive_seed(seed, "initial weights")):
+        backbone = build_backbone(config, dataset.properties, features)
+        head = LEARNERS.load(config.learner)(**config.learner_options)
+        # A classifier of the training classes has heads of its own, which the test has no use for.
+        on_episodes = LEARNERS[config.learner].trains_on == "episodes"
+        view_head = objective.view_head(backbone.num_features) if on_episodes else None
+    backbone.stretch(plan_steps(config, objective).stretch)
+    backbone.seed_dropout(derive_seed(seed, "dropout"))
+    adapts_network = LEARNERS[config.learner].adapts_network
+    return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
+
+
+def plan_steps(config: FewShotRun, objective: OnEpisodes) -> Plan:
+    """The plan of a training; its units are episodes, or for the backbone of a classifier images."""
+    unit, units = FORM.unit(config).images, FORM.units(config)
+    return plan_of(config.batch_images, unit, units, config.steps, objective.step_factor)
+
+
 Chunks = Callable[[Tensor, Tensor], Iterator[EpisodeChunk]]
 """`(support index (T, S), query index (T, Q)) -> features of these episodes`, in parts."""
 
@@ -130,6 +180,8 @@ class EpisodeReader:
         per_class: only the first so many images of each class; None means all.
         device: where to compute.
         base: the mean embedding of these, for each view, is subtracted from all embeddings.
+        support_crops: K, crops and flips of each support image; 1: the image as it is.
+        seed: of these crops.
     """
 
     def __init__(
@@ -139,7 +191,10 @@ class EpisodeReader:
         per_class: int | None,
         device: torch.device,
         base: BaseClasses | None = None,
+        support_crops: int = 1,
+        seed: int = 0,
     ) -> None:
+        self.support_crops, self.seed = support_crops, seed
         self.index = torch.from_numpy(first_images(images.labels, per_class))
         self.labels = torch.from_numpy(images.labels)[self.index]
         self.batches = ImageBatches(images, dataset.properties, device=device)
@@ -177,7 +232,9 @@ class EpisodeReader:
         """Return the source of the episodes' features, those of all views or (None) of the image alone."""
         if model.adapts_network:
             return partial(image_chunks, self.batches, self.index, transform)
-        return partial(episode_chunks, self.embeddings(model, transform, precision, progress))
+        embeddings = self.embeddings(model, transform, precision, progress)
+        supports = self._support_embeddings(model, transform, self.support_crops, precision)
+        return partial(episode_chunks, embeddings, supports=supports)
 
     def crop_chunks(self, model: EpisodicModel, copies: int, seed: int, precision: Precision) -> Chunks:
         """Return the source of the episodes' features of each image as it is and of crops in place of views.
@@ -193,7 +250,22 @@ class EpisodeReader:
         )
         if self.base is not None:
             embeddings -= self.base.mean_embeddings(model.backbone, None, precision)
-        return partial(episode_chunks, embeddings)
+        supports = self._support_embeddings(model, None, self.support_crops * copies, precision)
+        if supports is not None:
+            supports = supports.view(len(embeddings), self.support_crops, *embeddings.shape[1:])
+        return partial(episode_chunks, embeddings, supports=supports)
+
+    def _support_embeddings(
+        self, model: EpisodicModel, transform: Views | None, crops: int, precision: Precision
+    ) -> Tensor | None:
+        """Embed every image in views of crops: (N, crops, M, D); None where supports are as they are."""
+        if self.support_crops == 1:
+            return None
+        parts = self.batches, self.index, transform, crops, self.seed, precision, self.device
+        embeddings = embed_support_crops(model.backbone, *parts)
+        if self.base is not None:
+            embeddings -= self.base.mean_embeddings(model.backbone, transform, precision)
+        return embeddings
 
     def hits(
         self,
@@ -212,11 +284,12 @@ class EpisodeReader:
             for chunks in parts:
                 which = chunks[0].episodes
                 labels = episodes.query_labels[which].to(self.device)
+                of_supports = episodes.support_labels[which].repeat_interleave(self.support_crops, dim=1)
                 read = [
                     objective.read(
                         EpisodeFeatures(
                             chunk.support,
-                            episodes.support_labels[which].to(self.device),
+                            of_supports.to(self.device),
                             chunk.query,
                             labels,
                             ways,

@@ -2,163 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from sla_bench.config import FewShotEvaluation, FewShotRun
+from sla_bench.data.folder_names import PREFIX, canonical_dataset, parse
 from sla_bench.data.named import dataset_named
-from sla_bench.errors import UserError
+from sla_bench.errors import UserError, first_names
 from sla_bench.objectives.objective import Objective
-from sla_bench.registry import DATASETS, LEARNERS, METHODS, TRANSFORMS
+from sla_bench.registry import DATASETS, LEARNERS, METHODS
 from sla_bench.scenarios.fewshot import recipes
+from sla_bench.scenarios.fewshot.demands import (
+    test_demand,
+    training_demand,
+    validation_demand,
+    validation_note,
+    validation_ways,
+    ways_factor,
+)
 from sla_bench.scenarios.form import ScenarioForm, Unit, fast_value, views_in_training
 
 if TYPE_CHECKING:
     from sla_bench.data.base import Split
-
-MOST_VALIDATION_QUERIES = 15
-"""Queries of each class in a validation episode, where the classes have so many images."""
-_SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Demand:
-    """Episodes that a split must be able to give.
-
-    Args:
-        split: of the data set.
-        ways: classes of an episode.
-        shots: support images of each class.
-        queries: query images of each class.
-        ways_option: what asks for the ways.
-        images_option: what asks for the images of a class.
-        views: ways that a class can make.
-        most: images of a class that are looked at; None: all.
-    """
-
-    split: Split
-    ways: int
-    shots: int
-    queries: int
-    ways_option: str
-    images_option: str
-    views: int = 1
-    most: int | None = None
-
-    def check(self, dataset: str, sizes: Mapping[str, int]) -> None:
-        """Refuse a split that cannot give such episodes.
-
-        Args:
-            dataset: its name.
-            sizes: images of each class of the split.
-
-        Raises:
-            UserError: too few classes, or classes of too few images, by name.
-        """
-        if self.ways > len(sizes) * self.views:
-            times = f" x {self.views} views" if self.views > 1 else ""
-            raise UserError(
-                f"{dataset} has {len(sizes)} {self.split} classes{times}, too few for {self.ways} ways: "
-                f"{self.ways_option} can ask for {len(sizes) * self.views} at most"
-            )
-        needed = self.shots + self.queries
-        if self.most is not None and self.most < needed:
-            raise UserError(
-                f"{self.shots} shots + {self.queries} queries need {needed} images of each {self.split} "
-                f"class, of which this budget takes {self.most}; lower {self.images_option}"
-            )
-        small = {name: count for name, count in sizes.items() if count < needed}
-        if small:
-            raise UserError(
-                f"{dataset}: {self.shots} shots + {self.queries} queries need {needed} images of each "
-                f"{self.split} class; too small: {_named(small)}; lower {self.images_option}, or leave "
-                "such classes out"
-            )
-
-
-def validation_ways(run: FewShotRun) -> int:
-    """Ways of a validation episode."""
-    return run.val_ways or run.train_ways
-
-
-def validation_queries(smallest: int, shots: int) -> int:
-    """Queries of each class in a validation episode: 15, or what the shots leave of the smallest class.
-
-    Args:
-        smallest: images of the smallest class.
-        shots: support images of each class.
-    """
-    return max(1, min(MOST_VALIDATION_QUERIES, smallest - shots))
-
-
-def ways_factor(run: FewShotRun) -> int:
-    """By what the method multiplies the ways of training: the number of views, else 1."""
-    if run.transform is None or METHODS.load(run.method).multiplies != "ways":
-        return 1
-    views: int = TRANSFORMS.load(run.transform).num_views
-    return views
-
-
-def training_demand(run: FewShotRun) -> Demand | None:
-    """Episodes of the training split; None where the training draws none."""
-    if LEARNERS[run.learner].trains_on != "episodes" or run.train == "none":
-        return None
-    method: Objective = METHODS.load(run.method)
-    views = ways_factor(run)
-    return Demand(
-        "train",
-        run.train_ways * views,
-        run.train_shots,
-        run.train_queries,
-        "--train-ways" if views == 1 else f"--train-ways times {views} views",
-        "--train-shots or --train-queries",
-        views if method.pools_views else 1,
-    )
-
-
-def validation_demand(run: FewShotRun, sizes: Mapping[str, int]) -> Demand:
-    """Episodes of the validation split, whose queries follow the sizes of its classes."""
-    smallest = min(sizes.values(), default=0)
-    smallest = smallest if run.validation_images is None else min(smallest, run.validation_images)
-    return Demand(
-        "val",
-        validation_ways(run),
-        run.val_shots,
-        validation_queries(smallest, run.val_shots),
-        "--val-ways",
-        "--val-shots",
-        most=run.validation_images,
-    )
-
-
-def test_demand(evaluation: FewShotEvaluation) -> Demand:
-    """Episodes of the test split."""
-    return Demand(
-        "test",
-        evaluation.ways,
-        evaluation.shots,
-        evaluation.queries,
-        "--ways",
-        "--shots or --queries",
-        most=evaluation.images_per_class,
-    )
-
-
-def validation_note(run: FewShotRun, sizes: Mapping[str, int]) -> Iterator[str]:
-    """Yield a line where validation has fewer queries than usual."""
-    queries = validation_demand(run, sizes).queries
-    if queries < MOST_VALIDATION_QUERIES:
-        name = min(sizes, key=sizes.__getitem__)
-        yield (
-            f"{run.dataset}: validation asks {queries} queries of each class, not {MOST_VALIDATION_QUERIES}: "
-            f"val class {name!r} has {sizes[name]} images, {run.val_shots} of them shots"
-        )
-
-
-def _named(small: Mapping[str, int]) -> str:
-    names = [f"{name!r} ({count})" for name, count in list(small.items())[:_SHOWN]]
-    return ", ".join(names) + (f" and {len(small) - _SHOWN:,} more" if len(small) > _SHOWN else "")
 
 
 class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
@@ -204,6 +70,7 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
     def complete(self, values: dict[str, Any], given: Mapping[str, Any]) -> None:
         """Ways and shots that the user did not give."""
         learner = LEARNERS[values["learner"]]
+        self.complete_test(values["dataset"], values)
         values.setdefault("ways", FewShotEvaluation.model_fields["ways"].default)
         _complete_batch(values, given)
         if "train_ways" not in given:
@@ -216,10 +83,26 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
         if learner.trains_at_test_shots and "val_shots" not in given:
             values["val_shots"] = values["train_shots"]
 
+    def complete_test(self, dataset: str, values: dict[str, Any]) -> None:
+        """The one name of another data set, a folder without a size at that of the training's images."""
+        if (name := values.get("test_dataset")) is None:
+            return
+        name = canonical_dataset(DATASETS.check(name))
+        if name.startswith(PREFIX) and (folder := parse(name.removeprefix(PREFIX))).size is None:
+            folder = replace(folder, size=dataset_named(dataset).properties.size)
+            name = canonical_dataset(f"{PREFIX}{folder}")
+        values["test_dataset"] = None if name == dataset else name
+
     def refusal(self, run: FewShotRun) -> str | None:
-        """Methods about episodes have no use for a classifier, and may need more classes than there are."""
+        """Methods about episodes, or about a classifier, need such learners; some need many classes."""
         method: Objective = METHODS.load(run.method)
-        if LEARNERS[run.learner].trains_on != "episodes" and method.not_on_classes:
+        if _trains_on_episodes(run) and method.classifier_only:
+            able = [name for name, entry in LEARNERS.items() if entry.trains_on == "classes"]
+            return (
+                f"method {run.method!r} is about a classifier of fixed classes, and learner {run.learner!r} "
+                f"is trained on episodes; take --learner {', '.join(able[:-1])} or {able[-1]}"
+            )
+        if not _trains_on_episodes(run) and method.not_on_classes:
             return (
                 f"method {run.method!r} is about episodes, and the backbone of learner {run.learner!r} is "
                 "trained without them, as a classifier of the training classes"
@@ -231,32 +114,54 @@ class FewShotForm(ScenarioForm[FewShotRun, FewShotEvaluation]):
         pool = views if method.pools_views else 1
         return _too_few_classes(run.dataset, "train", run.train_ways * views, option, pool)
 
+    def test_refusal(self, run: FewShotRun, evaluation: FewShotEvaluation) -> str | None:
+        """Crops of supports need a network that no episode changes, another data set one that was trained."""
+        if evaluation.support_crops > 1 and LEARNERS[run.learner].adapts_network:
+            return (
+                f"--support-crops {evaluation.support_crops}: learner {run.learner!r} adapts the network to "
+                "each episode; leave it out"
+            )
+        if evaluation.test_dataset is None or run.weights is None:
+            return super().test_refusal(run, evaluation)
+        return (
+            f"--test-dataset {evaluation.test_dataset} is for networks that were trained here; a pretrained "
+            f"network is tested on it by --dataset {evaluation.test_dataset}"
+        )
+
     def check(self, run: FewShotRun, evaluation: FewShotEvaluation) -> None:
         """Refuse colours of grey images, and splits with too few classes."""
         super().check(run, evaluation)
-        splits: tuple[tuple[_Split, int, str], ...] = (
-            ("train", run.train_ways, f"--train-ways {run.train_ways}"),
-            ("test", evaluation.ways, f"--ways {evaluation.ways}"),
-            ("val", validation_ways(run), f"--val-ways {validation_ways(run)}"),
+        splits: tuple[tuple[str, _Split, int, str], ...] = (
+            (run.dataset, "train", run.train_ways, f"--train-ways {run.train_ways}"),
+            (evaluation.test_dataset or run.dataset, "test", evaluation.ways, f"--ways {evaluation.ways}"),
+            (run.dataset, "val", validation_ways(run), f"--val-ways {validation_ways(run)}"),
         )
-        for split, ways, option in splits:
-            if sentence := _too_few_classes(run.dataset, split, ways, option):
+        for name, split, ways, option in splits:
+            if sentence := _too_few_classes(name, split, ways, option):
                 raise UserError(sentence)
 
     def check_sizes(
         self,
         run: FewShotRun,
         evaluations: Iterable[FewShotEvaluation],
-        sizes_of: Callable[[Split], Mapping[str, int]],
+        sizes_of: Callable[[str, Split], Mapping[str, int]],
     ) -> list[str]:
-        """Refuse classes that cannot serve the episodes of a run."""
+        """Refuse classes that cannot serve the episodes of a run, or that its training has seen."""
         if (demand := training_demand(run)) is not None:
-            demand.check(run.dataset, sizes_of("train"))
+            demand.check(run.dataset, sizes_of(run.dataset, "train"))
+        val = sizes_of(run.dataset, "val")
         # Before validation, whose ways are those of the test.
         for evaluation in evaluations:
-            test_demand(evaluation).check(run.dataset, sizes_of("test"))
-        validation_demand(run, sizes_of("val")).check(run.dataset, sizes_of("val"))
-        return list(validation_note(run, sizes_of("val")))
+            name = evaluation.test_dataset or run.dataset
+            test_demand(evaluation).check(name, sizes_of(name, "test"))
+            seen = {*sizes_of(run.dataset, "train"), *val} & {*sizes_of(name, "test")}
+            if evaluation.test_dataset and seen:
+                raise UserError(
+                    f"--test-dataset {name}: the training has seen {len(seen)} of its test classes by name "
+                    f"({first_names(sorted(seen))}), so they are not new; take another data set"
+                )
+        validation_demand(run, val).check(run.dataset, val)
+        return list(validation_note(run, val))
 
     def relative_images(self, run: FewShotRun) -> float:
         """Those of episodes of upright images and ordinary ways, or of batches of a classifier."""

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from sla_bench.config import FewShotRun
 from sla_bench.objectives.episodes import EpisodeFeatures, EpisodeScores, Head, Passes
 from sla_bench.registry import LEARNERS
+from sla_bench.scenarios.fewshot.demands import Demand
 from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader, EpisodicModel
-from sla_bench.scenarios.fewshot.form import Demand
 from sla_bench.seeds import derive_seed
 from sla_bench.training.episodes import fixed_episodes
 from sla_bench.training.loop import TrainingResult
@@ -24,8 +24,6 @@ C_GRID = (0.3, 1.0, 4.0, 30.0)
 """Values of C that the learner `finetune` chooses from on validation, for every row alike."""
 CHOICE_EPISODES = 100
 """Validation episodes of that choice."""
-CHOSEN = ("finetune",)
-"""Learners with a C to be chosen."""
 
 
 class WithFlip:
@@ -192,7 +190,7 @@ class FrozenReader:
 
 def candidates(learner: str, options: Mapping[str, object]) -> dict[float, nn.Module]:
     """Heads to choose from on validation by their C; none where it is fixed or the learner has no C."""
-    if learner not in CHOSEN or "C" in options:
+    if learner != "finetune" or "C" in options:
         return {}
     head = LEARNERS.load(learner)
     return {C: head(**{**options, "C": C}) for C in C_GRID}
@@ -206,15 +204,12 @@ def best_c(
     The least of equals is taken.
 
     Args:
-        config: the run; its learner may have no C to choose.
+        config: the run, whose learner has a C to choose.
         demand: ways, shots and queries of an episode.
         reader: of the validation images.
         model: the frozen network.
         transform: the label augmentation.
     """
-    heads = candidates(config.learner, config.learner_options)
-    if not heads:
-        return {}
     episodes = fixed_episodes(
         reader.labels,
         ways=demand.ways,
@@ -227,7 +222,7 @@ def best_c(
     right: dict[str, dict[float, int]] = {row: {} for row in rows}
     views = FrozenReader(config.method, transform).views
     chunks = reader.chunks(model, views, config.precision)
-    for C, head in heads.items():
+    for C, head in candidates(config.learner, config.learner_options).items():
         frozen = FrozenReader(config.method, transform, dict.fromkeys(rows, head))
         for row, hits in reader.hits([model], [chunks], frozen, episodes, rows).items():
             right[row][C] = int(hits.sum())

@@ -24,7 +24,7 @@ from sla_bench.objectives.episodes import EpisodeFeatures, EpisodeScores
 from sla_bench.paths import from_home
 from sla_bench.registry import LEARNERS, TRANSFORMS
 from sla_bench.scenarios.classify.prediction import Images, PictureReader, as_list, name_of
-from sla_bench.scenarios.fewshot.frozen import C_GRID, CHOSEN, FrozenReader, SomeViews
+from sla_bench.scenarios.fewshot.frozen import FrozenReader, SomeViews, candidates
 from sla_bench.views.augment import ImageBatches
 
 MODES: Mapping[str, tuple[str, str]] = {
@@ -243,8 +243,7 @@ def _heads(run: FewShotRun) -> list[nn.Module]:
     if run.learner == "simpleshot":
         # The mean of the base classes, which CL2N subtracts, is not known here: L2N.
         options["centred"] = False
-    grid = C_GRID if run.learner in CHOSEN and "C" not in options else ()
-    return [head(**options), *(head(**{**options, "C": C}) for C in grid)]
+    return [head(**options), *candidates(run.learner, options).values()]
 
 
 def embedded(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,14 +14,14 @@ import torch
 from torch import Tensor
 
 from sla_bench.config import Acceleration, FewShotEvaluation, FewShotRun
-from sla_bench.data.base import Dataset, LabeledImages, Split
+from sla_bench.data.base import LabeledImages, Split
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import Views
 from sla_bench.evaluation.episode_metrics import class_jackknife, few_shot_metrics
 from sla_bench.models.weights import put_weights
 from sla_bench.objectives.episodes import CropReader, EpisodeFeatures, OnEpisodes
-from sla_bench.registry import LEARNERS, METHODS, TRANSFORMS
+from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios.base import (
     ANY_TRANSFORM,
     FEATURES,
@@ -33,24 +32,29 @@ from sla_bench.scenarios.base import (
     Shared,
     Training,
     batch_in_words,
-    build_backbone,
     member_states,
     start_backbone,
     train_members,
 )
 from sla_bench.scenarios.fewshot.class_training import BaseClasses, train_on_classes
-from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader, EpisodicModel
-from sla_bench.scenarios.fewshot.form import (
-    FORM,
+from sla_bench.scenarios.fewshot.demands import (
     MOST_VALIDATION_QUERIES,
     test_demand,
     training_demand,
     validation_demand,
     validation_ways,
 )
+from sla_bench.scenarios.fewshot.episode_reader import (
+    EpisodeReader,
+    EpisodicModel,
+    build_model,
+    build_objective,
+    plan_steps,
+)
+from sla_bench.scenarios.fewshot.form import FORM
 from sla_bench.scenarios.fewshot.frozen import FrozenReader, best_c, candidates, untrained
-from sla_bench.scenarios.form import Plan, plan_of
-from sla_bench.seeds import derive_seed, torch_seeded
+from sla_bench.scenarios.fewshot.tested_episodes import closed_episodes, load_test, tested_on
+from sla_bench.seeds import derive_seed
 from sla_bench.training.acceleration import accelerated
 from sla_bench.training.episodes import EpisodeSampler, disjoint_episodes, fixed_episodes
 from sla_bench.training.gradient_accumulation import mean_of_parts
@@ -64,49 +68,6 @@ from sla_bench.training.loop import (
 )
 from sla_bench.views.augment import ImageBatches
 from sla_bench.views.transfer import to_device
-
-
-def build_objective(config: FewShotRun, transform: str) -> OnEpisodes:
-    """Build the config's objective over the views of `transform`.
-
-    Raises:
-        UserError: an option of the method has a wrong value.
-    """
-    method = dataclasses.replace(METHODS.load(config.method), **config.method_options)
-    return OnEpisodes(method, TRANSFORMS.load(transform))
-
-
-def build_model(
-    config: FewShotRun, dataset: Dataset, objective: OnEpisodes, seed: int, features: Path | None = None
-) -> EpisodicModel:
-    """Build a model; its initial weights depend on `seed`, backbone and head, and not on the objective.
-
-    Args:
-        config: the run.
-        dataset: gives size and normalisation of the images.
-        objective: gives the classifier of the view.
-        seed: of the initial weights and of dropout.
-        features: as `build_backbone`.
-
-    Raises:
-        UserError: an option of the backbone or the learner has a wrong value, or the images are too small.
-    """
-    with torch_seeded(derive_seed(seed, "initial weights")):
-        backbone = build_backbone(config, dataset.properties, features)
-        head = LEARNERS.load(config.learner)(**config.learner_options)
-        # A classifier of the training classes has heads of its own, which the test has no use for.
-        on_episodes = LEARNERS[config.learner].trains_on == "episodes"
-        view_head = objective.view_head(backbone.num_features) if on_episodes else None
-    backbone.stretch(_plan(config, objective).stretch)
-    backbone.seed_dropout(derive_seed(seed, "dropout"))
-    adapts_network = LEARNERS[config.learner].adapts_network
-    return EpisodicModel(backbone, head, view_head, adapts_network, config.precision)
-
-
-def _plan(config: FewShotRun, objective: OnEpisodes) -> Plan:
-    """See `plan_of`; the units are episodes, or for the backbone of a classifier images."""
-    unit, units = FORM.unit(config).images, FORM.units(config)
-    return plan_of(config.batch_images, unit, units, config.steps, objective.step_factor)
 
 
 def _is_centred(config: FewShotRun) -> bool:
@@ -186,7 +147,7 @@ def run(
         result = _train_member(
             config, objective, model, labels, batches, validate, seed, progress, own, acceleration
         )
-        plan = _plan(config, objective)
+        plan = plan_steps(config, objective)
         passed = plan.updates * plan.units * FORM.unit(config).images
         return Member(result, passed, sum(p.numel() for p in model.parameters()), objective.members)
 
@@ -220,7 +181,7 @@ def _train_member(
         views=objective.num_views if objective.method.pools_views else 1,
     )
     augmented = Augmenter(config, batches, seed)
-    device, plan = batches.device, _plan(config, objective)
+    device, plan = batches.device, plan_steps(config, objective)
     latest = torch.empty(0, dtype=torch.int64)
 
     def features_of(index: Tensor, view_of_way: Tensor, numbers: Tensor | None) -> Tensor:
@@ -364,14 +325,12 @@ def evaluate(
     if _is_centred(config):
         training = load_images(config, "train", data_root)
         base = BaseClasses(training, ImageBatches(training, dataset.properties, device=device))
-    images = load_images(config, "test", data_root)
-    test_demand(evaluation).check(config.dataset, _sizes(images))
-    reader = EpisodeReader(images, dataset, evaluation.images_per_class, device, base)
+    images = load_test(config, evaluation, data_root)
+    test_demand(evaluation).check(tested_on(config, evaluation), _sizes(images))
+    crops, seed = evaluation.support_crops, derive_seed("support crops", evaluation.test_seed)
+    reader = EpisodeReader(images, dataset, evaluation.images_per_class, device, base, crops, seed)
     setting = {"ways": evaluation.ways, "shots": evaluation.shots, "queries": evaluation.queries}
-    count = max(evaluation.episodes, evaluation.jackknife_episodes)
-    closed = fixed_episodes(
-        reader.labels, **setting, count=count, seed=derive_seed("test", evaluation.test_seed)
-    )
+    closed = closed_episodes(reader.labels, evaluation)
     open_tasks = disjoint_episodes(
         reader.labels, **setting, seed=derive_seed("open test", evaluation.test_seed)
     )
@@ -389,7 +348,7 @@ def evaluate(
         reads = FrozenReader(config.method, objective.transform, {row: heads[C] for row, C in chosen.items()})
         views = reads.views
     sources = (shared or Shared()).once(
-        (evaluation.transform, evaluation.images_per_class),
+        (tested_on(config, evaluation), evaluation.transform, evaluation.images_per_class),
         lambda: [reader.chunks(model, views, config.precision, progress) for model in models],
     )
     passes = dict(reads.rows)
@@ -398,11 +357,11 @@ def evaluate(
     hits = reader.hits(models, sources, reads, closed, rows, progress)
     open_hits = reader.hits(models, sources, reads, open_tasks, rows)
     if _reads_crops(config):
-        crops, seed = CropReader(objective), derive_seed("test crops", evaluation.test_seed)
+        vote, seed = CropReader(objective), derive_seed("test crops", evaluation.test_seed)
         of_crops = [reader.crop_chunks(m, objective.num_views, seed, config.precision) for m in models]
-        hits |= reader.hits(models, of_crops, crops, closed, [crops.row], progress)
-        open_hits |= reader.hits(models, of_crops, crops, open_tasks, [crops.row])
-        passes[crops.row] = crops.passes
+        hits |= reader.hits(models, of_crops, vote, closed, [vote.row], progress)
+        open_hits |= reader.hits(models, of_crops, vote, open_tasks, [vote.row])
+        passes[vote.row] = vote.passes
     seconds = time.perf_counter() - started
     samples = {"classes": closed.classes.numpy().astype(np.int16)}
     samples["open_classes"] = open_tasks.classes.numpy().astype(np.int16)
@@ -418,7 +377,7 @@ def evaluate(
                 open_hits=samples[f"open_hits/{row}"],
             ),
             "jackknife_se": class_jackknife(samples[f"hits/{row}"], samples["classes"], evaluation.queries),
-            "support_passes": needed.support * models[0].support_passes,
+            "support_passes": needed.support * models[0].support_passes * crops,
             "query_passes": needed.query,
             "head_seconds": seconds,
             **({"C": chosen[row]} if row in chosen else {}),

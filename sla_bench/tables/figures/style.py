@@ -91,6 +91,7 @@ _STYLE: dict[str, Any] = {
     "axes.unicode_minus": True,
     "svg.hashsalt": "sla-bench",
     "svg.fonttype": "path",
+    "pdf.fonttype": 42,  # whole outlines, which editors and publishers take
 }
 
 
@@ -120,21 +121,24 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save(figure: Figure, path_stem: Path | str) -> list[Path]:
-    """Write `path_stem` + .png and .svg; they replace their predecessors only when both are complete.
+def save(figure: Figure, path_stem: Path | str, pdf: bool = False) -> list[Path]:
+    """Write `path_stem` + .png and .svg; they replace their predecessors only when all are complete.
 
     Args:
         figure: what to draw.
         path_stem: path without ending; a dot inside the name is kept. The folder is made.
+        pdf: also + .pdf.
 
     Returns:
-        The two files.
+        The files.
 
     Raises:
         UserError: folder not writable or disk full; earlier files are then as they were.
     """
     stem = Path(path_stem)
-    contents = {f"{stem.name}.png": png_of(figure), f"{stem.name}.svg": _svg_of(figure)}
+    contents = {f"{stem.name}.png": png_of(figure), f"{stem.name}.svg": _vectors_of(figure, "svg")}
+    if pdf:
+        contents[f"{stem.name}.pdf"] = _vectors_of(figure, "pdf")
     write_together(stem.parent, contents)
     return [stem.parent / name for name in contents]
 
@@ -151,10 +155,11 @@ def png_of(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-def _svg_of(figure: Figure) -> bytes:
-    content = io.BytesIO()
+def _vectors_of(figure: Figure, ending: Literal["svg", "pdf"]) -> bytes:
+    """The figure without the time of drawing; a PDF holds its fonts."""
+    content, undated = io.BytesIO(), {"svg": "Date", "pdf": "CreationDate"}[ending]
     with styled():
-        figure.savefig(content, format="svg", metadata={"Date": None, "Creator": "sla-bench"})
+        figure.savefig(content, format=ending, metadata={undated: None, "Creator": "sla-bench"})
     return content.getvalue()
 
 

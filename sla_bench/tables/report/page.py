@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -19,10 +21,14 @@ from sla_bench.records.files import write_output
 from sla_bench.records.record_cache import no_search_for_cycles
 from sla_bench.records.store import Store
 from sla_bench.registry import SCENARIOS
+from sla_bench.tables.answers import Answer, answers
 from sla_bench.tables.figures.style import gain_limits
+from sla_bench.tables.files import csv_of
+from sla_bench.tables.folding import folded, names_of
+from sla_bench.tables.report.cost_picture import WIDTH, CostPicture, cost_picture
 from sla_bench.tables.report.details import Details, Facts, Sources, script_json
 from sla_bench.tables.report.views import Views, views_of
-from sla_bench.tables.report.whiskers import Axis, Whisker, typeset
+from sla_bench.tables.report.whiskers import Axis, Whisker, typeset, typeset_words
 from sla_bench.tables.row_cache import leaderboard_of, shown_records
 from sla_bench.tables.table_texts import (
     HEADINGS,
@@ -47,7 +53,8 @@ class Column:
         heading: what stands above it.
         sorts_by: column of the leaderboard by which it sorts; the first click shows the largest first. Empty:
             by its text, from A.
-        kind: "extra" is left out where the window is not wide, "minor" where it is narrow; "long" texts wrap.
+        kind: "extra" is left out where the window is not wide, "minor" where it is narrow, "where" in both,
+            since such a text then stands below the method; "long" texts wrap.
     """
 
     heading: str
@@ -57,27 +64,39 @@ class Column:
 
 METHOD = Column("method", kind="")
 """The head of each row."""
+_WHERE = ("data set", "setting", "learner", "training")
 COLUMNS = (
-    Column("data set", kind="minor long"),
-    Column("setting"),
-    Column("learner"),
-    Column("training", kind="minor long"),
+    *(Column(heading, kind="where long") for heading in _WHERE),
     Column("accuracy %", "value", kind=""),
-    Column("against"),
-    Column("common seeds %", kind="extra"),
+    Column("best", kind="minor"),
+    Column("against", kind="minor long"),
     Column("gain %", "relative_gain_pct", kind=""),
-    Column("95 % interval", "gain_ci95_low"),
+    Column("verdict", kind="minor long"),
     Column("new classes", "gain_classes_low", kind="extra"),
-    Column("verdict"),
     Column("p (Holm, m)", "p_value", kind="extra"),
-    Column("seeds", "seeds"),
+    Column("seeds", "seeds", kind="minor long"),
     Column("train images", "train_images", kind="extra"),
     Column("twice as long %", "gain_at_twice", kind="extra"),
     Column("passes", "query_passes", kind="extra"),
-    Column("published", "published"),
+    Column("published", "published", kind="extra"),
 )
 _WORDS = ", "
 _FILTERS = ("data set", "learner", "method", "against")
+_MOST_CARDS = 12
+"""Answers with a drawing that the page opens with, of each scenario."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """The answer in one setting.
+
+    Args:
+        answer: its sentences.
+        picture: accuracy against cost; None of a single method.
+    """
+
+    answer: Answer
+    picture: CostPicture | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,8 @@ class Row:
 
     Args:
         number: of its details.
-        method: its head.
+        method: its head; both names where it stands for two rows.
+        where: values of the columns that are constant nowhere, for windows without room for them.
         texts: heading -> what is shown.
         values: heading -> what it sorts by, where it does not by its text.
         whisker: its gain; None where there is none.
@@ -95,6 +115,7 @@ class Row:
 
     number: int
     method: str
+    where: str
     texts: dict[str, str]
     values: dict[str, float]
     whisker: Whisker | None
@@ -110,9 +131,13 @@ class Section:
         subject: what it is about.
         summary: the same in a sentence.
         runs: number of trainings.
+        cards: the answers, those of primary contrasts first.
+        further: number of answers beyond the cards.
+        verdicts: of the primary contrasts, on all answers.
+        csv: the table with all columns, as the address of a file within the page.
         notes: what a reader has to know of its intervals.
-        shared: what all trainings have in common; the column tells the rest.
-        columns: those that are not empty.
+        shared: what all rows have in common; the columns tell the rest.
+        columns: those that are not empty, and that tell where a row belongs only where rows differ.
         rows: in the order of the leaderboard.
         axis: of the gains; None where no row has one.
         choices: heading -> the values that can be filtered by, where there are several.
@@ -124,6 +149,10 @@ class Section:
     subject: str
     summary: str
     runs: int
+    cards: list[Card]
+    further: int
+    verdicts: list[str]
+    csv: str
     notes: list[str]
     shared: str
     columns: list[Column]
@@ -143,22 +172,35 @@ def section_of(store: Store, details: Details) -> Section:
     shared = _shared_words(map(training_words, found))
     rows = [_without(shared, row) for row in _rows(found, axis, Sources(records, found), details)]
     entry = SCENARIOS[store.scenario]
-    columns = [c for c in COLUMNS if any(row.texts[c.heading] not in ("", UNTRIED) for row in rows)]
-    choices = {heading: list(dict.fromkeys(row.texts[heading] for row in rows)) for heading in _FILTERS}
+    filled = [c for c in COLUMNS if any(row.texts[c.heading] not in ("", UNTRIED) for row in rows)]
+    different = {name: list(dict.fromkeys(row.texts[name] for row in rows)) for name in {*_WHERE, *_FILTERS}}
+    constant = [name for name in _WHERE if len(different[name]) == 1]
+    own = [name for name in _WHERE if name not in constant]
+    rows = [replace(row, where=_WORDS.join(filter(None, (row.texts[n] for n in own)))) for row in rows]
+    found_answers = sorted(answers(found), key=lambda one: not one.is_primary)
     return Section(
         name=store.scenario,
         subject=entry.subject,
         summary=entry.summary,
         runs=len(store.records()),
+        cards=[Card(answer, cost_picture(answer.rows)) for answer in found_answers[:_MOST_CARDS]],
+        further=max(0, len(found_answers) - _MOST_CARDS),
+        verdicts=[answer.word for answer in found_answers if answer.is_primary and answer.has_verdict],
+        csv=_address(csv_of(table)),
         notes=[*notes(found), *definitions(found)],
-        shared=shared,
-        columns=columns,
+        shared=_WORDS.join(filter(None, [*(different[n][0] for n in constant if n != "training"), shared])),
+        columns=[column for column in filled if column.heading not in constant],
         rows=rows,
         axis=axis,
-        choices={heading: [c for c in found if c] for heading, found in choices.items() if len(found) > 1},
+        choices={n: [c for c in different[n] if c] for n in _FILTERS if len(different[n]) > 1},
         unreadable=[f"{u.path.relative_to(store.folder / 'runs')} ({u.why})" for u in store.unreadable()],
         views=views_of(records),
     )
+
+
+def _address(csv: str) -> str:
+    """A file within the page; what would end an address or an attribute is escaped."""
+    return "data:text/csv;charset=utf-8," + quote(csv, safe="/:;,+()=$!*'@?~^|[]{}`\\")
 
 
 def _shared_words(trainings: Iterable[str]) -> str:
@@ -185,11 +227,12 @@ def _rows(
 ) -> Iterator[Row]:
     for block in blocks(found):
         further = _further(block)
-        for row in accuracies_of(block):
+        for row in folded(accuracies_of(block)):
             own = further.get((row["setting"], row["learner"], row["method"]), [])
             yield Row(
                 number=details.add(row, own, sources),
-                method=row["method"],
+                method=names_of(row),
+                where="",
                 texts=_texts(row),
                 values=_values(row),
                 whisker=axis.whisker(row) if axis else None,
@@ -208,7 +251,9 @@ def _further(block: Sequence[Mapping[Any, Any]]) -> dict[tuple[Any, ...], Facts]
 
 def _texts(row: Mapping[Any, Any]) -> dict[str, str]:
     cells = dict(zip(HEADINGS, cells_of(row), strict=True))
-    cells |= {n: typeset(cells[n]) for n in ("accuracy %", "gain %", "95 % interval", "new classes")}
+    reach = f" ({cells['95 % interval']})" if cells["95 % interval"] else ""
+    cells |= {"gain %": cells["gain %"] + reach}
+    cells |= {name: typeset(cells[name]) for name in ("accuracy %", "gain %", "new classes")}
     return cells | {"data set": row["dataset"], "training": training_words(row)}
 
 
@@ -252,16 +297,30 @@ def page(sections: list[Section], details: Details) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["typeset"] = typeset
+    environment.filters |= {"typeset": typeset, "typeset_words": typeset_words}
     return environment.get_template("page.html.jinja").render(
         sections=sections,
+        lead=_lead([word for section in sections for word in section.verdicts]),
         method=METHOD,
+        width=WIDTH,
         most=_MOST_ROWS,
         details=Markup(script_json(details.content())),
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "img-src data:; base-uri 'none'; form-action 'none'",
+    )
+
+
+def _lead(verdicts: Sequence[str]) -> str:
+    """The sentence on all primary contrasts that the page opens with."""
+    if not verdicts:
+        return "There is no verdict yet; each setting below says what is missing."
+    count = Counter(verdicts)
+    return (
+        "Against controls of equal images, tuned alike and named beforehand, SLA gains in "
+        f"{count['gains']} of {len(verdicts)} settings and loses in {count['loses']}; "
+        f"{count['no relevant difference']} show no relevant difference, {count['undecided']} are undecided."
     )
 
 

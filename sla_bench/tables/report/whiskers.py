@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,17 @@ from typing import Any
 from sla_bench.tables.table_texts import ONE_SEED, is_missing
 
 _TICKS = 4
+_SIGN = re.compile(r"(?<![^ (])-(?=\d)")
 
 
 def typeset(text: str) -> str:
     """Return a text of figures with the signs of print."""
     return text.replace("+-", "±").replace("-", "\N{MINUS SIGN}")
+
+
+def typeset_words(text: str) -> str:
+    """Return a sentence whose numbers have the signs of print; hyphens of names and options stay."""
+    return _SIGN.sub("\N{MINUS SIGN}", text)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ class Axis:
 
         Zero is one of them where it is on the axis.
         """
-        step = _round_step((self.high - self.low) / _TICKS)
+        step = round_step((self.high - self.low) / _TICKS)
         numbers = range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
         return [
             (self.place(n * step), typeset(f"{n * step:+.12g}") if n else "0", n % 2 == 0) for n in numbers
@@ -82,7 +89,7 @@ class Axis:
         )
 
 
-def _round_step(rough: float) -> float:
+def round_step(rough: float) -> float:
     """The next 1, 2, 2.5 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * (1 - 1e-9))

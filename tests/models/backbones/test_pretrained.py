@@ -289,6 +289,17 @@ def test_features_are_kept_by_pixels_and_view(tmp_path):
     assert again.given == 14
 
 
+@pytest.mark.parametrize("content", [b"print(1)\n", b"", b"import os\nclass Net:\n    pass\n", b"PK\3\4 zip"])
+def test_a_file_that_holds_no_weights_is_said_in_our_own_words(tmp_path, content):
+    (tmp_path / "some.py").write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_tensors(tmp_path / "some.py")
+    assert str(caught.value) == (
+        f"{tmp_path / 'some.py'} is not a file of weights, is damaged or holds more than tensors, and is not "
+        "read; write the network's state_dict with safetensors or torch.save"
+    )
+
+
 @needs_lite0
 @pytest.mark.campaign
 def test_lite0_knows_the_photographs_of_imagenets_classes():

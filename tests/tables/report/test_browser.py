@@ -50,7 +50,8 @@ def shown(page):
     return page.execute_script(
         """return [...document.querySelectorAll("tr[data-row]")].filter(row => row.checkVisibility())
             .map(row => [row.querySelector("button").textContent,
-            ...[4, 6].map(place => row.cells[place].dataset.value)
+            ...["accuracy %", "gain %"].map(name => row.cells[[...row.closest("table").tHead.rows[0].cells]
+                .findIndex(head => head.textContent === name)].dataset.value)
                 .map(value => value === undefined ? null : Number(value))])"""
     )
 
@@ -193,7 +194,7 @@ def test_light_and_dark_have_enough_contrast(page, scheme):
     emulate(page, "prefers-color-scheme", scheme)
     back = luminance(page, "body", "background-color")
     assert (back < 0.1) == (scheme == "dark")
-    for selector in ("body", ".summary", ".where", "tr.sla .expand", "thead button", "[role=status]"):
+    for selector in ("body", "span.where", ".word", "tr.sla .expand", "thead button", "[role=status]"):
         front = luminance(page, selector, "color")
         assert (max(front, back) + 0.05) / (min(front, back) + 0.05) >= 4.5, selector
 
@@ -214,15 +215,33 @@ def test_a_wide_list_of_seeds_does_not_cover_what_stands_beside_it(page):
     assert right <= beside
 
 
-def test_a_phone_needs_no_sideways_scrolling(page):
-    size = {"width": 375, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+@pytest.mark.parametrize("width", [375, 390, 800, 1280])
+def test_no_width_needs_sideways_scrolling(page, width):
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 800}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         find(page, "tr.sla .expand")[0].click()
-        assert page.execute_script("return document.documentElement.scrollWidth") == 375
-        assert find(page, ".where")[0].is_displayed()
+        room = "return [document.documentElement, ...document.querySelectorAll('.scroll')]"
+        for shown, needed in page.execute_script(room + ".map(one => [one.clientWidth, one.scrollWidth])"):
+            assert shown == needed <= width
+        assert find(page, "span.where")[0].is_displayed()
+        smallest = page.execute_script(
+            """return Math.min(...[...document.querySelectorAll(".cost text")]
+                .map(text => text.getBoundingClientRect().height))"""
+        )
+        assert smallest >= 10
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_csv_is_downloaded_by_a_click(page, tmp_path):
+    page.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    find(page, "a[download]")[0].click()
+    file = tmp_path / "fewshot.csv"
+    assert wait_for(file.exists)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + len(shown(page))
+    requests(page)
 
 
 def page_of_runs(folder, rates, monkeypatch):

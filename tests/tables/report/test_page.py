@@ -1,6 +1,7 @@
 import html.parser
 import json
 import re
+import urllib.parse
 
 import pandas as pd
 import pytest
@@ -8,6 +9,7 @@ from made_up_records import tune_rates, write_records
 
 from sla_bench.cli.app import run_command_line
 from sla_bench.config import FEWSHOT_PROTOCOL
+from sla_bench.tables.files import write_leaderboard
 from sla_bench.tables.leaderboard import leaderboard
 from sla_bench.tables.report.details import script_json
 from sla_bench.tables.report.page import write_report
@@ -25,7 +27,7 @@ class Reader(html.parser.HTMLParser):
         self.open, self.elements = [], []
 
     def handle_starttag(self, tag, attributes):
-        element = {"tag": tag, "text": "", **dict(attributes)}
+        element = {"tag": tag, "text": "", "within": [e.get("class") for e in self.open], **dict(attributes)}
         self.elements.append(element)
         if tag not in VOID:
             self.open.append(element)
@@ -90,7 +92,8 @@ def test_the_table_has_a_row_per_row_of_the_leaderboard(written):
 def test_the_dots_lie_where_the_gains_are(written):
     store, _, path = written
     gains = leaderboard(store.records())["relative_gain_pct"].dropna().to_numpy()
-    places = [float(e["cx"].removesuffix("%")) for e in read(path).all("circle")]
+    dots = [e for e in read(path).all("circle") if "plot" in e["within"]]
+    places = [float(e["cx"].removesuffix("%")) for e in dots]
     zero = float(next(e for e in read(path).all("line") if e.get("class") == "zero")["x1"].removesuffix("%"))
     scale = (places[0] - zero) / gains[0]
     assert scale > 0
@@ -181,8 +184,43 @@ def test_the_page_admits_nothing_but_itself(written):
     assert "unsafe" not in policy
     assert "*" not in policy
     addresses = [e[a] for e in reader.elements for a in ("src", "href", "action", "data", "poster") if a in e]
-    assert set(addresses) <= {"data:,", "#fewshot"}
+    files = [address for address in addresses if address.startswith("data:text/csv;charset=utf-8,scenario,")]
+    assert len(files) == 1
+    assert set(addresses) - set(files) <= {"data:,", "#fewshot"}
     assert not [e for e in reader.elements if "style" in e or any(name.startswith("on") for name in e)]
+
+
+def test_the_csv_within_the_page_is_the_leaderboard(tmp_path):
+    store, _ = write_records(tmp_path, BOTH, seeds=(0, 1), dataset=[EVIL])
+    write_records(tmp_path, BOTH, dataset=["folder:/a#b%20c"])
+    write_report([store], tmp_path / "report.html")
+    write_leaderboard(store)
+    (link,) = [e for e in read(tmp_path / "report.html").all("a") if "download" in e]
+    content = urllib.parse.unquote(link["href"].partition(",")[2])
+    assert content == (store.tables / "leaderboard.csv").read_text(encoding="utf-8")
+    assert not re.search('[#<>"\\s]', link["href"])
+    assert link["download"] == "fewshot.csv"
+
+
+def test_the_page_opens_with_the_answer_and_draws_each_setting(written):
+    text = written[2].read_text(encoding="utf-8")
+    assert text.index("There is no verdict yet") < text.index('class="card"') < text.index("<table")
+    reader = read(written[2])
+    drawings = [e for e in reader.all("svg") if e.get("class") == "cost"]
+    assert len(drawings) == 1
+    marks = [e for e in reader.elements if e.get("class") == "mark"]
+    assert len(marks) == len(leaderboard(written[0].records())["method"].unique())
+
+
+def test_columns_that_are_the_same_in_all_rows_stand_above_the_table(tmp_path):
+    write_records(tmp_path, BOTH, dataset=["glyphs"])
+    store, _ = write_records(tmp_path, BOTH, dataset=["fc100"])
+    (section,) = write_report([store], tmp_path / "report.html")
+    headings = [column.heading for column in section.columns]
+    assert "data set" in headings
+    assert not {"setting", "learner", "training"} & set(headings)
+    assert {row.where for row in section.rows} == {"glyphs", "fc100"}
+    assert section.shared == "5-way 5-shot, protonet, conv4, budget quick"
 
 
 def test_the_same_records_give_the_same_bytes(tmp_path):
@@ -232,7 +270,7 @@ def test_a_tuned_row_knows_its_runs_too(tmp_path):
     tune_rates(store, {"baseline": rate, "sla": rate})
     (section,) = write_report([store], tmp_path / "report.html")
     details = details_of(read(tmp_path / "report.html"))
-    assert section.shared == "conv4, budget quick"
+    assert section.shared == "glyphs, 5-way 5-shot, protonet, conv4, budget quick"
     assert {row.texts["training"] for row in section.rows} == {"", "tuned"}
     assert section.runs == len(ids)
     behind = [details["cells"][entry["cell"]]["runs"] for entry in details["rows"]]

@@ -1,0 +1,1 @@
+"""The contracts of pieces, as checks on drawn data."""
