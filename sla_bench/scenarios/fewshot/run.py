@@ -348,7 +348,7 @@ def evaluate(
         reads = FrozenReader(config.method, objective.transform, {row: heads[C] for row, C in chosen.items()})
         views = reads.views
     sources = (shared or Shared()).once(
-        (evaluation.transform, evaluation.images_per_class),
+        (tested_on(config, evaluation), evaluation.transform, evaluation.images_per_class),
         lambda: [reader.chunks(model, views, config.precision, progress) for model in models],
     )
     passes = dict(reads.rows)
