@@ -142,6 +142,11 @@ class Folder(Dataset):
         counts = np.bincount(classes, minlength=len(listing.class_names)).tolist()
         return {n: c for n, c in zip(listing.class_names, counts, strict=True) if c or by == "images"}
 
+    def image_files(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> list[str]:
+        """Paths in the folder; see `Dataset.image_files`."""
+        listing = self._map(data_root).readable
+        return [listing.images[place] for place in split_listing(listing, split, by, split_seed)[0]]
+
     def reading_lines(self, by: By, data_root: Path, split_seed: int = 0) -> list[str]:
         """Layout, numbers of images and everything that is left out; see `Dataset.reading_lines`."""
         prepared = self._map(data_root)
