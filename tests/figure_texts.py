@@ -1,4 +1,4 @@
-"""Whether the texts of a figure can be read."""
+"""The texts of a figure, and whether they can be read."""
 
 import numpy as np
 from matplotlib.text import Text
@@ -34,3 +34,11 @@ def assert_readable(figure):
     across = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
     clash = np.argwhere(np.triu((across > 0.5).all(axis=2), k=1))
     assert [(shown[a].get_text(), shown[b].get_text()) for a, b in clash] == []
+
+
+def words(figure):
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def caption(figure):
+    return figure.texts[-1].get_text().replace("\n", " ")

@@ -221,8 +221,7 @@ class Folder(Dataset):
         del data_root
         if not self.path.is_dir():
             return []
-        images = (self.path / image for image in self.listing.images)
-        return list(dict.fromkeys(image.parent for image in images))
+        return list(dict.fromkeys((self.path / image).parent for image in self.listing.images))
 
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare the memory maps with the checksums taken when they were made; images have none."""
@@ -379,9 +378,8 @@ class FolderMap:
         name = f"part-{hashlib.sha256(key).hexdigest()[:16]}"
         labels, values = relabel(self.readable.labels[index])
         names = tuple(self.listing.class_names[value] for value in values)
-        source = SplitSource(
-            (len(index), self.size, self.size, 3), labels, names, array_blocks(images, index)
-        )
+        shape = (len(index), self.size, self.size, 3)
+        source = SplitSource(shape, labels, names, array_blocks(images, index))
         if open_map(self.folder, name) is None:
             self._write(name, source, IN_THREADS)
         return (open_map(self.folder, name) or source.read()).images

@@ -131,13 +131,6 @@ def test_the_interval_of_a_share_is_that_of_its_logit(seed, seeds):
     assert (plain.low, plain.high) == pytest.approx((mean - error.reach(), mean + error.reach()))
 
 
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=5))
-def test_no_share_leaves_0_to_1(values):
-    interval = mean_over_seeds(values)
-    assert np.isnan(interval.low) or 0 <= interval.low <= interval.estimate + 1e-12
-    assert np.isnan(interval.low) or interval.estimate - 1e-12 <= interval.high <= 1
-
-
 def test_shares_outside_0_to_1_are_refused():
     for refused in (lambda: mean_over_seeds([0.5, 1.2]), lambda: mean_interval([[0.5, -0.1]])):
         with pytest.raises(UserError, match=r"0\.\.1"):

@@ -3,11 +3,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from figure_texts import assert_readable
+from figure_texts import assert_readable, caption, words
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
-from matplotlib.text import Text
 from scipy import stats
 from scipy.special import expit, logit
 
@@ -57,14 +56,6 @@ def results_of(classes, methods=("baseline", "SLA+SD"), seed=0, **words):
 
 def dots(axes):
     return [line for line in axes.lines if line.get_marker() == "o"]
-
-
-def words(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
-
-
-def caption(figure):
-    return figure.texts[-1].get_text().replace("\n", " ")
 
 
 def tick_words(axis):

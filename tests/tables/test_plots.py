@@ -9,11 +9,10 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from figure_texts import assert_readable
+from figure_texts import assert_readable, words
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.colors import to_hex
-from matplotlib.text import Text
 from PIL import Image
 
 from sla_bench.tables.figures import style
@@ -101,10 +100,6 @@ def dots(axes):
 
 def whiskers(axes):
     return [tuple(segment[:, 0]) for collection in axes.collections for segment in collection.get_segments()]
-
-
-def words(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 def row_labels(axes):

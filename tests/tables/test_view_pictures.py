@@ -2,8 +2,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from figure_texts import caption, words
 from made_up_analyses import LABELS, write_analyses
-from matplotlib.text import Text
 
 from sla_bench.records.store import Store
 from sla_bench.tables.figures import style
@@ -40,14 +40,6 @@ def setting(*heads, views=4, title="cifar10, full, ce, resnet8, budget quick"):
     names = [f"{90 * (j % 4)}° {j // 4}" for j in range(views)]
     turns = [j % 4 for j in range(views)]
     return ViewSetting(title, [f"class {i}" for i in range(5)], names, turns, heads)
-
-
-def words(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
-
-
-def caption(figure):
-    return figure.texts[-1].get_text().replace("\n", " ")
 
 
 def test_accuracies_are_those_of_the_predictions():
