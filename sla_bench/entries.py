@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from sla_bench.errors import UserError, nearest, unknown
-from sla_bench.paths import existing_near, from_home
+from sla_bench.words import existing_near, from_home
 
 
 @dataclass(frozen=True)

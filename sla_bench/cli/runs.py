@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from sla_bench.cli.options import NO_RESULTS, Results
+from sla_bench.cli.options import NO_DATA, NO_RESULTS, Data, Results
 from sla_bench.cli.stores import records_of, say_set_apart, stores_of
 from sla_bench.errors import UserError, unknown
 from sla_bench.registry import SCENARIOS
-from sla_bench.streams import print_lines
+from sla_bench.words import print_lines
 
 runs_app = App(name="runs", help="List, show, compare and prune the recorded runs.")
 
@@ -40,18 +40,32 @@ def list_recorded(
 
 
 @runs_app.command
-def show(run_id: str, *, results: Annotated[Results, Parameter(name="*")] = NO_RESULTS) -> int:
+def show(
+    run_id: str,
+    *,
+    episodes: str | None = None,
+    data: Annotated[Data, Parameter(name="*")] = NO_DATA,
+    results: Annotated[Results, Parameter(name="*")] = NO_RESULTS,
+) -> int:
     """Show a record in full, with the command that reproduces it.
 
     Parameters
     ----------
     run_id: str
         Name of a folder in results/<scenario>/runs/ (its beginning is enough).
+    episodes: str
+        Show test episodes of a few-shot run instead, as in 3, 0-4 or 1,3: the supports, the queries and the
+        right answers of each class.
     """
     from sla_bench.tables.run_list import find_run, show_run
 
-    records = records_of(SCENARIOS, results.out)
-    print_lines(show_run(find_run(records, run_id)))
+    record = find_run(records_of(SCENARIOS, results.out), run_id)
+    if episodes is None:
+        print_lines(show_run(record))
+        return 0
+    from sla_bench.tables.episode_files import episode_numbers, show_episodes
+
+    print_lines(show_episodes(record, episode_numbers(episodes), data.data_root))
     return 0
 
 
@@ -100,7 +114,7 @@ def prune(
     from sla_bench.records.pruning import leftovers
     from sla_bench.records.pruning import prune as delete
     from sla_bench.records.store import Store
-    from sla_bench.streams import confirm
+    from sla_bench.words import confirm
 
     names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
     stores = [Store(results.out, name).snapshot() for name in names]

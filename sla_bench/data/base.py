@@ -260,6 +260,11 @@ class Dataset(ABC):
         images = self.load(split, by, data_root, split_seed)
         return dict(zip(images.class_names, images.class_counts.tolist(), strict=True))
 
+    def image_files(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> list[str]:
+        """The file of each image of a split, in the order of `load`; empty where images have no names."""
+        del split, by, data_root, split_seed
+        return []
+
     def not_used(self) -> dict[str, Any]:
         """Kind -> number and names of files that lie with the images and are not used, for records."""
         return {}

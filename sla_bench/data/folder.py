@@ -33,7 +33,7 @@ from sla_bench.data.preparation import IN_THREADS, Preparation, terminal_progres
 from sla_bench.data.prepared import Origin, map_path, open_map, read_description, verify_map, write_map
 from sla_bench.data.sources import EncodedImages, SplitSource, array_blocks, decoded_source, relabel
 from sla_bench.errors import UserError
-from sla_bench.paths import from_home
+from sla_bench.words import from_home
 
 _DECODING = 4  # counts up when the same file would become other pixels
 _ALL = "all"
@@ -141,6 +141,11 @@ class Folder(Dataset):
         _, classes = split_listing(listing, split, by, split_seed)
         counts = np.bincount(classes, minlength=len(listing.class_names)).tolist()
         return {n: c for n, c in zip(listing.class_names, counts, strict=True) if c or by == "images"}
+
+    def image_files(self, split: Split, by: By, data_root: Path, split_seed: int = 0) -> list[str]:
+        """Paths in the folder; see `Dataset.image_files`."""
+        listing = self._map(data_root).readable
+        return [listing.images[place] for place in split_listing(listing, split, by, split_seed)[0]]
 
     def reading_lines(self, by: By, data_root: Path, split_seed: int = 0) -> list[str]:
         """Layout, numbers of images and everything that is left out; see `Dataset.reading_lines`."""

@@ -12,10 +12,10 @@ from sla_bench.config import RUNS, columns
 from sla_bench.records.data_states import short
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.reading import Reading, Row
-from sla_bench.streams import one_line
 from sla_bench.tables.comparisons import notes_on_devices
 from sla_bench.tables.folding import names_of
 from sla_bench.tables.row_key import BASELINE, TRAINING
+from sla_bench.words import one_line
 
 OTHER_RECIPE = "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05

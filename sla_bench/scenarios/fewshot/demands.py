@@ -1,4 +1,4 @@
-"""Episodes that the splits of a data set must be able to give."""
+"""Episodes that the splits of a data set must give."""
 
 from __future__ import annotations
 
