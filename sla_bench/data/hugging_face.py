@@ -21,7 +21,7 @@ from sla_bench.data.folder_names import HUGGING_FACE, FolderName, parse
 from sla_bench.data.folder_tree import LeftOut, roles
 from sla_bench.data.kept import fingerprint
 from sla_bench.errors import UserError, first_names
-from sla_bench.paths import from_home
+from sla_bench.words import from_home
 
 _WITH_SPLITS = re.compile(r"(.+):([\w.-]+(?:\+[\w.-]+)*)", re.DOTALL)
 _SAVED = ("state.json", "dataset_dict.json")
