@@ -245,6 +245,7 @@ METHODS = Registry(
         "skd0": Entry("relatives:SKD0", "da, tells the view from class scores", ("weight",)),
         "skd1": Entry("relatives:SKD1", "skd0, then its student, views alike", _TAUGHT),
         "rfs-distil": Entry("relatives:RFS_DISTIL", "baseline, then its student", _TAUGHT),
+        "s2m2": Entry("relatives:S2M2", "rot-x1, and manifold mixup"),
         "hsakd": Entry("relatives:HSAKD", "baseline, with a joint head after each stage"),
         "alike": Entry("relatives:ALIKE", "da, pulls the views of an image together", _TAUGHT),
         "baseline-x2": Entry("relatives:BASELINE_X2", "baseline with twice the steps"),

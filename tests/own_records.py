@@ -11,7 +11,7 @@ GOLDEN = Path(__file__).parent / "golden" / "smoke"
 ON_CLASSES = {"simpleshot", "cosine", "finetune"}
 MANY_VIEWS = {"da", "mt", "rot-aux", "sla", "sla+sd", "sla+u", "da+sd", "views", "baseline-repM"}
 MANY_VIEWS |= {"skd0", "skd1", "hsakd", "alike"}
-INVARIANT = ("DA", "MT", "SKD0", "SKD1", "alike")
+INVARIANT = ("DA", "MT", "SKD0", "SKD1", "S2M2", "alike")
 VIEWS = {None: 1, "rotation": 4, "rotation2": 2, "color_perm": 6, "color_perm3": 3}
 VIEWS |= {f"rot_color_perm{views}": views for views in (6, 12, 24)}
 
@@ -32,7 +32,7 @@ class Run:
         images, updates = self.done["train_images"], self.updates
         method, views = self.config["method"], VIEWS[self.config["transform"]]
         drawn = images // views if method in MANY_VIEWS else images
-        if method == "sla-half":
+        if method in ("sla-half", "s2m2"):
             drawn = images // 2
         elif method == "ssp+sla":
             drawn = 2 * images // (1 + views)

@@ -34,7 +34,7 @@ OLDER: set[str] = set()
 
 # docs/protocol.md, references; baseline-xM stands in where records have no crops.
 AT_EQUAL_COST = {name: {"baseline"} for name in ("rot-x1", "LoRot-I", "LoRot-E", "SLA-x1+SI")}
-AT_EQUAL_COST |= {name: {"baseline-x2"} for name in ("SLA-half+SI", "SSP", "RFS-distil")}
+AT_EQUAL_COST |= {name: {"baseline-x2"} for name in ("SLA-half+SI", "SSP", "RFS-distil", "S2M2")}
 AT_EQUAL_COST |= {name: {"baseline-xM"} for name in ("SKD0", "HSAKD", "alike")}
 AT_EQUAL_COST |= {"SKD1": {"baseline-x2M"}}
 OF_CLASSIFIERS = {
@@ -43,6 +43,7 @@ OF_CLASSIFIERS = {
     "SLA-x1+AG": {"baseline+crops", "ens-M"},
     "SLA-half+AG": {"baseline-x2+crops", "ens-M"},
     "SKD0+TTA": {"baseline-xM+crops"},
+    "S2M2+TTA": {"baseline-x2+crops"},
     "alike+TTA": {"baseline-xM+crops"},
     "SKD1+TTA": {"baseline-x2M+crops"},
     "SLA+SI": {"baseline-xM"},
@@ -57,6 +58,7 @@ MATCHED = {
         "SLA-x1+AG": {"baseline+TTA", "baseline+crops", "ens-M"},
         "SLA-half+AG": {"baseline-x2+TTA", "baseline-x2+crops", "ens-M"},
         "SKD0+TTA": {"baseline-xM+TTA", "baseline-xM+crops"},
+        "S2M2+TTA": {"baseline-x2+TTA", "baseline-x2+crops"},
         "alike+TTA": {"baseline-xM+TTA", "baseline-xM+crops"},
         "SKD1+TTA": {"baseline-x2M+TTA", "baseline-x2M+crops"},
         "SLA+SI": {"baseline-xM", "baseline-NMway"},

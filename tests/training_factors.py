@@ -12,7 +12,7 @@ TRAINING = {
     "sla+sd": (1, 1, 1, True),
     "sla+u": (1, 1, 1, True),
     "da+sd": (1, 1, 1, True),
-    **dict.fromkeys(("rot-x1", "sla-x1", "sla-half", "lorot-i", "lorot-e"), (1, 1, 1, False)),
+    **dict.fromkeys(("rot-x1", "sla-x1", "sla-half", "lorot-i", "lorot-e", "s2m2"), (1, 1, 1, False)),
     "baseline-x2": (2, 1, 1, False),
     "ssp": (1, 1, 1, False),
     "ssp+sla": (1, 1, 1, True),
@@ -29,7 +29,7 @@ TRAINING = {
     "rotpool-NMway": (1, 1, 1, False),
 }
 """Method -> factor of the steps, copies of each image, models, all views in training."""
-DRAWN = {"rot-x1": 1, "sla-x1": 1, "sla-half": 2, "lorot-i": 1, "lorot-e": 1}
+DRAWN = {"rot-x1": 1, "sla-x1": 1, "sla-half": 2, "lorot-i": 1, "lorot-e": 1, "s2m2": 2}
 """Method -> images that are drawn of each image in place of its views."""
 PRETRAINED = {"ssp": 1, "ssp+sla": 1, "skd1": M, "rfs-distil": 1}
 """Method with a training before -> its images as a multiple of the baseline's."""

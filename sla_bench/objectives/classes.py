@@ -84,7 +84,8 @@ class ClassScores(Scores):
         self.joint_weight = features.shape[1] if joint_reduction == "sum" else 1
 
     def _compute(self, of: Layer, views: Views) -> Tensor:
-        return self.layers[of](self.features[:, :1] if views == "upright" else self.features)
+        seen = {"upright": slice(1), "others": slice(1, None)}.get(views, slice(None))
+        return self.layers[of](self.features[:, seen])
 
     def _scored(self, of: Layer, logits: Tensor) -> Tensor:
         return logits if of in ("view", "projection") else self._criterion(of).scores(logits)
@@ -182,7 +183,12 @@ class OnClasses(nn.Module, WithViews):
         return None if draws is None else draws.of_images(images, self.num_views, generator)
 
     def loss(
-        self, features: Tensor, labels: Tensor, numbers: Tensor | None = None, before: Tensor | None = None
+        self,
+        features: Tensor,
+        labels: Tensor,
+        numbers: Tensor | None = None,
+        before: Tensor | None = None,
+        partners: tuple[Tensor, float] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the training loss (scalar) and the training accuracy (scalar in 0..1).
 
@@ -191,11 +197,14 @@ class OnClasses(nn.Module, WithViews):
             labels: int64 (B,).
             numbers: int64 (B, V), as from `drawn`.
             before: scores (B, N) of the images as they are, by a network that was trained before.
+            partners: positions int64 (B,) in the batch of the images that are mixed into the first of each,
+                and the share of the latter in 0..1.
         """
         count = 1 if self.branches is None else self.branches.count
         parts = features.chunk(count, dim=-1)
         scores = self._scores(parts[0], labels, numbers)
         scores.before = before
+        scores.partners = None if partners is None else (labels[partners[0]], partners[1])
         if self.branches is not None:
             # Those of the last stage are the backbone's own.
             ends = zip(self.stage_heads, (*parts[1:], parts[0]), strict=True)

@@ -78,6 +78,8 @@ class Objective:
         keeps: what remains of that network: its backbone, from which the training starts; its scores, which
             teach; or both, with the heads.
         view_from_scores: the view is told from the class scores, else from the features.
+        mixes_maps: training mixes the first image that is drawn of each with that of another, as pixels or
+            after a stage of the backbone.
         branches: training embeds images by branches of the backbone, too, one after each stage.
         pools_views: a class of the pool of training episodes is a pair (class, view).
         control: it is a control: `--method controls` names it; otherwise `--method all` does.
@@ -97,6 +99,7 @@ class Objective:
     pretext: Objective | None = None
     keeps: Literal["backbone", "scores", "both"] = "backbone"
     view_from_scores: bool = False
+    mixes_maps: bool = False
     branches: bool = False
     pools_views: bool = False
     control: bool = False
@@ -160,6 +163,11 @@ class Objective:
     def group(self) -> str:
         """The name among GROUPS that stands for the method among others."""
         return "relatives" if self.relative else "controls" if self.control else "all"
+
+    @property
+    def needs_stages(self) -> bool:
+        """Training looks into the stages of the backbone."""
+        return self.branches or self.mixes_maps
 
     @property
     def tells_views(self) -> bool:

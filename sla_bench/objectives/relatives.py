@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from sla_bench.errors import fraction, not_negative, positive
 from sla_bench.objectives.objective import DataAugmentation, LabelAugmentation, Layer, Objective
-from sla_bench.views.draws import Draw, LocalTurns, RandomViews
+from sla_bench.views.draws import Draw, LocalTurns, RandomViews, UprightAndAnother
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sla_bench.objectives.scores import Scores
     from sla_bench.views.transforms import Transform
 
-_ANY_VIEW = RandomViews()
+_ANY_VIEW, _UPRIGHT_AND_ANY = RandomViews(), UprightAndAnother()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +193,30 @@ class StagewiseJoint(Objective):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MixedMaps(Objective):
+    """l CE(u(m), y) + (1 - l) CE(u(m), y') + 1/2 CE(u(z_j), y) + 1/2 CE(v(z_j), j), j random: S2M2.
+
+    Mangla et al. 2020, arXiv 1907.12087, in the form of EASY's code: m are features of an image that is mixed
+    with another, of the label y', in the pixels or after a stage of the backbone.
+    """
+
+    layers: tuple[Layer, ...] = ("class", "view")
+    draws: Draw | None = _UPRIGHT_AND_ANY
+    mixes_maps: bool = True
+    classifier_only: bool = True
+
+    def loss(self, scores: Scores) -> Tensor:
+        """The class's formula, a scalar."""
+        turned = scores.ce("class", "others") + scores.ce("view", "others")
+        return scores.mixed_ce("class") + turned / 2
+
+    @property
+    def invariant(self) -> frozenset[Layer]:
+        """The class layer."""
+        return frozenset({"class"})
+
+
+@dataclass(frozen=True, kw_only=True)
 class ViewsAlike(DataAugmentation):
     """mean_j CE(u(z_j), y) + gamma mean_(j > 0) NCE(p(z_j), p(z_0)): invariance, the opposite of SLA.
 
@@ -239,3 +263,4 @@ RFS_DISTIL = BornAgain(name="RFS-distil", pretext=Objective(), relative=True)
 BASELINE_X2M = Objective(name="baseline-x2M", multiplies="steps", per_view=2, control=True, relative=True)
 HSAKD = StagewiseJoint(name="HSAKD", relative=True)
 ALIKE = ViewsAlike(name="alike", relative=True)
+S2M2 = MixedMaps(name="S2M2", relative=True)

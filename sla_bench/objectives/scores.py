@@ -19,8 +19,8 @@ from sla_bench.objectives.objective import Kind, Layer, Objective
 from sla_bench.views.transfer import to_device
 from sla_bench.views.transforms import Transform
 
-Views = Literal["each", "upright", "pooled"]
-"""Which views are scored: all, each by a head of its own; the image as it is; all, by one head.
+Views = Literal["each", "upright", "pooled", "others"]
+"""Which views are scored: all, each by a head of its own; the image as it is; all, by one head; all but it.
 
 Heads that are layers are the same for all views: "each" and "pooled" differ in episodes only.
 """
@@ -91,11 +91,13 @@ class Scores(ABC):
         accuracy: share (scalar in 0..1) of right answers in the first cross entropy or divergence that was
             asked for.
         before: scores (B, N) of a network that was trained before; None: there is none.
+        partners: labels (B,) of images that are mixed into those as they are, and the share of the latter.
         stages: joint scores by the features of each stage of the backbone, where it has branches.
     """
 
     accuracy: Tensor | None = None
     before: Tensor | None = None
+    partners: tuple[Tensor, float] | None = None
     stages: Sequence[Scores] = ()
 
     def __init__(self, labels: Tensor | None, num_views: int, numbers: Tensor | None = None) -> None:
@@ -147,6 +149,14 @@ class Scores(ABC):
         labels = self._labels(of, logits)
         self._note_accuracy(logits, labels)
         return self._cross_entropy(of, logits, labels)
+
+    def mixed_ce(self, of: Kind) -> Tensor:
+        """Return the mean cross entropy (scalar) of images that are mixed with partners, by their shares."""
+        assert self.partners is not None
+        labels, share = self.partners
+        logits = self.logits(of, "upright")
+        others = self._cross_entropy(of, logits, labels[..., None].expand(logits.shape[:-1]))
+        return share * self.ce(of, "upright") + (1 - share) * others
 
     def bce(self, of: Kind) -> Tensor:
         """Return the mean binary cross entropy (scalar) over examples, views and columns.
@@ -206,7 +216,7 @@ class Scores(ABC):
     def _shown_views(self, logits: Tensor) -> Tensor:
         """The number of each row of the view's logits (..., V, n)."""
         if self.numbers is not None:
-            return self.numbers
+            return self.numbers[..., -logits.shape[-2] :]
         return torch.arange(logits.shape[-2], device=logits.device)
 
 

@@ -170,7 +170,7 @@ class ScenarioForm(ABC, Generic[RunT, EvalT]):
         if run.transform is None:
             return None
         name = run.backbone.partition(":")[0]
-        if method.branches and (name in BACKBONES.arguments or BACKBONES[name].needs_learn2learn):
+        if method.needs_stages and (name in BACKBONES.arguments or BACKBONES[name].needs_learn2learn):
             return (
                 f"method {run.method!r} needs the stages of its backbone, which {run.backbone} does not "
                 "tell; take airbench, conv4 or a ResNet"

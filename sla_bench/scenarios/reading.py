@@ -25,6 +25,7 @@ AT_EQUAL_COST: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "SLA-half+SI": ("baseline-x2",),
         "SSP": ("baseline-x2",),
         "RFS-distil": ("baseline-x2",),
+        "S2M2": ("baseline-x2",),
         "SKD0": ("baseline-xM",),
         "HSAKD": ("baseline-xM",),
         "alike": ("baseline-xM",),

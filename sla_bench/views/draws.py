@@ -140,6 +140,20 @@ class RandomViews(Draw):
 
 
 @dataclass(frozen=True)
+class UprightAndAnother(RandomViews):
+    """Each image as it is, and in a view that is drawn among all."""
+
+    count: int = 2
+
+    def of_images(self, images: int, num_views: int, generator: Generator) -> Tensor:
+        """Draw the numbers of B images: int64 (B, 2), the first 0."""
+        import torch
+
+        drawn = torch.randint(num_views, (images, 1), generator=generator)
+        return torch.cat([torch.zeros_like(drawn), drawn], dim=1)
+
+
+@dataclass(frozen=True)
 class LocalTurns(Draw):
     """One quarter turn of a square part of each image.
 

@@ -342,7 +342,14 @@ def test_heads_by_view_are_what_predictions_are_read_from(method, loss, batch):
 def test_which_heads_are_taught_invariance_and_which_tell_the_view(batch):
     objectives = {name: build(name) for name in METHOD_NAMES}
     invariant = {n: set(found) for n, o in objectives.items() if (found := o.method.invariant_heads)}
-    alone = {"da": {"DA"}, "mt": {"MT"}, "rot-x1": {"rot-x1"}, "skd0": {"SKD0"}, "skd1": {"SKD1"}}
+    alone = {
+        "da": {"DA"},
+        "mt": {"MT"},
+        "rot-x1": {"rot-x1"},
+        "skd0": {"SKD0"},
+        "skd1": {"SKD1"},
+        "s2m2": {"S2M2"},
+    }
     alone |= {"alike": {"alike"}}
     assert invariant == {**alone, "da+sd": {"DA+SD teacher"}}
     told = {name: o.recognised_view(batch[0]) for name, o in objectives.items()}
@@ -351,6 +358,7 @@ def test_which_heads_are_taught_invariance_and_which_tell_the_view(batch):
         "rot-aux",
         "rot-x1",
         "skd0",
+        "s2m2",
     }
     mt = objectives["mt"]
     torch.testing.assert_close(told["mt"][2, 3], mt.view_head(batch[0][2, 3]))

@@ -30,8 +30,9 @@ def test_every_objective_trains_under_every_mix(method, mix):
     numbers = objective.drawn(len(pictures), generator)
     pictures = objective.shown(pictures, numbers, generator)
     features = backbone(pictures).view(B, objective.images_per_image, D)
+    partners = (torch.randperm(B, generator=generator), 0.3)
     before = torch.randn(B, objective.criterion.num_classes, generator=generator)
-    loss, accuracy = mixed.loss(lambda labels: objective.loss(features, labels, numbers, before))
+    loss, accuracy = mixed.loss(lambda labels: objective.loss(features, labels, numbers, before, partners))
     loss.backward()
     assert torch.isfinite(loss)
     assert 0 <= float(accuracy) <= 1

@@ -19,7 +19,7 @@ from sla_bench.seeds import torch_seeded
 from sla_bench.views.transforms import Transform
 
 B, N, D, M = 6, 3, 5, 4
-OF_CLASSIFIERS = {"skd0", "skd1", "rfs-distil", "hsakd", "alike"}
+OF_CLASSIFIERS = {"skd0", "skd1", "rfs-distil", "hsakd", "alike", "s2m2"}
 COUNTS = torch.tensor([40, 9, 2])
 LABELS = torch.tensor([0, 1, 2, 0, 0, 1])
 ROTATION = TRANSFORMS.load("rotation")
@@ -67,7 +67,7 @@ FORMULAS = {
 }
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", FORMULAS)
 def test_losses_are_their_formulas_on_the_drawn_images(name):
     objective = on_classes(name)
     features, numbers = drawn_batch(objective)
@@ -204,7 +204,7 @@ def test_lorot_refuses_other_transforms_and_boxes_larger_than_the_images(scenari
 
 @pytest.mark.parametrize("scenario", ["fewshot", "imbalanced", "standard"])
 def test_relatives_names_what_the_scenario_admits_and_leaves_out_what_a_transform_refuses(scenario):
-    anywhere = {*DRAWN, "baseline-x2", "baseline-x2M"}
+    anywhere = {*FORMULAS, "baseline-x2", "baseline-x2M"}
     found = {run.method for run in runs_of(scenario, method=["relatives"])}
     of_classifiers = {*OF_CLASSIFIERS, *ROTATIONS_FIRST}
     assert found == (anywhere if scenario == "fewshot" else anywhere | of_classifiers)
@@ -355,3 +355,20 @@ def test_branches_need_a_backbone_that_tells_its_stages():
         UserError, match="'hsakd' needs the stages of its backbone, which torchvision:resnet18 does"
     ):
         runs_of("standard", method=["hsakd"], backbone=["torchvision:resnet18"])
+
+
+def test_mixed_images_have_two_labels_and_the_others_a_class_and_a_view():
+    objective = on_classes("s2m2")
+    z, numbers = drawn_batch(objective)
+    assert numbers[:, 0].eq(0).all()
+    assert set(objective.drawn(100, seeded())[:, 1].tolist()) == set(range(M))
+    partners, share = torch.tensor([3, 2, 5, 0, 1, 4]), 0.3
+    total = 0
+    for b, y in enumerate(LABELS.tolist()):
+        mixed, turned = z[b]
+        total = total - share * log_p(objective.head(mixed), y)
+        total = total - (1 - share) * log_p(objective.head(mixed), int(LABELS[partners[b]]))
+        total = total - log_p(objective.head(turned), y) / 2
+        total = total - log_p(objective.view_head(turned), int(numbers[b, 1])) / 2
+    loss, _ = objective.loss(z, LABELS, numbers, None, (partners, share))
+    torch.testing.assert_close(loss, total / B, rtol=1e-12, atol=0)

@@ -45,12 +45,12 @@ def model_of(one):
     return fewshot.build_model(one.run, dataset_named("glyphs"), objective, 0).eval()
 
 
-@pytest.mark.parametrize("method", ["baseline", "rot-aux", "mt", "sla", "skd0", "skd1", "rfs-distil"])
+@pytest.mark.parametrize("method", ["baseline", "rot-aux", "mt", "sla", "skd0", "skd1", "rfs-distil", "s2m2"])
 def test_every_kind_of_method_with_a_classifier_trains_and_is_read(method, root):
     one = task("steps=1", "train_queries=1", "train_shots=1", method=[method])
     result = evaluate(one, train(one, root), root)
     rows = list(fewshot.build_objective(one.run, "rotation").rows)
-    saw_turns = method in ("mt", "sla", "skd0", "skd1")
+    saw_turns = method in ("mt", "sla", "skd0", "skd1", "s2m2")
     assert list(result.metrics) == rows + [f"{rows[0]}+crops"] * (not saw_turns)
     for row, metrics in result.metrics.items():
         assert metrics["accuracy"] == pytest.approx(result.samples[f"hits/{row}"].mean() / 15)

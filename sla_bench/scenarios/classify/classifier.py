@@ -20,6 +20,7 @@ from sla_bench.data.splits import Subset
 from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import embed
 from sla_bench.models.backbones.base import Backbone
+from sla_bench.models.backbones.map_mixing import MapMixing
 from sla_bench.models.weights import put_weights
 from sla_bench.objectives.classes import Classes, OnClasses
 from sla_bench.objectives.objective import Objective
@@ -207,7 +208,7 @@ class _Stage:
             The result, and the images through the network, forward and backward.
 
         Raises:
-            UserError: branches of a backbone can't be accelerated.
+            UserError: stages of a backbone can't be accelerated.
         """
         config, data, objective, device = self.config, self.data, model.objective, self.batches.device
         plan = _plan(config, objective, self.steps)
@@ -230,11 +231,14 @@ class _Stage:
             mixed = unmixed(images, own) if self.mix is None else self.mix(images, own, augmented.generator)
             numbers = objective.drawn(len(mixed.images), augmented.generator)
             shown = objective.shown(mixed.images, numbers, augmented.generator)
+            if mixing is not None:
+                mixing.draw(len(chosen), augmented.generator)
             with autocast(config.precision, device):
                 features = network(shown.contiguous(memory_format=torch.channels_last))
             features = features.float().view(len(chosen), objective.images_per_image, -1)
+            partners = None if mixing is None else (to_device(mixing.partners, device), mixing.share)
             taught = None if teacher is None else _single_scores(teacher, mixed.images, config.precision)
-            return mixed.loss(lambda of: objective.loss(features, of, numbers, taught))
+            return mixed.loss(lambda of: objective.loss(features, of, numbers, taught, partners))
 
         model.train()
 
@@ -244,12 +248,15 @@ class _Stage:
             return images.contiguous(memory_format=torch.channels_last)
 
         network = accelerated(model.backbone, self.acceleration, config.precision, any_batch)
+        if objective.method.needs_stages and self.acceleration != "eager":
+            raise UserError(
+                f"--compile, --capture: method {config.method!r} looks into the backbone; leave them out"
+            )
         if objective.branches is not None:
-            if self.acceleration != "eager":
-                raise UserError(
-                    f"--compile, --capture: method {config.method!r} has branches; leave them out"
-                )
             network = functools.partial(objective.branches, model.backbone)
+        mixing = None
+        if objective.method.mixes_maps:
+            network = mixing = MapMixing(model.backbone, objective.images_per_image)
         result = train(
             model,
             batch_loss,

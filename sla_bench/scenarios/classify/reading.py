@@ -35,6 +35,7 @@ class ClassifierReading(Reading):
         "rot-x1+TTA": ("baseline+crops",),
         "SLA-x1+AG": ("baseline+crops", "ens-M"),
         "SLA-half+AG": ("baseline-x2+crops", "ens-M"),
+        "S2M2+TTA": ("baseline-x2+crops",),
         "SKD0+TTA": ("baseline-xM+crops",),
         "alike+TTA": ("baseline-xM+crops",),
         "SKD1+TTA": ("baseline-x2M+crops",),

@@ -56,6 +56,7 @@ class FewShotReading(Reading):
         "rot-x1+TTA": ("baseline+TTA", "baseline+crops"),
         "SLA-x1+AG": ("baseline+TTA", "baseline+crops", "ens-M"),
         "SLA-half+AG": ("baseline-x2+TTA", "baseline-x2+crops", "ens-M"),
+        "S2M2+TTA": ("baseline-x2+TTA", "baseline-x2+crops"),
         "SKD0+TTA": ("baseline-xM+TTA", "baseline-xM+crops"),
         "alike+TTA": ("baseline-xM+TTA", "baseline-xM+crops"),
         "SKD1+TTA": ("baseline-x2M+TTA", "baseline-x2M+crops"),
