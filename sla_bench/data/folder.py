@@ -167,10 +167,7 @@ class Folder(Dataset):
     def prepare(
         self, data_root: Path, source: Path | None = None, how: Preparation = IN_THREADS
     ) -> list[Path]:
-        """Read, resize and keep all images.
-
-        Returns:
-            The memory map.
+        """Read, resize and keep all images; returns the memory map.
 
         Raises:
             UserError: as `load`; also if `source` is given (the path is part of the name).
@@ -296,11 +293,10 @@ class FolderMap:
             UserError: as `images`.
         """
         seen, names, base = self._seen(), self.listing.images, self.listing.path
-
-        def name(position: int) -> str:
-            return names[position] if self.contents else str(base / names[position])
-
-        images = EncodedImages(self._encoded(), self.size, self.fit, name, base, depth=seen.depth)
+        place = "" if self.contents else f"{base}/"
+        images = EncodedImages(
+            self._encoded(), self.size, self.fit, lambda i: f"{place}{names[i]}", base, depth=seen.depth
+        )
         self._write(_ALL, decoded_source(images, self.listing.labels, self.listing.class_names), how)
         if (made := open_map(self.folder, _ALL)) is not None:
             self._keep_facts(seen, made.images)
@@ -390,9 +386,10 @@ class FolderMap:
 
     def _seen(self) -> PictureFacts:
         images = self._encoded()
-        what = f"looking at {len(images):,} images of {self.listing.path}"
-        with terminal_progress(what, line=False) as progress:
-            return seen_of(images, progress)
+        with terminal_progress(
+            f"looking at {len(images):,} images of {self.listing.path}", line=False
+        ) as told:
+            return seen_of(images, told)
 
     def _write(self, name: str, source: SplitSource, how: Preparation) -> None:
         origin = Origin("folder", self.listing.path, self.listing.fingerprint)
