@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from sla_bench.errors import UserError, nearest, unknown
-from sla_bench.paths import existing_near, from_home
+from sla_bench.words import existing_near, from_home
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,12 @@ class Argument:
         placeholder: its name in messages and lists.
         known: its allowed values, each with the entry of the same registry whose recipes and published values
             apply; empty: any text.
+        like: entry of the same registry whose recipes apply to any other text; empty: its own.
     """
 
     placeholder: str
     known: Mapping[str, str] = field(default_factory=dict)
+    like: str = ""
 
 
 EntryT = TypeVar("EntryT", bound=Entry)
@@ -194,7 +196,8 @@ class Registry(Mapping[str, EntryT], Generic[EntryT]):
     def like(self, name: str) -> str:
         """The entry whose recipes and published values apply to this name; most often the name itself."""
         base, _, argument = name.partition(":")
-        return self.arguments[base].known.get(argument, name) if base in self.arguments else name
+        taken = self.arguments.get(base)
+        return name if taken is None else taken.known.get(argument, taken.like or name)
 
     def _written(self, base: str) -> tuple[str, ...]:
         taken = self.arguments.get(base)

@@ -298,6 +298,7 @@ DATASETS = Registry(
             "few_shot_files:learn2learn_files", "files in learn2learn's places: learn2learn:NAME"
         ),
         "folder": Entry("folder:Folder", "your own images: folder:PATH"),
+        "hf": Entry("hugging_face:HuggingFace", "tables of Hugging Face: hf:NAME_OR_PATH[:SPLITS]"),
     },
     arguments={
         "learn2learn": Argument(
@@ -310,5 +311,6 @@ DATASETS = Registry(
             },
         ),
         "folder": Argument("PATH"),
+        "hf": Argument("NAME_OR_PATH", like="folder"),
     },
 )

@@ -31,7 +31,7 @@ class CountingScenario:
         summary = {"train_images": 750, "train_seconds": 1.5, "parameters": 1, "best_step": [1]}
         return Training({"members.0.weight": ones(1)}, history, summary)
 
-    def evaluate(self, config, evaluation, state, data_root, device, progress):
+    def evaluate(self, config, evaluation, state, data_root, device, progress, shared):
         row = ROWS[config.method]
         samples = {
             "classes": classes_of(evaluation.episodes, evaluation.ways),

@@ -114,11 +114,27 @@ def over_classes(error, values, classes):
     return own, max(shared, variance), freedom, len(np.unique(classes)) - 1
 
 
-def verdict(differences, labels, classes, of_new_classes):
-    """What the 90 % interval of the mean of (S, T) differences says of a region of one point."""
+def error_of_difference(differences, labels, classes, of_new_classes):
     error = crossed(differences, labels)
     if error is not None and of_new_classes:
-        error = None if classes is None else over_classes(error, differences, classes)
+        return None if classes is None else over_classes(error, differences, classes)
+    return error
+
+
+def one_sided_p(differences, labels, classes, of_new_classes):
+    """Of a mean of (S, T) differences that is 0 or less; 1 where all are 0."""
+    if not differences.any():
+        return 1.0
+    error = error_of_difference(differences, labels, classes, of_new_classes)
+    if error is None:
+        return None
+    half = two_sided_p(abs(differences.mean()), *error) / 2
+    return half if differences.mean() > 0 else 1 - half
+
+
+def verdict(differences, labels, classes, of_new_classes):
+    """What the 90 % interval of the mean of (S, T) differences says of a region of one point."""
+    error = error_of_difference(differences, labels, classes, of_new_classes)
     if error is None:
         return None
     half = reach(error, 0.90)

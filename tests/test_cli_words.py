@@ -290,7 +290,7 @@ def test_a_terminal_without_a_character_ends_no_command(tmp_path):
 
 
 def test_errors_that_somebody_chose_for_a_stream_stay():
-    code = "import sys; from sla_bench.streams import forgive_characters as f; f(); print(sys.stdout.errors)"
+    code = "import sys; from sla_bench.words import forgive_characters as f; f(); print(sys.stdout.errors)"
     for chosen, kept in (("ascii:xmlcharrefreplace", "xmlcharrefreplace"), ("ascii", "replace")):
         environment = {**os.environ, "PYTHONIOENCODING": chosen, "PYTHONPATH": str(HERE.parent)}
         done = subprocess.run(

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from documented import ROOT
+from pretrained_networks import needs_lite0
 
 import sla_bench
 
@@ -93,3 +94,13 @@ def test_long_tail_on_a_folder_that_it_makes(run_example):
     predicted = re.findall(r"^\S+/\d+\.png: (\S+) \(([01]\.\d\d)\)$", shown, re.MULTILINE)
     assert predicted
     assert "More: python -m sla_bench predict --run " in shown
+
+
+@needs_lite0
+def test_new_pictures_are_classified_from_a_few_examples(run_example, tmp_path):
+    shown = run_example("classify_new_pictures.py", "--size", "64")
+    lines = re.findall(r"^\S+/(\S+)/\d+\.png: (\S+) \(([01]\.\d\d)\), most like \S+", shown, re.MULTILINE)
+    assert len(lines) == 15
+    assert sum(own == named for own, named, _ in lines) > 5  # 3 by chance
+    assert "26 examples of 5 classes" in shown
+    assert (tmp_path / "classifier.safetensors").is_file()

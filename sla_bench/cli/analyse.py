@@ -12,7 +12,7 @@ from sla_bench.cli.options import NO_FOLDERS, Folders
 from sla_bench.cli.stores import records_of
 from sla_bench.errors import UserError
 from sla_bench.registry import SCENARIOS
-from sla_bench.streams import print_lines
+from sla_bench.words import print_lines
 
 
 def analyse(

@@ -28,13 +28,12 @@ from sla_bench.cli.predict import predict
 from sla_bench.cli.run import evaluate, run_app
 from sla_bench.cli.runs import runs_app
 from sla_bench.cli.tune import tune_app
-from sla_bench.config import SetOnly, fields_with
 from sla_bench.errors import UserError, as_user_error, nearest
+from sla_bench.fields import SetOnly, fields_with
 from sla_bench.grids.tasks import form_of, options_model
-from sla_bench.paths import words_from_home
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.form import LENGTHS, field_called
-from sla_bench.streams import forgive_characters
+from sla_bench.words import forgive_characters, words_from_home
 
 _SUBCOMMANDS = {
     "runs": ("show", "compare", "prune"),

@@ -22,7 +22,7 @@ def check_piece(file: Path, *, data: Annotated[Data, Parameter(name="*")] = NO_D
         Python source, as in docs/adding-a-piece.md.
     """
     from sla_bench.contracts.files import check_file
-    from sla_bench.streams import print_lines
+    from sla_bench.words import print_lines
 
     checked = check_file(file, data.data_root)
     for piece in checked:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sla_bench.cli.options import NO_DATA, Data
 from sla_bench.errors import UserError
-from sla_bench.streams import confirm, print_lines
+from sla_bench.words import confirm, print_lines
 
 _FORMATS = {
     ".png": "PNG",

@@ -11,8 +11,8 @@ from cyclopts import Parameter
 
 from sla_bench.cli.stores import records_of
 from sla_bench.errors import UserError
-from sla_bench.paths import nearest_path
 from sla_bench.registry import SCENARIOS
+from sla_bench.words import nearest_path
 
 _MODES = ("si", "ag", "sd", "tta", "flip")
 _MOST_SHOWN = 5
@@ -79,7 +79,7 @@ def predict(
     from sla_bench.records.classifiers import load_classifier
     from sla_bench.records.files import check_output, words_beside, write_output
     from sla_bench.records.jobs import pick_device
-    from sla_bench.streams import print_lines
+    from sla_bench.words import print_lines
 
     few_shot: dict[str, Any] = {"backbone": backbone, "weights": weights, "learner": learner}
     few_shot |= {"size": size, "save": save}

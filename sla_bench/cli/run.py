@@ -19,7 +19,7 @@ from sla_bench.cli.stores import records_of, say_set_apart
 from sla_bench.errors import UserError
 from sla_bench.grids.tuning import check_validated
 from sla_bench.registry import LAUNCHERS, SCENARIOS, STAGE_TWO
-from sla_bench.streams import print_lines
+from sla_bench.words import print_lines
 
 run_app = App(
     name="run",

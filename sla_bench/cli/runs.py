@@ -11,7 +11,7 @@ from sla_bench.cli.options import NO_DATA, NO_RESULTS, Data, Results
 from sla_bench.cli.stores import records_of, say_set_apart, stores_of
 from sla_bench.errors import UserError, unknown
 from sla_bench.registry import SCENARIOS
-from sla_bench.streams import print_lines
+from sla_bench.words import print_lines
 
 runs_app = App(name="runs", help="List, show, compare and prune the recorded runs.")
 
@@ -114,7 +114,7 @@ def prune(
     from sla_bench.records.pruning import leftovers
     from sla_bench.records.pruning import prune as delete
     from sla_bench.records.store import Store
-    from sla_bench.streams import confirm
+    from sla_bench.words import confirm
 
     names = list(SCENARIOS) if scenario is None else [SCENARIOS.check(scenario)]
     stores = [Store(results.out, name).snapshot() for name in names]

@@ -14,7 +14,7 @@ from sla_bench.errors import UserError
 from sla_bench.grids.settings import DATA
 from sla_bench.grids.tasks import Task, form_of, options_model, span
 from sla_bench.registry import SCENARIOS
-from sla_bench.streams import print_lines
+from sla_bench.words import print_lines
 
 SEVERAL_VALUES = Parameter(consume_multiple=(1, sys.maxsize))
 """Options that repeat take several values at once, too: `--seed 0 1 2`."""

@@ -10,7 +10,7 @@ from typing import Any
 from sla_bench.cli.options import Results
 from sla_bench.errors import UserError
 from sla_bench.registry import SCENARIOS
-from sla_bench.streams import print_lines
+from sla_bench.words import print_lines
 
 _NAMED = 5
 

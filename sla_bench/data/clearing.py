@@ -126,7 +126,7 @@ def _description(file: Path) -> dict[str, Any] | None:
 
 def _belongs(one: Prepared, dataset: Any) -> bool:
     if isinstance(dataset, Folder):
-        return one.source == str(dataset.path.resolve()) and one.side == dataset.properties.size
+        return one.source == str(dataset.where(Path()).resolve()) and one.side == dataset.properties.size
     match = _OURS.fullmatch(one.folder.name)
     base = match["name"] if match else one.folder.name
     return bool(base == dataset.name.replace(":", "-"))

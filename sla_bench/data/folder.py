@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, ClassVar, cast, get_args
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from sla_bench.data.preparation import IN_THREADS, Preparation, terminal_progres
 from sla_bench.data.prepared import Origin, map_path, open_map, read_description, verify_map, write_map
 from sla_bench.data.sources import EncodedImages, SplitSource, array_blocks, decoded_source, relabel
 from sla_bench.errors import UserError
-from sla_bench.paths import from_home
+from sla_bench.words import from_home
 
 _DECODING = 4  # counts up when the same file would become other pixels
 _ALL = "all"
@@ -66,14 +67,15 @@ class Folder(Dataset):
         UserError: the size is not between 8 and 1024, or an option is wrong.
     """
 
+    prefix: ClassVar[str] = PREFIX
     path: Path = field(default=Path())
     min_images: int = 1
 
     def __init__(self, path: str | Path, size: int | None = None, **options: Any) -> None:
-        named = parse(str(path))
+        named = parse(str(path), self.prefix)
         named = replace(named, size=named.size if size is None else size).changed(options)
         super().__init__(
-            name=f"{PREFIX}{named}",
+            name=f"{self.prefix}{named}",
             properties=ImageProperties(
                 size=named.pixels,
                 crop_padding=named.padding,
@@ -100,7 +102,10 @@ class Folder(Dataset):
             UserError: the folder does not exist, or its layout is not clear.
         """
         pinned: FolderListing | None = self.__dict__.get("_pinned")
-        return list_folder(self.path, self.min_images) if pinned is None else pinned
+        return self._list() if pinned is None else pinned
+
+    def _list(self) -> FolderListing:
+        return list_folder(self.path, self.min_images)
 
     def pinned(self) -> Folder:
         """See `Dataset.pinned`."""
@@ -236,12 +241,14 @@ class FolderMap:
         size: height = width in pixels.
         fit: how images become squares.
         data_root: below which the map lies.
+        contents: names in the listing -> the content of each image; None: they are files.
     """
 
     listing: FolderListing
     size: int
     fit: Fit
     data_root: Path
+    contents: Callable[[Sequence[str]], Sequence[bytes]] | None = None
 
     @cached_property
     def folder(self) -> Path:
@@ -289,10 +296,12 @@ class FolderMap:
         Raises:
             UserError: as `images`.
         """
-        seen, paths = self._seen(), [self.listing.path / image for image in self.listing.images]
-        images = EncodedImages(
-            paths, self.size, self.fit, lambda i: str(paths[i]), self.listing.path, depth=seen.depth
-        )
+        seen, names, base = self._seen(), self.listing.images, self.listing.path
+
+        def name(position: int) -> str:
+            return names[position] if self.contents else str(base / names[position])
+
+        images = EncodedImages(self._encoded(), self.size, self.fit, name, base, depth=seen.depth)
         self._write(_ALL, decoded_source(images, self.listing.labels, self.listing.class_names), how)
         if (made := open_map(self.folder, _ALL)) is not None:
             self._keep_facts(seen, made.images)
@@ -377,11 +386,15 @@ class FolderMap:
             self._write(name, source, IN_THREADS)
         return (open_map(self.folder, name) or source.read()).images
 
+    def _encoded(self) -> Sequence[Path | bytes]:
+        names = self.listing.images
+        return self.contents(names) if self.contents else [self.listing.path / name for name in names]
+
     def _seen(self) -> PictureFacts:
-        paths = [self.listing.path / image for image in self.listing.images]
-        what = f"looking at {len(paths):,} images of {self.listing.path}"
+        images = self._encoded()
+        what = f"looking at {len(images):,} images of {self.listing.path}"
         with terminal_progress(what, line=False) as progress:
-            return seen_of(paths, progress)
+            return seen_of(images, progress)
 
     def _write(self, name: str, source: SplitSource, how: Preparation) -> None:
         origin = Origin("folder", self.listing.path, self.listing.fingerprint)

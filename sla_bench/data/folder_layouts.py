@@ -22,7 +22,7 @@ from sla_bench.data.folder_tree import (
 )
 from sla_bench.data.images import EXTENSIONS
 from sla_bench.errors import UserError
-from sla_bench.paths import nearest_path
+from sla_bench.words import nearest_path
 
 _DEPTH = 3
 _SHOWN = 4

@@ -14,7 +14,7 @@ from sla_bench.data.folder_lists import ListedPicture
 from sla_bench.data.folder_tree import LeftOut
 from sla_bench.data.kept import fingerprint
 from sla_bench.errors import UserError
-from sla_bench.paths import names_below
+from sla_bench.words import names_below
 
 
 @dataclass(frozen=True)

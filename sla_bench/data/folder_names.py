@@ -1,4 +1,4 @@
-"""The grammar of `folder:PATH[:SIZE][,option=value]...`; needs no numpy."""
+"""The grammar of `folder:PATH[:SIZE][,option=value]...`, also of `hf:`; needs no numpy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from sla_bench.errors import UserError, nearest
 
 DEFAULT_SIZE = 84
-PREFIX = "folder:"
+PREFIX, HUGGING_FACE = "folder:", "hf:"
 _WITH_SIZE = re.compile(r"(.+):(\d+)", re.DOTALL)
 _LAST_ITEM = re.compile(r"(.+),\s*([A-Za-z_-]+)\s*(?:=([^,=/\\]*))?", re.DOTALL)
 _FITS = {"crop": "crop", "center": "crop", "centre": "crop", "pad": "pad", "stretch": "stretch"}
@@ -35,9 +35,13 @@ class FolderName:
         jitter: strength of the colour jitter in training, 0 to 1.
         crop_padding: pixels of padding before the random crop of training; None: follows from the size.
         min_images: classes of fewer images are left out.
+        image: column of the images in a table; None: found by its type.
+        label: column of the labels in a table; None: found by its type.
+        prefix: "folder:" or "hf:".
 
     Raises:
-        UserError: a size that is not between 8 and 1024, or a padding larger than the size.
+        UserError: a size that is not between 8 and 1024, a padding larger than the size, or a column of a
+            folder.
     """
 
     path: str
@@ -47,15 +51,22 @@ class FolderName:
     jitter: float = 0.4
     crop_padding: int | None = None
     min_images: int = 1
+    image: str | None = None
+    label: str | None = None
+    prefix: str = PREFIX
 
     def __post_init__(self) -> None:
         if not 8 <= self.pixels <= 1024:
-            raise UserError(f"folder:{self.path}: images must be 8 to 1024 pixels wide, not {self.pixels}")
+            raise UserError(
+                f"{self.prefix}{self.path}: images must be 8 to 1024 pixels wide, not {self.pixels}"
+            )
         if self.padding > self.pixels:
             raise UserError(
-                f"folder:{self.path}: crop_padding={self.padding} is more than the {self.pixels} pixels of "
-                "an image"
+                f"{self.prefix}{self.path}: crop_padding={self.padding} is more than the {self.pixels} "
+                "pixels of an image"
             )
+        if self.prefix == PREFIX and (column := self.image or self.label):
+            raise UserError(f"{PREFIX}{self.path}: {column!r} names a column, and a folder has none")
         if self.crop_padding == _usual_padding(self.pixels):
             object.__setattr__(self, "crop_padding", None)
 
@@ -81,21 +92,21 @@ class FolderName:
         read = {}
         for name, value in options.items():
             if name not in OPTIONS:
-                raise UserError(f"unknown option {name!r} of folder:PATH; {nearest(name, OPTIONS)}")
+                raise UserError(f"unknown option {name!r} of {self.prefix}PATH; {nearest(name, OPTIONS)}")
             read[name] = OPTIONS[name](name, value)
         return replace(self, **read)
 
     def __str__(self) -> str:
         size = "" if self.size is None else f":{self.size}"
-        usual = FolderName(self.path, self.size)
+        usual = FolderName(self.path, self.size, prefix=self.prefix)
         said = [
             f",{n}={_written(getattr(self, n))}" for n in OPTIONS if getattr(self, n) != getattr(usual, n)
         ]
         return f"{self.path}{size}{''.join(said)}"
 
 
-def parse(text: str) -> FolderName:
-    """Read what stands behind `folder:`.
+def parse(text: str, prefix: str = PREFIX) -> FolderName:
+    """Read what stands behind a prefix, by default `folder:`.
 
     A path that exists as it was written is the path, whatever it ends with; else the longest that exists once
     options and size are taken away; else all known options are taken away.
@@ -107,11 +118,11 @@ def parse(text: str) -> FolderName:
     for rest, items in cuts:
         for path, size in _sizes(rest):
             if _exists(path):
-                return _named(path, size, items, text)
+                return _named(path, size, items, text, prefix)
     # Nothing exists: commas and equals signs may belong to the path.
     known = [cuts[0], *takewhile(lambda cut: _is_option(*cut[1][0]), cuts[1:])]
     rest, items = known[-1]
-    return _named(*_sizes(rest)[-1], items, text)
+    return _named(*_sizes(rest)[-1], items, text, prefix)
 
 
 def canonical_dataset(name: str, options: Mapping[str, Any] | None = None) -> str:
@@ -124,8 +135,9 @@ def canonical_dataset(name: str, options: Mapping[str, Any] | None = None) -> st
     Raises:
         UserError: wrong options, or a data set that takes none.
     """
-    if name.startswith(PREFIX):
-        return f"{PREFIX}{parse(name.removeprefix(PREFIX)).changed(options or {})}"
+    prefix = f"{name.partition(':')[0]}:"
+    if prefix in (PREFIX, HUGGING_FACE):
+        return f"{prefix}{parse(name.removeprefix(prefix), prefix).changed(options or {})}"
     if options:
         option = f"data.{next(iter(options))}"
         raise UserError(
@@ -156,7 +168,7 @@ def _is_option(key: str, value: str | None) -> bool:
     return key in OPTIONS or (value is not None and bool(get_close_matches(key, OPTIONS, 1, 0.5)))
 
 
-def _named(path: str, size: int | None, items: Items, text: str) -> FolderName:
+def _named(path: str, size: int | None, items: Items, text: str, prefix: str) -> FolderName:
     options: dict[str, str] = {}
     try:
         for key, value in items:
@@ -164,14 +176,14 @@ def _named(path: str, size: int | None, items: Items, text: str) -> FolderName:
                 raise UserError(f"{key!r} needs a value, such as fit=pad or flip=no")
             if late := _WITH_SIZE.fullmatch(value):
                 raise UserError(
-                    f"the size stands before the options: {PREFIX}{path}:{late[2]},{key}={late[1]}"
+                    f"the size stands before the options: {prefix}{path}:{late[2]},{key}={late[1]}"
                 )
             if key in options:
                 raise UserError(f"{key} is given twice")
             options[key] = value
-        return FolderName(path, size).changed(options)
+        return FolderName(path, size, prefix=prefix).changed(options)
     except UserError as error:
-        raise UserError(f"{PREFIX}{text}: {str(error).removeprefix(f'{PREFIX}{path}: ')}") from None
+        raise UserError(f"{prefix}{text}: {str(error).removeprefix(f'{prefix}{path}: ')}") from None
 
 
 def _exists(path: str) -> bool:
@@ -195,6 +207,11 @@ def _flag(name: str, value: Any) -> bool:
     if word not in _FLAGS:
         raise UserError(f"{name}={value}: write {name}=yes or {name}=no")
     return _FLAGS[word]
+
+
+def _text(name: str, value: Any) -> str:
+    del name
+    return str(value).strip()
 
 
 def _share(name: str, value: Any) -> float:
@@ -233,5 +250,7 @@ OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "jitter": _share,
     "crop_padding": _count(0),
     "min_images": _count(1),
+    "image": _text,
+    "label": _text,
 }
 """Options in the order of the name, each with what reads its value."""

@@ -69,22 +69,22 @@ class PictureFacts:
         return PictureFacts(*(np.delete(a, positions, 0) for a in (self.sizes, self.ranges, self.hashes)))
 
 
-def seen_of(paths: Sequence[Path], progress: Progress) -> PictureFacts:
+def seen_of(images: Sequence[Path | bytes], progress: Progress) -> PictureFacts:
     """Look at each picture; nothing but pictures of more than 8 bits is decoded, and there are no hashes yet.
 
     Args:
-        paths: of the files. One that is not a picture gets the size 0: decoding says what is wrong with it.
+        images: files or their content; not a picture gets the size 0: decoding says what is wrong with it.
         progress: called at the start and after each block.
     """
-    sizes, ranges = np.zeros((len(paths), 2), np.int64), np.full((len(paths), 2), _NOT_DEEP, np.int64)
-    progress(0, len(paths))
+    sizes, ranges = np.zeros((len(images), 2), np.int64), np.full((len(images), 2), _NOT_DEEP, np.int64)
+    progress(0, len(images))
     with ThreadPoolExecutor(available_cores()) as pool:
-        for start in range(0, len(paths), _AT_A_TIME):
-            found = pool.map(_seen, paths[start : start + _AT_A_TIME])
+        for start in range(0, len(images), _AT_A_TIME):
+            found = pool.map(_seen, images[start : start + _AT_A_TIME])
             for position, (size, values) in enumerate(found, start):
                 sizes[position], ranges[position] = size, values or _NOT_DEEP
-            progress(min(start + _AT_A_TIME, len(paths)), len(paths))
-    return PictureFacts(sizes, ranges, np.zeros(len(paths), np.uint64))
+            progress(min(start + _AT_A_TIME, len(images)), len(images))
+    return PictureFacts(sizes, ranges, np.zeros(len(images), np.uint64))
 
 
 def keep_facts(path: Path, seen: PictureFacts, images: np.ndarray) -> PictureFacts:
@@ -106,9 +106,9 @@ def read_facts(path: Path, count: int) -> PictureFacts | None:
     return facts if fits else None
 
 
-def _seen(path: Path) -> tuple[tuple[int, int], tuple[int, int] | None]:
+def _seen(image: Path | bytes) -> tuple[tuple[int, int], tuple[int, int] | None]:
     try:
-        return look_at(path, str(path))
+        return look_at(image, "")
     except UserError:
         return (0, 0), None
 

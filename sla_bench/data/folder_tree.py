@@ -14,7 +14,7 @@ from typing import Any
 from sla_bench.data.base import Split
 from sla_bench.data.images import EXTENSIONS
 from sla_bench.errors import UserError
-from sla_bench.paths import nearest_path
+from sla_bench.words import nearest_path
 
 _WORDS: dict[str, Split] = {
     **dict.fromkeys(("train", "training", "trainval", "trn", "base"), "train"),

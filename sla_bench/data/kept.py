@@ -18,7 +18,7 @@ from sla_bench.data.base import LabeledImages, checksum_of
 from sla_bench.data.prepared import open_map, read_description
 from sla_bench.data.sources import array_blocks
 from sla_bench.errors import UserError
-from sla_bench.paths import names_below
+from sla_bench.words import names_below
 
 HASHES = ".hashes"
 """Ending of the file of hashes beside a map."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from sla_bench.data.preparation import note
 from sla_bench.errors import UserError
-from sla_bench.paths import from_home
 from sla_bench.registry import DATASETS
+from sla_bench.words import from_home
 
 if TYPE_CHECKING:
     # NumPy alone takes as long to import as all that `--help` needs.

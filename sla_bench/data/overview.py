@@ -86,7 +86,7 @@ def overview(data_root: Path) -> Table:
     table = Table("data set", "what", "train/val/test classes", f"files below {data_root}")
     for name in DATASETS.names():
         summary = DATASETS[name].summary
-        if name == "folder:PATH":
+        if (argument := DATASETS.arguments.get(name.partition(":")[0])) and not argument.known:
             table.add_row(name, summary, "", "")
             continue
         dataset = dataset_named(name)

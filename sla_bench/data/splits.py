@@ -14,7 +14,7 @@ import numpy as np
 from sla_bench.data.arrays import load_npy
 from sla_bench.data.base import LabeledImages, Split
 from sla_bench.errors import UserError
-from sla_bench.paths import from_home
+from sla_bench.words import from_home
 
 
 @dataclass(frozen=True)

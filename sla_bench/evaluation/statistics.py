@@ -38,6 +38,9 @@ class MeanInterval:
         interval_kind: "crossed" covers seeds and samples, "seeds" covers seeds only; "one seed": no interval.
         seeds: S.
         samples: T, or 1 where there is one number per seed.
+        seeds_error: the part of the standard error that comes from the seeds: root of `own`; NaN as `low`.
+        test_error: the part that all seeds share, from the test samples: root of `shared`; NaN as `low`, and
+            where there is one number per seed. The squares of both add up to that of the whole.
     """
 
     estimate: float
@@ -47,6 +50,8 @@ class MeanInterval:
     interval_kind: IntervalKind
     seeds: int
     samples: int
+    seeds_error: float
+    test_error: float
 
 
 @dataclass(frozen=True)
@@ -258,6 +263,8 @@ def _interval(
         interval_kind=kind if seeds > 1 else "one seed",
         seeds=seeds,
         samples=samples,
+        seeds_error=float(np.sqrt(error.own)) if error.own else NONE,
+        test_error=float(np.sqrt(error.shared)) if error.own and kind == "crossed" else NONE,
     )
 
 

@@ -27,11 +27,12 @@ def verdict(
     *,
     strata: ArrayLike | None = None,
     classes: np.ndarray | None = None,
+    region: float = RELEVANT,
 ) -> Verdict | None:
     """The verdict on mean(treated) - mean(base), from two one-sided tests at each border.
 
-    The 90 % interval of the difference decides: "gains" where it lies above +1 point, "loses" where it lies
-    below -1 point, "no relevant difference" where it lies between the two, else "undecided". A true
+    The 90 % interval of the difference decides: "gains" where it lies above +region, "loses" where it lies
+    below -region, "no relevant difference" where it lies between the two, else "undecided". A true
     difference at a border is thus called relevant, or irrelevant, by mistake in at most 5 % of cases.
 
     Args:
@@ -40,12 +41,21 @@ def verdict(
         strata: (T,) class of each test image. Leave out for episodes.
         classes: (T, W) classes of each episode, the same for all seeds: the verdict is then about other
             classes.
+        region: largest difference that is not relevant, as a fraction; that of the protocol is one point.
 
     Returns:
         None where there is no interval: one seed, seeds that do not differ, a class in every episode.
+
+    Raises:
+        UserError: a region of 0 points, or of 100 and more.
     """
-    found = _difference(base, treated, strata, classes)
-    return None if found is None else _decide(*found)
+    if not 0 < region < 1:
+        raise UserError(
+            f"a region of practical equivalence lies above 0 and below 100 points, got {100 * region:g}; "
+            f"that of the protocol is {100 * RELEVANT:g}"
+        )
+    found = difference_error(base, treated, strata, classes)
+    return None if found is None else _decide(*found, region)
 
 
 def seeds_to_decide(
@@ -67,7 +77,7 @@ def seeds_to_decide(
         None where the contrast is decided or can't be; infinity where 1,000 seeds would not decide it: the
         test has too few images or classes.
     """
-    found = _difference(base, treated, strata, classes)
+    found = difference_error(base, treated, strata, classes)
     if found is None or _decide(*found) != "undecided":
         return None
     difference, error = found
@@ -83,10 +93,17 @@ def seeds_to_decide(
     return more[position] if position < len(more) else math.inf
 
 
-def _difference(
+def difference_error(
     base: np.ndarray, treated: np.ndarray, strata: ArrayLike | None, classes: np.ndarray | None
 ) -> tuple[float, ErrorDistribution] | None:
-    """mean(treated) - mean(base) and its error, None where there is no interval."""
+    """mean(treated) - mean(base) and its error, None where there is no interval.
+
+    Args:
+        base: as in `verdict`.
+        treated: likewise.
+        strata: likewise.
+        classes: likewise.
+    """
     difference = float(treated.mean() - base.mean())
     deviations = np.asarray(treated, dtype=np.float64) - base - difference
     error = crossed_error(deviations, difference, strata)
@@ -98,14 +115,14 @@ def _difference(
     return None if over_classes is None else (difference, over_classes)
 
 
-def _decide(difference: float, error: ErrorDistribution) -> Verdict:
+def _decide(difference: float, error: ErrorDistribution, region: float = RELEVANT) -> Verdict:
     reach = error.reach(1 - 2 * LEVEL)
     low, high = difference - reach, difference + reach
-    if low > RELEVANT:
+    if low > region:
         return "gains"
-    if high < -RELEVANT:
+    if high < -region:
         return "loses"
-    return "no relevant difference" if low > -RELEVANT and high < RELEVANT else "undecided"
+    return "no relevant difference" if low > -region and high < region else "undecided"
 
 
 _MOST_SEEDS = 1000

@@ -11,18 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from sla_bench.config import (
-    Added,
-    Column,
-    EvalConfig,
-    FromBudget,
-    Part,
-    RunConfig,
-    Settings,
-    columns,
-    fields_with,
-    has,
-)
+from sla_bench.config import EvalConfig, RunConfig, Settings, columns
+from sla_bench.fields import Added, Column, FromBudget, Part, fields_with, has
 from sla_bench.grids.settings import PIECES, options_field
 from sla_bench.grids.tasks import form_of, learner_or_loss, recipe_values
 from sla_bench.objectives.objective import Objective

@@ -18,7 +18,7 @@ from sla_bench.grids.settings import place_settings
 from sla_bench.grids.tasks import Point, Task, expand_methods, join, options_model, points
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.form import Form
-from sla_bench.streams import confirm
+from sla_bench.words import confirm
 
 UNASKED = 10_000
 """Runs that a grid may span without a question."""

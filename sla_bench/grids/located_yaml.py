@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from sla_bench.errors import UserError
-from sla_bench.paths import nearest_path
+from sla_bench.words import nearest_path
 
 LARGEST_FILE = 1_000_000
 """Bytes."""

@@ -10,9 +10,10 @@ from typing import Annotated, Any, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
-from sla_bench.config import Axis, OptionValue, has
+from sla_bench.config import OptionValue
 from sla_bench.data.folder_names import canonical_dataset
 from sla_bench.errors import UserError, mistake_of, nearest
+from sla_bench.fields import Axis, has
 from sla_bench.grids.located_yaml import Located, LocatedError
 from sla_bench.grids.settings import DATA, PIECES, place_settings, written_out
 from sla_bench.grids.tasks import REGISTRIES, expand_methods, form_of, options_model, recipe_values

@@ -11,22 +11,11 @@ from typing import Annotated, Any, Optional, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
-from sla_bench.config import (
-    Adds,
-    Axis,
-    EvalConfig,
-    FromBudget,
-    FromDataset,
-    FromOthers,
-    RunConfig,
-    SetOnly,
-    Settings,
-    fields_with,
-    has,
-)
+from sla_bench.config import EvalConfig, RunConfig, Settings
 from sla_bench.data.folder_names import canonical_dataset
 from sla_bench.entries import Registry
 from sla_bench.errors import UserError, as_user_error, nearest, unknown
+from sla_bench.fields import Adds, Axis, FromBudget, FromDataset, FromOthers, SetOnly, fields_with, has
 from sla_bench.grids.settings import DATA, PIECES, options_field, parse_settings, written_out
 from sla_bench.objectives.objective import GROUPS, Objective
 from sla_bench.registry import (

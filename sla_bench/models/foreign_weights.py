@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sla_bench.entries import PackagedWeights
 from sla_bench.errors import UserError
-from sla_bench.paths import from_home, nearest_path
+from sla_bench.words import from_home, nearest_path
 
 MOST_BYTES = 4 << 30
 """Of a file of weights."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sla_bench.errors import UserError
-from sla_bench.paths import nearest_path
 from sla_bench.registry import SCENARIOS
+from sla_bench.words import nearest_path
 
 LARGEST_MEMBER = 64 << 20
 """Bytes of one file, written out."""

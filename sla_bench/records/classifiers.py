@@ -20,7 +20,6 @@ from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError, first_names, unknown, whole_number
 from sla_bench.grids.tasks import form_of
 from sla_bench.models.weights import put_weights, read_weights
-from sla_bench.paths import from_home, nearest_path
 from sla_bench.records.record_files import WEIGHTS, kept_weights, read_training
 from sla_bench.registry import BACKBONES, LEARNERS, SCENARIOS, TRANSFORMS
 from sla_bench.scenarios.base import ANY_TRANSFORM, build_backbone, member_states
@@ -37,6 +36,7 @@ from sla_bench.scenarios.fewshot.prediction import (
     embedded,
 )
 from sla_bench.scenarios.pretraining import complete
+from sla_bench.words import from_home, nearest_path
 
 MOST_CLASSES = 50_000
 """The head grows with them, whatever the file of weights holds; iNaturalist 2018 has 8,142."""

@@ -220,6 +220,7 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
 
     from sla_bench.models.weights import read_weights, weights_bytes
     from sla_bench.records.checkpoints import FileCheckpoints
+    from sla_bench.scenarios.base import Shared
 
     store, folder = job.store, job.store.checkpoint_folder(job.run_id)
     # Since the job was planned, another command may have begun the training.
@@ -251,9 +252,12 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
     # The record of a run without weights comes last: nothing could be evaluated after it.
     if training is not None and job.keep_models:
         _record(job, training, weights_bytes(state), environment)
+    shared = Shared()
     for eval_id, evaluation in job.open_evaluations().items():
         _check_data(job)
-        result = scenario.evaluate(job.run, evaluation, state, job.data_root, device, progress_of_test)
+        result = scenario.evaluate(
+            job.run, evaluation, state, job.data_root, device, progress_of_test, shared
+        )
         store.write_evaluation(
             job.run_id,
             eval_id,

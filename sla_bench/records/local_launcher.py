@@ -23,7 +23,7 @@ from sla_bench.records.jobs import Job, perform
 from sla_bench.records.launch_options import Launch
 from sla_bench.records.launching import News, attempt, crashed, over_limit
 from sla_bench.records.planning import Room, room_of
-from sla_bench.streams import forgive_characters
+from sla_bench.words import forgive_characters
 
 _NEWS_INTERVAL = 0.2
 _RETRIES = 1

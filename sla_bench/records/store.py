@@ -45,8 +45,7 @@ from sla_bench.records.record_files import (
     signature_of,
 )
 
-_WORTH_A_PROCESS = 500
-"""Records."""
+_WORTH_A_PROCESS = 500  # records
 
 
 @dataclass(frozen=True)
@@ -177,11 +176,7 @@ class Store:
     """
 
     def __init__(
-        self,
-        root: Path,
-        scenario: str,
-        tables: Path | None = None,
-        seen: Mapping[str, str] | None = None,
+        self, root: Path, scenario: str, tables: Path | None = None, seen: Mapping[str, str] | None = None
     ) -> None:
         self.root, self.scenario = root, scenario
         self.folder = root / scenario

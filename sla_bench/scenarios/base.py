@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ FEATURES = "features"
 ANY_TRANSFORM = "rotation"
 """Stands in where a training has no views (config.transform is None) and so does not depend on it."""
 
+_T = TypeVar("_T")
 _START_IMAGES = 5000
 _START_CHUNK = 256
 
@@ -55,6 +56,25 @@ class Evaluation:
 
     metrics: dict[str, dict[str, Any]]
     samples: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Shared:
+    """Values that several evaluations of one training need; each is computed once and kept until the last."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, compute: Callable[[], _T]) -> _T:
+        """Return the value of a key, computing it where it is not known.
+
+        Args:
+            key: names the value, and all that it depends on beside the training.
+            compute: called at most once for each key.
+        """
+        if key not in self._known:
+            self._known[key] = compute()
+        found: _T = self._known[key]
+        return found
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.form import TOLERANCE
 from sla_bench.scenarios.reading import Reading, Row
-from sla_bench.streams import one_line
 from sla_bench.tables.row_key import BASELINE, TRAINING
 from sla_bench.tables.table_texts import accuracies_of, alike, ends, is_missing, training_words
+from sla_bench.words import one_line
 
 PLACE = ("scenario", "dataset", "data_state", "setting", "learner", "train_shots")
 """Columns that are equal in rows of one answer, whatever their training."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from sla_bench.records.store import EvaluationRecord, RunRecord
 from sla_bench.registry import METHODS, SCENARIOS
@@ -202,3 +204,15 @@ def _most_common_tests(found: list[Found]) -> list[Found]:
         key = (one.record.run_id, one.record.tuned, *test)
         best[key] = max(best.get(key, one), one, key=lambda each: (runs[each.setting, each.size], each.size))
     return list(best.values())
+
+
+def shared_classes(values: Sequence[Value]) -> np.ndarray | None:
+    """Classes of the episodes that all seeds share; None where each seed has its own, or none are named."""
+    named = [f.classes for f in values if f.classes is not None]
+    same = len(named) == len(values) and all(np.array_equal(named[0], classes) for classes in named)
+    return named[0] if same else None
+
+
+def stacked(values: Sequence[Value]) -> np.ndarray:
+    """Samples of all seeds, (S, T)."""
+    return np.stack([f.samples for f in values if f.samples is not None])

@@ -14,8 +14,8 @@ from sla_bench.records.store import RunRecord
 from sla_bench.registry import DATASETS
 from sla_bench.scenarios.form import TOLERANCE, drawn_share
 from sla_bench.scenarios.reading import Row
-from sla_bench.streams import one_line
 from sla_bench.tables.row_key import BASELINE
+from sla_bench.words import one_line
 
 _TUNED = "both tuned"
 _EQUAL_IMAGES = "equal images"

@@ -43,6 +43,11 @@ def folded(rows: Iterable[Row]) -> list[Row]:
     return kept
 
 
+def names_of(row: Row) -> str:
+    """The method; of a row that stands for two, as `folded` makes them, both: "SLA+SI = SLA+plain"."""
+    return " = ".join(filter(None, (row["method"], row.get("also"))))
+
+
 def _key(row: Row) -> tuple[str, ...]:
     # As text, since not a number is not equal to itself.
     return tuple(str(row[name]) for name in _SAME)

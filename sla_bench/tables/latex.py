@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from sla_bench.scenarios.reading import Row
-from sla_bench.streams import one_line
 from sla_bench.tables.summaries import below
 from sla_bench.tables.table_texts import (
     BOLD,
@@ -25,12 +24,13 @@ from sla_bench.tables.table_texts import (
     rows_of,
     title_of,
 )
+from sla_bench.words import one_line
 
 _PREAMBLE = r"""% Made by sla_bench from its records.
 % Needs \usepackage{booktabs} and, with pdfLaTeX, \usepackage[T1]{fontenc}.
 """
 _LEFT_OUT = ("open +-", "sign flips p (least)", "train s")  # for the width of a page
-_WORDS = ("method", "against", "compared at", "verdict", "published")
+_WORDS = ("method", "best", "against", "compared at", "verdict", "published")
 _SPECIAL: dict[str, str] = {
     "\\": r"\textbackslash{}",
     "{": r"\{",

@@ -20,7 +20,8 @@ from sla_bench.evaluation.statistics import (
 from sla_bench.evaluation.verdicts import holm, seeds_to_decide, verdict
 from sla_bench.records.store import RunRecord
 from sla_bench.scenarios.reading import Contrast, Reading, Value
-from sla_bench.tables.cells import Cell, Cells, Setting, settings_of
+from sla_bench.tables.best_group import best_group
+from sla_bench.tables.cells import Cell, Cells, Setting, settings_of, shared_classes, stacked
 from sla_bench.tables.comparisons import (
     PublishedValues,
     comparison,
@@ -38,10 +39,11 @@ _FIRST = (
 COLUMNS = [
     *_FIRST,
     *(name for name in ROW_KEY if name not in _FIRST),
-    *("seeds", "value", "ci95_low", "ci95_high", "ci95_open", "jackknife_se"),
+    *("seeds", "value", "ci95_low", "ci95_high", "ci95_open", "jackknife_se", "se_seeds", "se_test"),
+    "best_group",
     *("reference", "comparison", "gain_value", "reference_value", "gain_points"),
     *("relative_gain_pct", "gain_ci95_low", "gain_ci95_high"),
-    *("gain_classes_low", "gain_classes_high", "gain_classes_se"),
+    *("gain_classes_low", "gain_classes_high", "gain_classes_se", "gain_se_seeds", "gain_se_test"),
     *("gain_interval_kind", "gain_seeds", "error_reduction_pct"),
     *("contrast", "verdict", "seeds_to_decide", "p_value", "p_holm", "holm_contrasts"),
     *("p_sign_flip", "smallest_p"),
@@ -76,7 +78,9 @@ def leaderboard(
 
     def work_out(setting: Setting) -> Rows:
         cells = Cells(setting)
-        return [row for cell in cells for row in _rows(cell, cells, published)]
+        words = best_group(cells)
+        rows = [row for cell in cells for row in _rows(cell, cells, published)]
+        return [row | {"best_group": _word(row, words)} for row in rows]
 
     rows = [row for found in recall(settings_of(records), work_out) for row in found]
     table = pd.DataFrame(rows, columns=[*COLUMNS, *FACTS])
@@ -104,6 +108,10 @@ def _with_families(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(p_holm=adjusted, holm_contrasts=contrasts)
 
 
+def _word(row: dict[str, Any], words: dict[str, str]) -> str | None:
+    return words.get(row["method"]) if row["metric"] == "accuracy" else None
+
+
 def _rows(cell: Cell, cells: Cells, published: PublishedValues) -> Rows:
     seeds = cell.seeds
     records = [cell.records[s] for s in seeds]
@@ -120,6 +128,8 @@ def _rows(cell: Cell, cells: Cells, published: PublishedValues) -> Rows:
         "value": scale * interval.estimate,
         "ci95_low": scale * interval.low,
         "ci95_high": scale * interval.high,
+        "se_seeds": scale * interval.seeds_error,
+        "se_test": scale * interval.test_error,
         "interval_kind": interval.interval_kind,
         "test_samples": None if samples is None else len(samples),
         "untested_classes": _untested(cell),
@@ -169,7 +179,7 @@ def _untested(cell: Cell) -> str | None:
 def _interval(values: Sequence[Value]) -> MeanInterval:
     if values[0].samples is None:
         return mean_over_seeds([f.value for f in values], share=values[0].percent)
-    return mean_interval(_stacked(values), strata=values[0].strata)
+    return mean_interval(stacked(values), strata=values[0].strata)
 
 
 def _gain(cell: Cell, reference: Cell | None, contrast: Contrast | None) -> dict[str, Any]:
@@ -197,6 +207,8 @@ def _gain(cell: Cell, reference: Cell | None, contrast: Contrast | None) -> dict
         "gain_classes_low": 100 * gain.classes_low,
         "gain_classes_high": 100 * gain.classes_high,
         "gain_classes_se": 100 * gain.classes_error,
+        "gain_se_seeds": 100 * gain.seeds_error,
+        "gain_se_test": 100 * gain.test_error,
         "error_reduction_pct": gain.error_reduction_pct,
         "gain_interval_kind": gain.interval_kind,
     }
@@ -219,7 +231,7 @@ def _relative_gain(base: Sequence[Value], treated: Sequence[Value]) -> Gain | No
     if base[0].samples is None:
         return paired_gain_over_seeds([f.value for f in base], [f.value for f in treated])
     return paired_relative_gain(
-        _stacked(base), _stacked(treated), strata=base[0].strata, classes=_classes([*base, *treated])
+        stacked(base), stacked(treated), strata=base[0].strata, classes=shared_classes([*base, *treated])
     )
 
 
@@ -228,23 +240,11 @@ def _verdict(reading: Reading, base: Sequence[Value], treated: Sequence[Value]) 
     values = [*base, *treated]
     if reading.tests_new_classes and any(f.classes is None for f in values):
         return {}
-    arrays, design = (_stacked(base), _stacked(treated)), (base[0].strata, _classes(values))
+    arrays, design = (stacked(base), stacked(treated)), (base[0].strata, shared_classes(values))
     return {
         "verdict": verdict(*arrays, strata=design[0], classes=design[1]),
         "seeds_to_decide": seeds_to_decide(*arrays, strata=design[0], classes=design[1]),
     }
-
-
-def _classes(values: Sequence[Value]) -> np.ndarray | None:
-    """Classes of the episodes that all seeds share; None where each seed has its own, or none are named."""
-    named = [f.classes for f in values if f.classes is not None]
-    same = len(named) == len(values) and all(np.array_equal(named[0], classes) for classes in named)
-    return named[0] if same else None
-
-
-def _stacked(values: Sequence[Value]) -> np.ndarray:
-    """Samples of all seeds, (S, T)."""
-    return np.stack([f.samples for f in values if f.samples is not None])
 
 
 def _mean(values: Sequence[float | None]) -> float:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from sla_bench.streams import one_line
 from sla_bench.tables.summaries import below, over_datasets
 from sla_bench.tables.table_texts import (
     BOLD,
@@ -20,6 +19,7 @@ from sla_bench.tables.table_texts import (
     rows_of,
     title_of,
 )
+from sla_bench.words import one_line
 
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SPECIAL = re.compile(r"[\\`*|\[\]$~]|(?<![0-9A-Za-z])_|_(?![0-9A-Za-z])")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sla_bench.config import RUNS, OfMethod, Part, RunConfig, columns, fields_with
+from sla_bench.config import RUNS, RunConfig, columns
+from sla_bench.fields import OfMethod, Part, fields_with
 from sla_bench.grids.asked import Asked
 from sla_bench.records.data_states import protocol_of
 from sla_bench.records.store import EvaluationRecord, RunRecord

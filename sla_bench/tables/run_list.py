@@ -12,8 +12,9 @@ import pandas as pd
 import yaml
 from pydantic.fields import FieldInfo
 
-from sla_bench.config import Added, Adds, EvalConfig, FromBudget, RunConfig, SetOnly, has
+from sla_bench.config import EvalConfig, RunConfig
 from sla_bench.errors import UserError
+from sla_bench.fields import Added, Adds, FromBudget, SetOnly, has
 from sla_bench.grids.tasks import form_of, recipe_of
 from sla_bench.records.data_states import short
 from sla_bench.records.record_files import recorded_threads

@@ -8,7 +8,6 @@ import numpy as np
 
 from sla_bench.evaluation.verdicts import interquartile_mean, share_of_losses
 from sla_bench.scenarios.reading import Row
-from sla_bench.streams import one_line
 from sla_bench.tables.row_key import TRAINING
 from sla_bench.tables.table_texts import (
     accuracies_of,
@@ -17,6 +16,7 @@ from sla_bench.tables.table_texts import (
     training_words,
     verdict_text,
 )
+from sla_bench.words import one_line
 
 _CELL = ["dataset", "setting", "learner", "train_shots"]
 

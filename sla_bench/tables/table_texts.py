@@ -12,9 +12,10 @@ from sla_bench.config import RUNS, columns
 from sla_bench.records.data_states import short
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.reading import Reading, Row
-from sla_bench.streams import one_line
 from sla_bench.tables.comparisons import notes_on_devices
+from sla_bench.tables.folding import names_of
 from sla_bench.tables.row_key import BASELINE, TRAINING
+from sla_bench.words import one_line
 
 OTHER_RECIPE = "\N{DOUBLE DAGGER}"
 SIGNIFICANT = 0.05
@@ -75,6 +76,12 @@ def notes(rows: Sequence[Row]) -> list[str]:
         found.append(
             "One seed: the estimate alone. Another seed may differ by any amount, so there is no interval "
             "and no p, and summaries leave such rows out."
+        )
+    if not all(is_missing(row["best_group"]) for row in rows):
+        found.append(
+            "Best: of the rows of one setting, learner and training. Tied: not told from the best at 5 %, "
+            "corrected for the number of rows; the truly best row is the best or tied in at least 95 % of "
+            "tables" + ("; for other test classes." if _about_new_classes(rows) else ".")
         )
     if not all(is_missing(row["verdict"]) for row in rows):
         found.append(
@@ -238,7 +245,7 @@ def _with_reach(row: Row) -> str:
 
 
 HEADINGS = (
-    *("setting", "learner", "method", "accuracy %", "open +-"),
+    *("setting", "learner", "method", "accuracy %", "best", "open +-"),
     *("against", "compared at", "common seeds %", "gain %", "95 % interval", "new classes"),
     *("verdict", "p (Holm, m)", "sign flips p (least)", "seeds"),
     *("train images", "images drawn", "epochs", "updates", "batch", "rate", "twice as long %"),
@@ -246,6 +253,7 @@ HEADINGS = (
 )
 # headings that are left out where their column is empty, or the same in each row
 _HIDDEN = {
+    "best": "best_group",
     "open +-": "ci95_open",
     "seeds": "seeds",
     "common seeds %": "reference_value",
@@ -305,6 +313,7 @@ def cells_of(row: Row) -> list[str]:
         row["learner"],
         names_of(row),
         with_interval(row["value"], row["ci95_low"], row["ci95_high"], ".2f"),
+        "" if is_missing(row["best_group"]) else row["best_group"],
         number(row["ci95_open"], ".1f"),
         row["reference"] if isinstance(row["reference"], str) else "",
         row["comparison"] if isinstance(row["comparison"], str) else "",
@@ -327,11 +336,6 @@ def cells_of(row: Row) -> list[str]:
         "/".join(f"{count:.0f}" for count in passes if not is_missing(count)),
         published,
     ]
-
-
-def names_of(row: Row) -> str:
-    """The method; of a row that stands for two, as `folded` makes them, both: "SLA+SI = SLA+plain"."""
-    return " = ".join(filter(None, (row["method"], row.get("also"))))
 
 
 def verdict_text(row: Row) -> str:

@@ -16,7 +16,6 @@ from rich.text import Text
 from sla_bench.config import RunConfig
 from sla_bench.grids.asked import Asked, asked_of
 from sla_bench.records.launching import News
-from sla_bench.streams import one_line
 from sla_bench.tables.answers import Answer, answers
 from sla_bench.tables.folding import folded
 from sla_bench.tables.row_key import method_of
@@ -36,10 +35,11 @@ from sla_bench.tables.table_texts import (
 )
 from sla_bench.tables.view_results import ViewSetting
 from sla_bench.tables.view_tables import GUIDE, WORDS_OF_VIEWS, view_tables
+from sla_bench.words import one_line
 
 _PLAIN_INTERVAL = 15.0
 _MOST_ANSWERS = 3
-_WORDS = {"setting", "learner", "method", "against", "compared at", "verdict", *WORDS_OF_VIEWS}
+_WORDS = {"setting", "learner", "method", "best", "against", "compared at", "verdict", *WORDS_OF_VIEWS}
 
 
 def label(run: RunConfig) -> str:

@@ -15,10 +15,10 @@ from sla_bench.evaluation.statistics import MeanInterval, mean_interval, paired_
 from sla_bench.evaluation.view_metrics import all_agree, pair_agreement, recognised_views
 from sla_bench.records.analyses import AnalysisRecord, read_analyses
 from sla_bench.records.store import RunRecord
-from sla_bench.streams import one_line
 from sla_bench.tables.cells import method_rank, told_batch
 from sla_bench.tables.row_key import at_batch, of_members, setting_key
 from sla_bench.tables.table_texts import training_words
+from sla_bench.words import one_line
 
 OWN, ANY = "own transformation", "any transformation"
 

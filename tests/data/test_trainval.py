@@ -96,7 +96,10 @@ def test_there_is_no_trainval_by_classes(tmp_path, make):
         make(tmp_path).load("trainval", "classes", tmp_path)
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS.names() if name != "folder:PATH"])
+NAMED = [name for name in DATASETS.names() if name not in ("folder:PATH", "hf:NAME_OR_PATH")]
+
+
+@pytest.mark.parametrize("name", NAMED)
 def test_unknown_splits(tmp_path, name):
     dataset = dataset_named(name)
     with pytest.raises(UserError, match="unknown split 'trian'; did you mean 'train'"):
@@ -106,7 +109,7 @@ def test_unknown_splits(tmp_path, name):
 
 
 def test_data_sets_say_what_is_usual_for_them():
-    known = {name: dataset_named(name) for name in DATASETS.names() if name != "folder:PATH"}
+    known = {name: dataset_named(name) for name in NAMED}
     orders = {name: dataset.class_order for name, dataset in known.items()}
     assert {name for name, order in orders.items() if order == "permuted"} == {
         "glyphs", "glyphs20", "glyphs-rot", "glyphs-pairs", "glyphs-sym", "fashion_mnist",

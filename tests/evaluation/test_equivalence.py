@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from crossed_model import crossed_pair
 
+from sla_bench.errors import UserError
 from sla_bench.evaluation.crossed_error import crossed_error, error_over_classes
 from sla_bench.evaluation.verdicts import RELEVANT, seeds_to_decide, verdict
 
@@ -43,6 +44,16 @@ def test_the_90_percent_interval_decides_at_both_borders():
         (-1.001 * reach - 0.01, "loses"),
     ):
         assert verdict(base, treated + difference) == word, difference
+
+
+def test_another_region_moves_the_borders_and_an_impossible_one_is_refused():
+    base, treated = pair(0.03)
+    assert [verdict(base, treated, region=r) for r in (0.01, 0.03, 0.2)] == [
+        "gains", "undecided", "no relevant difference"
+    ]  # fmt: skip
+    for region in (0, -0.01, 1, 1.5, float("nan")):
+        with pytest.raises(UserError, match=f"got {100 * region:g}; that of the protocol is 1"):
+            verdict(base, treated, region=region)
 
 
 def test_one_seed_and_seeds_that_do_not_differ_have_none():

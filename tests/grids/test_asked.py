@@ -9,8 +9,9 @@ from real_formats import write_cifar10
 from spanned import tasks_of
 
 from sla_bench.cli.app import run_command_line
-from sla_bench.config import RUNS, Added, fields_with
+from sla_bench.config import RUNS
 from sla_bench.errors import UserError
+from sla_bench.fields import Added, fields_with
 from sla_bench.grids import asked
 from sla_bench.grids.asked import Asked, asked_of
 from sla_bench.records.exchange import export_records, import_records

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pretrained_networks import needs_lite0
 from spanned import tasks_of
 
 from sla_bench.errors import UserError
@@ -290,7 +291,11 @@ def test_the_second_example_of_the_docs_joins_its_grids(tmp_path):
     assert len(found) == 2 * 2 * 3 + 2 * 2 + 5
 
 
-@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=needs_lite0) if p.stem == "pretrained" else p for p in BENCHMARKS],
+    ids=lambda p: p.name,
+)
 def test_files_of_the_repository_span_runs(path):
     assert sum(map(len, read_grid_file(path).tasks().values())) > 5
 

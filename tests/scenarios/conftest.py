@@ -2,6 +2,7 @@ import pytest
 from real_formats import write_category_pickles, write_cifar10
 
 from sla_bench.data.glyphs import GLYPHS
+from sla_bench.views.augment import ImageBatches
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +23,16 @@ def data_root(tmp_path_factory):
     write_cifar10(root)
     write_category_pickles(root, "fc100", 20)
     return root
+
+
+@pytest.fixture
+def images_read(monkeypatch):
+    """Numbers of images that were read without augmentation, in a list to which each reading appends."""
+    read, plain = [], ImageBatches.plain
+
+    def counted(self, index):
+        read.append(len(index))
+        return plain(self, index)
+
+    monkeypatch.setattr(ImageBatches, "plain", counted)
+    return read

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from real_formats import write_folder
 from spanned import tasks_of
 from training_factors import COST
 
@@ -10,7 +11,7 @@ from sla_bench.data.base import LabeledImages
 from sla_bench.evaluation.embedding import embed
 from sla_bench.objectives.episodes import EpisodeFeatures
 from sla_bench.registry import LEARNERS, METHODS
-from sla_bench.scenarios.base import first_images
+from sla_bench.scenarios.base import Shared, first_images
 from sla_bench.scenarios.fewshot import run as fewshot
 from sla_bench.scenarios.fewshot.episode_reader import EpisodeReader
 from sla_bench.training.episodes import fixed_episodes
@@ -98,6 +99,33 @@ def test_test_episodes_do_not_depend_on_method_seed_or_number(root):
     many = evaluate(sla, train(sla, root), root).samples
     assert np.array_equal(few["classes"], many["classes"][:12])
     assert np.array_equal(few["open_classes"], many["open_classes"])
+
+
+def test_tests_of_one_training_embed_its_test_images_once(root, images_read):
+    one = task(learner=["simpleshot"])
+    training, shared = train(one, root), Shared()
+    read = []
+    for shots in (1, 5):
+        test = one.evaluations[0].model_copy(update={"shots": shots})
+        alone = fewshot.evaluate(one.run, test, training.state, root, CPU)
+        images_read.clear()
+        found = fewshot.evaluate(one.run, test, training.state, root, CPU, shared=shared)
+        read.append(len(images_read))
+        for name, values in alone.samples.items():
+            assert np.array_equal(found.samples[name], values)
+    assert read[0] > 0 == read[1]
+
+
+def test_images_of_another_data_set_are_embedded_beside_those_of_the_own(root, tmp_path):
+    write_folder(tmp_path / "boats", 16, per_class=8, size=32)
+    one = task(learner=["simpleshot"])
+    training, shared = train(one, root), Shared()
+    other = {"test_dataset": f"folder:{tmp_path / 'boats'}:32", "shots": 1, "queries": 3}
+    elsewhere = one.evaluations[0].model_copy(update=other)
+    fewshot.evaluate(one.run, one.evaluations[0], training.state, root, CPU, shared=shared)
+    found = fewshot.evaluate(one.run, elsewhere, training.state, root, CPU, shared=shared)
+    alone = fewshot.evaluate(one.run, elsewhere, training.state, root, CPU)
+    assert np.array_equal(found.samples["hits/SLA+AG"], alone.samples["hits/SLA+AG"])
 
 
 def test_an_ensemble_averages_models_of_disjoint_seeds(root):

@@ -10,6 +10,7 @@ from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.grids.tasks import evaluation_of
 from sla_bench.registry import STAGE_TWO
+from sla_bench.scenarios.base import Shared
 from sla_bench.scenarios.classify.presets import IMBALANCED, long_tail
 
 CPU = torch.device("cpu")
@@ -36,6 +37,31 @@ def test_every_head_gives_one_row_of_one_pass(method, loss, row, data_root):
             # Cosines have no lengths: every tau is the plain head.
             predictions = [of.samples[f"predictions/{r}"] for of, r in ((plain, row), (found, own))]
             assert np.array_equal(*predictions)
+
+
+def test_heads_of_one_training_embed_its_images_once(data_root, images_read):
+    run, evaluation, training = trained(data_root, method=["sla"])
+    shared, found, read = Shared(), {}, {}
+    for name in ("crt", "ncm", "los"):
+        test = evaluation.model_copy(update={"stage_two": name})
+        images_read.clear()
+        found[name] = IMBALANCED.evaluate(run, test, training.state, data_root, CPU, shared=shared)
+        read[name] = sum(images_read)
+        alone = IMBALANCED.evaluate(run, test, training.state, data_root, CPU)
+        for key, values in alone.samples.items():
+            assert np.array_equal(found[name].samples[key], values)
+    parts = (
+        IMBALANCED.split(run, long_tail(run, data_root)).train,
+        IMBALANCED.unseen(run, long_tail(run, data_root)),
+    )
+    images = sum(len(part.index) for part in parts) + len(found["crt"].samples["labels"])
+    assert read == {"crt": images, "ncm": 0, "los": 0}
+    # Other images of the test are other embeddings.
+    fewer = evaluation.model_copy(update={"stage_two": "ncm", "images_per_class": 1})
+    assert (
+        len(IMBALANCED.evaluate(run, fewer, training.state, data_root, CPU, shared=shared).samples["labels"])
+        == 10
+    )
 
 
 def test_lengths_of_joint_labels_are_those_of_the_upright_view():

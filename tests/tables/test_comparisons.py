@@ -98,6 +98,13 @@ def test_rows_at_the_baselines_cost_are_matched_with_it_and_it_is_no_control(sce
     assert not {"baseline", "baseline+TTA", "baseline+crops"} & reading.matched_controls
 
 
+@pytest.mark.parametrize(("crops", "kind"), [(1, "primary"), (None, "primary"), (5, "confirmatory")])
+def test_primary_contrasts_are_about_supports_as_they_are(crops, kind):
+    row = {"metric": "accuracy", "dataset": "glyphs", "shots": 5, "queries": 15, "learner": "protonet"}
+    row |= {"method": "SLA+AG", "reference": "baseline-NMway+TTA", "support_crops": crops}
+    assert SCENARIOS.load("fewshot", "reading").contrast(row, matched=True) == kind
+
+
 def test_turned_views_of_heads_that_never_saw_them_stay_out_of_tables():
     def hidden(**options):
         return {row for task in tasks_of("standard", **options) for row in asked_of(task.run).hidden}

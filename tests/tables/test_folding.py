@@ -1,8 +1,8 @@
 from made_up_records import write_records
 
-from sla_bench.tables.folding import folded
+from sla_bench.tables.folding import folded, names_of
 from sla_bench.tables.leaderboard import leaderboard
-from sla_bench.tables.table_texts import names_of, rows_of
+from sla_bench.tables.table_texts import rows_of
 
 ROWS = {"baseline": 0.5, "SLA+AG": 0.6, "SLA+SI": 0.55}
 

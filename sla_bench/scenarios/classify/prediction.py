@@ -18,9 +18,9 @@ from sla_bench.data.sources import Block, EncodedImages
 from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import embed
 from sla_bench.objectives.classes import OnClasses
-from sla_bench.paths import from_home
 from sla_bench.views.augment import ImageBatches
 from sla_bench.views.transforms import Transform
+from sla_bench.words import from_home
 
 if TYPE_CHECKING:
     from sla_bench.scenarios.classify.classifier import ClassifierModel

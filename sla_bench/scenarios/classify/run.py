@@ -33,6 +33,7 @@ from sla_bench.scenarios.base import (
     Evaluation,
     Member,
     RunCheckpoints,
+    Shared,
     Training,
     train_members,
 )
@@ -189,6 +190,7 @@ class ClassifierScenario(Generic[RunT]):
         data_root: Path,
         device: torch.device,
         progress: Progress = silent,
+        shared: Shared | None = None,
     ) -> Evaluation:
         """Read a trained model on the test images.
 
@@ -199,10 +201,30 @@ class ClassifierScenario(Generic[RunT]):
             data_root: where the data lie.
             device: where to compute.
             progress: told each batch.
+            shared: with other evaluations of the training.
 
         Raises:
             UserError: training and test classes differ, or the model's scores are not finite.
         """
+        if isinstance(evaluation, ImbalancedEvaluation) and evaluation.stage_two is not None:
+            images = evaluation.model_copy(update={"stage_two": None}).model_dump_json()
+            reader, groups = (shared or Shared()).once(
+                images, lambda: self._stage_two_reader(config, evaluation, state, data_root, device)
+            )
+            return evaluate_stage_two(evaluation.stage_two, reader, groups, progress)
+        models, test, chosen = self._read_off(config, evaluation, state, data_root, device)
+        read = test.evaluate(models, chosen.groups, progress)
+        return read if config.members == 1 else _as_ensemble(read, config.members)
+
+    def _read_off(
+        self,
+        config: RunT,
+        evaluation: ClassifierEvaluation,
+        state: dict[str, Tensor],
+        data_root: Path,
+        device: torch.device,
+    ) -> tuple[list[ClassifierModel], TestImages, TrainingImages]:
+        """The models of a training, the images of a test, and those of the training."""
         dataset, chosen = dataset_named(config.dataset), self.choose(config, data_root)
         class_names, images = chosen.images.class_names, evaluation.images_per_class
         test = TestImages(config, class_names, images, data_root, device, evaluation.test_seed)
@@ -215,15 +237,22 @@ class ClassifierScenario(Generic[RunT]):
             config.seed,
             data_root / FEATURES,
         )
-        models = load_members(state, build, device)
-        if isinstance(evaluation, ImbalancedEvaluation) and evaluation.stage_two is not None:
-            assert self.unseen is not None
-            train, held_out = self.split(config, chosen).train, self.unseen(config, chosen)
-            batches = ImageBatches(chosen.images, dataset.properties, device=device)
-            reader = StageTwoReader(models[0], test, batches, train, held_out, config.seed)
-            return evaluate_stage_two(evaluation.stage_two, reader, chosen.groups, progress)
-        read = test.evaluate(models, chosen.groups, progress)
-        return read if config.members == 1 else _as_ensemble(read, config.members)
+        return load_members(state, build, device), test, chosen
+
+    def _stage_two_reader(
+        self,
+        config: RunT,
+        evaluation: ClassifierEvaluation,
+        state: dict[str, Tensor],
+        data_root: Path,
+        device: torch.device,
+    ) -> tuple[StageTwoReader, np.ndarray]:
+        """The embedded images, which do not depend on the kind of head, and the group of each class."""
+        assert self.unseen is not None
+        models, test, chosen = self._read_off(config, evaluation, state, data_root, device)
+        train, held_out = self.split(config, chosen).train, self.unseen(config, chosen)
+        batches = ImageBatches(chosen.images, dataset_named(config.dataset).properties, device=device)
+        return StageTwoReader(models[0], test, batches, train, held_out, config.seed), chosen.groups
 
 
 def _accuracy_on(test: TestImages) -> Accuracy:

@@ -28,7 +28,7 @@ _CHUNK = 2048
 
 
 class StageTwoReader:
-    """Fits heads on a trained model, whose images are read once and as they are.
+    """Fits heads on a trained model, whose images are read once for all heads, and as they are.
 
     Args:
         model: in eval mode.
@@ -51,6 +51,7 @@ class StageTwoReader:
         self.model, self.test, self.batches = model, test, batches
         self.train, self.held_out = (self._of_split(part) for part in (train, held_out))
         self.seed = derive_seed(seed, "stage two")
+        self._test: list[tuple[Tensor, Tensor]] = []
 
     def fit(self, kind: StageTwo) -> Chosen:
         """Fit a kind of head, and choose its hyper-parameters on the held-out images."""
@@ -64,8 +65,10 @@ class StageTwoReader:
             UserError: the scores are not finite.
         """
         parts, done = [], 0
-        for index in self.test.chunks():
-            features, scores = self._embedded(self.test.batches, index)
+        for number, index in enumerate(self.test.chunks()):
+            if number == len(self._test):
+                self._test.append(self._embedded(self.test.batches, index))
+            features, scores = self._test[number]
             labels = self.test.labels[done : done + len(index)]
             done += len(index)
             parts.append(predictions_of(chosen.predict(features, scores).double().cpu().numpy(), labels))

@@ -21,11 +21,11 @@ from sla_bench.errors import UserError, unknown
 from sla_bench.evaluation.embedding import embed
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.objectives.episodes import EpisodeFeatures, EpisodeScores
-from sla_bench.paths import from_home
 from sla_bench.registry import LEARNERS, TRANSFORMS
 from sla_bench.scenarios.classify.prediction import Images, PictureReader, as_list, name_of
 from sla_bench.scenarios.fewshot.frozen import FrozenReader, SomeViews, candidates
 from sla_bench.views.augment import ImageBatches
+from sla_bench.words import from_home
 
 MODES: Mapping[str, tuple[str, str]] = {
     "si": ("baseline", "baseline"),

@@ -12,6 +12,7 @@ from sla_bench.data.named import dataset_named
 from sla_bench.registry import LEARNERS
 from sla_bench.scenarios.reading import (
     AT_EQUAL_COST,
+    Contrast,
     PrimaryContrast,
     Reading,
     Row,
@@ -63,6 +64,13 @@ class FewShotReading(Reading):
     same_rows: ClassVar = {"SLA+plain": "SLA+SI", "SLA+plain+TTA": "SLA+AG"}
     tests_new_classes = True
     validates = True
+
+    def contrast(self, row: Row, matched: bool) -> Contrast | None:
+        """Primary contrasts were named for supports as they are; otherwise as the base class."""
+        found = super().contrast(row, matched)
+        if found == "primary" and (row.get("support_crops") or 1) > 1:
+            return "confirmatory" if matched else None
+        return found
 
     def references(self, row: str, run: RunConfig) -> tuple[str, ...]:
         """Of DA only for the backbone of a classifier: on episodes, `views` asks about the joint label."""

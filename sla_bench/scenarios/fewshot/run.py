@@ -29,6 +29,7 @@ from sla_bench.scenarios.base import (
     Evaluation,
     Member,
     RunCheckpoints,
+    Shared,
     Training,
     batch_in_words,
     member_states,
@@ -298,6 +299,7 @@ def evaluate(
     data_root: Path,
     device: torch.device,
     progress: Progress = silent,
+    shared: Shared | None = None,
 ) -> Evaluation:
     """Read a trained model on the test episodes.
 
@@ -312,6 +314,7 @@ def evaluate(
         data_root: where the data lie.
         device: where to compute.
         progress: told each batch.
+        shared: with other evaluations of the training.
 
     Raises:
         UserError: the test classes can't serve the setting.
@@ -344,7 +347,10 @@ def evaluate(
         heads = candidates(config.learner, config.learner_options)
         reads = FrozenReader(config.method, objective.transform, {row: heads[C] for row, C in chosen.items()})
         views = reads.views
-    sources = [reader.chunks(model, views, config.precision, progress) for model in models]
+    sources = (shared or Shared()).once(
+        (tested_on(config, evaluation), evaluation.transform, evaluation.images_per_class),
+        lambda: [reader.chunks(model, views, config.precision, progress) for model in models],
+    )
     passes = dict(reads.rows)
     rows = list(passes)
     started = time.perf_counter()

@@ -11,9 +11,9 @@ import numpy as np
 from sla_bench.scenarios.form import TOLERANCE
 from sla_bench.scenarios.reading import Row
 from sla_bench.tables.figures.style import spread_apart
-from sla_bench.tables.folding import folded
+from sla_bench.tables.folding import folded, names_of
 from sla_bench.tables.report.whiskers import round_step, typeset
-from sla_bench.tables.table_texts import is_missing, names_of
+from sla_bench.tables.table_texts import is_missing
 
 WIDTH, LEFT, RIGHT, TOP, LINE = 430, 34, 152, 10, 13
 """Of the drawing, its margins and a name, in pixels of a wide screen."""

@@ -211,6 +211,9 @@ def _test_facts(row: TableRow) -> Facts:
         ("the interval goes", _INTERVALS.get(kind, kind)),
         ("open interval (other images, same classes), ±", number(row["ci95_open"], ".2f")),
         ("standard error over classes (jackknife)", number(row["jackknife_se"], ".2f")),
+        ("standard error from seeds alone", number(row["se_seeds"], ".2f")),
+        ("standard error from the test set alone", number(row["se_test"], ".2f")),
+        ("the variance comes from", _shares(seeds=row["se_seeds"], test_set=row["se_test"])),
         ("test samples", number(row["test_samples"], ",.0f")),
         ("passes per support image at test", number(row["support_passes"], ".0f")),
         ("passes per test image", number(row["query_passes"], ".0f")),
@@ -227,7 +230,17 @@ def _gain_facts(row: TableRow) -> Facts:
         ("gain in points", number(row["gain_points"], "+.2f")),
         ("errors reduced by %", number(row["error_reduction_pct"], ".1f")),
         ("on other test classes", ends(row["gain_classes_low"], row["gain_classes_high"], "+.2f")),
+        ("standard error from seeds alone", number(row["gain_se_seeds"], ".2f")),
+        ("standard error from the test set alone", number(row["gain_se_test"], ".2f")),
         ("standard error over test classes", number(row["gain_classes_se"], ".2f")),
+        ("the variance comes from", _shares(seeds=row["gain_se_seeds"], test_set=row["gain_se_test"])),
+        (
+            "the variance on other test classes comes from",
+            _shares(
+                seeds=row["gain_se_seeds"],
+                classes_and_episodes=_larger(row["gain_se_test"], row["gain_classes_se"]),
+            ),
+        ),
         ("accuracy of the reference on the common seeds", number(row["reference_value"], ".2f")),
         ("accuracy of the method on the common seeds", number(row["gain_value"], ".2f")),
         ("verdict", verdict_text(row)),
@@ -236,6 +249,21 @@ def _gain_facts(row: TableRow) -> Facts:
         ("p, sign flips over seeds", number(row["p_sign_flip"], ".2g")),
         ("smallest p that these seeds can give", number(row["smallest_p"], ".2g")),
     )
+
+
+def _larger(test_set: float | None, classes: float | None) -> float | None:
+    """The standard error over classes holds that of their episodes (`error_over_classes`)."""
+    parts = [one for one in (test_set, classes) if one is not None and not is_missing(one)]
+    return max(parts) if len(parts) == 2 else None
+
+
+def _shares(**errors: float | None) -> str:
+    """As in "seeds 70 %, test set 30 %": shares of the variance; empty where a part is missing."""
+    squares = {name: error**2 for name, error in errors.items() if error is not None}
+    total = sum(squares.values())
+    if len(squares) < len(errors) or not total > 0:
+        return ""
+    return ", ".join(f"{name.replace('_', ' ')} {100 * one / total:.0f} %" for name, one in squares.items())
 
 
 def _known(*facts: tuple[str, str]) -> Facts:

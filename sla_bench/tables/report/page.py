@@ -24,7 +24,7 @@ from sla_bench.registry import SCENARIOS
 from sla_bench.tables.answers import Answer, answers
 from sla_bench.tables.figures.style import gain_limits
 from sla_bench.tables.files import csv_of
-from sla_bench.tables.folding import folded
+from sla_bench.tables.folding import folded, names_of
 from sla_bench.tables.report.cost_picture import WIDTH, CostPicture, cost_picture
 from sla_bench.tables.report.details import Details, Facts, Sources, script_json
 from sla_bench.tables.report.views import Views, views_of
@@ -39,7 +39,6 @@ from sla_bench.tables.table_texts import (
     definitions,
     further_metrics,
     is_missing,
-    names_of,
     notes,
     rows_of,
     training_words,
@@ -69,6 +68,7 @@ _WHERE = ("data set", "setting", "learner", "training")
 COLUMNS = (
     *(Column(heading, kind="where long") for heading in _WHERE),
     Column("accuracy %", "value", kind=""),
+    Column("best", kind="minor"),
     Column("against", kind="minor long"),
     Column("gain %", "relative_gain_pct", kind=""),
     Column("verdict", kind="minor long"),

@@ -1,11 +1,16 @@
-"""User paths: `~` is the home folder; mistyped names get suggestions."""
+"""Words that people type and read: paths, near names, printable lines."""
 
 from __future__ import annotations
 
 import difflib
+import io
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TextIO
+
+from sla_bench.errors import UserError
 
 
 def from_home(path: str | Path) -> Path:
@@ -62,3 +67,52 @@ def existing_near(path: Path) -> Path | None:
         return None
     meant = missing.with_name(names[close[0]]) / path.relative_to(missing)
     return meant if meant.exists() else None
+
+
+def forgive_characters() -> None:
+    """Let the standard streams replace a character that their encoding lacks by a question mark.
+
+    A stream whose `errors` somebody has chosen (`PYTHONIOENCODING=ascii:xmlcharrefreplace`) keeps them.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="replace")
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters, which a name from outside may have."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+
+
+def print_lines(lines: Iterable[str], file: TextIO | None = None) -> None:
+    """Print lines with names from outside, in printable characters only, so that none controls the terminal.
+
+    Args:
+        lines: without line breaks.
+        file: None means the standard output.
+    """
+    for line in lines:
+        print(one_line(line), file=file)
+
+
+def confirm(fact: str, question: str, yes: bool) -> None:
+    """Return if the user agrees.
+
+    Args:
+        fact: the effect of a yes, a sentence without its full stop.
+        question: asked on a terminal.
+        yes: agreed beforehand (`--yes`).
+
+    Raises:
+        UserError: the answer is no, or there is no terminal.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UserError(f"{fact}; if that is meant, add --yes")
+    try:
+        answer = input(f"{fact}. {question} [y/N] ")
+    except EOFError:
+        answer = ""
+    if answer.strip().lower() not in ("y", "yes"):
+        raise UserError("nothing was done")
