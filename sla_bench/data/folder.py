@@ -186,8 +186,7 @@ class Folder(Dataset):
 
     def left_out(self, data_root: Path) -> dict[str, list[str]]:
         """Images that `prepare` left out, because they can't be decoded."""
-        undecodable = self._map(data_root).undecodable
-        return {_ALL: undecodable} if undecodable else {}
+        return {_ALL: found} if (found := self._map(data_root).undecodable) else {}
 
     def not_used(self) -> dict[str, Any]:
         """Kind -> number and names of files that are left out; see `Dataset.not_used`."""
@@ -221,8 +220,7 @@ class Folder(Dataset):
         del data_root
         if not self.path.is_dir():
             return []
-        images = (self.path / image for image in self.listing.images)
-        return list(dict.fromkeys(image.parent for image in images))
+        return list(dict.fromkeys((self.path / image).parent for image in self.listing.images))
 
     def verify(self, data_root: Path) -> list[tuple[Path, str]]:
         """Compare the memory maps with the checksums taken when they were made; images have none."""
