@@ -1,4 +1,4 @@
-"""Weights of a run in one file, with its id, its config and its rows of the table."""
+"""Weights of a run in one file, with config and table rows."""
 
 from __future__ import annotations
 
