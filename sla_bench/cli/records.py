@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from sla_bench.cli.options import NO_RESULTS, NO_TABLES, Results, Tables
-from sla_bench.cli.stores import stores_of
+from sla_bench.cli.stores import records_of, stores_of
 from sla_bench.errors import UserError
 from sla_bench.grids.settings import written_out
 from sla_bench.registry import SCENARIOS
@@ -93,6 +94,7 @@ def export(
     scenario: Annotated[list[str] | None, Parameter(consume_multiple=(1, 2**31))] = None,
     only_tables: bool = False,
     untested: bool = False,
+    weights: str | None = None,
     results: Annotated[Results, Parameter(name="*")] = NO_RESULTS,
 ) -> int:
     """Write the records, without weights, to one compact file, so that a grid can resume elsewhere.
@@ -108,7 +110,11 @@ def export(
         confirmatory and primary contrasts.
     untested: bool
         Also trainings without a test, such as those of `run --validate-only`.
+    weights: str
+        Id of a run: write its weights instead, to NAME.safetensors, with its config and its table rows.
     """
+    if weights is not None:
+        return _export_weights(weights, file, results, bool(scenario or only_tables or untested))
     from sla_bench.records.exchange import export_records
     from sla_bench.records.files import is_plain_file, words_beside
     from sla_bench.tables.levelling import partners_of
@@ -125,6 +131,27 @@ def export(
     return 0
 
 
+def _export_weights(run_id: str, file: Path | None, results: Results, others: bool) -> int:
+    from sla_bench.records.files import words_beside
+    from sla_bench.records.released_weights import SUFFIX, export_weights
+    from sla_bench.records.store import Store
+    from sla_bench.tables.files import rows_of_runs
+    from sla_bench.tables.leaderboard import COLUMNS
+    from sla_bench.tables.row_cache import leaderboard_of
+    from sla_bench.tables.run_list import find_run
+
+    if others:
+        raise UserError("--weights writes one run; leave --scenario, --only-tables and --untested out")
+    if file is None or (file.suffix != SUFFIX and str(file) != "-"):
+        raise UserError(f"--weights needs the name of a file, NAME{SUFFIX}")
+    record = find_run(records_of(SCENARIOS, results.out), run_id)
+    rows = rows_of_runs(leaderboard_of(Store(results.out, record.config.scenario)), [record.run_id])
+    plain = json.loads(rows[COLUMNS].to_json(orient="records"))
+    size = export_weights(record, plain, file)
+    print(f"{file}: weights of run {record.run_id}, {size:,} bytes", file=words_beside(file))
+    return 0
+
+
 def _archive_among(scenarios: list[str]) -> Path:
     """Take the archive from the end of the values of --scenario."""
     if not scenarios or scenarios[-1] in SCENARIOS:
@@ -138,8 +165,15 @@ def import_(file: Path, *, results: Annotated[Results, Parameter(name="*")] = NO
     Parameters
     ----------
     file: Path
-        The archive, written by `export`.
+        The archive, written by `export`; or NAME.safetensors, written by `export --weights`, of a run that is
+        recorded here.
     """
+    from sla_bench.records.released_weights import SUFFIX, import_weights
+
+    if file.suffix == SUFFIX:
+        record = import_weights(file, results.out)
+        print(f"{record.folder}: weights of run {record.run_id}")
+        return 0
     from sla_bench.records.exchange import import_records
 
     added = import_records(file, results.out)

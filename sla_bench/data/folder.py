@@ -183,8 +183,7 @@ class Folder(Dataset):
 
     def left_out(self, data_root: Path) -> dict[str, list[str]]:
         """Images that `prepare` left out, because they can't be decoded."""
-        undecodable = self._map(data_root).undecodable
-        return {_ALL: undecodable} if undecodable else {}
+        return {_ALL: found} if (found := self._map(data_root).undecodable) else {}
 
     def not_used(self) -> dict[str, Any]:
         """Kind -> number and names of files that are left out; see `Dataset.not_used`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,27 @@ def weights_bytes(state: Mapping[str, Tensor]) -> bytes:
     tensors = {name: value.contiguous() for name, value in state.items()}
     # One note: safetensors writes several in random order, and the same weights are to be the same bytes.
     return save(tensors, {_NOTE: f"{MADE_BY} {FORMAT}"})
+
+
+def noted(content: bytes, notes: Mapping[str, str]) -> bytes:
+    """A file of weights with more notes, in the order of their names.
+
+    Args:
+        content: as `weights_bytes`.
+        notes: name -> text.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted({**header["__metadata__"], **notes}.items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
+
+
+def notes_of(path: Path) -> dict[str, str]:
+    """The notes of a file that `read_weights` has read."""
+    with safe_open(path, "pt") as opened:
+        return dict(opened.metadata() or {})
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
