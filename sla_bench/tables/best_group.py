@@ -1,4 +1,4 @@
-"""The best row of a setting, and the rows that cannot be told from it."""
+"""The best row of a setting and the rows that tie with it."""
 
 from __future__ import annotations
 
