@@ -84,8 +84,9 @@ class ClassScores(Scores):
         self.joint_weight = features.shape[1] if joint_reduction == "sum" else 1
 
     def _compute(self, of: Layer, views: Views) -> Tensor:
-        seen = {"upright": slice(1), "others": slice(1, None)}.get(views, slice(None))
-        return self.layers[of](self.features[:, seen])
+        # All views are not sliced: gradients would be summed in another order.
+        seen = {"upright": slice(1), "others": slice(1, None)}.get(views)
+        return self.layers[of](self.features if seen is None else self.features[:, seen])
 
     def _scored(self, of: Layer, logits: Tensor) -> Tensor:
         return logits if of in ("view", "projection") else self._criterion(of).scores(logits)
