@@ -55,7 +55,7 @@ def test_all_methods_and_controls_are_among_them(kept):
     for scenario in SCENARIOS:
         methods = {run["config"]["method"] for run in kept[scenario]["runs"].values()}
         assert methods >= {name for name in METHODS if not method_refusal(name, scenario)}
-    assert len({run["config"]["learner"] for run in kept["fewshot"]["runs"].values()}) == 2
+    assert len({run["config"]["learner"] for run in kept["fewshot"]["runs"].values()}) == 3
     assert len({run["config"]["loss"] for run in kept["imbalanced"]["runs"].values()}) == 3
 
 
