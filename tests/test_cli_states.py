@@ -27,7 +27,7 @@ def birds(tmp_path):
 @pytest.fixture
 def go(tmp_path, birds, monkeypatch):
     """Runs a command with made-up trainings; returns the scenario that counted them."""
-    monkeypatch.setattr(files, "write_plots", lambda store, table: [])
+    monkeypatch.setattr(files, "write_plots", lambda store, table, pdf=False: [])
 
     def command(*arguments, name="run", code=0, scenario=None):
         scenario = scenario or CountingScenario(lambda config: [0.3, 0.6])
@@ -227,7 +227,7 @@ def test_a_record_that_can_not_be_read_is_named_by_each_command_and_made_again(c
 def test_nothing_but_records_of_a_newer_version_is_no_empty_folder_and_stays(
     case, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(files, "write_plots", lambda store, table: [])
+    monkeypatch.setattr(files, "write_plots", lambda store, table, pdf=False: [])
     store, (run_id,) = write_records(tmp_path, {"baseline": 0.5})
     NEWER[case](store.run_folder(run_id))
     is_training = "test" not in case

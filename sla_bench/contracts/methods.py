@@ -18,6 +18,7 @@ from sla_bench.seeds import torch_seeded
 
 _COUNTS = (40, 9, 2)
 _CLASSES, _IMAGES, _FEATURES, _SIZE = len(_COUNTS), 6, 10, 8
+_SHARE = 0.7
 _EPISODES, _WAYS, _SHOTS, _QUERIES = 2, 3, 4, 2
 
 
@@ -86,21 +87,25 @@ def _shown_problem(objective: OnClasses | OnEpisodes, numbers: Tensor | None) ->
 
 @dataclass(frozen=True)
 class _Batch:
-    """Features (B, V, D), labels (B,), drawn numbers (B, V), and scores (B, N) of a network before."""
+    """Features (B, V, D), labels and partners (B,), numbers (B, V), scores (B, N) of a network before."""
 
     features: Tensor
     labels: Tensor
     numbers: Tensor | None
     before: Tensor | None
+    partners: Tensor | None
 
     def __getitem__(self, order: Tensor) -> _Batch:
         parts = (self.numbers, self.before)
         numbers, before = (None if part is None else part[order] for part in parts)
-        return _Batch(self.features[order], self.labels[order], numbers, before)
+        # Partners are positions in the batch.
+        partners = None if self.partners is None else order.argsort()[self.partners[order]]
+        return _Batch(self.features[order], self.labels[order], numbers, before, partners)
 
     def loss(self, objective: OnClasses) -> Tensor:
         """Of an objective, a scalar."""
-        return objective.loss(self.features, self.labels, self.numbers, self.before)[0]
+        partners = None if self.partners is None else (self.partners, _SHARE)
+        return objective.loss(self.features, self.labels, self.numbers, self.before, partners)[0]
 
 
 class _OnClassesContract:
@@ -119,7 +124,8 @@ class _OnClassesContract:
         features, labels = network(shown).view(_IMAGES, -1, _FEATURES), torch.arange(_IMAGES) % _CLASSES
         taught = self.method.pretext is not None and self.method.keeps != "backbone"
         before = torch.randn(_IMAGES, _CLASSES, generator=_seeded(5), dtype=torch.float64) if taught else None
-        return _Batch(features, labels, numbers, before)
+        partners = torch.arange(_IMAGES).roll(1) if self.method.mixes_maps else None
+        return _Batch(features, labels, numbers, before, partners)
 
     def loss(self) -> Tensor:
         objective = self.objective()

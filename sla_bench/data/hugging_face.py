@@ -91,7 +91,8 @@ def _library(name: str) -> Any:
     # Read when huggingface_hub is imported: nothing may ask its server.
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
-        import datasets
+        # Without the library a folder of this name in the working directory, such as ours, is imported.
+        import datasets.config
     except ImportError:
         raise UserError(f"{name} needs the library datasets: pip install 'sla-bench[hf]'") from None
     return datasets

@@ -1,4 +1,4 @@
-"""The best row of a setting and the rows that tie with it."""
+"""A setting's best row and those that tie with it."""
 
 from __future__ import annotations
 

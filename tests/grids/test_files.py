@@ -269,6 +269,20 @@ def test_agreed_to_on_a_terminal_or_beforehand(tmp_path, monkeypatch):
     assert len(open_grid_file(path, yes=False).tasks()["fewshot"]) == 2
 
 
+JOINED = """
+defaults:
+  scenario: imbalanced
+  budget: quick
+grids:
+  - loss: [ce, ldam-drw]
+    method: [baseline, sla+sd]
+    seed: [0, 1, 2]
+  - loss: ce
+    method: [baseline, sla+sd, baseline-xM]
+    seed: [0, 1, 2, 3, 4]
+"""
+
+
 def documented():
     return re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "running.md").read_text(), re.DOTALL)
 
@@ -286,8 +300,8 @@ def test_the_first_example_of_the_docs_spans_what_they_say(tmp_path):
     assert len(found) - len(svm) == (2 + 1) * 3 * 2 * 3
 
 
-def test_the_second_example_of_the_docs_joins_its_grids(tmp_path):
-    found = tasks(tmp_path, documented()[1])["imbalanced"]
+def test_grids_of_one_file_are_joined(tmp_path):
+    found = tasks(tmp_path, JOINED)["imbalanced"]
     assert len(found) == 2 * 2 * 3 + 2 * 2 + 5
 
 

@@ -217,6 +217,7 @@ def test_the_training_of_the_classifier_is_the_runs():
 @pytest.mark.parametrize("learner", FROZEN)
 def test_what_can_be_learned_is_learned(learner, monkeypatch):
     monkeypatch.setattr(fewshot, "load_images", lambda config, split, root: learnable())
+    monkeypatch.setattr(fewshot, "load_test", lambda config, evaluation, root: learnable())
     one = task("steps=15", method=["baseline"], learner=[learner])
     training = train(one, Path())
     assert training.history[-1]["train_accuracy"] > 0.2

@@ -209,5 +209,6 @@ def learnable(classes=20, per_class=40):
 
 def test_what_can_be_learned_is_learned(monkeypatch):
     monkeypatch.setattr(fewshot, "load_images", lambda config, split, root: learnable())
+    monkeypatch.setattr(fewshot, "load_test", lambda config, evaluation, root: learnable())
     one = task("steps=15", method=["baseline"])
     assert evaluate(one, train(one, Path()), Path()).metrics["baseline"]["accuracy"] > 0.9

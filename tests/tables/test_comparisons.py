@@ -101,7 +101,12 @@ def test_rows_at_the_baselines_cost_are_matched_with_it_and_it_is_no_control(sce
 @pytest.mark.parametrize(("crops", "kind"), [(1, "primary"), (None, "primary"), (5, "confirmatory")])
 def test_primary_contrasts_are_about_supports_as_they_are(crops, kind):
     row = {"metric": "accuracy", "dataset": "glyphs", "shots": 5, "queries": 15, "learner": "protonet"}
-    row |= {"method": "SLA+AG", "reference": "baseline-NMway+TTA", "support_crops": crops}
+    row |= {
+        "method": "SLA+AG",
+        "reference": "baseline-NMway+TTA",
+        "support_crops": crops,
+        "test_dataset": None,
+    }
     assert SCENARIOS.load("fewshot", "reading").contrast(row, matched=True) == kind
 
 

@@ -225,10 +225,10 @@ def test_csv_and_markdown_are_written_and_say_what_one_seed_means(tmp_path):
 
 def test_splits_by_seed_are_marked_as_a_demonstration(tmp_path):
     store, _ = write_records(tmp_path, BOTH, seeds=(0, 1), dataset=["fashion_mnist"], ways=3)
-    (note,) = notes(rows_of(leaderboard(store.records())))
-    assert "demonstration" in note
+    demonstrations = [n for n in notes(rows_of(leaderboard(store.records()))) if "demonstration" in n]
+    assert len(demonstrations) == 1
     many, _ = write_records(tmp_path / "many", BOTH, seeds=range(10), dataset=["fashion_mnist"], ways=3)
-    assert notes(rows_of(leaderboard(many.records()))) == []
+    assert not [n for n in notes(rows_of(leaderboard(many.records()))) if "demonstration" in n]
 
 
 def test_the_curve_of_an_ensemble_is_its_first_member(tmp_path):

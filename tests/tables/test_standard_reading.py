@@ -272,7 +272,9 @@ def test_the_tuned_pair_is_drawn_beside_that_of_the_recipe(tmp_path, monkeypatch
     store = write(tmp_path, methods=["baseline"], settings=("learning_rate=0.3",))
     tune_rates(store, {"baseline": 0.3, "sla+sd": 0.1})
     figures = {}
-    monkeypatch.setattr(style, "save", lambda figure, stem: [figures.setdefault(Path(stem).name, figure)][:0])
+    monkeypatch.setattr(
+        style, "save", lambda figure, stem, pdf: [figures.setdefault(Path(stem).name, figure)][:0]
+    )
     write_plots(store, leaderboard(store.records()))
     words = [text.get_text() for text in figures["confusions"].findobj(Text)]
     assert [word for word in words if word.startswith("glyphs20")] == [

@@ -73,7 +73,14 @@ PAPER_BY_DATASET: dict[str, dict[str, Any]] = {
 
 PRETRAINED: dict[str, Any] = {**QUICK, **OF_PRETRAINED, "steps": 100, "jackknife_episodes": 2000}
 
-FAST_ON_CLASSES: dict[str, Any] = {**QUICK, **FAST, "selection": "last", "steps": 3000, "validations": 4}
+FAST_ON_CLASSES: dict[str, Any] = {
+    **QUICK,
+    **FAST,
+    "weight_decay": 1.5e-3,
+    "selection": "last",
+    "steps": 3000,
+    "validations": 4,
+}
 FAST_ON_EPISODES: dict[str, Any] = {**QUICK, "precision": "bf16", "steps": 4000}
 # Nearest means gain by more ways in training than in the test; M times as many are to be had of 64 classes.
 FAST_WAYS: dict[str, int | None] = {
