@@ -147,7 +147,7 @@ def steps_part() -> Iterator[Cost]:
         what = f"{backbone}, {precision}"
         yield Cost("", f"step, {what}", 1e3 * middle, "ms", 1e3 * low, 1e3 * high)
         yield Cost("", f"share of the limit, {what}", needed / middle / 1e9 / limit, "")
-        sla = float(np.median(step_seconds(backbone, precision, "sla", 4)))
+        sla = float(np.median(step_seconds(backbone, precision, "sla", 9)))
         yield Cost("", f"SLA step over baseline, {what}", sla / middle, "x")
 
 
