@@ -4,10 +4,10 @@
     python benchmarks/speed/harness.py --runs 10000
 
 Jobs of the few-shot scenario go through the function that workers call, with a training that returns at once
-and 600 made-up episodes each. Each figure is wall time and CPU time of one process (the first leaderboard: of a
-command that starts, and reads on all cores). What is written reaches the disk (fsync), and on a machine that
-does other things too the CPU time says more. `--folder` chooses the disk. On ext4 a folder near which many
-files were deleted within five minutes makes new files slow to create.
+and 600 made-up episodes each. Each figure is wall time and CPU time of one process (the first leaderboard: of
+a command that starts, and reads on all cores). What is written reaches the disk (fsync); on a machine that
+does other things the CPU time says more. `--folder` chooses the disk. On ext4 a folder near which many files
+were deleted within five minutes makes new files slow to create.
 """
 
 from __future__ import annotations
