@@ -7,6 +7,7 @@ limit   the best rate of a matrix product and a wide convolution, fp32 and bf16,
 steps   the whole step of the suite (batches, views, backbone, loss, optimiser, checks) as a share of that
         rate, by the operations of its convolutions and products; SLA's step over its baseline's
 between the part of an airbench step that is not spent in kernels
+kinds   shares of a step's time: convolutions and products, normalisation, activations and pooling, the rest
 threads seconds of a step on all cores over those on one
 run     `run fewshot --shots 5 --budget quick` with images drawn before: wall time, and idle core time
 plan    idle core time of benchmarks/fewshot-quick.yaml, planned from the steps of this machine
@@ -165,6 +166,36 @@ def between_part() -> Iterator[Cost]:
     yield Cost("", f"not in kernels, airbench, {precision}", 100 * outside, "%")
 
 
+KINDS = {
+    "convolutions and products": ("convolution", "mm", "linear"),
+    "normalisation": ("batch_norm",),
+    "activations and pooling": ("pool", "relu", "clamp_min", "threshold", "gelu"),
+}
+
+
+def kinds_part() -> Iterator[Cost]:
+    """Shares of the time inside operators of a baseline's fp32 step; filling and copying is in the rest."""
+    for backbone in BACKBONES:
+        profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+
+        def progress(
+            phase: str, done: int, total: int, note: str = "", profile: torch.profiler.profile = profile
+        ) -> None:
+            if done == WARM_UP:
+                profile.start()
+            elif done == WARM_UP + 8:
+                profile.stop()
+                raise _EnoughError
+
+        training(backbone, "fp32", "baseline", progress)
+        taken = dict.fromkeys([*KINDS, "the rest"], 0.0)
+        for one in profile.key_averages():
+            kinds = (kind for kind, parts in KINDS.items() if any(part in one.key for part in parts))
+            taken[next(kinds, "the rest")] += one.self_cpu_time_total
+        for kind, time_of_it in taken.items():
+            yield Cost("", f"{kind}, {backbone}, fp32", 100 * time_of_it / sum(taken.values()), "%")
+
+
 def threads_part() -> Iterator[Cost]:
     """What several threads gain: the planner takes 0.6 on two."""
     cores = usable_cores()
@@ -231,6 +262,7 @@ PARTS = {
     "limit": limit_part,
     "steps": steps_part,
     "between": between_part,
+    "kinds": kinds_part,
     "threads": threads_part,
     "run": run_part,
     "plan": plan_part,
