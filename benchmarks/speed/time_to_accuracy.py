@@ -60,7 +60,7 @@ TARGETS = {
         (*LONG_TAIL, *UPRIGHT, "--budget=fast", "--class-order=identity", "--subset-seed=0"),
         (38.32, "ResNet-32, 200 epochs, best on test (LDAM-DRW)"),
         "epochs",
-        (10, 12, 15, 20, 30, 40),
+        (15, 20, 30, 40),
     ),
     "resnet32": Target(
         "CIFAR-100-LT, ratio 100, ce, budget paper",
