@@ -248,6 +248,7 @@ METHODS = Registry(
         "s2m2": Entry("relatives:S2M2", "rot-x1, and manifold mixup"),
         "hsakd": Entry("relatives:HSAKD", "baseline, with a joint head after each stage"),
         "alike": Entry("relatives:ALIKE", "da, pulls the views of an image together", _TAUGHT),
+        "bcl": Entry("relatives:BCL", "da, pulls classes together, each by its mean", _TAUGHT),
         "baseline-x2": Entry("relatives:BASELINE_X2", "baseline with twice the steps"),
         "baseline-x2M": Entry("relatives:BASELINE_X2M", "baseline with 2 M times the steps"),
         "baseline-xM": Entry("objective:BASELINE_XM", "baseline with M times the steps"),

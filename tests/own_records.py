@@ -10,8 +10,8 @@ import numpy as np
 GOLDEN = Path(__file__).parent / "golden" / "smoke"
 ON_CLASSES = {"simpleshot", "cosine", "finetune"}
 MANY_VIEWS = {"da", "mt", "rot-aux", "sla", "sla+sd", "sla+u", "da+sd", "views", "baseline-repM"}
-MANY_VIEWS |= {"skd0", "skd1", "hsakd", "alike"}
-INVARIANT = ("DA", "MT", "SKD0", "SKD1", "S2M2", "alike")
+MANY_VIEWS |= {"skd0", "skd1", "hsakd", "alike", "bcl"}
+INVARIANT = ("DA", "MT", "SKD0", "SKD1", "S2M2", "alike", "BCL")
 VIEWS = {None: 1, "rotation": 4, "rotation2": 2, "color_perm": 6, "color_perm3": 3}
 VIEWS |= {f"rot_color_perm{views}": views for views in (6, 12, 24)}
 

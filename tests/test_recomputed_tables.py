@@ -35,7 +35,7 @@ OLDER: set[str] = set()
 # docs/protocol.md, references; baseline-xM stands in where records have no crops.
 AT_EQUAL_COST = {name: {"baseline"} for name in ("rot-x1", "LoRot-I", "LoRot-E", "SLA-x1+SI")}
 AT_EQUAL_COST |= {name: {"baseline-x2"} for name in ("SLA-half+SI", "SSP", "RFS-distil", "S2M2")}
-AT_EQUAL_COST |= {name: {"baseline-xM"} for name in ("SKD0", "HSAKD", "alike")}
+AT_EQUAL_COST |= {name: {"baseline-xM"} for name in ("SKD0", "HSAKD", "alike", "BCL")}
 AT_EQUAL_COST |= {"SKD1": {"baseline-x2M"}}
 OF_CLASSIFIERS = {
     **AT_EQUAL_COST,
@@ -45,6 +45,7 @@ OF_CLASSIFIERS = {
     "SKD0+TTA": {"baseline-xM+crops"},
     "S2M2+TTA": {"baseline-x2+crops"},
     "alike+TTA": {"baseline-xM+crops"},
+    "BCL+TTA": {"baseline-xM+crops"},
     "SKD1+TTA": {"baseline-x2M+crops"},
     "SLA+SI": {"baseline-xM"},
     "SLA+SD": {"baseline-xM", "DA+SD"},
@@ -60,6 +61,7 @@ MATCHED = {
         "SKD0+TTA": {"baseline-xM+TTA", "baseline-xM+crops"},
         "S2M2+TTA": {"baseline-x2+TTA", "baseline-x2+crops"},
         "alike+TTA": {"baseline-xM+TTA", "baseline-xM+crops"},
+        "BCL+TTA": {"baseline-xM+TTA", "baseline-xM+crops"},
         "SKD1+TTA": {"baseline-x2M+TTA", "baseline-x2M+crops"},
         "SLA+SI": {"baseline-xM", "baseline-NMway"},
         "SLA+AG": TTA,

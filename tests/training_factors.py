@@ -20,6 +20,7 @@ TRAINING = {
     "skd1": (1, 1, 1, True),
     "hsakd": (1, 1, 1, True),
     "alike": (1, 1, 1, True),
+    "bcl": (1, 1, 1, True),
     "rfs-distil": (1, 1, 1, False),
     "baseline-x2M": (2 * M, 1, 1, False),
     "baseline-xM": (M, 1, 1, False),
@@ -45,6 +46,7 @@ COST = {
     "skd1": 2 * M,
     "hsakd": M,
     "alike": M,
+    "bcl": M,
     "rfs-distil": 2,
 }
 """Method -> images through the network in training as a multiple of the baseline's; of others M."""

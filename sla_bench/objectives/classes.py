@@ -12,10 +12,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from sla_bench.errors import UserError
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.backbones.branches import Branches
 from sla_bench.models.losses.base import Criterion
-from sla_bench.objectives.objective import Kind, Layer, Objective, Read
+from sla_bench.models.losses.criteria import CosineHead
+from sla_bench.objectives.objective import OVER_CLASSES, Kind, Layer, Objective, Read
 from sla_bench.objectives.scores import Scores, Views, WithViews, split_joint
 from sla_bench.views.transfer import to_device
 from sla_bench.views.transforms import Transform
@@ -29,11 +31,15 @@ _NAMES: dict[Layer, str] = {
     "teacher": "teacher_head",
     "view": "view_head",
     "projection": "projection_head",
+    "prototype": "prototype_head",
 }
 """Layer -> its name in files of weights, in the order of these files and of the states of optimisers."""
 
 _PROJECTION = 64
 """Length of a projection, as in Rizve et al. 2021."""
+
+_BALANCED = 512, 128
+"""Hidden units and length of a projection beside prototypes, as in Zhu et al. 2022 for CIFAR."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class ClassScores(Scores):
         return self.layers[of](self.features if seen is None else self.features[:, seen])
 
     def _scored(self, of: Layer, logits: Tensor) -> Tensor:
-        return logits if of in ("view", "projection") else self._criterion(of).scores(logits)
+        return self._criterion(of).scores(logits) if of in OVER_CLASSES else logits
 
     def _cross_entropy(self, of: Kind, logits: Tensor, labels: Tensor) -> Tensor:
         rows, targets = logits.flatten(0, -2), labels.flatten()
@@ -117,6 +123,7 @@ class OnClasses(nn.Module, WithViews):
         self.method, self.transform, self.classes = method, transform, classes
         criteria = classes.criteria(self.num_views)
         self.criterion, self.joint_criterion = criteria["class"], criteria["joint"]
+        projector = _balanced_projector if "prototype" in method.layers else _projector
         makers: dict[Layer, Callable[[], nn.Module]] = {
             "class": lambda: self.criterion.head(num_features),
             "joint": lambda: self.joint_criterion.head(num_features),
@@ -124,7 +131,8 @@ class OnClasses(nn.Module, WithViews):
             "view": lambda: nn.Linear(
                 self.criterion.num_classes if method.view_from_scores else num_features, self.num_targets
             ),
-            "projection": lambda: _projector(num_features),
+            "projection": lambda: projector(num_features),
+            "prototype": lambda: projector(num_features),
         }
         # Drawn in this order, so that the class layer of all methods starts alike.
         drawn = {layer: make() for layer, make in makers.items() if layer in method.layers}
@@ -262,7 +270,25 @@ class OnClasses(nn.Module, WithViews):
         if self.method.view_from_scores:
             head, view_head = layers["class"], layers["view"]
             layers["view"] = lambda z: view_head(self.criterion.scores(head(z)))
+        if "prototype" in layers:
+            project = layers["prototype"]
+            layers["prototype"] = lambda _: project(self._class_weights())
         return self._scored_by(layers, features, labels, numbers)
+
+    def _class_weights(self) -> Tensor:
+        """Weights (N, D) of the class layer.
+
+        Raises:
+            UserError: it has other weights.
+        """
+        if isinstance(self.head, nn.Linear):
+            return self.head.weight
+        if isinstance(self.head, CosineHead):
+            return self.head.weight.mT
+        raise UserError(
+            f"{self.method.name} needs a weight for each class and feature, which a "
+            f"{type(self.head).__name__} does not have; take another loss"
+        )
 
     def _scored_by(
         self,
@@ -276,6 +302,21 @@ class OnClasses(nn.Module, WithViews):
         if numbers is not None:
             numbers = to_device(numbers, features.device)
         return ClassScores(layers, criteria, features, labels, self.num_views, reduction, numbers)
+
+
+class _RowNorm(nn.BatchNorm1d):
+    """Batch normalisation of (..., D) over all but the last dimension."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return super().forward(rows.flatten(0, -2)).view_as(rows)
+
+
+def _balanced_projector(num_features: int) -> nn.Module:
+    """Two layers, (..., D) -> (..., 128)."""
+    hidden, length = _BALANCED
+    return nn.Sequential(
+        nn.Linear(num_features, hidden), _RowNorm(hidden), nn.ReLU(), nn.Linear(hidden, length)
+    )
 
 
 def _projector(num_features: int) -> nn.Module:

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     from sla_bench.views.draws import Draw
     from sla_bench.views.transforms import Transform
 
-Layer = Literal["class", "joint", "teacher", "view", "projection"]
-"""A task that is learned: N classes, N*M joint labels, N classes by a second layer, M views, alike views."""
+Layer = Literal["class", "joint", "teacher", "view", "projection", "prototype"]
+"""A task that is learned: N classes, N*M joint labels, N classes by a second layer, M views, alike views.
 
-Kind = Literal["class", "joint", "own", "teacher", "view", "projection"]
+The last two layers project features, and the weights of each class in the class layer.
+"""
+
+OVER_CLASSES: tuple[Layer, ...] = ("class", "joint", "teacher")
+"""Layers from which classes are predicted."""
+
+Kind = Literal["class", "joint", "own", "teacher", "view", "projection", "prototype"]
 """The scores of a layer; "own" are the N columns of the joint scores that belong to the view itself."""
 
 GROUPS = ("all", "controls", "relatives")
@@ -129,9 +135,7 @@ class Objective:
     def heads(self) -> dict[str, Layer]:
         """Name -> layer that predicts classes; a second one is the teacher of the first."""
         names = (self.name, f"{self.name} teacher")
-        return dict(
-            zip(names, (layer for layer in self.layers if layer not in ("view", "projection")), strict=False)
-        )
+        return dict(zip(names, (layer for layer in self.layers if layer in OVER_CLASSES), strict=False))
 
     @property
     def invariant_heads(self) -> frozenset[str]:

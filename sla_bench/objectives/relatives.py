@@ -241,7 +241,33 @@ class ViewsAlike(DataAugmentation):
 
     def loss(self, scores: Scores) -> Tensor:
         """The class's formula, a scalar."""
-        return super().loss(scores) + self.weight * scores.nce(self.temperature)
+        return super().loss(scores) + self.weight * self._contrast(scores)
+
+    def _contrast(self, scores: Scores) -> Tensor:
+        return scores.nce(self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassesAlike(ViewsAlike):
+    """mean_j CE(u(z_j), y) + gamma BCL(p(z), q(u)): images of a class are alike, in every view.
+
+    Balanced contrastive learning, Zhu et al., CVPR 2022, arXiv 2207.09052: the contrast averages over each
+    class, and the projected weights of the class layer are prototypes.
+
+    Args:
+        weight: gamma, at least 0.
+        temperature: of the similarities, above 0.
+
+    Raises:
+        UserError: weight or temperature out of range.
+    """
+
+    layers: tuple[Layer, ...] = ("class", "projection", "prototype")
+    weight: float = 0.35
+    temperature: float = 0.1
+
+    def _contrast(self, scores: Scores) -> Tensor:
+        return scores.balanced_contrast(self.temperature)
 
 
 # EASY (Bendou et al. 2022, arXiv 2201.09699) without its pass of manifold mixup: both tasks weigh one half.
@@ -263,4 +289,5 @@ RFS_DISTIL = BornAgain(name="RFS-distil", pretext=Objective(), relative=True)
 BASELINE_X2M = Objective(name="baseline-x2M", multiplies="steps", per_view=2, control=True, relative=True)
 HSAKD = StagewiseJoint(name="HSAKD", relative=True)
 ALIKE = ViewsAlike(name="alike", relative=True)
+BCL = ClassesAlike(name="BCL", relative=True)
 S2M2 = MixedMaps(name="S2M2", relative=True)

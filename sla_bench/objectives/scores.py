@@ -75,6 +75,30 @@ def distillation_loss(single_logits: Tensor, aggregated: Tensor, temperature: fl
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
+def balanced_contrast(points: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
+    """Class-balanced supervised contrast of each point, (A,).
+
+    Zhu et al., CVPR 2022, arXiv 2207.09052: the mean of -log [e_k / sum_c mean_(l in c) e_l] over all k in the
+    class of the point, e_k = exp(<point, k> / T). A class c consists of its points and its prototype, without
+    the point whose contrast it is.
+
+    Args:
+        points: (A, d), of length 1.
+        labels: int64 (A,).
+        prototypes: (N, d), of length 1, one of each class in order; (0, d): there are none.
+        temperature: T, above 0.
+    """
+    others = torch.cat([points, prototypes])
+    classes = torch.cat([labels, torch.arange(len(prototypes), device=labels.device)])
+    itself = torch.eye(len(points), len(others), dtype=torch.bool, device=points.device)
+    same = labels[:, None] == classes
+    sizes = (classes[:, None] == classes).sum(1) - same.int()
+    similar = points @ others.mT / temperature
+    everyone = (similar.masked_fill(itself, -torch.inf) - sizes.to(similar.dtype).log()).logsumexp(1)
+    alike = same & ~itself
+    return everyone - similar.where(alike, 0).sum(1) / alike.sum(1)
+
+
 class Scores(ABC):
     """Scores of the V views of each example of a batch, and the terms of a loss over them.
 
@@ -182,6 +206,17 @@ class Scores(ABC):
         alike = others.flatten(0, 1) @ upright.mT / temperature
         own = torch.arange(len(upright), device=alike.device).repeat_interleave(others.shape[1])
         return F.cross_entropy(alike, own)
+
+    def balanced_contrast(self, temperature: float) -> Tensor:
+        """Return the mean (scalar) of `balanced_contrast` over examples and views.
+
+        Args:
+            temperature: T, above 0.
+        """
+        points, prototypes = (self.logits(of) for of in ("projection", "prototype"))
+        labels = self._labels("projection", points)
+        points, prototypes = (F.normalize(rows.flatten(0, -2), dim=-1) for rows in (points, prototypes))
+        return balanced_contrast(points, labels.flatten(), prototypes, temperature).mean()
 
     def kl(self, student: Kind, teacher: Kind | Literal["before"], temperature: float = 1.0) -> Tensor:
         """Return T^2 KL(teacher || student), a scalar, as `distillation_loss` has it.

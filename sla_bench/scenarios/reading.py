@@ -29,6 +29,7 @@ AT_EQUAL_COST: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "SKD0": ("baseline-xM",),
         "HSAKD": ("baseline-xM",),
         "alike": ("baseline-xM",),
+        "BCL": ("baseline-xM",),
         "SKD1": ("baseline-x2M",),
     }
 )

@@ -108,7 +108,7 @@ def test_losses_are_the_protocols_formulas(method, batch):
 def test_every_objective_of_the_table_is_covered():
     # Those of the drawn ones, of students, branches and projections are in test_relatives.py.
     as_the_baseline = {"baseline-x2", "baseline-x2M", "baseline-xM", "baseline-repM", "ens-M", "ssp"}
-    students = {"skd1", "rfs-distil", "hsakd", "alike"}
+    students = {"skd1", "rfs-distil", "hsakd", "alike", "bcl"}
     assert set(METHOD_NAMES) - set(FORMULAS) - set(DRAWN) == {*as_the_baseline, *students, "ssp+sla"}
 
 
@@ -350,7 +350,7 @@ def test_which_heads_are_taught_invariance_and_which_tell_the_view(batch):
         "skd1": {"SKD1"},
         "s2m2": {"S2M2"},
     }
-    alone |= {"alike": {"alike"}}
+    alone |= {"alike": {"alike"}, "bcl": {"BCL"}}
     assert invariant == {**alone, "da+sd": {"DA+SD teacher"}}
     told = {name: o.recognised_view(batch[0]) for name, o in objectives.items()}
     assert {name for name, scores in told.items() if scores is not None} == {

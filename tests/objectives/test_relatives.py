@@ -19,7 +19,7 @@ from sla_bench.seeds import torch_seeded
 from sla_bench.views.transforms import Transform
 
 B, N, D, M = 6, 3, 5, 4
-OF_CLASSIFIERS = {"skd0", "skd1", "rfs-distil", "hsakd", "alike", "s2m2"}
+OF_CLASSIFIERS = {"skd0", "skd1", "rfs-distil", "hsakd", "alike", "bcl", "s2m2"}
 COUNTS = torch.tensor([40, 9, 2])
 LABELS = torch.tensor([0, 1, 2, 0, 0, 1])
 ROTATION = TRANSFORMS.load("rotation")
@@ -305,6 +305,7 @@ def test_methods_about_a_classifier_refuse_learners_that_train_on_episodes(metho
     [
         ("skd0", "weight", -1.0, "SKD0: weight must be a finite number of at least 0"),
         ("skd1", "temperature", 0.0, "SKD1: temperature must be a finite number above 0"),
+        ("bcl", "temperature", 0.0, "BCL: temperature must be a finite number above 0"),
         ("rfs-distil", "weight", 1.0, r"RFS-distil: weight must be a number in \[0, 1\)"),
     ],
 )

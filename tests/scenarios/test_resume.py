@@ -84,6 +84,7 @@ CASES = {
     "mixed pictures": ("standard", STANDARD, {"method": ["sla+sd"], "mix": ["cutmix"]}),
     "two stages": ("imbalanced", IMBALANCED, {"method": ["ssp+sla"]}),
     "teacher": ("imbalanced", IMBALANCED, {"method": ["skd1"], "transform": ["rotation2"]}),
+    "prototypes": ("imbalanced", IMBALANCED, {"method": ["bcl"], "transform": ["rotation2"]}),
     "members": ("standard", (*STANDARD[:3], "ensemble=2"), {"method": ["sla"], "transform": ["rotation2"]}),
     "best-test": ("imbalanced", IMBALANCED, {"selection": "best-test", "method": ["baseline"]}),
 }

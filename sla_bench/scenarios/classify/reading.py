@@ -38,6 +38,7 @@ class ClassifierReading(Reading):
         "S2M2+TTA": ("baseline-x2+crops",),
         "SKD0+TTA": ("baseline-xM+crops",),
         "alike+TTA": ("baseline-xM+crops",),
+        "BCL+TTA": ("baseline-xM+crops",),
         "SKD1+TTA": ("baseline-x2M+crops",),
     }
     # records of older versions have no crops

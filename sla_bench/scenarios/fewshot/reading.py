@@ -59,6 +59,7 @@ class FewShotReading(Reading):
         "S2M2+TTA": ("baseline-x2+TTA", "baseline-x2+crops"),
         "SKD0+TTA": ("baseline-xM+TTA", "baseline-xM+crops"),
         "alike+TTA": ("baseline-xM+TTA", "baseline-xM+crops"),
+        "BCL+TTA": ("baseline-xM+TTA", "baseline-xM+crops"),
         "SKD1+TTA": ("baseline-x2M+TTA", "baseline-x2M+crops"),
     }
     # nearest class means: means of joint classes are those of an ordinary head on the view
