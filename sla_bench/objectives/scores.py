@@ -78,9 +78,9 @@ def distillation_loss(single_logits: Tensor, aggregated: Tensor, temperature: fl
 def balanced_contrast(points: Tensor, labels: Tensor, prototypes: Tensor, temperature: float) -> Tensor:
     """Class-balanced supervised contrast of each point, (A,).
 
-    Zhu et al., CVPR 2022, arXiv 2207.09052: the mean of -log [e_k / sum_c mean_(l in c) e_l] over all k in the
-    class of the point, e_k = exp(<point, k> / T). A class c consists of its points and its prototype, without
-    the point whose contrast it is.
+    Zhu et al., CVPR 2022, arXiv 2207.09052: the mean of -log [e_k / sum_c mean_(l in c) e_l] over all k in
+    the class of the point, e_k = exp(<point, k> / T). A class c consists of its points and its prototype,
+    without the point whose contrast it is.
 
     Args:
         points: (A, d), of length 1.
