@@ -130,7 +130,10 @@ class Scores(ABC):
 
     @abstractmethod
     def _compute(self, of: Layer, views: Views) -> Tensor:
-        """Logits (..., V, n) of a layer, of V = 1 view where `views` is "upright"; n is N, N*M or M."""
+        """Logits (..., V, n) of a layer, of V = 1 view where `views` is "upright"; n is N, N*M or M.
+
+        Prototypes are (N, d).
+        """
 
     @abstractmethod
     def _cross_entropy(self, of: Kind, logits: Tensor, labels: Tensor) -> Tensor:
