@@ -199,14 +199,14 @@ class FewShotRun(RunConfig):
     learner: Annotated[str, Axis()] = Field("protonet", description="few-shot learner (head)")
     train_ways: Annotated[int, FromBudget()] = Field(5, ge=2, description="ways of a training episode")
     train_shots: Annotated[int, FromBudget()] = Field(
-        5, ge=1, description="shots in training; protonet: the test's, others: the recipe's"
+        5, ge=1, description="shots in training; some learners: those of the test [default: the recipe's]"
     )
     train_queries: Annotated[int, FromBudget()] = Field(10, ge=1, description="queries per class in training")
     val_ways: Annotated[int | None, Added()] = Field(
         None, ge=2, description="ways of a validation episode [default: the test's]"
     )
     val_shots: Annotated[int, FromBudget()] = Field(
-        5, ge=1, description="shots in validation; protonet: as in training, others: 5"
+        5, ge=1, description="shots in validation; some learners: those of the test [default: 5]"
     )
     selection: Annotated[Literal["validation", "last"], FromBudget(), Column()] = Field(
         "validation", description="weights of the best validation, or of the last step"
@@ -229,7 +229,7 @@ class FewShotEvaluation(EvalConfig):
     protocol: ClassVar[int] = FEWSHOT_PROTOCOL
     ways: Annotated[int, Part("{}-way")] = Field(5, ge=2, description="ways of a test episode")
     shots: Annotated[int, Axis(), Part("{}-shot")] = Field(
-        5, ge=1, description="support images per class at test; protonet, anil and maml train with as many"
+        5, ge=1, description="support images per class at test; some learners train with as many"
     )
     queries: Annotated[int, Part("{}-query", silent=True)] = Field(
         15, ge=1, le=255, description="query images per class at test"

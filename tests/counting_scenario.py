@@ -21,7 +21,7 @@ class CountingScenario:
         self.accuracy = accuracy
         self.trained, self.tested = [], []
 
-    def run(self, config, data_root, device, progress, checkpoints):
+    def run(self, config, data_root, device, progress, checkpoints, acceleration):
         self.trained.append(config)
         columns = {"train_loss": 1.0, "train_accuracy": 0.5}
         history = [

@@ -58,11 +58,19 @@ def test_records_name_the_recipe_by_the_budget_and_their_command_makes_them_agai
     (plain,) = tasks(learner=[learner], budget=budget)
     assert asked_of(plain.run, plain.evaluations[0]).label() == budget
     (changed,) = tasks("learner.inner_steps=2", learner=[learner], budget=budget)
-    assert asked_of(changed.run, changed.evaluations[0]).label() == f"{budget}, inner_steps=2"
+    assert asked_of(changed.run, changed.evaluations[0]).label() == f"{budget}, learner.inner_steps=2"
     command = command_of(changed.run, changed.evaluations[0])
     assert command.count("learner.") == 1
     assert command.count("--set") == 1
     assert "--set" not in command_of(plain.run, plain.evaluations[0])
+
+
+def test_an_option_of_a_learner_and_the_field_of_its_name_are_told_apart():
+    labels = []
+    for setting in ("learner.learning_rate=0.02", "learning_rate=0.02"):
+        (one,) = tasks(setting, learner=["cosine"])
+        labels.append(asked_of(one.run, one.evaluations[0]).label())
+    assert labels == [f"quick, {s}" for s in ("learner.learning_rate=0.02", "learning_rate=0.02")]
 
 
 def test_a_later_evaluation_has_as_many_episodes_as_the_recipe_says():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def get_transform(name: str) -> Transform:
-    """Return a label augmentation: `.num_views` M; `.views((B,C,H,W)) -> (B,M,C,H,W)`, view 0 the identity.
+    """Return a transform: `.num_views` M; `.views((B,C,H,W)) -> (B,M,C,H,W)`, view 0 the identity.
 
     Raises:
         UserError: unknown name.

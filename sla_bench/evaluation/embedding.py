@@ -62,7 +62,7 @@ class PlainBatches(Protocol):
 
 
 class Views(Protocol):
-    """A label augmentation."""
+    """Makes the M views of images."""
 
     @property
     def num_views(self) -> int:
@@ -75,7 +75,7 @@ class Views(Protocol):
         """View j of every image, (B, C, H, W)."""
 
     def view_key(self, j: int) -> str:
-        """Names view j, the same in every label augmentation that has the view."""
+        """Names view j, the same in every transform that has the view."""
 
 
 class AugmentedBatches(PlainBatches, Protocol):

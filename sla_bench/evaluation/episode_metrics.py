@@ -140,20 +140,25 @@ def class_variance(values: np.ndarray, classes: np.ndarray) -> float | None:
 
 
 def few_shot_metrics(
-    hits: np.ndarray, classes: np.ndarray, queries: int, open_hits: np.ndarray | None = None
+    hits: np.ndarray,
+    classes: np.ndarray,
+    queries: int,
+    open_hits: np.ndarray | None = None,
+    episodes: int | None = None,
 ) -> FewShotMetrics:
     """All few-shot metrics of one evaluation, ready for JSON.
 
     Args:
-        hits: (T, W) correct queries of each way of the test episodes.
+        hits: (T, W) correct queries of each way.
         classes: (T, W) their classes.
         queries: Q, queries of each way, in both kinds of episodes.
         open_hits: (T', W) of tasks that share no image; None or fewer than two rows give no open interval.
+        episodes: the first so many are the test episodes, None: all; the others serve the jackknife only.
 
     Raises:
         UserError: as `episode_accuracy` and `class_jackknife`.
     """
-    accuracy = episode_accuracy(hits, queries)
+    accuracy = episode_accuracy(hits, queries)[:episodes]
     tasks = 0 if open_hits is None else len(open_hits)
     mean_open = reach_open = None
     if open_hits is not None and tasks >= 2:

@@ -67,8 +67,11 @@ class Asked(BaseModel):
     def _departures(self, without: Collection[str]) -> Iterator[str]:
         for name, value in self.departures.items():
             if name not in without:
-                options = sorted(value.items()) if name in _OPTIONS else [(name, value)]
-                yield from (f"{option}={chosen}" for option, chosen in options)
+                options = {name: value}
+                if name in _OPTIONS:
+                    piece = name.removesuffix(options_field(""))
+                    options = {f"{piece}.{option}": value[option] for option in sorted(value)}
+                yield from (f"{option}={chosen}" for option, chosen in options.items())
 
 
 def asked_of(run: RunConfig, test: EvalConfig | None = None) -> Asked:

@@ -18,7 +18,7 @@ from sla_bench.models.backbones.branches import Branches
 from sla_bench.models.losses.base import Criterion
 from sla_bench.models.losses.criteria import CosineHead
 from sla_bench.objectives.objective import OVER_CLASSES, Kind, Layer, Objective, Read
-from sla_bench.objectives.scores import Scores, Views, WithViews, split_joint
+from sla_bench.objectives.scores import Scores, ViewsRead, WithViews, split_joint
 from sla_bench.views.transfer import to_device
 from sla_bench.views.transforms import Transform
 
@@ -89,7 +89,7 @@ class ClassScores(Scores):
         self.layers, self.criteria, self.features = layers, criteria, features
         self.joint_weight = features.shape[1] if joint_reduction == "sum" else 1
 
-    def _compute(self, of: Layer, views: Views) -> Tensor:
+    def _compute(self, of: Layer, views: ViewsRead) -> Tensor:
         # All views are not sliced: gradients would be summed in another order.
         seen = {"upright": slice(1), "others": slice(1, None)}.get(views)
         return self.layers[of](self.features if seen is None else self.features[:, seen])
@@ -115,7 +115,7 @@ class OnClasses(nn.Module, WithViews):
         method: the objective.
         num_features: D.
         classes: the classes and their criterion; a class's count is that of each of its joint labels.
-        transform: the label augmentation.
+        transform: makes the M views of an image.
     """
 
     def __init__(self, method: Objective, num_features: int, classes: Classes, transform: Transform) -> None:

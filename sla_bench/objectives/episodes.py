@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from sla_bench.models.losses.base import smoothed_cross_entropy
 from sla_bench.objectives.objective import Kind, Layer, Objective
-from sla_bench.objectives.scores import Scores, Views, WithViews, joint_labels
+from sla_bench.objectives.scores import Scores, ViewsRead, WithViews, joint_labels
 from sla_bench.views.transforms import Transform
 
 Head = Callable[[Tensor, Tensor, Tensor, int], Tensor]
@@ -92,7 +92,7 @@ class EpisodeScores(Scores):
         self.features, self.head = features, head
         self.label_smoothing, self.view_head = label_smoothing, view_head
 
-    def _compute(self, of: Layer, views: Views) -> Tensor:
+    def _compute(self, of: Layer, views: ViewsRead) -> Tensor:
         of_episode = self.features
         support, labels, query = of_episode.support, of_episode.support_labels, of_episode.query
         if of == "view":
@@ -155,7 +155,7 @@ class OnEpisodes(WithViews):
 
     Args:
         method: the objective.
-        transform: the label augmentation.
+        transform: makes the M views of an image.
 
     Attributes:
         rows: row -> its cost, in the order of the table; the first is the objective's own.
@@ -168,11 +168,6 @@ class OnEpisodes(WithViews):
             row: Passes(every if read.mean or read.of == "own" else one, every if read.mean else one)
             for row, read in method.reads.items()
         }
-
-    @property
-    def selection_row(self) -> str:
-        """The row by which validation chooses the checkpoint: single inference, one pass per query."""
-        return self.method.single_row
 
     def view_head(self, num_features: int) -> nn.Module | None:
         """A classifier of the view, (..., D) -> (..., M), for objectives with that second task."""
@@ -196,10 +191,12 @@ class OnEpisodes(WithViews):
         assert scores.accuracy is not None
         return loss, scores.accuracy
 
-    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
-        """Return row -> logits (E, Q, W), one entry for each of `rows`; all M views are given."""
-        scores = EpisodeScores(features, head)
-        return {row: scores.read(read.of, read.mean) for row, read in self.method.reads.items()}
+    def read(
+        self, features: EpisodeFeatures, head: Head, rows: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return row -> logits (E, Q, W) for some of `rows`, None: all; a mean over views takes all M."""
+        scores, reads = EpisodeScores(features, head), self.method.reads
+        return {row: scores.read(reads[row].of, reads[row].mean) for row in rows or reads}
 
 
 class CropReader:
@@ -214,6 +211,8 @@ class CropReader:
         passes = objective.members * objective.num_views
         self.passes = Passes(passes, passes)
 
-    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
-        """Row -> mean logits (E, Q, W) over the crops."""
+    def read(
+        self, features: EpisodeFeatures, head: Head, rows: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the one row -> mean logits (E, Q, W) over the crops."""
         return {self.row: EpisodeScores(features, head).read("class", mean=True)}

@@ -252,8 +252,8 @@ class ClassesAlike(ViewsAlike):
     """mean_j CE(u(z_j), y) + gamma BCL(p(z), q(u)): images of a class are alike, in every view.
 
     Balanced contrastive learning, Zhu et al., CVPR 2022, arXiv 2207.09052: the contrast averages over each
-    class, and the projected weights of the class layer are prototypes. The weight is that of its code, and the
-    temperature that of its loss; its ImageNet script has 0.07.
+    class, and the projected weights of the class layer are prototypes. The weight is the default of its
+    script, for ImageNet-LT, and the temperature that of its loss; the script has 0.07.
 
     Args:
         weight: gamma, at least 0.

@@ -19,7 +19,7 @@ from sla_bench.objectives.objective import Kind, Layer, Objective
 from sla_bench.views.transfer import to_device
 from sla_bench.views.transforms import Transform
 
-Views = Literal["each", "upright", "pooled", "others"]
+ViewsRead = Literal["each", "upright", "pooled", "others"]
 """Which views are scored: all, each by a head of its own; the image as it is; all, by one head; all but it.
 
 Heads that are layers are the same for all views: "each" and "pooled" differ in episodes only.
@@ -126,10 +126,10 @@ class Scores(ABC):
 
     def __init__(self, labels: Tensor | None, num_views: int, numbers: Tensor | None = None) -> None:
         self.labels, self.num_views, self.numbers = labels, num_views, numbers
-        self._logits: dict[tuple[Layer, Views], Tensor] = {}
+        self._logits: dict[tuple[Layer, ViewsRead], Tensor] = {}
 
     @abstractmethod
-    def _compute(self, of: Layer, views: Views) -> Tensor:
+    def _compute(self, of: Layer, views: ViewsRead) -> Tensor:
         """Logits (..., V, n) of a layer, of V = 1 view where `views` is "upright"; n is N, N*M or M.
 
         Prototypes are (N, d).
@@ -144,7 +144,7 @@ class Scores(ABC):
         del of
         return logits
 
-    def logits(self, of: Kind, views: Views = "each") -> Tensor:
+    def logits(self, of: Kind, views: ViewsRead = "each") -> Tensor:
         """Return logits (..., V, n), [example, view, column]."""
         if of == "own":
             return own_columns(split_joint(self.logits("joint", views), self.num_views))
@@ -152,7 +152,7 @@ class Scores(ABC):
             self._logits[of, views] = self._compute(of, views)
         return self._logits[of, views]
 
-    def scores(self, of: Kind, views: Views = "each") -> Tensor:
+    def scores(self, of: Kind, views: ViewsRead = "each") -> Tensor:
         """Return the scores (..., V, n) that predictions read; the logits, but for losses that shift them."""
         if of == "own":
             return own_columns(split_joint(self.scores("joint", views), self.num_views))
@@ -163,7 +163,7 @@ class Scores(ABC):
         scores = self.scores(of)
         return scores.mean(-2) if mean else scores[..., 0, :]
 
-    def ce(self, of: Kind, views: Views = "each") -> Tensor:
+    def ce(self, of: Kind, views: ViewsRead = "each") -> Tensor:
         """Return the mean cross entropy (scalar) over examples and views.
 
         The label of view j is the class y; of joint scores (y, j), of the view's j.
@@ -263,7 +263,7 @@ class WithViews:
 
     Attributes:
         method: the objective.
-        transform: the label augmentation with its M views.
+        transform: makes the M views of an image.
     """
 
     method: Objective

@@ -26,7 +26,7 @@ class SLA(nn.Module):
     Args:
         num_features: D.
         num_classes: N.
-        transform: name of a label augmentation, or the augmentation itself.
+        transform: name of a transform, or the transform itself.
         distill: train a second head on upright images towards the aggregated prediction (SLA+SD).
         temperature: T of the distillation.
         single_weight: beta, weight of the second head's cross entropy.

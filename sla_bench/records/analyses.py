@@ -37,7 +37,7 @@ ANALYSIS_VERSION = 2
 
 
 class ViewsOf(NamedTuple):
-    """The M views of a label augmentation: a short name of each, and its counter-clockwise quarter turns."""
+    """The M views of a transform: a short name of each, and its counter-clockwise quarter turns."""
 
     names: tuple[str, ...]
     turns: tuple[int, ...]

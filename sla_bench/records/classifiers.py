@@ -22,8 +22,8 @@ from sla_bench.grids.tasks import form_of
 from sla_bench.models.weights import put_weights, read_weights
 from sla_bench.records.record_files import WEIGHTS, kept_weights, read_training
 from sla_bench.registry import BACKBONES, LEARNERS, SCENARIOS, TRANSFORMS
-from sla_bench.scenarios.base import ANY_TRANSFORM, build_backbone, member_states
-from sla_bench.scenarios.classify.classifier import ClassifierModel, load_members
+from sla_bench.scenarios.base import ANY_TRANSFORM, build_backbone, load_members, member_states
+from sla_bench.scenarios.classify.classifier import ClassifierModel
 from sla_bench.scenarios.classify.prediction import Classifier, Images, PictureReader, as_list, name_of
 from sla_bench.scenarios.fewshot.frozen import FrozenReader
 from sla_bench.scenarios.fewshot.prediction import (

@@ -240,8 +240,7 @@ def _perform(job: Job, progress: Progress, scenario: Any, stop: Stop) -> None:
     else:
         _check_data(job)
         keep_way(folder, way)
-        how = {} if job.acceleration == "eager" else {"acceleration": job.acceleration}
-        training = scenario.run(job.run, job.data_root, device, progress, checkpoints, **how)
+        training = scenario.run(job.run, job.data_root, device, progress, checkpoints, job.acceleration)
         state = training.state
         give_back_memory()
 

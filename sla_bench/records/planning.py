@@ -96,7 +96,7 @@ def relative_seconds(found: Estimate, runs: Sequence[RunConfig]) -> list[float]:
 
 
 def images_of(run: RunConfig) -> float:
-    """In proportion to the images through the backbone: all but the baseline see each image in M views."""
+    """In proportion to the images that pass through the backbone in training."""
     views: int = TRANSFORMS.load(run.transform).num_views if run.transform else 1
     method: Objective = METHODS.load(run.method)
     return method.cost(views) * form_of(run.scenario).relative_images(run)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sla_bench.config import RunConfig
 from sla_bench.data.base import ImageProperties
 from sla_bench.evaluation.feature_cache import FeatureCache
 from sla_bench.models.backbones.base import Backbone
+from sla_bench.models.weights import put_weights
 from sla_bench.registry import BACKBONES
 from sla_bench.seeds import derive_seed
 from sla_bench.training.loop import Checkpoints, GeneratorSource, Source, TrainingResult
@@ -30,6 +31,7 @@ ANY_TRANSFORM = "rotation"
 """Stands in where a training has no views (config.transform is None) and so does not depend on it."""
 
 _T = TypeVar("_T")
+ModelT = TypeVar("ModelT", bound=nn.Module)
 _START_IMAGES = 5000
 _START_CHUNK = 256
 
@@ -221,6 +223,27 @@ def member_states(state: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
         _, number, name = key.split(".", 2)
         members.setdefault(int(number), {})[name] = value
     return [members[number] for number in sorted(members)]
+
+
+def load_members(
+    state: Mapping[str, Tensor], build: Callable[[], ModelT], device: str | torch.device
+) -> list[ModelT]:
+    """Return the models of a run with their trained weights, in eval mode.
+
+    Args:
+        state: as `Training.state`.
+        build: makes a model of the run; its weights are replaced.
+        device: where they are wanted.
+
+    Raises:
+        UserError: the weights are those of another model.
+    """
+    models = []
+    for member in member_states(state):
+        model = build().to(device)
+        put_weights(model, member)
+        models.append(model.eval())
+    return models
 
 
 def first_images(labels: np.ndarray, per_class: int | None) -> np.ndarray:

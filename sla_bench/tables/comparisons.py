@@ -94,7 +94,7 @@ def kind_of_device(environment: Mapping[str, Any]) -> str:
     captured is told, too. Records without `cpu_capability` are named by the other values.
 
     Args:
-        environment: as from `harness.environment.describe`; any content is taken.
+        environment: as from `records.environment.describe`; any content is taken.
     """
     bf16 = "bf16" if environment.get("bf16_instructions") is True else None
     count = environment.get("threads", 1)

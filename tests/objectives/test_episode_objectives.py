@@ -46,7 +46,7 @@ def test_each_objective_reads_its_rows_and_trains(name, features):
     assert 0 <= accuracy <= 1
     logits = piece.read(features, head)
     assert list(logits) == list(piece.rows)
-    assert piece.selection_row in piece.rows
+    assert piece.method.single_row in piece.rows
     assert all(v.shape == (E, W * Q, W) for v in logits.values())
 
 
@@ -201,7 +201,7 @@ def test_an_ordinary_test_reads_the_upright_images_and_the_mean_of_a_head_per_vi
     read = piece.read(features, head)
     torch.testing.assert_close(read[piece.method.name], per_view[0])
     torch.testing.assert_close(read[f"{piece.method.name}+TTA"], sum(per_view) / M)
-    assert piece.selection_row == piece.method.name
+    assert piece.method.single_row == piece.method.name
 
 
 def test_an_ordinary_head_reads_the_backbone_of_sla_too(features):
@@ -213,10 +213,10 @@ def test_an_ordinary_head_reads_the_backbone_of_sla_too(features):
 
 
 def test_checkpoints_are_chosen_with_single_inference_whatever_the_method():
-    assert objective("sla").selection_row == "SLA+SI"
+    assert objective("sla").method.single_row == "SLA+SI"
     for name in FEW_SHOT:
         piece = objective(name)
-        assert piece.rows[piece.selection_row].query == piece.members
+        assert piece.rows[piece.method.single_row].query == piece.members
 
 
 @pytest.mark.parametrize(
@@ -261,6 +261,9 @@ def test_a_head_is_fitted_once_for_all_rows_and_terms_that_read_it(features):
     scores.ce("joint")
     scores.ce("own")
     assert fitted == [W * M, *[W] * M, W * M]
+    # Validation asks for one row.
+    assert list(objective("sla").read(features, counting, ["SLA+SI"])) == ["SLA+SI"]
+    assert fitted == [W * M, *[W] * M, W * M, W * M]
 
 
 def test_an_episode_has_no_teacher(features):

@@ -61,7 +61,7 @@ def test_a_mix_changes_the_training_alone():
     assert mixed[0].identity() == {**plain[0].identity(), "mix": "mixup"}
     (other,) = tasks_of("imbalanced", ["mix.alpha=0.2"], method=["sla"], mix=["mixup"])
     assert other.run.mix_options == {"alpha": 0.2}
-    assert asked_of(other.run).label() == "quick, mix=mixup, alpha=0.2"
+    assert asked_of(other.run).label() == "quick, mix=mixup, mix.alpha=0.2"
 
 
 def test_mixed_pictures_train_other_weights_on_as_many_images(data_root):

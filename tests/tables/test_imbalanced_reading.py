@@ -79,7 +79,7 @@ def test_departures_are_named_beside_the_budget(tmp_path):
         tmp_path / "b", methods=["baseline"], seeds=[0], settings=("epochs=7", "loss.gamma=2"), loss=["focal"]
     )
     (label,) = set(leaderboard(store.records())["budget"])
-    assert label == "quick, epochs=7, gamma=2"
+    assert label == "quick, epochs=7, loss.gamma=2"
 
 
 def test_results_of_classes_come_from_the_seeds_that_both_have(tmp_path):

@@ -203,7 +203,7 @@ def test_groups_are_shown_where_classes_differ_in_size(groups, shown, tmp_path):
         ({}, (), "quick"),
         ({"val_fraction": 0.2, "val_seed": 3}, (), "quick, val_fraction=0.2, val_seed=3"),
         ({"val_indices": "/a.txt#0123456789abcdef"}, (), "quick, val_indices=0123456789abcdef"),
-        ({"mix": ["mixup"]}, ("mix.alpha=0.5",), "quick, alpha=0.5"),
+        ({"mix": ["mixup"]}, ("mix.alpha=0.5",), "quick, mix.alpha=0.5"),
     ],
 )
 def test_departures_are_named_beside_the_budget(options, settings, label, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +21,6 @@ from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import embed
 from sla_bench.models.backbones.base import Backbone
 from sla_bench.models.backbones.map_mixing import MapMixing
-from sla_bench.models.weights import put_weights
 from sla_bench.objectives.classes import Classes, OnClasses
 from sla_bench.objectives.objective import Objective
 from sla_bench.registry import METHODS, TRANSFORMS
@@ -30,7 +29,6 @@ from sla_bench.scenarios.base import (
     Member,
     batch_in_words,
     build_backbone,
-    member_states,
     start_backbone,
 )
 from sla_bench.scenarios.form import Plan, plan_of
@@ -77,7 +75,7 @@ def build_classifier(
         config: names backbone and method, and the batch, by which schedules of the backbone go.
         dataset: gives the size of the images.
         classes: the classes and their criterion.
-        transform: the label augmentation.
+        transform: makes the M views of an image.
         seed: of the initial weights and of dropout.
         features: as `build_backbone`.
 
@@ -99,27 +97,6 @@ def _plan(config: ClassifierRun, objective: OnClasses, steps: int | None = None)
     """See `plan_of`; steps as of a baseline at the recipe's batch."""
     unit = objective.images_per_image
     return plan_of(config.batch_images, unit, config.batch_size, steps, objective.step_factor)
-
-
-def load_members(
-    state: Mapping[str, Tensor], build: Callable[[], ClassifierModel], device: str | torch.device
-) -> list[ClassifierModel]:
-    """Return the models of a run with their trained weights, in eval mode.
-
-    Args:
-        state: as `Training.state`.
-        build: makes a model of the run; its weights are replaced.
-        device: where they are wanted.
-
-    Raises:
-        UserError: the weights are those of another model.
-    """
-    models = []
-    for member in member_states(state):
-        model = build().to(device)
-        put_weights(model, member)
-        models.append(model.eval())
-    return models
 
 
 def train_classifier(

@@ -119,7 +119,7 @@ class TestImages:
     def evaluate(
         self, models: Sequence[ClassifierModel], groups: np.ndarray, progress: Progress = silent
     ) -> Evaluation:
-        """Compute the metrics of every read-off from the samples that are stored.
+        """Compute the metrics of every row from the samples that are stored.
 
         Args:
             models: of one objective, in eval mode; their scores are averaged.

@@ -207,7 +207,7 @@ class Classifier(PictureReader):
 
     @property
     def transform(self) -> Transform:
-        """The label augmentation, whose views "ag" and "tta" read."""
+        """The transform, whose views "ag" and "tta" read."""
         return self._objective.transform
 
     @property

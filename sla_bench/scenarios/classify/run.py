@@ -35,12 +35,12 @@ from sla_bench.scenarios.base import (
     RunCheckpoints,
     Shared,
     Training,
+    load_members,
     train_members,
 )
 from sla_bench.scenarios.classify.classifier import (
     ClassifierModel,
     build_classifier,
-    load_members,
     single_hits,
     train_classifier,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -165,12 +165,14 @@ Chunks = Callable[[Tensor, Tensor], Iterator[EpisodeChunk]]
 class Reads(Protocol):
     """Reads predictions off the features of episodes, as an objective does."""
 
-    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
-        """Return read-off -> logits (E, Q, W)."""
+    def read(
+        self, features: EpisodeFeatures, head: Head, rows: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return row -> logits (E, Q, W) for `rows` at least; None: for all."""
 
 
 class EpisodeReader:
-    """A set of images and fixed episodes on it; reads models on them.
+    """A set of images; reads models on episodes of it.
 
     Each image is embedded once per view, unless the head adapts the network to each episode.
 
@@ -295,6 +297,7 @@ class EpisodeReader:
                             ways,
                         ),
                         model.episode_head,
+                        rows,
                     )
                     for model, chunk in zip(models, chunks, strict=True)
                 ]

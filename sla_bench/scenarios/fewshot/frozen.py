@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ class WithFlip:
 
 
 class SomeViews:
-    """Some views of a label augmentation in its place.
+    """Some views of a transform in its place.
 
     Args:
         of: has more views.
@@ -143,7 +143,7 @@ class FrozenReader:
 
     Args:
         method: a key of ROWS.
-        transform: the label augmentation.
+        transform: makes the M views of an image.
         heads: row -> the head that reads it; others are read by the head that `read` is given.
         only: the one row that is wanted; None: all of the method.
 
@@ -164,12 +164,15 @@ class FrozenReader:
         self.views = WithFlip(transform)
         self.rows = {name: self._passes(row) for name, row in self._rows.items()}
 
-    def read(self, features: EpisodeFeatures, head: Head) -> dict[str, Tensor]:
-        """Row -> logits (E, Q, W)."""
+    def read(
+        self, features: EpisodeFeatures, head: Head, rows: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return row -> logits (E, Q, W) for `rows`, None: all."""
         # Rows that read one head on the same views share its fit.
         scores: dict[tuple[int, tuple[int, ...]], EpisodeScores] = {}
         found = {}
-        for name, row in self._rows.items():
+        for name in rows or self._rows:
+            row = self._rows[name]
             own, views = self._heads.get(name, head), tuple(self._views_of(row))
             of = scores.setdefault((id(own), views), EpisodeScores(_some(features, views), own))
             found[name] = row.fit(of)
@@ -208,7 +211,7 @@ def best_c(
         demand: ways, shots and queries of an episode.
         reader: of the validation images.
         model: the frozen network.
-        transform: the label augmentation.
+        transform: makes the M views of an image.
     """
     episodes = fixed_episodes(
         reader.labels,

@@ -49,7 +49,7 @@ class Setup:
         run: fields of the few-shot run that names backbone, weights, head and precision.
         size: height = width of the pictures; None: that of the run's data set.
         mode: a key of MODES.
-        transform: the label augmentation.
+        transform: makes the M views of an image.
     """
 
     run: dict[str, Any]

@@ -18,8 +18,7 @@ from sla_bench.data.base import LabeledImages, Split
 from sla_bench.data.named import dataset_named
 from sla_bench.errors import UserError
 from sla_bench.evaluation.embedding import Views
-from sla_bench.evaluation.episode_metrics import class_jackknife, few_shot_metrics
-from sla_bench.models.weights import put_weights
+from sla_bench.evaluation.episode_metrics import few_shot_metrics
 from sla_bench.objectives.episodes import CropReader, EpisodeFeatures, OnEpisodes
 from sla_bench.registry import LEARNERS, METHODS
 from sla_bench.scenarios.base import (
@@ -32,7 +31,7 @@ from sla_bench.scenarios.base import (
     Shared,
     Training,
     batch_in_words,
-    member_states,
+    load_members,
     start_backbone,
     train_members,
 )
@@ -251,7 +250,7 @@ def _train_member(
 def _validation(
     config: FewShotRun, queries: int, objective: OnEpisodes, reader: EpisodeReader
 ) -> Callable[[EpisodicModel], float]:
-    """Return what reads a model on the validation episodes: accuracy in 0..1 of the selecting read-off."""
+    """Return what reads a model on the validation episodes: accuracy in 0..1 of the row that selects."""
     episodes = fixed_episodes(
         reader.labels,
         ways=validation_ways(config),
@@ -260,7 +259,7 @@ def _validation(
         count=config.validation_episodes,
         seed=derive_seed("validation"),
     )
-    row = objective.selection_row
+    row = objective.method.single_row
     reads_views = objective.rows[row].support > objective.members
 
     def accuracy(model: EpisodicModel) -> float:
@@ -334,11 +333,9 @@ def evaluate(
     open_tasks = disjoint_episodes(
         reader.labels, **setting, seed=derive_seed("open test", evaluation.test_seed)
     )
-    models = []
-    for member in member_states(state):
-        model = build_model(config, dataset, objective, config.seed, data_root / FEATURES).to(device).eval()
-        put_weights(model, member)
-        models.append(model)
+    models = load_members(
+        state, lambda: build_model(config, dataset, objective, config.seed, data_root / FEATURES), device
+    )
     reads: OnEpisodes | FrozenReader = objective
     views: Views = objective.transform
     chosen: dict[str, float] = {}
@@ -371,12 +368,12 @@ def evaluate(
         samples[f"open_hits/{row}"] = open_hits[row].numpy().astype(np.uint8)
         metrics[row] = {
             **few_shot_metrics(
-                samples[f"hits/{row}"][: evaluation.episodes],
-                samples["classes"][: evaluation.episodes],
+                samples[f"hits/{row}"],
+                samples["classes"],
                 evaluation.queries,
                 open_hits=samples[f"open_hits/{row}"],
+                episodes=evaluation.episodes,
             ),
-            "jackknife_se": class_jackknife(samples[f"hits/{row}"], samples["classes"], evaluation.queries),
             "support_passes": needed.support * models[0].support_passes * crops,
             "query_passes": needed.query,
             "head_seconds": seconds,
