@@ -251,7 +251,7 @@ def plan_part() -> Iterator[Cost]:
 
 
 def harness_part() -> Iterator[Cost]:
-    """Ten thousand records; its own figures go to the terminal and, with `--csv`, beside these."""
+    """Ten thousand records; its own figures go to the terminal."""
     command = [sys.executable, "benchmarks/speed/harness.py", "--runs", "10000"]
     started = time.perf_counter()
     subprocess.run(command, check=True, cwd=ROOT)

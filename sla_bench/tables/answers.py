@@ -144,7 +144,8 @@ def _at_equal_steps(row: Row, training: Sequence[Row]) -> str:
     # Rows of one command may lack those of the baseline, which an earlier one recorded.
     costs = []
     for other in [one for one in training if one["method"] == row["reference"]][:1]:
-        images = row["train_images"] / other["train_images"]
+        # A frozen network sees no image in training.
+        images = row["train_images"] / max(other["train_images"], 1)
         if images > 1 + TOLERANCE:
             costs.append(f"{images:.2g} times the images in training")
         if row["query_passes"] > other["query_passes"]:
@@ -156,7 +157,7 @@ def _at_equal_steps(row: Row, training: Sequence[Row]) -> str:
 def _at_equal_compute(row: Row, training: Sequence[Row]) -> str:
     name = row["reference"].partition("+")[0]
     steps = {one["method"]: one["train_images"] for one in training}
-    times = f"{row['train_images'] / steps[BASELINE]:.2g}" if BASELINE in steps else "M"
+    times = f"{row['train_images'] / steps[BASELINE]:.2g}" if steps.get(BASELINE) else "M"
     means = f" ({_MEANS[name].format(m=times)})" if name in _MEANS else ""
     alone = next(
         (one for one in training if (one["method"], one["reference"]) == (row["reference"], BASELINE)), None

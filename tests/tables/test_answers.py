@@ -46,6 +46,14 @@ def test_the_gain_at_equal_steps_has_both_accuracies(tmp_path):
     assert f"over baseline, {row['reference_value']:.1f} to {row['gain_value']:.1f} %" in answer.steps
 
 
+def test_networks_that_were_not_trained_are_compared_without_images_in_training(tmp_path):
+    store, _ = write_records(tmp_path, SLA | CONTROLS, seeds=SEEDS)
+    rows = [{**row, "train_images": 0} for row in rows_of(leaderboard(store.records()))]
+    (answer,) = answers(rows)
+    assert "images in training" not in answer.steps
+    assert "SLA+AG gains" in answer.steps
+
+
 def test_untuned_trainings_have_no_verdict(tmp_path):
     answer = one(tmp_path, SLA | CONTROLS)
     assert (answer.word, answer.is_primary) == ("not tuned", True)
