@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sla_bench.registry import SCENARIOS
 from sla_bench.scenarios.form import TOLERANCE
 from sla_bench.scenarios.reading import Reading, Row
+from sla_bench.tables.comparisons import NO_TRAINING
 from sla_bench.tables.row_key import BASELINE, TRAINING
 from sla_bench.tables.table_texts import accuracies_of, alike, ends, is_missing, training_words
 from sla_bench.words import one_line
@@ -22,6 +23,7 @@ _MEANS = {
     "ens-M": "{m} members",
 }
 ONE_SEED, NOT_TUNED, WITHOUT_CONTROLS = "one seed", "not tuned", "without controls"
+EQUAL_SEEDS = "equal seeds"
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Answer:
     Args:
         place: data set, setting and learner.
         training: backbone and budget.
-        word: the verdict; ONE_SEED, NOT_TUNED or WITHOUT_CONTROLS where there is none.
+        word: the verdict; ONE_SEED, EQUAL_SEEDS, NOT_TUNED or WITHOUT_CONTROLS where there is none.
         is_primary: the comparison at equal compute was named in the protocol beforehand.
         steps: sentence on the gain over the baseline of equal steps; empty without a baseline.
         compute: sentence on the gain over a control; empty without controls.
@@ -51,7 +53,7 @@ class Answer:
     @property
     def has_verdict(self) -> bool:
         """The word is one of `sla_bench.evaluation.verdicts.Verdict`."""
-        return self.word not in (ONE_SEED, NOT_TUNED, WITHOUT_CONTROLS)
+        return self.word not in (ONE_SEED, EQUAL_SEEDS, NOT_TUNED, WITHOUT_CONTROLS)
 
     def sentences(self) -> list[str]:
         """All sentences that are there."""
@@ -128,13 +130,16 @@ def _word(own: Sequence[Row], control: Row | None) -> str:
         return str(control["verdict"])
     if own and max(row["gain_seeds"] for row in own) == 1:
         return ONE_SEED
-    return WITHOUT_CONTROLS if control is None else NOT_TUNED
+    if control is None:
+        return WITHOUT_CONTROLS
+    return EQUAL_SEEDS if control["comparison"] == NO_TRAINING else NOT_TUNED
 
 
 def _gain(row: Row, means: str = "") -> str:
     """As in "SLA+AG gains 22.7 % (+14.4 to +31.6) over baseline, 61.3 to 75.2 %"."""
     gain = round(row["relative_gain_pct"], 1)
-    interval = ends(row["gain_ci95_low"], row["gain_ci95_high"], "+z.1f") or "one seed, no interval"
+    interval = ends(row["gain_ci95_low"], row["gain_ci95_high"], "+z.1f")
+    interval = interval or f"{ONE_SEED if row['gain_seeds'] == 1 else EQUAL_SEEDS}, no interval"
     verb, to = ("loses", "to") if gain < 0 else ("gains", "over")
     values = f"{row['reference_value']:.1f} to {row['gain_value']:.1f} %"
     return f"{row['method']} {verb} {abs(gain):.1f} % ({interval}) {to} {row['reference']}{means}, {values}"
@@ -182,6 +187,8 @@ def _advice(own: Sequence[Row], control: Row | None) -> str:
         return f"One seed decides nothing; next: --seed 0 1 2{more}."
     if control is None:
         return "Is it SLA, or just more images, views and ways? Re-run with --controls to see."
+    if is_missing(control["verdict"]) and control["comparison"] == NO_TRAINING:
+        return "Nothing is trained, so the seeds are equal and there is no verdict."
     if is_missing(control["verdict"]):
         return f"{_prefer(control)} Batch and rate are not tuned, so this is not a verdict; `tune` makes one."
     if control["verdict"] != "undecided":

@@ -19,6 +19,7 @@ from sla_bench.words import one_line
 
 _TUNED = "both tuned"
 _EQUAL_IMAGES = "equal images"
+NO_TRAINING = "no training"
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,25 @@ def comparison(ours: Cost, theirs: Cost, tuned: bool) -> str:
         theirs: of its reference.
         tuned: rate and batch of both were chosen on validation data.
     """
+    if ours.images == theirs.images == 0:
+        return NO_TRAINING
     same = [
         name for name in ("images", "updates", "batch") if _equal(getattr(ours, name), getattr(theirs, name))
     ]
     if "images" in same:
         words = [_EQUAL_IMAGES if tuned else f"equal {_joined(same)}"]
     else:
-        words = [f"{ours.images / theirs.images:.2g} x the images"]
+        words = [f"{ours.images / max(theirs.images, 1):.2g} x the images"]
         words += [f"equal {_joined(same)}"] if same and not tuned else []
     return ", ".join([*words, _TUNED] if tuned else words)
 
 
 def is_matched_and_tuned(words: str | None) -> bool:
-    """Say whether a comparison, in its words, is one that a verdict can rest on."""
-    return words == f"{_EQUAL_IMAGES}, {_TUNED}"
+    """Say whether a comparison, in its words, is one that a verdict can rest on.
+
+    Without a training there is no rate to tune: features of a frozen network, and heads that are fitted.
+    """
+    return words in (f"{_EQUAL_IMAGES}, {_TUNED}", NO_TRAINING)
 
 
 def _equal(one: int, other: int) -> bool:

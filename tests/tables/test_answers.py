@@ -54,6 +54,19 @@ def test_networks_that_were_not_trained_are_compared_without_images_in_training(
     assert "SLA+AG gains" in answer.steps
 
 
+def test_equal_seeds_of_networks_that_were_not_trained_are_no_verdict(tmp_path):
+    store, _ = write_records(tmp_path, SLA | CONTROLS, seeds=SEEDS)
+    nothing = dict.fromkeys(("verdict", "gain_ci95_low", "gain_ci95_high"))
+    rows = [
+        row | nothing | {"train_images": 0, "comparison": "no training"}
+        for row in rows_of(leaderboard(store.records()))
+    ]
+    (answer,) = answers(rows)
+    assert (answer.word, answer.has_verdict) == ("equal seeds", False)
+    assert "equal seeds, no interval" in answer.steps
+    assert answer.advice == "Nothing is trained, so the seeds are equal and there is no verdict."
+
+
 def test_untuned_trainings_have_no_verdict(tmp_path):
     answer = one(tmp_path, SLA | CONTROLS)
     assert (answer.word, answer.is_primary) == ("not tuned", True)

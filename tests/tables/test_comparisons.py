@@ -68,6 +68,14 @@ def test_the_paper_s_convention_and_the_square_stand_side_by_side(tmp_path, monk
     assert found["SLA+SI (batch 8)"] == "equal images, updates and batch"
 
 
+def test_without_a_training_there_is_nothing_to_tune():
+    frozen = Cost(images=0, drawn=0, updates=1, batch=0)
+    words = comparison(frozen, frozen, tuned=False)
+    assert (words, is_matched_and_tuned(words)) == ("no training", True)
+    trained = Cost(images=100, drawn=100, updates=10, batch=10)
+    assert not is_matched_and_tuned(comparison(trained, trained, tuned=False))
+
+
 @pytest.mark.parametrize(
     ("learner", "asks", "does_not"), [("protonet", "views+TTA", "DA+TTA"), ("simpleshot", "DA+TTA", "")]
 )
