@@ -50,6 +50,7 @@ def _pairs(module: nn.Module) -> Iterable[tuple[str, str]]:
 
 
 CHUNK_BYTES = 4 << 20
+_PASS_PIXELS = 100 * 84 * 84
 UPRIGHT = "turn0-rgb"
 """The key of an image as it is, see `Views.view_key`."""
 
@@ -147,8 +148,8 @@ def embed(
         batches: where the images come from.
         index: int64 (N,), positions of the images.
         transform: M views of each image; None means the image alone, M = 1.
-        batch_size: rows (images times views) per forward pass. On a processor, more than 100 to 200 are
-            slower per row, because they leave the cache.
+        batch_size: rows (images times views) per forward pass, at most; fewer where they are larger than 84
+            px. On a processor, more than 100 to 200 are slower per row, because they leave the cache.
         precision: of the backbone's arithmetic.
         device: where to compute and to return; None means where the backbone is.
         progress: called as progress(images done, N) after each forward pass.
@@ -168,7 +169,9 @@ def embed(
         for part in index.split(max(1, batch_size // num_views)):
             images = batches.plain(part).to(device)
             rows = transform.views(images).flatten(0, 1) if transform is not None else images
-            features = network(rows.to(dtype, memory_format=torch.channels_last))
+            rows = rows.to(dtype, memory_format=torch.channels_last)
+            passes = rows.split(max(1, _PASS_PIXELS // (rows.shape[-2] * rows.shape[-1])))
+            features = torch.cat([network(some) for some in passes])
             embeddings[done : done + len(part)] = features.view(len(part), *embeddings.shape[1:])
             done += len(part)
             if progress is not None:

@@ -96,6 +96,24 @@ def test_forward_passes_hold_batch_size_rows_and_each_image_is_read_once():
     assert seen == [(10, 23), (20, 23), (23, 23)]
 
 
+def test_passes_of_large_images_hold_fewer_rows():
+    seen = []
+
+    class Counting(Backbone):
+        def __init__(self):
+            super().__init__(3)
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, rows):
+            seen.append(len(rows))
+            return self.scale * rows.mean((2, 3))
+
+    images = random_images(30, 224)
+    found = embed(Counting(), images, torch.arange(30), QuarterTurns())
+    assert (max(seen), sum(seen)) == (14, 120)
+    assert_same(found, images.images.mean((2, 3))[:, None].expand(-1, 4, -1), 1e-4)
+
+
 def test_bf16_is_near_fp32_but_not_the_same():
     backbone, images = trained(conv4_32), random_images(16)
     exact = embed(backbone, images, torch.arange(16))
