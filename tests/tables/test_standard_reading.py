@@ -124,8 +124,7 @@ def test_a_method_with_options_meets_the_baseline_that_has_none(name, tmp_path):
     methods = ["baseline", "sla+sd", "baseline-xM"]
     store = write(tmp_path, methods, settings=["steps=10", name])
     table = leaderboard(store.records())
-    label = name.removeprefix("method.")
-    rows = table[(table["metric"] == "accuracy") & (table["budget"] == f"quick, steps=10, {label}")]
+    rows = table[(table["metric"] == "accuracy") & (table["budget"] == f"quick, steps=10, {name}")]
     assert set(rows["method"]) == {"SLA+SD"}
     assert set(rows["reference"]) == {"baseline", "baseline-xM"}
     assert rows["relative_gain_pct"].notna().all()
