@@ -36,6 +36,7 @@ def test_advice_names_a_method_a_gain_and_the_hardest_class(folder, capsys, monk
     page = (folder / "advice.html").read_text()
     assert "class &lt;2&gt;" in page
     assert "class <2>" not in page
+    assert "Not tested" not in page
     # The same answer from the kept features alone.
     monkeypatch.setattr("sla_bench.models.backbones.pretrained.Pretrained.forward", None)
     assert run_command_line(given) == 0
@@ -53,6 +54,7 @@ def test_small_classes_are_named_and_the_next_command_is_one_that_the_folder_can
     assert run_command_line(given) == 0
     printed = capsys.readouterr()
     assert "not compared, fewer than 12 pictures: 'small'" in printed.err
+    assert "fewer pictures than the others: small.</p>" in (folder / "a.html").read_text()
     command = printed.out.partition("(run ")[2].partition(")")[0]
     assert f"--weights {weights} --train last-stage" in command
     assert run_command_line(["run", *shlex.split(command), "--dry-run", "--out", str(folder)]) == 0
