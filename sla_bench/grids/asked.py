@@ -24,7 +24,8 @@ _TOLD_ELSEWHERE = (
     *("method", "ensemble", "batch_images", "stage_two", "weights", "allow_seen_classes"),
 )
 """Fields that have columns or are in the name of a row, and seeds."""
-_OPTIONS = tuple(map(options_field, PIECES))
+_OPTIONS = {options_field(piece): piece for piece in PIECES}
+"""Field with the options of a piece -> the piece."""
 
 Value = bool | int | float | str | None
 
@@ -69,8 +70,7 @@ class Asked(BaseModel):
             if name not in without:
                 options = {name: value}
                 if name in _OPTIONS:
-                    piece = name.removesuffix(options_field(""))
-                    options = {f"{piece}.{option}": value[option] for option in sorted(value)}
+                    options = {f"{_OPTIONS[name]}.{option}": value[option] for option in sorted(value)}
                 yield from (f"{option}={chosen}" for option, chosen in options.items())
 
 

@@ -132,7 +132,12 @@ def _word(own: Sequence[Row], control: Row | None) -> str:
         return ONE_SEED
     if control is None:
         return WITHOUT_CONTROLS
-    return EQUAL_SEEDS if control["comparison"] == NO_TRAINING else NOT_TUNED
+    return EQUAL_SEEDS if _has_equal_seeds(control) else NOT_TUNED
+
+
+def _has_equal_seeds(row: Row) -> bool:
+    """Nothing is trained that a seed could change, so there is no interval."""
+    return row["comparison"] == NO_TRAINING and is_missing(row["gain_ci95_low"])
 
 
 def _gain(row: Row, means: str = "") -> str:
@@ -150,7 +155,7 @@ def _at_equal_steps(row: Row, training: Sequence[Row]) -> str:
     costs = []
     for other in [one for one in training if one["method"] == row["reference"]][:1]:
         # A frozen network sees no image in training.
-        images = row["train_images"] / max(other["train_images"], 1)
+        images = row["train_images"] / other["train_images"] if other["train_images"] else 1
         if images > 1 + TOLERANCE:
             costs.append(f"{images:.2g} times the images in training")
         if row["query_passes"] > other["query_passes"]:
@@ -187,7 +192,7 @@ def _advice(own: Sequence[Row], control: Row | None) -> str:
         return f"One seed decides nothing; next: --seed 0 1 2{more}."
     if control is None:
         return "Is it SLA, or just more images, views and ways? Re-run with --controls to see."
-    if is_missing(control["verdict"]) and control["comparison"] == NO_TRAINING:
+    if is_missing(control["verdict"]) and _has_equal_seeds(control):
         return "Nothing is trained, so the seeds are equal and there is no verdict."
     if is_missing(control["verdict"]):
         return f"{_prefer(control)} Batch and rate are not tuned, so this is not a verdict; `tune` makes one."

@@ -37,7 +37,7 @@ class Cell:
     Args:
         key: the columns that identify the cell.
         facts: what else tables know of the row.
-        row: the row, whatever the batch.
+        row: its name without the batch.
         batch: that the name of the method tells; None where it tells none.
         reading: of its scenario.
         place: where it stands in its setting: the method as registered, ensembles of it and other batches
