@@ -173,23 +173,26 @@ KINDS = {
 }
 
 
+def profiled(backbone: str) -> torch.profiler.profile:
+    """Operators of eight fp32 steps of a baseline."""
+    profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+
+    def progress(phase: str, done: int, total: int, note: str = "") -> None:
+        if done == WARM_UP:
+            profile.start()
+        elif done == WARM_UP + 8:
+            profile.stop()
+            raise _EnoughError
+
+    training(backbone, "fp32", "baseline", progress)
+    return profile
+
+
 def kinds_part() -> Iterator[Cost]:
-    """Shares of the time inside operators of a baseline's fp32 step; filling and copying is in the rest."""
+    """Shares of the time inside operators of a step; filling and copying is in the rest."""
     for backbone in BACKBONES:
-        profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
-
-        def progress(
-            phase: str, done: int, total: int, note: str = "", profile: torch.profiler.profile = profile
-        ) -> None:
-            if done == WARM_UP:
-                profile.start()
-            elif done == WARM_UP + 8:
-                profile.stop()
-                raise _EnoughError
-
-        training(backbone, "fp32", "baseline", progress)
         taken = dict.fromkeys([*KINDS, "the rest"], 0.0)
-        for one in profile.key_averages():
+        for one in profiled(backbone).key_averages():
             kinds = (kind for kind, parts in KINDS.items() if any(part in one.key for part in parts))
             taken[next(kinds, "the rest")] += one.self_cpu_time_total
         for kind, time_of_it in taken.items():
